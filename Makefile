@@ -1,0 +1,47 @@
+# Two commands for everybody: `make up` and `make test`. Neither needs a step before it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+comma := ,
+# DURE_TORCH=none leaves torch out; everything but training and serving works without it.
+
+.PHONY: up test bench docs clean lock install format
+
+up: $(STAMP)
+	@$(BIN)/dure up
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock tools/install.sh
+	@PYTHON="$(PYTHON)" EXTRAS="hub,lab,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)" sh tools/install.sh $(VENV)
+	@touch $(STAMP)
+
+test: $(STAMP)
+	@sh tools/browser.sh
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	@mkdir -p build
+	$(BIN)/python -m tests.bench
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
+# Every version for Python 3.11 to 3.13; no index address is written.
+lock: $(STAMP)
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
+
+# Data folders are never touched.
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,228 @@
+"""Every error a person can see: a code, typed facts, and sentences in English and Korean.
+
+Only `DureError` and its children reach a user. The error's class fixes code and HTTP status; its facts
+fill the sentences. The same sentences serve page, widget, API, command and log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+Text = Mapping[str, str]
+LANGUAGES = ("en", "ko")
+_KINDS: dict[str, type[DureError]] = {}
+
+
+class DureError(Exception):
+    """Something a user can read: what happened, which rule, what to do next."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+    message: ClassVar[Text] = {"en": "Something went wrong.", "ko": "문제가 생겼습니다."}
+    next_step: ClassVar[Text] = {"en": "Try again.", "ko": "다시 시도하세요."}
+
+    def __init__(self, **facts: Any) -> None:
+        self.facts = facts
+        super().__init__(f"{self.text()} {self.advice()}".strip())
+
+    def __init_subclass__(cls) -> None:
+        _KINDS[cls.code] = cls
+
+    def text(self, language: str = "en") -> str:
+        """What happened, with the values, in the reader's language."""
+        return fill(self.message, language, self.facts)
+
+    def advice(self, language: str = "en") -> str:
+        """What the reader can do next."""
+        return fill(self.next_step, language, self.facts)
+
+    def to_wire(self, language: str = "en") -> dict[str, Any]:
+        """The one error shape of the API."""
+        return {
+            "error": {
+                "code": self.code,
+                "message": self.text(language),
+                "next_step": self.advice(language),
+                "facts": {name: _plain(value) for name, value in self.facts.items()},
+            }
+        }
+
+
+class RemoteError(DureError):
+    """An error of a portal newer than this client: its own sentences, unchanged."""
+
+    code = "remote"
+    message: ClassVar[Text] = {"en": "{message}"}
+    next_step: ClassVar[Text] = {"en": "{next_step}"}
+
+
+def fill(text: Text, language: str, facts: Mapping[str, Any]) -> str:
+    """Put facts into the sentence of `language`, else the English one; a missing fact shows as `unknown`."""
+    return text.get(language, text["en"]).format_map(_Facts(facts))
+
+
+def from_wire(body: Mapping[str, Any], status: int) -> DureError:
+    """The exception for an error body; unknown codes keep the server's own sentences."""
+    error = body.get("error") if isinstance(body, Mapping) else None
+    if not isinstance(error, Mapping):
+        return BadAnswer(status=status)
+    kind = _KINDS.get(str(error.get("code")))
+    facts = error.get("facts")
+    if kind is not None and isinstance(facts, Mapping):
+        return kind(**facts)
+    return RemoteError(
+        message=error.get("message", ""), next_step=error.get("next_step", ""), code=error.get("code")
+    )
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    return str(value)
+
+
+class _Facts(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "unknown"
+
+
+class BadAnswer(DureError):
+    """Something that is not the portal answered."""
+
+    code, status = "bad_answer", 502
+    message: ClassVar[Text] = {
+        "en": "The address answered with HTTP {status}, but not as a Dure portal does.",
+        "ko": "해당 주소가 HTTP {status}로 응답했지만 Dure 포털의 응답이 아닙니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Check DURE_URL; `dure status` on the portal's machine prints its address.",
+        "ko": "DURE_URL을 확인하세요. 포털 머신에서 `dure status`가 주소를 보여 줍니다.",
+    }
+
+
+class PortalUnreachable(DureError):
+    """No answer at all."""
+
+    code, status = "portal_unreachable", 503
+    message: ClassVar[Text] = {
+        "en": "The portal at {url} does not answer.",
+        "ko": "{url}의 포털이 응답하지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Wait a moment and try again; `dure status` on its machine says what is missing.",
+        "ko": "잠시 후 다시 시도하세요. 포털 머신의 `dure status`가 원인을 알려 줍니다.",
+    }
+
+
+class NotLoggedIn(DureError):
+    """No token, or one that has ended."""
+
+    code, status = "not_logged_in", 401
+    message: ClassVar[Text] = {
+        "en": "This needs a login, and none was given or it has ended.",
+        "ko": "로그인이 필요합니다. 로그인 정보가 없거나 만료되었습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Log in again, or set DURE_TOKEN to a token of yours.",
+        "ko": "다시 로그인하거나 DURE_TOKEN에 내 토큰을 설정하세요.",
+    }
+
+
+class NotAllowed(DureError):
+    """Known, but not permitted."""
+
+    code, status = "not_allowed", 403
+    message: ClassVar[Text] = {
+        "en": "{user} may not do this: it needs {scope}.",
+        "ko": "{user} 님에게는 권한이 없습니다. {scope} 권한이 필요합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask an administrator of this portal.",
+        "ko": "포털 관리자에게 문의하세요.",
+    }
+
+
+class BadRequest(DureError):
+    """A value breaks a rule; `field`, `value` and `rule` name them."""
+
+    code, status = "bad_request", 422
+    message: ClassVar[Text] = {
+        "en": "{field} = {value} is not accepted: {rule}.",
+        "ko": "{field} = {value} 값은 사용할 수 없습니다: {rule}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Change {field} and send it again. Nothing was changed.",
+        "ko": "{field} 값을 고쳐 다시 보내세요. 변경된 것은 없습니다.",
+    }
+
+
+class NotFound(DureError):
+    """`kind` and `name` name what is missing."""
+
+    code, status = "not_found", 404
+    message: ClassVar[Text] = {
+        "en": "There is no {kind} named {name}.",
+        "ko": "이름이 {name}인 {kind}이(가) 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "List what there is, and check the spelling.",
+        "ko": "목록을 확인하고 이름을 다시 살펴보세요.",
+    }
+
+
+class Conflict(DureError):
+    """A name is taken, or the thing is not in a state for it; `rule` says which."""
+
+    code, status = "conflict", 409
+    message: ClassVar[Text] = {
+        "en": "The {kind} {name} is in the way: {rule}.",
+        "ko": "{kind} {name} 때문에 진행할 수 없습니다: {rule}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose another name, or end that one first.",
+        "ko": "다른 이름을 쓰거나 먼저 그것을 종료하세요.",
+    }
+
+
+class Unsupported(DureError):
+    """A backend's declared gap, with the backend's own sentence."""
+
+    code, status = "unsupported", 501
+    message: ClassVar[Text] = {"en": "{feature}: {why}", "ko": "{feature}: {why}"}
+    next_step: ClassVar[Text] = {
+        "en": "`dure doctor` lists what this machine can do.",
+        "ko": "`dure doctor`가 이 머신에서 가능한 것을 보여 줍니다.",
+    }
+
+
+class NotReady(DureError):
+    """A part of the portal is starting or being restarted."""
+
+    code, status = "not_ready", 503
+    message: ClassVar[Text] = {
+        "en": "{part} does not answer right now.",
+        "ko": "{part}이(가) 지금 응답하지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "It restarts by itself; try again in a few seconds.",
+        "ko": "자동으로 다시 시작됩니다. 몇 초 후 다시 시도하세요.",
+    }
+
+
+class ServerFault(DureError):
+    """A bug of ours: the text stays in the log, under `reference`."""
+
+    code, status = "server_fault", 500
+    message: ClassVar[Text] = {
+        "en": "The portal made a mistake (reference {reference}).",
+        "ko": "포털에 오류가 있었습니다(참조 {reference}).",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Nothing of yours was lost. Tell an administrator the reference; it is in the portal's log.",
+        "ko": "잃어버린 것은 없습니다. 관리자에게 참조 번호를 알려 주세요. 포털 로그에 있습니다.",
+    }

@@ -1,0 +1,60 @@
+"""The types that cross the wire, as pydantic models. The service imports them, OpenAPI is made from them.
+
+Names are loaded when first used, so that `import dure` stays as light as `import httpx`.
+Answers allow unknown fields (a newer portal may send more); requests forbid them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dure.wire.about import About as About
+    from dure.wire.about import User as User
+    from dure.wire.endpoints import CanaryRequest as CanaryRequest
+    from dure.wire.endpoints import DeployRequest as DeployRequest
+    from dure.wire.endpoints import Endpoint as Endpoint
+    from dure.wire.endpoints import Replica as Replica
+    from dure.wire.environments import Environment as Environment
+    from dure.wire.environments import EnvironmentRequest as EnvironmentRequest
+    from dure.wire.environments import Lease as Lease
+    from dure.wire.environments import Slice as Slice
+    from dure.wire.environments import Ticket as Ticket
+    from dure.wire.events import Event as Event
+    from dure.wire.models import ModelVersion as ModelVersion
+    from dure.wire.models import RegisterRequest as RegisterRequest
+    from dure.wire.profiles import Profile as Profile
+    from dure.wire.training import Attempt as Attempt
+    from dure.wire.training import Job as Job
+    from dure.wire.training import JobRequest as JobRequest
+    from dure.wire.training import LogPage as LogPage
+
+_WHERE = {
+    "About": "about",
+    "User": "about",
+    "Profile": "profiles",
+    "Slice": "environments",
+    "Ticket": "environments",
+    "Lease": "environments",
+    "Environment": "environments",
+    "EnvironmentRequest": "environments",
+    "Event": "events",
+    "Attempt": "training",
+    "Job": "training",
+    "JobRequest": "training",
+    "LogPage": "training",
+    "ModelVersion": "models",
+    "RegisterRequest": "models",
+    "Endpoint": "endpoints",
+    "Replica": "endpoints",
+    "DeployRequest": "endpoints",
+    "CanaryRequest": "endpoints",
+}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)

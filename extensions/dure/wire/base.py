@@ -1,0 +1,29 @@
+"""The two kinds of wire model, and the field types they share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dure.wire.ids import ULID_PATTERN
+
+NAME_PATTERN = r"^[a-z](?:-?[a-z0-9])*$"
+"""Names of things people name: what DNS labels, URLs and JupyterHub's named servers all accept."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=30)]
+Ulid = Annotated[str, Field(pattern=ULID_PATTERN)]
+Scalar = str | int | float | bool | None
+"""A value of a training parameter."""
+
+
+class Answer(BaseModel):
+    """Something the portal says. A newer portal may say more, so unknown fields are kept and ignored."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Ask(BaseModel):
+    """Something a client asks for. An unknown field is a mistake and is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,54 @@
+"""Serving: a name, a champion, perhaps a canary."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from dure.wire.base import Answer, Ask, Name, Ulid
+
+
+class DeployRequest(Ask):
+    """Serve `version` of `model` under `name`; the same `id` sent twice is one request."""
+
+    id: Ulid
+    name: Name
+    model: Name
+    version: int = Field(ge=1)
+    profile: str = Field(default="cpu", max_length=60)
+
+
+class CanaryRequest(Ask):
+    """Send `percent` of the requests to `version` beside the champion."""
+
+    id: Ulid
+    version: int = Field(ge=1)
+    percent: int = Field(default=10, ge=0, le=100)
+
+
+class Replica(Answer):
+    """One served version. Counters come from Envoy and are null while unknown."""
+
+    version: int
+    role: str
+    phase: str
+    percent: int
+    reason: str | None = None
+    requests: int | None = None
+    errors: int | None = None
+
+
+class Endpoint(Answer):
+    """A served name. `state` is starting, ready, degraded, failed or stopped; `url` a path on the front port."""
+
+    name: str
+    owner: str
+    model: str
+    profile: str
+    state: str
+    url: str
+    champion: Replica | None = None
+    canary: Replica | None = None
+    created_at: datetime
+    reason: str | None = None

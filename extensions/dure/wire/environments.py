@@ -1,0 +1,73 @@
+"""Servers of people, and the tickets and leases behind them. Times are UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from dure.wire.base import Answer, Ask, Name, Ulid
+
+
+class Slice(Answer):
+    """What a lease holds. `device` is a GPU's UUID or `cpu`; sizes are MiB and cores."""
+
+    device: str
+    cpu_cores: float = 0
+    memory_mb: int = 0
+
+
+class Ticket(Answer):
+    """A request that waits. `position` counts from 1; `expected_start` is at the latest, null if unknown."""
+
+    id: str
+    state: str
+    purpose: str
+    profile: str
+    position: int | None = None
+    expected_start: datetime | None = None
+    asked_at: datetime
+    verdict: dict[str, Any] = {}
+    next_best: str | None = None
+
+
+class Lease(Answer):
+    """A granted set of slices. `until` is null for serving; `rate` is micro-units an hour, null if unknown."""
+
+    id: str
+    owner: str
+    purpose: str
+    profile: str
+    slices: list[Slice] = []
+    rate: int | None = None
+    granted_at: datetime
+    until: datetime | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+
+
+class EnvironmentRequest(Ask):
+    """Ask for a server. The same `id` sent twice is one request."""
+
+    id: Ulid
+    name: Name = "default"
+    profile: str = Field(max_length=60)
+    lifetime_s: int | None = Field(default=None, ge=300, le=30 * 86400)
+
+
+class Environment(Answer):
+    """A server: `phase` is waiting, starting, running, stopping, stopped or failed.
+
+    `url` is the path on the front port that opens it; `page` the waiting page while there is no server yet.
+    """
+
+    name: str
+    owner: str
+    profile: str
+    phase: str
+    url: str | None = None
+    page: str | None = None
+    reason: str | None = None
+    ticket: Ticket | None = None
+    lease: Lease | None = None

@@ -1,0 +1,20 @@
+"""One change each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from dure.wire.base import Answer
+
+
+class Event(Answer):
+    """Who did what to which thing, on whose behalf, with which verdict, when (UTC)."""
+
+    id: str
+    actor: str
+    on_behalf_of: str | None = None
+    verb: str
+    object: str
+    verdict: dict[str, Any] = {}
+    at: datetime

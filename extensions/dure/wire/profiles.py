@@ -1,0 +1,26 @@
+"""What a person picks."""
+
+from __future__ import annotations
+
+from dure.wire.base import Answer
+
+
+class Profile(Answer):
+    """A profile with what is free of it now. Null means unknown, never zero.
+
+    `rate` is in micro-units of money an hour; `memory_mb` and `gpu_memory_mb` in MiB; lifetimes in seconds.
+    """
+
+    name: str
+    title: dict[str, str]
+    description: dict[str, str]
+    cpu_cores: float
+    memory_mb: int
+    gpus: int = 0
+    gpu_model: str | None = None
+    gpu_memory_mb: int | None = None
+    rate: int | None = None
+    default_lifetime_s: int
+    max_lifetime_s: int
+    free: int | None = None
+    total: int | None = None

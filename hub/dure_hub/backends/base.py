@@ -1,0 +1,227 @@
+"""One small interface for each capability. A backend acts and looks; it decides nothing and remembers nothing.
+
+Quota, lifetime and cost were settled by the caller, who also recorded the lease before calling. All that a
+backend needs later is in the handle. What runs carries its lease's id as a mark, so that `seen()` finds it
+after any crash, even where no row is left. Gaps are data: `unsupported`, each with the sentence people read.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Feature(StrEnum):
+    """What a backend may lack."""
+
+    GPU = "gpu"
+    MEMORY_LIMIT = "memory_limit"
+    CPU_LIMIT = "cpu_limit"
+    USER_ISOLATION = "user_isolation"
+    MIG = "mig"
+    GPU_SHARING = "gpu_sharing"
+    TRAINING = "training"
+    SERVING = "serving"
+    MULTI_NODE = "multi_node"
+    SCHEDULES = "schedules"
+
+
+class Kind(StrEnum):
+    """What sort of thing runs under a lease."""
+
+    SERVER = "server"
+    JOB = "job"
+    MODEL = "model"
+
+
+class Phase(StrEnum):
+    """What a look sees. GONE is never in `seen()`; it is what `poll` says of a handle with nothing behind it."""
+
+    RUNNING = "running"
+    EXITED = "exited"
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Handle:
+    """All that is needed to find and stop a thing again. `where` is plain JSON and belongs to the backend."""
+
+    lease: str
+    kind: Kind
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One thing of ours as the world shows it. `exit_code` is null while running, or where it was lost.
+
+    `started` is the start time in seconds since the epoch where known.
+    """
+
+    handle: Handle
+    phase: Phase
+    exit_code: int | None = None
+    reason: str | None = None
+    started: float | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """One physical GPU: UUID, name, memory in MiB; null is unknown."""
+
+    uuid: str
+    name: str
+    memory_mb: int | None
+    driver: str | None = None
+    mig_mode: bool | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What one place has. `why_no_gpu` says in a sentence why `devices` is empty, where it is."""
+
+    cpu_cores: int
+    memory_mb: int
+    devices: Sequence[Device] = ()
+    why_no_gpu: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every start has in common.
+
+    `devices` are the GPU UUIDs of the lease; the process sees exactly these. `folder` is its working directory;
+    `environment` is the whole of its environment but for the marks and device variables the backend adds.
+    """
+
+    lease: str
+    owner: str
+    folder: Path
+    environment: Mapping[str, str]
+    devices: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ServerWork(Work):
+    """A person's server: `command` is complete but for the port, which takes the place of `{port}` in it."""
+
+    command: Sequence[str] = ()
+    name: str = ""
+    api_token: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingWork(Work):
+    """A training job: code is at `folder`; `entry`, `parameters` and `processes` as the wire type says.
+
+    `token_file` holds the job's own token; `outputs` is the folder for what the job keeps (checkpoints).
+    """
+
+    entry: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    processes: int | None = None
+    outputs: Path = Path()
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class ServingWork(Work):
+    """A model server for one version: `model` is the folder of the downloaded version."""
+
+    model: Path = Path()
+    name: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """Bytes `offset` to `next_offset` of a log as text."""
+
+    text: str
+    offset: int
+    next_offset: int
+
+
+class Runs(ABC):
+    """What servers, jobs and model servers share: stopping and looking."""
+
+    unsupported: Mapping[Feature, Mapping[str, str]] = {}
+    """What this backend cannot do here; each sentence in English and Korean (`{"en": …, "ko": …}`)."""
+
+    @abstractmethod
+    async def stop(self, handle: Handle, grace_s: float) -> None:
+        """Stop it and everything it started; SIGKILL after `grace_s`. What is already gone is not an error."""
+
+    @abstractmethod
+    async def seen(self) -> Sequence[Seen]:
+        """Everything of ours of this kind, found by its mark, asked for at once; rows or no rows."""
+
+    @abstractmethod
+    async def poll(self, handle: Handle) -> Seen:
+        """Look at one thing. Never raises for what is missing: that is phase GONE."""
+
+    @abstractmethod
+    async def forget(self, handle: Handle) -> None:
+        """Drop what an ended thing left behind (its run folder), so that `seen` no longer lists it."""
+
+    @abstractmethod
+    async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
+        """A piece of its log; an empty one past the end."""
+
+
+class ServerBackend(Runs):
+    """Runs people's servers."""
+
+    @abstractmethod
+    def start(self, work: ServerWork) -> AsyncIterator[Handle]:
+        """Yield a handle as soon as there is something to stop, again as it grows (with the address last).
+
+        If starting fails half-way, `stop` is given the last handle yielded. A second start with the same lease
+        yields the handle of the first.
+        """
+
+    @abstractmethod
+    def address(self, handle: Handle) -> tuple[str, int]:
+        """Host and port of the server behind this handle."""
+
+    @abstractmethod
+    def recall(self, lease: str) -> tuple[Handle, str] | None:
+        """Handle and API token of a started server from its own record, where the hub lost them in a crash."""
+
+
+class TrainingBackend(Runs):
+    """Runs training jobs."""
+
+    @abstractmethod
+    def start(self, work: TrainingWork) -> AsyncIterator[Handle]:
+        """As `ServerBackend.start`. What the job saves lies under the work's `run_folder`."""
+
+
+class ServingBackend(Runs):
+    """Runs model servers."""
+
+    @abstractmethod
+    def start(self, work: ServingWork) -> AsyncIterator[Handle]:
+        """As `ServerBackend.start`."""
+
+    @abstractmethod
+    def address(self, handle: Handle) -> tuple[str, int]:
+        """Host and port of the model server behind this handle."""
+
+    @abstractmethod
+    async def ready(self, handle: Handle) -> bool:
+        """Whether it answers its readiness check now."""
+
+
+class InventoryBackend(ABC):
+    """Says what there is."""
+
+    unsupported: Mapping[Feature, Mapping[str, str]] = {}
+
+    @abstractmethod
+    async def look(self) -> Inventory:
+        """Devices, cores and memory of this place, as they are now."""

@@ -1,0 +1,169 @@
+"""Every knob, with default, type and one sentence; and where things lie in the data folder.
+
+Precedence: defaults < `DURE_DATA/dure.yaml` < `DURE_*` variables < flags of `dure up`. `up` resolves them once
+into `run/settings.json`; every other process reads that file, so all of them see the same values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+DEFAULT_DATA = Path("~/.dure")
+
+
+class DataFolder:
+    """The places under `DURE_DATA`. Folders have mode 700; files under `secrets/` have mode 600."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "dure.yaml"
+        self.secrets = root / "secrets"
+        self.db = root / "db"
+        self.run = root / "run"
+        self.log = root / "log"
+        self.envoy = root / "envoy"
+        self.users = root / "users"
+        self.jobs = root / "jobs"
+        self.artifacts = root / "artifacts"
+        self.backup = root / "backup"
+
+    def create(self) -> None:
+        """Make what is missing."""
+        for folder in (
+            self.root,
+            self.secrets,
+            self.db,
+            self.run,
+            self.log,
+            self.envoy,
+            self.users,
+            self.jobs,
+        ):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.artifacts, self.backup):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def resolved(self) -> Path:
+        """The settings of the running portal, as `up` resolved them."""
+        return self.run / "settings.json"
+
+    def secret(self, name: str) -> str:
+        """The text of one secret. Its file must exist: `up` makes them."""
+        return (self.secrets / name).read_text().strip()
+
+
+class Settings(BaseModel):
+    """What can be set. Each field is `DURE_<NAME>` in the environment and `<name>` in dure.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Field(DEFAULT_DATA, description="Folder that holds everything the portal keeps.")
+    host: str = Field(
+        "127.0.0.1", description="Address the front port listens on; loopback unless told otherwise."
+    )
+    port: int = Field(8000, ge=1, le=65535, description="Front port: the one port people use.")
+    public_url: str = Field("", description="Address people type, if a proxy of yours stands in front.")
+    language: Literal["en", "ko"] = Field("en", description="Language where the reader has not said one.")
+
+    hub_port: int = Field(0, ge=0, le=65535, description="JupyterHub's own port on loopback; 0 lets `up` choose.")
+    portal_port: int = Field(0, ge=0, le=65535, description="The service's port on loopback; 0 lets `up` choose.")
+    instance: str = Field("", description="Mark of this data folder's processes; `up` makes it once.")
+    clock_file: Path | None = Field(None, description="File with an offset in seconds added to now; for tests.")
+
+    auth: Literal["password", "oidc"] = Field("password", description="Who checks logins.")
+    oidc_authorize_url: str = Field("", description="OIDC provider's authorization endpoint.")
+    oidc_token_url: str = Field("", description="OIDC provider's token endpoint.")
+    oidc_userdata_url: str = Field("", description="OIDC provider's userinfo endpoint.")
+    oidc_client_id: str = Field("", description="Client id that the OIDC provider gave this portal.")
+    oidc_client_secret_file: Path | None = Field(None, description="File of mode 600 with the client secret.")
+    oidc_username_claim: str = Field("preferred_username", description="Claim that becomes the user's name.")
+    oidc_admins: list[str] = Field([], description="Names that are administrators when login is by OIDC.")
+
+    cpu_profile_cores: float = Field(0.5, gt=0, le=512, description="Cores a holder of `cpu` is promised.")
+    cpu_profile_memory_mb: int = Field(2048, ge=64, description="Memory (MiB) a holder of `cpu` is promised.")
+    cpu_overcommit: float = Field(2.0, ge=1, le=16, description="Promised cores for each real core.")
+    memory_reserved_mb: int = Field(2048, ge=0, description="Memory (MiB) kept for the portal itself.")
+    default_lifetime_s: int = Field(8 * 3600, ge=300, description="Lifetime of a server where none is asked for.")
+    max_lifetime_s: int = Field(24 * 3600, ge=300, description="Longest lifetime of a server.")
+    ticket_timeout_s: int = Field(24 * 3600, ge=60, description="How long a request may wait before it ends.")
+
+    server_command: list[str] = Field([], description="Command of a person's server; empty is JupyterLab.")
+    http_timeout_s: int = Field(120, ge=5, description="How long a server may take to answer after its start.")
+    stop_grace_s: float = Field(10, ge=0, description="Time between asking a process to end and ending it.")
+    job_grace_s: float = Field(30, ge=0, description="The same for a training job, which may write a checkpoint.")
+    look_interval_s: float = Field(2, gt=0, description="Time between two looks of the reconciler.")
+    token_lifetime_s: int = Field(30 * 86400, ge=60, description="Lifetime of a token made by `dure token`.")
+    snapshot_limit_mb: int = Field(512, ge=1, description="Largest upload of code and data for one job (MiB).")
+    log_limit_mb: int = Field(64, ge=1, description="A log is copied and truncated beyond this size (MiB).")
+    disk_minimum_mb: int = Field(1024, ge=0, description="`up` refuses to start with less free disk (MiB).")
+
+    @property
+    def folder(self) -> DataFolder:
+        """Where things lie."""
+        return DataFolder(self.data.expanduser().resolve())
+
+    @property
+    def front_url(self) -> str:
+        """The address of the front port from this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
+        return f"http://{host}:{self.port}"
+
+    def save(self) -> None:
+        """Write what `up` resolved, for every other process of this portal."""
+        target = self.folder.resolved
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(self.model_dump_json(indent=2))
+        temporary.chmod(0o600)
+        temporary.replace(target)
+
+
+def load_settings(data: Path | str) -> Settings:
+    """The settings that `up` resolved for this data folder; variables and flags are not looked at again."""
+    return Settings.model_validate(_read_json(DataFolder(Path(data).expanduser().resolve()).resolved))
+
+
+def resolve_settings(**flags: Any) -> Settings:
+    """Resolve flags, environment, dure.yaml and defaults, in this order. Only `up` and its kin call it."""
+    return Settings.model_validate(_Sources(**flags).model_dump())
+
+
+class _Sources(Settings, BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="DURE_", extra="forbid", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags come as arguments, then the environment, then dure.yaml of the folder those two name."""
+        data = init_settings().get("data") or os.environ.get("DURE_DATA") or DEFAULT_DATA
+        return init_settings, env_settings, _YamlSource(settings_cls, Path(data).expanduser() / "dure.yaml")
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    loaded = yaml.safe_load(path.read_text())  # JSON is YAML; one reader for both
+    return loaded if isinstance(loaded, Mapping) else {}
+
+
+class _YamlSource(PydanticBaseSettingsSource):
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        super().__init__(settings_cls)
+        self.path = path
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(_read_json(self.path)) if self.path.exists() else {}
