@@ -1,0 +1,44 @@
+"""Fixtures of the tests against a whole portal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.e2e.portal import Portal, make_portal
+
+# Chromium must not look for its makers' hosts: tests talk to loopback only.
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """One portal that is up, with engineers ana and ben and the administrator."""
+    started = make_portal(tmp_path_factory.mktemp("portal"))
+    try:
+        started.up()
+        started.add_user("ana")
+        started.add_user("ben")
+        yield started
+    finally:
+        started.down()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's chromium, driven by Playwright."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
+        yield browser
+        browser.close()

@@ -1,0 +1,140 @@
+"""A whole portal for tests: its own data folder and port, started and ended by the commands that people type."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import pytest
+
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(look: Callable[[], T], what: str, timeout: float = 60, every: float = 0.1) -> T:
+    """Poll `look` until it gives something truthy; fail with `what` and its last answer after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout:.0f} s: {what} (last: {found!r})")
+        time.sleep(every)
+
+
+@dataclass
+class Portal:
+    """One running portal."""
+
+    data: Path
+    port: int
+    environment: dict[str, str] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The front port."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `up` resolved."""
+        loaded: dict[str, Any] = json.loads((self.data / "run" / "settings.json").read_text())
+        return loaded
+
+    def dure(self, *words: str, timeout: float = 180, check: bool = True, feed: str | None = None) -> str:
+        """Run the `dure` command on this portal's data folder; its output. Fails with that output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "dure.cli", *words],
+            env={**os.environ, "DURE_DATA": str(self.data), "DURE_PORT": str(self.port), **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            input=feed,
+        )
+        if check and done.returncode != 0:
+            pytest.fail(
+                f"dure {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}{self.logs()}"
+            )
+        return done.stdout + done.stderr
+
+    def up(self) -> str:
+        """Start, and remember the administrator's password when it is shown."""
+        said = self.dure("up", "--detach")
+        if found := re.search(r"admin\s*/\s*(\S+)|[Pp]assword:?\s+(\S+)", said):
+            self.passwords.setdefault("admin", found.group(1) or found.group(2))
+        return said
+
+    def down(self) -> None:
+        """End everything, and see that nothing of ours is left."""
+        self.dure("down")
+        until(lambda: not self.processes(), f"every process of {self.data} to be gone", timeout=15)
+
+    def add_user(self, name: str, *flags: str) -> None:
+        """An account with a password of its own."""
+        self.passwords[name] = f"{name}-secret-{self.port}"
+        self.dure("user", "add", name, "--password-stdin", *flags, feed=self.passwords[name] + "\n")
+
+    def token(self, name: str) -> str:
+        """A token that speaks for this person."""
+        return self.dure("token", "--user", name).strip().splitlines()[-1]
+
+    def client(self, name: str) -> httpx.Client:
+        """A client of the API as this person."""
+        return httpx.Client(
+            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {self.token(name)}"}, timeout=60
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that carries this portal's data folder or mark in its environment or command line."""
+        marks = [f"DURE_DATA={self.data}", str(self.data)]
+        instance = self.settings.get("instance") if (self.data / "run" / "settings.json").exists() else None
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environ = {f"{k}={v}" for k, v in process.environ().items()}
+                words = " ".join(process.cmdline())
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+            except psutil.Error:
+                continue
+            mine = f"DURE_PORTAL={instance}" in environ if instance else False
+            if mine or any(mark in environ or mark in words for mark in marks):
+                found.append(process)
+        return found
+
+    def service(self, name: str) -> psutil.Process:
+        """The process of one service, from the supervisor's own record."""
+        record = json.loads((self.data / "run" / "services" / f"{name}.json").read_text())
+        return psutil.Process(record["pid"])
+
+    def logs(self) -> str:
+        """The last of every log, for a failure's text."""
+        text = ""
+        for log in sorted((self.data / "log").glob("*.log")):
+            text += f"\n--- {log.name}\n" + log.read_text(errors="replace")[-1500:]
+        return text
+
+
+def make_portal(folder: Path, **environment: str) -> Portal:
+    """A portal that is not up yet."""
+    return Portal(folder / "data", free_port(), {"DURE_LANGUAGE": "en", **environment})
