@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 def until(look: Callable[[], T], what: str, timeout: float = 60, every: float = 0.1) -> T:
-    """Poll `look` until it gives something truthy; fail with `what` and its last answer after `timeout` seconds."""
+    """Poll `look` until it gives something truthy; fail with `what` and its last answer after `timeout`."""
     deadline = time.monotonic() + timeout
     while True:
         found = look()

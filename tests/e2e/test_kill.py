@@ -1,0 +1,177 @@
+"""`kill -9` of anything at any time: nothing orphaned, doubled or lost, and open notebooks keep their sockets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from dure.wire.ids import new_id
+from tests.e2e.portal import Portal, make_portal, until
+
+pytestmark = pytest.mark.timeout(400)
+WHOLE = 30
+"""Seconds until the portal must be whole again."""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal that may be broken, with a running server of ana's."""
+    portal = make_portal(tmp_path_factory.mktemp("kill"))
+    try:
+        portal.up()
+        portal.add_user("ana")
+        yield portal
+    finally:
+        portal.down()
+
+
+@pytest.fixture(scope="module")
+def api(own: Portal) -> Iterator[httpx.Client]:
+    """The API as ana."""
+    with own.client("ana") as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def server(own: Portal, api: httpx.Client) -> psutil.Process:
+    """Ana's running server."""
+    answer = api.post("/environments", json={"id": new_id(), "name": "default", "profile": "cpu"})
+    assert answer.status_code == 202, answer.text
+    until(lambda: phase(api) == "running", "ana's server to run", timeout=90)
+    return only_server(own)
+
+
+def phase(api: httpx.Client) -> str | None:
+    """What the portal says of ana's server; None while it does not answer."""
+    try:
+        answer = api.get("/environments/default")
+    except httpx.HTTPError:
+        return None
+    return str(answer.json()["phase"]) if answer.status_code == 200 else None
+
+
+def only_server(portal: Portal) -> psutil.Process:
+    """The one process that is a person's server; more than one would be a double."""
+    found = [
+        p
+        for p in portal.processes()
+        if p.environ().get("DURE_KIND") == "server" and "jupyterhub" in " ".join(p.cmdline())
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def kernel_socket(portal: Portal) -> ClientConnection:
+    """A kernel of ana's, and a websocket to it through the front port."""
+    record = next((portal.data / "run" / "server").glob("*/spec.json"))
+    token = json.loads(record.read_text())["environment"]["JUPYTERHUB_API_TOKEN"]
+    base = f"{portal.url}/user/ana"
+    made = httpx.post(f"{base}/api/kernels", headers={"Authorization": f"token {token}"}, json={}, timeout=30)
+    assert made.status_code == 201, made.text
+    address = base.replace("http", "ws") + f"/api/kernels/{made.json()['id']}/channels"
+    return connect(address, additional_headers={"Authorization": f"token {token}"})
+
+
+def compute(socket: ClientConnection, code: str) -> str:
+    """Run `code` in the kernel over this very socket; what it printed."""
+    message = {
+        "header": {
+            "msg_id": new_id(),
+            "msg_type": "execute_request",
+            "username": "",
+            "session": "s",
+            "version": "5.3",
+        },
+        "parent_header": {},
+        "metadata": {},
+        "channel": "shell",
+        "content": {"code": code, "silent": False},
+    }
+    socket.send(json.dumps(message))
+    printed = ""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        answer = json.loads(socket.recv(timeout=30))
+        if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:  # type: ignore[index]
+            continue
+        if answer["msg_type"] == "stream":
+            printed += answer["content"]["text"]
+        if answer["msg_type"] == "execute_reply":
+            return printed
+    pytest.fail("the kernel did not answer")
+
+
+def test_a_killed_hub_leaves_the_kernel_socket_open_and_knows_the_server_again(
+    own: Portal, api: httpx.Client, server: psutil.Process
+) -> None:
+    with kernel_socket(own) as socket:
+        compute(socket, "x = 41")
+        hub = own.service("hub")
+        hub.kill()
+        assert compute(socket, "print(x + 1)").strip() == "42"
+        until(lambda: whole(own), "the hub to be back", timeout=WHOLE)
+        assert own.service("hub").pid != hub.pid
+        assert compute(socket, "print(x + 2)").strip() == "43"
+    until(lambda: phase(api) == "running", "the new hub to know the server")
+    assert only_server(own) == server
+
+
+@pytest.mark.parametrize("name", ["portal", "mlflow", "envoy"])
+def test_a_killed_service_is_back_and_nothing_is_doubled(
+    own: Portal, api: httpx.Client, server: psutil.Process, name: str
+) -> None:
+    before = own.service(name)
+    before.kill()
+    until(lambda: own.service(name).pid != before.pid and whole(own), f"{name} to be back", timeout=WHOLE)
+    until(lambda: phase(api) == "running", "ana's server to be known")
+    assert only_server(own) == server
+    assert_one_of_each(own)
+
+
+def test_after_a_killed_supervisor_the_next_up_adopts_and_resumes(
+    own: Portal, api: httpx.Client, server: psutil.Process
+) -> None:
+    envoy = own.service("envoy")
+    supervisor = psutil.Process(json.loads((own.data / "run" / "services" / "supervisor.json").read_text())["pid"])
+    supervisor.kill()
+    until(lambda: not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE, "it to be dead")
+    began = time.monotonic()
+    own.up()
+    until(lambda: whole(own) and phase(api) == "running", "the portal to be whole", timeout=WHOLE)
+    assert time.monotonic() - began < WHOLE
+    assert own.service("envoy") == envoy
+    assert only_server(own) == server
+    assert_one_of_each(own)
+
+
+def test_a_killed_server_is_seen_and_its_lease_ends(
+    own: Portal, api: httpx.Client, server: psutil.Process
+) -> None:
+    server.kill()
+    until(lambda: phase(api) in ("stopped", "failed"), "the portal to see it", timeout=60)
+    assert api.get("/environments/default").json()["reason"]
+    until(lambda: not [p for p in own.processes() if p.environ().get("DURE_KIND") == "server"], "nothing left")
+
+
+def whole(portal: Portal) -> bool:
+    """Every part answers through the front port."""
+    paths = ("/hub/api/", "/services/dure/health", "/api/v1/about")
+    try:
+        answers = [httpx.get(portal.url + path, timeout=2).status_code for path in paths]
+        mlflow = httpx.get(f"{portal.url}/services/mlflow/version", timeout=2)
+    except httpx.HTTPError:
+        return False
+    return answers == [200, 200, 200] and mlflow.status_code in (200, 401)
+
+
+def assert_one_of_each(portal: Portal) -> None:
+    """No service runs twice."""
+    words = [" ".join(p.cmdline()) for p in portal.processes() if p.environ().get("DURE_KIND") is None]
+    for part in ("dure_hub.app", "jupyterhub_config.py", "envoy"):
+        assert len([w for w in words if part in w]) == 1, (part, words)
