@@ -1,0 +1,195 @@
+"""Our MLflow client against the real MLflow, on its socket, with the rights people have there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dure.errors import NotAllowed, NotFound, NotReady
+from dure_hub.mlflowapi import PREFIX, MlflowApi, MlflowRefused, MlflowSession
+from dure_hub.settings import Settings
+
+# httpcore 1.0 leaves the socket of a refused Unix connection to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A data folder as `up` leaves it, as far as MLflow reads it."""
+    made = Settings.model_validate({"data": tmp_path_factory.mktemp("mlflow"), "instance": "0123456789ab"})
+    made.folder.create()
+    key = made.folder.secrets / "mlflow-flask-key"
+    key.write_text(secrets.token_hex(32))
+    key.chmod(0o600)
+    made.save()
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(settings: Settings) -> Iterator[Settings]:
+    """A real MLflow server in its own process."""
+    log = settings.folder.log / "mlflow.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dure_hub.supervisor.mlflow_server"],
+            env={**os.environ, "DURE_DATA": str(settings.data)},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        wait_until_up(settings, process, log)
+        yield settings
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_up(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Poll its health check; fail with its log."""
+    deadline = time.monotonic() + 120
+    with raw(settings, "nobody") as client:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                if client.get(f"{PREFIX}/health").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.2)
+    pytest.fail(f"MLflow did not come up (exit {process.poll()}):\n{log.read_text()[-2000:]}")
+
+
+def raw(settings: Settings, user: str) -> httpx.Client:
+    """A plain client, for what a training process does and our client does not."""
+    transport = httpx.HTTPTransport(uds=str(settings.folder.run / "mlflow.sock"))
+    headers = {"x-dure-user": user, "x-dure-admin": "0"}
+    return httpx.Client(transport=transport, base_url="http://localhost", headers=headers, timeout=30)
+
+
+@pytest.fixture
+async def api(server: Settings) -> AsyncIterator[MlflowApi]:
+    """The client under test."""
+    made = MlflowApi(server)
+    yield made
+    await made.close()
+
+
+def save_model(settings: Settings, user: str, experiment: str, run_id: str, files: dict[str, bytes]) -> str:
+    """What `log_model` does over the wire, in four requests; the id of the logged model."""
+
+    def ok(answer: httpx.Response) -> Any:
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    with raw(settings, user) as client:
+        body = {"experiment_id": experiment, "name": "model", "source_run_id": run_id}
+        info = ok(client.post(f"{PREFIX}/api/2.0/mlflow/logged-models", json=body))["model"]["info"]
+        root = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        for name, content in files.items():
+            ok(client.put(f"{PREFIX}/api/2.0/mlflow-artifacts/artifacts/{root}/{name}", content=content))
+        model_id = str(info["model_id"])
+        outputs = {"run_id": run_id, "models": [{"model_id": model_id, "step": 0}]}
+        ok(client.post(f"{PREFIX}/api/2.0/mlflow/runs/outputs", json=outputs))
+        done = {"model_id": model_id, "status": "LOGGED_MODEL_READY"}
+        ok(client.patch(f"{PREFIX}/api/2.0/mlflow/logged-models/{model_id}", json=done))
+    return model_id
+
+
+async def finished_run(settings: Settings, ann: MlflowSession, files: dict[str, bytes]) -> tuple[str, str]:
+    """A run of ann's with a metric and a saved model: its id and the model's."""
+    experiment = await ann.experiment("ann/default")
+    run_id = await ann.create_run(experiment, "digits", {"dure.job_id": "J1", "mlflow.user": "ann"}, 1000)
+    with raw(settings, "ann") as client:
+        body = {"run_id": run_id, "key": "accuracy", "value": 0.97, "timestamp": 1500}
+        assert client.post(f"{PREFIX}/api/2.0/mlflow/runs/log-metric", json=body).status_code == 200
+    model_id = save_model(settings, "ann", experiment, run_id, files)
+    await ann.end_run(run_id, "FINISHED", 2000)
+    return run_id, model_id
+
+
+async def test_a_run_is_made_found_again_and_ended(server: Settings, api: MlflowApi) -> None:
+    ann = api.acting("ann")
+    run_id, model_id = await finished_run(server, ann, {"MLmodel": b"flavors: {}"})
+    experiment = await ann.experiment("ann/default")
+    assert await ann.find_run(experiment, "dure.job_id", "none") is None
+    assert await ann.find_run(experiment, "dure.job_id", "J1") is not None
+    run = await ann.run(run_id)
+    assert (run.status, run.metrics, run.models) == ("FINISHED", {"accuracy": 0.97}, (model_id,))
+    assert run.tags["mlflow.user"] == "ann"
+
+
+async def test_a_version_is_registered_named_and_downloaded(
+    server: Settings, api: MlflowApi, tmp_path: Path
+) -> None:
+    ann = api.acting("ann")
+    files = {"MLmodel": b"flavors: {}", "data/model.pt2": b"\x00weights", "data/a name with 공백.txt": b"x"}
+    run_id, model_id = await finished_run(server, ann, files)
+    await ann.ensure_model("digits", {"dure.owner": "ann"})
+    await ann.ensure_model("digits", {"dure.owner": "ann"})
+    made = await ann.create_version("digits", model_id, run_id, {"dure.job": "digits"})
+    version = int(made["version"])
+    assert [int(v["version"]) for v in await ann.versions("digits", run_id)] == [version]
+    await ann.set_alias("digits", "champion", version)
+    assert (await ann.version("digits", version))["aliases"] == ["champion"]
+    await ann.delete_alias("digits", "champion")
+    await ann.delete_alias("digits", "champion")
+    assert [m["name"] for m in await ann.models()] == ["digits"]
+
+    folder = await ann.download("digits", version, tmp_path / "digits" / "1")
+    assert {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == files
+    assert [p.name for p in folder.parent.iterdir()] == ["1"], "nothing half-made stays beside it"
+    (folder / "mark").write_text("kept")
+    assert await ann.download("digits", version, folder) == folder
+    assert (folder / "mark").exists()
+
+
+async def test_others_read_and_do_not_write(server: Settings, api: MlflowApi) -> None:
+    ann, ben, admin = api.acting("ann"), api.acting("ben"), api.acting("root-of-it", admin=True)
+    run_id, model_id = await finished_run(server, ann, {"MLmodel": b"x"})
+    await ann.ensure_model("anns", {})
+    version = int((await ann.create_version("anns", model_id, run_id, {}))["version"])
+    assert (await ben.run(run_id)).metrics == {"accuracy": 0.97}
+    assert (await ben.versions("anns"))[0]["run_id"] == run_id
+    with pytest.raises(NotAllowed):
+        await ben.end_run(run_id, "KILLED", 3000)
+    with pytest.raises(NotAllowed):
+        await ben.create_version("anns", model_id, run_id, {})
+    with pytest.raises(NotAllowed):
+        await ben.set_alias("anns", "champion", version)
+    await admin.set_alias("anns", "champion", version)
+
+
+async def test_a_missing_thing_is_not_found_and_a_bad_one_is_refused(api: MlflowApi, tmp_path: Path) -> None:
+    ann = api.acting("ann")
+    with pytest.raises(NotFound):
+        await ann.model("nothing")
+    with pytest.raises(NotFound):
+        await ann.version("nothing", 3)
+    with pytest.raises(NotFound):
+        await ann.run("0" * 32)
+    with pytest.raises(NotFound):
+        await ann.download("nothing", 1, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+    with pytest.raises(MlflowRefused):
+        await ann.experiment("x" * 5000)
+
+
+async def test_an_absent_mlflow_is_not_ready(tmp_path: Path) -> None:
+    api = MlflowApi(Settings.model_validate({"data": tmp_path}))
+    assert await api.healthy() is False
+    with pytest.raises(NotReady, match="MLflow does not answer"):
+        await api.acting("ann").models()
+    await api.close()
