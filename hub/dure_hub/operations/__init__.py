@@ -1,0 +1,60 @@
+"""Admit, start, stop, promote, roll back, expire, reconcile: policy, store and backends together.
+
+`Operations` is the bundle that app.py builds once a process and hands to services, spawner and proxy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dure_hub.operations.people import Person as Person
+
+if TYPE_CHECKING:
+    from dure_hub.backends.base import InventoryBackend, ServerBackend, ServingBackend, TrainingBackend
+    from dure_hub.dataplane import Dataplane
+    from dure_hub.hubapi import HubApi
+    from dure_hub.mlflowapi import MlflowApi
+    from dure_hub.operations.endpoints import Endpoints
+    from dure_hub.operations.environments import Environments
+    from dure_hub.operations.events import Events
+    from dure_hub.operations.jobs import Jobs
+    from dure_hub.operations.models import Models
+    from dure_hub.operations.profiles import Profiles
+    from dure_hub.operations.reconcile import Reconciler
+    from dure_hub.operations.snapshots import Snapshots
+    from dure_hub.operations.tokens import Tokens
+    from dure_hub.settings import Settings
+    from dure_hub.store import Clock, Store
+
+
+@dataclass
+class Operations:
+    """Everything the portal can do, with the concrete parts it does it by."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    profiles: Profiles
+    environments: Environments
+    jobs: Jobs
+    models: Models
+    endpoints: Endpoints
+    tokens: Tokens
+    events: Events
+    snapshots: Snapshots
+    reconciler: Reconciler
+    servers: ServerBackend
+    training: TrainingBackend
+    serving: ServingBackend
+    inventory: InventoryBackend
+    hub: HubApi
+    mlflow: MlflowApi
+    dataplane: Dataplane
+
+    async def close(self) -> None:
+        """Close what this process opened; everything that runs goes on running."""
+        await self.reconciler.close()
+        await self.environments.close()
+        await self.hub.close()
+        self.store.close()

@@ -1,0 +1,107 @@
+"""What can go wrong in an operation, in the words of who asked for it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dure.errors import DureError, Text
+
+
+class NoSuchProfile(DureError):
+    """The profile is not offered here."""
+
+    code, status = "no_such_profile", 422
+    message: ClassVar[Text] = {
+        "en": "There is no profile named {profile}. This portal offers: {offered}.",
+        "ko": "{profile}(이)라는 프로필이 없습니다. 이 포털의 프로필: {offered}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose one of these.",
+        "ko": "이 중에서 고르세요.",
+    }
+
+
+class NeverFits(DureError):
+    """Waiting would not help: the whole machine is too small for it."""
+
+    code, status = "never_fits", 422
+    message: ClassVar[Text] = {
+        "en": "{profile} does not fit on this machine even when nothing else runs.",
+        "ko": "{profile}은(는) 다른 것이 하나도 없어도 이 머신에 들어가지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "An administrator can make `cpu_profile_memory_mb` or `memory_reserved_mb` smaller; "
+        "`dure doctor` shows what this machine has.",
+        "ko": "관리자가 `cpu_profile_memory_mb`나 `memory_reserved_mb`를 줄일 수 있습니다. "
+        "머신의 자원은 `dure doctor`가 보여 줍니다.",
+    }
+
+
+class BadLifetime(DureError):
+    """The lifetime asked for is out of bounds."""
+
+    code, status = "bad_lifetime", 422
+    message: ClassVar[Text] = {
+        "en": "A lifetime of {asked} s is not possible: from {shortest} to {longest} s.",
+        "ko": "수명 {asked}초는 쓸 수 없습니다. {shortest}초에서 {longest}초까지 가능합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask for a lifetime within these bounds. Nothing was started.",
+        "ko": "범위 안의 수명으로 다시 요청하세요. 시작된 것은 없습니다.",
+    }
+
+
+class MustWait(DureError):
+    """There is no room now; a ticket was left. `page` is the path of the waiting page."""
+
+    code, status = "must_wait", 409
+    message: ClassVar[Text] = {
+        "en": "There is no {profile} free right now. You are number {position} in the queue.",
+        "ko": "지금은 비어 있는 {profile}이(가) 없습니다. 대기 순서는 {position}번째입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "It starts by itself when there is room; follow it at {page}.",
+        "ko": "자리가 나면 자동으로 시작됩니다. {page}에서 확인하세요.",
+    }
+
+
+class StillEnding(DureError):
+    """The server of this name has not ended yet."""
+
+    code, status = "still_ending", 409
+    message: ClassVar[Text] = {
+        "en": "The last server of {name} is still being stopped.",
+        "ko": "{name}의 이전 서버가 아직 종료되는 중입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Try again in a few seconds.",
+        "ko": "몇 초 후 다시 시도하세요.",
+    }
+
+
+class SnapshotTooLarge(DureError):
+    """The upload is beyond the limit."""
+
+    code, status = "snapshot_too_large", 413
+    message: ClassVar[Text] = {
+        "en": "The upload of code and data is larger than {limit_mb} MiB{what}.",
+        "ko": "코드와 데이터 업로드가 {limit_mb} MiB보다 큽니다{what}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Leave large data out of the folder, or have `snapshot_limit_mb` raised.",
+        "ko": "큰 데이터는 폴더에서 빼거나 관리자에게 `snapshot_limit_mb`를 늘려 달라고 하세요.",
+    }
+
+
+class BadSnapshot(DureError):
+    """The upload is not what its digest says, or not a zip that may be unpacked."""
+
+    code, status = "bad_snapshot", 422
+    message: ClassVar[Text] = {
+        "en": "The upload {digest} cannot be used: {why_en}.",
+        "ko": "업로드 {digest}을(를) 쓸 수 없습니다: {why_ko}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Send it again; the SDK makes and names it correctly. Nothing was kept.",
+        "ko": "다시 보내세요. SDK를 쓰면 형식과 이름이 맞습니다. 보관된 것은 없습니다.",
+    }

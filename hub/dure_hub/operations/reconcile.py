@@ -1,0 +1,288 @@
+"""The one reconciler: what runs is compared with what should, in the portal service, by whoever leads.
+
+A pass, for each subject (environments, jobs, endpoints) on its own:
+1. `subject.runs.seen()`: everything of its kind that runs. Where that fails, there is no verdict in this pass.
+2. Only then its active leases are read from the store: what was recorded before it was started is never missed.
+3. `decide(wanted, seen, …)`, a pure function, on two consecutive looks for whatever nobody asked for:
+   - runs without an active lease: an orphan, stopped by the backend;
+   - active lease, and nothing runs (after `subject.grace_s` from its claim, or two minutes from its grant where
+     nobody claimed it), or what ran has exited: `end_lease`, and `subject.ended(…)` in the same transaction;
+   - past its end: `ask_end(…, "expired")`;
+   - was asked to end (`ask_end` sets the lease's `end_reason`) and still runs: `subject.stop(…)`, not twice at
+     once, again in each pass until it is gone.
+4. Waiting tickets: too old ones end (`subject.gave_up`), the others are granted in order (`subject.granted`), both
+   in the transaction of the change.
+5. `await subject.act(seen)`: whatever the subject does next (start what was granted, read progress).
+
+To add a kind of work, write a `Subject`, and give it to `Reconciler(…)`. What starts under a lease follows this
+order: set `lease.claimed_at` (record), start, write each handle's `where` into `lease.handle`. To end something,
+`ask_end` in a transaction and `kick()`; the row of the subject changes in `ended`. `act` must not wait long: start
+tasks. Work that has nothing to do with leases is a tick of its own: `reconciler.ticks.add(name, interval_s, fn)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dure.wire.ids import new_id
+from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
+from dure_hub.operations import admission
+from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.ticks import Ticks as Ticks
+from dure_hub.policies.lifetime import is_expired
+from dure_hub.settings import Settings
+from dure_hub.store import Clock, Store
+from dure_hub.store.models import Leadership, Lease, Ticket
+
+log = logging.getLogger(__name__)
+
+UNCLAIMED = timedelta(seconds=120)
+"""How long a granted lease may wait for its owner."""
+_LEAD = timedelta(seconds=10)
+
+
+class Subject(Protocol):
+    """One kind of work under leases. The first three methods run inside a transaction: quick, no awaits."""
+
+    purpose: str
+    """The purpose of its leases: `admission.NOTEBOOK`, `TRAINING` or `SERVING`."""
+    kind: Kind
+    runs: Runs
+    grace_s: float
+    """How long after its claim a lease may have nothing running yet."""
+    keeps: bool
+    """Whether what exited stays listed (its log is still read); else the backend forgets it."""
+
+    def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
+        """Its ticket became a lease: update the subject's row."""
+
+    def gave_up(self, session: Session, ticket: Ticket) -> None:
+        """Its ticket waited too long and has ended."""
+
+    def ended(self, session: Session, lease: Lease, seen: Seen | None) -> None:
+        """Its lease has ended for `lease.end_reason`; `seen` is what was last seen of it, with the exit code."""
+
+    async def stop(self, handle: Handle, reason: str) -> None:
+        """Make it stop; called again in later passes while it still runs."""
+
+    async def act(self, seen: Mapping[str, Seen]) -> None:
+        """What comes next, with what this pass saw by lease id."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An active lease as `decide` sees it. `since` is its claim, else its grant."""
+
+    lease: str
+    since: datetime
+    claimed: bool
+    until: datetime | None
+    end_reason: str | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one look leads to. `suspects` are for the next look: nothing happens to them yet."""
+
+    expire: tuple[str, ...] = ()
+    stop: tuple[tuple[Seen, str], ...] = ()
+    orphans: tuple[Seen, ...] = ()
+    close: tuple[tuple[str, str, Seen | None], ...] = ()
+    leftovers: tuple[Seen, ...] = ()
+    suspects: frozenset[str] = frozenset()
+
+
+def decide(
+    wanted: Sequence[Wanted], seen: Sequence[Seen], now: datetime, grace_s: float, before: frozenset[str]
+) -> Decision:
+    """Compare. `before` are the suspects of the last look; whoever is suspected twice is acted upon."""
+    there = by_lease(seen)
+    active = {lease.lease for lease in wanted}
+    expire, stop, close, suspects = [], [], [], set()
+    for lease in wanted:
+        what = there.get(lease.lease)
+        reason = lease.end_reason
+        if reason is None and is_expired(lease.until, now):
+            expire.append(lease.lease)
+            reason = "expired"
+        if what is not None and what.phase is Phase.RUNNING:
+            if reason is not None:
+                stop.append((what, reason))
+            continue
+        if what is None and reason is None and now < lease.since + _patience(lease, grace_s):
+            continue
+        suspects.add(lease.lease)
+        if lease.lease in before:
+            close.append((lease.lease, reason or _cause(lease, what), what))
+    orphans = []
+    for what in there.values():
+        if what.handle.lease not in active and what.phase is Phase.RUNNING:
+            suspects.add(what.handle.lease)
+            if what.handle.lease in before:
+                orphans.append(what)
+    leftovers = [w for w in there.values() if w.handle.lease not in active and w.phase is not Phase.RUNNING]
+    return Decision(
+        tuple(expire), tuple(stop), tuple(orphans), tuple(close), tuple(leftovers), frozenset(suspects)
+    )
+
+
+def by_lease(seen: Sequence[Seen]) -> dict[str, Seen]:
+    """What was seen by lease id; what runs hides what has exited."""
+    ordered = sorted(seen, key=lambda one: one.phase is Phase.RUNNING)
+    return {one.handle.lease: one for one in ordered}
+
+
+def _patience(lease: Wanted, grace_s: float) -> timedelta:
+    return timedelta(seconds=grace_s) if lease.claimed else UNCLAIMED
+
+
+def _cause(lease: Wanted, what: Seen | None) -> str:
+    if what is not None:
+        return "exited"
+    return "lost" if lease.claimed else "unclaimed"
+
+
+class Reconciler:
+    """Runs the passes. One object a process; only the one that leads acts."""
+
+    def __init__(
+        self, settings: Settings, store: Store, clock: Clock, profiles: Profiles, subjects: Sequence[Subject]
+    ) -> None:
+        self.ticks = Ticks()
+        self.ticks.add("reconcile", settings.look_interval_s, self.look)
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._profiles = profiles
+        self._subjects = list(subjects)
+        self._holder = new_id()
+        self._before: dict[str, frozenset[str]] = {}
+        self._stopping: dict[str, asyncio.Task[None]] = {}
+
+    def kick(self) -> None:
+        """Look as soon as possible. Harmless where the ticks do not run (in the hub's process)."""
+        self.ticks.kick("reconcile")
+
+    async def look(self) -> None:
+        """One pass over every subject. A subject that fails is logged and does not hold up the others."""
+        if not await self._store.run(lambda session: lead(session, self._holder, self._clock())):
+            self._before.clear()  # its looks are no longer consecutive
+            return
+        looks: dict[str, Mapping[str, Seen]] = {}
+        for subject in self._subjects:
+            try:
+                seen = await subject.runs.seen()
+                await self._compare(subject, seen)
+                looks[subject.purpose] = by_lease(seen)
+            except Exception:
+                self._before.pop(subject.purpose, None)
+                log.exception("looking at %s failed; no verdict in this pass", subject.purpose)
+        await self._serve_queue()
+        for subject in self._subjects:
+            if subject.purpose in looks:
+                try:
+                    await subject.act(looks[subject.purpose])
+                except Exception:
+                    log.exception("acting for %s failed; tried again in the next pass", subject.purpose)
+
+    async def close(self) -> None:
+        """End the ticks and what they left running in this process; nothing outside of it."""
+        await self.ticks.stop()
+        for task in self._stopping.values():
+            task.cancel()
+        await asyncio.gather(*self._stopping.values(), return_exceptions=True)
+
+    async def _compare(self, subject: Subject, seen: Sequence[Seen]) -> None:
+        wanted = await self._store.read(lambda session: _wanted(session, subject.purpose))
+        before = self._before.get(subject.purpose, frozenset())
+        decision = decide(wanted, seen, self._clock(), subject.grace_s, before)
+        self._before[subject.purpose] = decision.suspects
+        if decision.expire or decision.close:
+            await self._store.run(lambda session: self._write(session, subject, decision))
+        for what, reason in decision.stop:
+            self._stop(subject, what, reason)
+        for what in decision.orphans:
+            log.warning("stopping %s %s: it has no active lease", what.handle.kind, what.handle.lease)
+            self._stop(None, what, "orphan", subject.runs)
+        if not subject.keeps:
+            for what in decision.leftovers:
+                await subject.runs.forget(what.handle)
+
+    def _write(self, session: Session, subject: Subject, decision: Decision) -> None:
+        now = self._clock()
+        for lease_id in decision.expire:
+            admission.ask_end(session, session.get_one(Lease, lease_id), "expired", now)
+        for lease_id, reason, what in decision.close:
+            lease = admission.end_lease(session, lease_id, reason, now)
+            if lease is not None:
+                log.info("lease %s of %s ended: %s", lease.id, lease.owner, lease.end_reason)
+                subject.ended(session, lease, what)
+
+    def _stop(self, subject: Subject | None, what: Seen, reason: str, runs: Runs | None = None) -> None:
+        lease = what.handle.lease
+        running = self._stopping.get(lease)
+        if running is not None and not running.done():
+            return
+        if subject is not None:
+            work = subject.stop(what.handle, reason)
+        else:
+            assert runs is not None  # noqa: S101 - one of the two is given
+            work = runs.stop(what.handle, self._settings.stop_grace_s)
+        task = asyncio.create_task(work, name=f"stop {lease}")
+        self._stopping[lease] = task
+        task.add_done_callback(lambda done: self._stopped(lease, done))
+
+    def _stopped(self, lease: str, task: asyncio.Task[None]) -> None:
+        self._stopping.pop(lease, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("stopping %s failed; tried again in the next pass", lease, exc_info=task.exception())
+        self.kick()
+
+    async def _serve_queue(self) -> None:
+        waiting = select(Ticket.id).where(Ticket.state == "waiting").limit(1)
+        if await self._store.read(lambda session: session.scalar(waiting)) is None:
+            return
+        fleet = await self._profiles.fleet()
+
+        def decide_queue(session: Session) -> None:
+            now = self._clock()
+            subjects = {subject.purpose: subject for subject in self._subjects}
+            oldest = now - timedelta(seconds=self._settings.ticket_timeout_s)
+            late = select(Ticket).where(Ticket.state == "waiting", Ticket.asked_at <= oldest)
+            for ticket in session.scalars(late).all():
+                admission.cancel(session, ticket.id, "expired", now)
+                subjects[ticket.purpose].gave_up(session, ticket)
+            session.flush()
+            for ticket, lease in admission.grant_waiting(session, fleet, now):
+                subjects[ticket.purpose].granted(session, ticket, lease)
+
+        await self._store.run(decide_queue)
+
+
+def lead(session: Session, holder: str, now: datetime, task: str = "reconcile") -> bool:
+    """Become or stay the one who does `task`, for ten seconds from now."""
+    row = session.get(Leadership, task)
+    if row is None:
+        session.add(Leadership(task=task, holder=holder, until=now + _LEAD))
+        return True
+    # an end further away than anybody may set it comes from a clock that was set back
+    if row.holder != holder and now < row.until <= now + _LEAD:
+        return False
+    row.holder, row.until = holder, now + _LEAD
+    return True
+
+
+def _wanted(session: Session, purpose: str) -> list[Wanted]:
+    rows = session.scalars(select(Lease).where(Lease.ended_at.is_(None), Lease.purpose == purpose)).all()
+    return [
+        Wanted(row.id, row.claimed_at or row.granted_at, row.claimed_at is not None, row.until, row.end_reason)
+        for row in rows
+    ]

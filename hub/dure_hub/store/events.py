@@ -1,0 +1,42 @@
+"""Every change writes its event in the same transaction; audit, receipts and notices read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from dure.wire.ids import new_id
+from dure_hub.store.clock import Clock
+from dure_hub.store.models import Event
+
+PORTAL = "dure"
+"""The actor of what nobody asked for: expiry, closing of lost things, stopping of orphans."""
+
+
+def record(
+    session: Session,
+    clock: Clock | datetime,
+    actor: str,
+    verb: str,
+    thing: str,
+    verdict: Mapping[str, Any] | None = None,
+    on_behalf_of: str | None = None,
+) -> Event:
+    """Write that `actor` did `verb` (`lease.grant`) to `thing` (`environment:ann/default`).
+
+    `clock` may be the time itself where one transaction has settled on a time.
+    """
+    event = Event(
+        id=new_id(),
+        actor=actor,
+        on_behalf_of=on_behalf_of,
+        verb=verb,
+        object=thing,
+        verdict=dict(verdict or {}),
+        at=clock if isinstance(clock, datetime) else clock(),
+    )
+    session.add(event)
+    return event
