@@ -1,0 +1,51 @@
+"""Writes the README's capability table from what the backends declare they cannot do here or anywhere.
+
+Run it with `--check` to only compare: the exit code is 1 where README.md is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dure_hub.backends.base import Feature
+from dure_hub.backends.embedded import declared_gaps
+
+README = Path(__file__).parents[1] / "README.md"
+START, END = "<!-- capabilities -->", "<!-- /capabilities -->"
+WORDS = {
+    Feature.GPU: "Whole GPUs",
+    Feature.MEMORY_LIMIT: "Memory limits",
+    Feature.CPU_LIMIT: "CPU limits",
+    Feature.USER_ISOLATION: "An account of the system for each person",
+    Feature.MIG: "MIG slices",
+    Feature.GPU_SHARING: "Shared GPUs",
+    Feature.TRAINING: "Training jobs",
+    Feature.SERVING: "Model serving with a canary",
+    Feature.MULTI_NODE: "Several machines",
+    Feature.SCHEDULES: "Scheduled notebooks",
+}
+
+
+def table() -> str:
+    """The table in Markdown: a row a feature, the backend's own sentence where there is a gap."""
+    gaps = declared_gaps()
+    rows = ["| | one machine |", "|---|---|"]
+    rows += [f"| {words} | {gaps[feature]['en'] if feature in gaps else 'yes'} |" for feature, words in WORDS.items()]
+    return "\n".join(rows)
+
+
+def main(check: bool) -> int:
+    """Write, or only compare."""
+    text = README.read_text()
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    wanted = f"{before}{START}\n{table()}\n{END}{after}"
+    if check:
+        return int(wanted != text)
+    README.write_text(wanted)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
