@@ -46,6 +46,49 @@ class Phase(StrEnum):
     GONE = "gone"
 
 
+class Reason(StrEnum):
+    """Why something ended, as far as the backend can see. `REASONS` has the sentences."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    KILLED = "killed"
+    STOPPED = "stopped"
+    NOT_EXECUTABLE = "not_executable"
+    NEVER_STARTED = "never_started"
+    KEEPER_LOST = "keeper_lost"
+    MACHINE_RESTARTED = "machine_restarted"
+
+
+REASONS: Mapping[Reason, Mapping[str, str]] = {
+    Reason.FINISHED: {"en": "It finished.", "ko": "정상적으로 끝났습니다."},
+    Reason.FAILED: {
+        "en": "It ended by itself with an error; its log says which.",
+        "ko": "오류로 스스로 종료되었습니다. 로그에서 원인을 확인하세요.",
+    },
+    Reason.KILLED: {
+        "en": "Something outside the portal killed it; often the machine ran out of memory.",
+        "ko": "포털 밖에서 강제로 종료되었습니다. 메모리 부족인 경우가 많습니다.",
+    },
+    Reason.STOPPED: {"en": "It was stopped on request.", "ko": "요청에 따라 중지되었습니다."},
+    Reason.NOT_EXECUTABLE: {
+        "en": "Its command could not be started; its log says why.",
+        "ko": "명령을 실행할 수 없었습니다. 로그에서 이유를 확인하세요.",
+    },
+    Reason.NEVER_STARTED: {
+        "en": "The portal was interrupted before it could start this.",
+        "ko": "시작하기 전에 포털이 중단되었습니다.",
+    },
+    Reason.KEEPER_LOST: {
+        "en": "It ended after the process that watched it was killed, so its exit code is unknown.",
+        "ko": "감시하던 프로세스가 먼저 강제 종료되어 종료 코드를 알 수 없습니다.",
+    },
+    Reason.MACHINE_RESTARTED: {
+        "en": "The machine was restarted while it ran.",
+        "ko": "실행 중에 머신이 다시 시작되었습니다.",
+    },
+}
+
+
 @dataclass(frozen=True)
 class Handle:
     """All that is needed to find and stop a thing again. `where` is plain JSON and belongs to the backend."""
@@ -59,7 +102,9 @@ class Handle:
 class Seen:
     """One thing of ours as the world shows it. `exit_code` is null while running, or where it was lost.
 
-    `started` is the start time in seconds since the epoch where known.
+    A signal's exit code is its number below zero; `reason` is one of `Reason`. EXITED speaks of the thing itself:
+    what it left running, if anything, is ended by `stop` or `forget`. `started` is the start time in seconds since
+    the epoch where known.
     """
 
     handle: Handle
@@ -107,7 +152,8 @@ class Work:
 
 @dataclass(frozen=True)
 class ServerWork(Work):
-    """A person's server: `command` is complete but for the port, which takes the place of `{port}` in it."""
+    """A person's server. The port is the backend's choice: it takes the place of `{port}` wherever that stands in
+    `command` and in the values of `environment`."""
 
     command: Sequence[str] = ()
     name: str = ""

@@ -1,0 +1,8 @@
+"""Processes of this machine, and its GPUs by NVML. Only app and supervisor name these classes."""
+
+from dure_hub.backends.embedded.inventory import EmbeddedInventory
+from dure_hub.backends.embedded.servers import EmbeddedServers
+from dure_hub.backends.embedded.serving import EmbeddedServing
+from dure_hub.backends.embedded.training import EmbeddedTraining
+
+__all__ = ["EmbeddedInventory", "EmbeddedServers", "EmbeddedServing", "EmbeddedTraining"]

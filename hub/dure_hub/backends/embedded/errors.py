@@ -1,0 +1,46 @@
+"""What can go wrong with processes of this machine."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dure.errors import DureError, Text
+
+
+class WouldNotEnd(DureError):
+    """Even SIGKILL did not end it: it hangs in the kernel (a dead disk or GPU), or is another user's."""
+
+    code, status = "would_not_end", 503
+    message: ClassVar[Text] = {
+        "en": "Processes {pids} of lease {lease} do not end, not even when killed.",
+        "ko": "임대 {lease}의 프로세스 {pids}이(가) 강제 종료해도 끝나지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "They hang in the kernel or belong to another user: an administrator has to look at the machine.",
+        "ko": "커널에서 멈췄거나 다른 사용자의 프로세스입니다. 관리자가 머신을 확인해야 합니다.",
+    }
+
+
+class StillRuns(DureError):
+    """Only what has ended can be forgotten."""
+
+    code, status = "still_runs", 409
+    message: ClassVar[Text] = {
+        "en": "What lease {lease} started still runs.",
+        "ko": "임대 {lease}이(가) 시작한 것이 아직 실행 중입니다.",
+    }
+    next_step: ClassVar[Text] = {"en": "Stop it first.", "ko": "먼저 중지하세요."}
+
+
+class CouldNotStart(DureError):
+    """The operating system refused: no memory, no process, no disk space, no port."""
+
+    code, status = "could_not_start", 503
+    message: ClassVar[Text] = {
+        "en": "The machine could not start a process: {why}.",
+        "ko": "머신에서 프로세스를 시작할 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Try again later; `dure doctor` shows disk, memory and limits.",
+        "ko": "나중에 다시 시도하세요. `dure doctor`가 디스크, 메모리, 제한을 보여 줍니다.",
+    }

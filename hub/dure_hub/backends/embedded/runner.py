@@ -1,0 +1,258 @@
+"""The one runner: servers, jobs and model servers are the same to it.
+
+Every run has a keeper (keeper.py) and a run folder (records.py), and carries its lease's mark (processes.py).
+Whatever is killed when, one of the three still tells what is there. All functions here block for milliseconds,
+or for as long as a stop takes: call them in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
+from dure_hub.backends.embedded import processes
+from dure_hub.backends.embedded.ports import free_port
+from dure_hub.backends.embedded.processes import Process
+from dure_hub.backends.embedded.records import RunFolder, run_folders
+from dure_hub.settings import Settings
+
+_spawned: set[int] = set()
+"""Keepers that are children of this process, to be buried when they end. Nothing else is remembered."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: `{port}` in command and environment becomes a free port, if `port` is asked for."""
+
+    lease: str
+    owner: str
+    command: Sequence[str]
+    cwd: Path
+    environment: Mapping[str, str]
+    port: bool = False
+    secret: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Runner:
+    """Starts and looks at the runs of one kind in one data folder; remembers nothing of them."""
+
+    def __init__(self, settings: Settings, kind: Kind, grace_s: float) -> None:
+        self.settings = settings
+        self.kind = kind
+        self.grace_s = grace_s
+        self.run = settings.folder.run
+
+    def folder(self, lease: str, kind: Kind | None = None) -> RunFolder:
+        """Where this lease's records lie."""
+        return RunFolder(self.run / (kind or self.kind), lease)
+
+    def marked(self, lease: str | None = None) -> list[Process]:
+        """Live processes of this kind, or those of one lease."""
+        found = processes.marked(self.settings.instance)
+        return [p for p in found if (p.kind == self.kind if lease is None else p.lease == lease)]
+
+    def start(self, plan: Plan) -> Handle:
+        """Record, then start; a lease that was started before gives what there is of it."""
+        if not self.settings.instance:
+            raise ValueError("settings.instance is empty: what runs could not be found again")
+        bury()
+        with self._starting():
+            folder = self.folder(plan.lease)
+            if folder.exists():
+                seen = self._judge(folder, self.marked(plan.lease))
+                # Only what was recorded by an interrupted start, and nothing more, is started again.
+                if seen.reason != Reason.NEVER_STARTED or folder.read("stop"):
+                    return seen.handle
+            return self._start(folder, plan)
+
+    def _start(self, folder: RunFolder, plan: Plan) -> Handle:
+        port = free_port(self._ports(but=folder)) if plan.port else None
+        spec = {
+            "lease": plan.lease,
+            "kind": self.kind,
+            "owner": plan.owner,
+            "command": [part.replace("{port}", str(port)) if port else part for part in plan.command],
+            "cwd": str(plan.cwd),
+            "port": port,
+            "secret": plan.secret,
+            "grace_s": self.grace_s,
+            "boot_id": processes.boot_id(),
+        }
+        if folder.exists():
+            folder.write("spec", spec)
+        else:
+            folder.create(spec, plan.files)
+        environment = {
+            name: value.replace("{port}", str(port)) if port else value for name, value in plan.environment.items()
+        }
+        marks = processes.marks(self.settings.instance, plan.lease, self.kind)
+        return self._handle(folder, spawn_keeper(folder, environment | marks))
+
+    def look(self, handle: Handle) -> Seen:
+        """One run, as it is now. Asks as little of the machine as the answer needs."""
+        bury()
+        folder = self.folder(handle.lease)
+        keeper = processes.find_recorded(handle.where)
+        if not folder.exists():
+            if keeper is None and not self.marked(handle.lease):
+                return Seen(handle, Phase.GONE)
+            return Seen(handle, Phase.RUNNING)
+        if keeper and not folder.read("exit"):
+            return Seen(handle, Phase.RUNNING, started=_started(folder))
+        seen = self._judge(folder, [])
+        return seen if _certain(seen) else self._look_again(folder)
+
+    def look_all(self) -> list[Seen]:
+        """Every run of this kind: recorded, or marked, or both."""
+        bury()
+        found: dict[str, list[Process]] = {}
+        for process in self.marked():  # before the records: who ends in between has left one
+            found.setdefault(process.lease, []).append(process)
+        world = []
+        for folder in run_folders(self.run / self.kind):
+            seen = self._judge(folder, found.pop(folder.lease, []))
+            world.append(seen if _certain(seen) else self._look_again(folder))
+        for lease, left in found.items():
+            handle = self._handle(self.folder(lease), _first(left))
+            world.append(Seen(handle, Phase.RUNNING))
+        return world
+
+    def _look_again(self, folder: RunFolder) -> Seen:
+        """While nothing is being started, so that what is not there is not just about to come."""
+        with self._starting():
+            return self._judge(folder, self.marked(folder.lease))
+
+    def _judge(self, folder: RunFolder, found: Sequence[Process]) -> Seen:
+        spec, started = folder.read("spec") or {}, folder.read("started")
+        keeper = next((p for p in found if p.keeper), None) or processes.find_recorded(
+            (started or {}).get("keeper")
+        )
+        child = processes.find_recorded(started)
+        ended = folder.read("exit")
+        handle = self._handle(folder, keeper or child or _first(found))
+        at = _started(folder)
+        if ended:
+            return Seen(handle, Phase.EXITED, ended["code"], ended["reason"], at)
+        if keeper or child or (found and not started):
+            return Seen(handle, Phase.RUNNING, started=at)
+        if (started or spec).get("boot_id", processes.boot_id()) != processes.boot_id():
+            return Seen(handle, Phase.EXITED, None, Reason.MACHINE_RESTARTED, at)
+        return Seen(handle, Phase.EXITED, None, Reason.KEEPER_LOST if started else Reason.NEVER_STARTED, at)
+
+    def handle(self, lease: str) -> Handle | None:
+        """The handle of a recorded run, from its records alone."""
+        folder = self.folder(lease)
+        return self._handle(folder, None) if folder.exists() else None
+
+    def _handle(self, folder: RunFolder, process: Process | None) -> Handle:
+        where = (folder.read("started") or {}).get("keeper") or {"pid": None, "start_time": None}
+        if process:
+            where = processes.identity(process)
+        return Handle(folder.lease, self.kind, {**where, "port": (folder.read("spec") or {}).get("port")})
+
+    def ask_to_stop(self, handle: Handle, grace_s: float) -> Reason:
+        """Pass SIGTERM on to what runs under this lease; why it will have ended, unless its keeper says."""
+        folder = self.folder(handle.lease)
+        if folder.exists():
+            folder.write("stop", {"grace_s": grace_s, "at": time.time()})
+        seen = self.look(handle)
+        found = self.marked(handle.lease)
+        keepers = [process for process in found if process.keeper]
+        for process in keepers or found:
+            processes.send(process, signal.SIGTERM)
+        return Reason.STOPPED if seen.phase is not Phase.EXITED else Reason(seen.reason or Reason.STOPPED)
+
+    def is_over(self, handle: Handle) -> bool:
+        """Whether nothing of this lease runs."""
+        return processes.find_recorded(handle.where) is None and not self.marked(handle.lease)
+
+    def sweep(self, lease: str, patience_s: float = 10) -> list[int]:
+        """SIGKILL whatever carries this lease's mark until nothing does; pids that would not go."""
+        deadline = time.monotonic() + patience_s
+        clean = 0
+        while clean < 2:  # a process shows no mark for an instant while it executes another program
+            found = self.marked(lease)
+            if found and time.monotonic() > deadline:
+                return [process.pid for process in found]
+            for process in found:
+                processes.send(process, signal.SIGKILL)
+            clean = 0 if found else clean + 1
+            time.sleep(0.01)
+            bury()
+        return []
+
+    def close(self, lease: str, reason: Reason) -> None:
+        """Record how it ended, where the keeper could not."""
+        folder = self.folder(lease)
+        if folder.exists() and not folder.read("exit"):
+            folder.write("exit", {"code": None, "reason": reason, "detail": None, "at": time.time()})
+
+    def _ports(self, but: RunFolder) -> set[int]:
+        """Ports of runs that have not ended. What holds one may not listen on it yet."""
+        taken = set()
+        for kind in Kind:
+            for folder in run_folders(self.run / kind):
+                if folder.path != but.path and not (folder.path / "exit.json").exists():
+                    taken.add((folder.read("spec") or {}).get("port") or 0)
+        return taken
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[None]:
+        """One start at a time in this data folder; ends with the process that holds it."""
+        self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.run / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def spawn_keeper(folder: RunFolder, environment: Mapping[str, str]) -> Process:
+    """Start a keeper in a session of its own; it takes over from here, whatever becomes of this process."""
+    null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    log = (os.POSIX_SPAWN_OPEN, 1, str(folder.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    command = [sys.executable, "-I", "-S", processes.KEEPER, str(folder.path)]
+    pid = os.posix_spawn(
+        command[0],
+        command,
+        environment,
+        file_actions=[null, log, (os.POSIX_SPAWN_DUP2, 1, 2)],
+        setsid=True,
+        setsigmask=[],
+        # A portal started in the background ignores SIGINT; kernels below it must not.
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    )
+    _spawned.add(pid)
+    return processes.find(pid) or Process(pid, 0, os.getpid(), pid)
+
+
+def bury() -> None:
+    """Collect ended keepers of ours, so that none stays as a zombie."""
+    for pid in list(_spawned):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG) != (0, 0)
+        except ChildProcessError:
+            ended = True
+        if ended:
+            _spawned.discard(pid)
+
+
+def _certain(seen: Seen) -> bool:
+    """Whether records and processes agree; if not, a second look under the start lock decides."""
+    return seen.reason not in (Reason.KEEPER_LOST, Reason.NEVER_STARTED)
+
+
+def _first(found: Iterable[Process]) -> Process | None:
+    """The keeper, else the oldest."""
+    return min(found, key=lambda process: (not process.keeper, process.start_time), default=None)
+
+
+def _started(folder: RunFolder) -> float | None:
+    return (folder.read("started") or {}).get("at")

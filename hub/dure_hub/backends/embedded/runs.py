@@ -1,0 +1,93 @@
+"""What servers, jobs and model servers share: the runner behind the interface of `backends.base.Runs`."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import ClassVar
+
+from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work
+from dure_hub.backends.embedded import gaps
+from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns, WouldNotEnd
+from dure_hub.backends.embedded.runner import Plan, Runner
+from dure_hub.settings import Settings
+
+_KEEPERS_SHARE_S = 5.0
+"""How long a keeper may take, after the grace, to end everything, before it is ended itself."""
+
+
+class EmbeddedRuns(Runs):
+    """Processes of this machine. Everything that looks at /proc or waits does so in a thread."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        grace_s = settings.job_grace_s if self.kind is Kind.JOB else settings.stop_grace_s
+        self.runner = Runner(settings, self.kind, grace_s)
+        self.unsupported = {**gaps.LIMITS}
+
+    async def stop(self, handle: Handle, grace_s: float) -> None:
+        """Ask, wait for as long as the grace and the keeper need, then sweep. Two at once are fine."""
+        reason = await asyncio.to_thread(self.runner.ask_to_stop, handle, grace_s)
+        deadline = time.monotonic() + grace_s + _KEEPERS_SHARE_S
+        pause = 0.02
+        while time.monotonic() < deadline and not await asyncio.to_thread(self.runner.is_over, handle):
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, 0.25)
+        left = await asyncio.to_thread(self.runner.sweep, handle.lease)
+        if left:
+            raise WouldNotEnd(lease=handle.lease, pids=left)
+        await asyncio.to_thread(self.runner.close, handle.lease, reason)
+
+    async def seen(self) -> Sequence[Seen]:
+        """One look at the processes and the run folders of this kind."""
+        return await asyncio.to_thread(self.runner.look_all)
+
+    async def poll(self, handle: Handle) -> Seen:
+        """By pid and start time, and by the records; by marks only where those do not tell."""
+        return await asyncio.to_thread(self.runner.look, handle)
+
+    async def forget(self, handle: Handle) -> None:
+        """End what an ended run left behind, and drop its folder, log included."""
+        seen = await self.poll(handle)
+        if seen.phase is Phase.RUNNING:
+            raise StillRuns(lease=handle.lease)
+        left = await asyncio.to_thread(self.runner.sweep, handle.lease)
+        if left:
+            raise WouldNotEnd(lease=handle.lease, pids=left)
+        await asyncio.to_thread(self.runner.folder(handle.lease).remove)
+
+    async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
+        """At most `limit` bytes from `offset` on; a character is never cut in two."""
+        return await asyncio.to_thread(self._log, handle, offset, limit)
+
+    def _log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
+        try:
+            with self.runner.folder(handle.lease).log.open("rb") as file:
+                file.seek(offset)
+                data = file.read(max(limit, 4))  # the longest character, so that paging always gets on
+        except FileNotFoundError:
+            data = b""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = decoder.decode(data)
+        begun, _ = decoder.getstate()  # the first bytes of a character whose rest comes with the next piece
+        return LogPiece(text, offset, offset + len(data) - len(begun))
+
+    async def _run(self, plan: Plan) -> AsyncIterator[Handle]:
+        try:
+            yield await asyncio.to_thread(self.runner.start, plan)
+        except OSError as error:
+            raise CouldNotStart(why=error.strerror or str(error)) from error
+
+
+def environment_of(work: Work) -> Mapping[str, str]:
+    """The work's environment; it sees exactly the lease's GPUs, and none where it holds none."""
+    return {**work.environment, "CUDA_VISIBLE_DEVICES": ",".join(work.devices)}
+
+
+def port_of(handle: Handle) -> int:
+    """The loopback port that was chosen at the start."""
+    return int(handle.where["port"])

@@ -1,0 +1,46 @@
+"""People's servers as processes of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import ClassVar
+
+from dure_hub.backends.base import Handle, Kind, ServerBackend, ServerWork
+from dure_hub.backends.embedded import gaps
+from dure_hub.backends.embedded.runner import Plan
+from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, port_of
+from dure_hub.settings import Settings
+
+
+class EmbeddedServers(EmbeddedRuns, ServerBackend):
+    """Yields the handle, port included, once the process is there; whoever starts it waits for its answer."""
+
+    kind: ClassVar[Kind] = Kind.SERVER
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.unsupported = {**self.unsupported, **gaps.SCHEDULES}
+
+    def start(self, work: ServerWork) -> AsyncIterator[Handle]:
+        """As the interface says."""
+        return self._run(
+            Plan(
+                lease=work.lease,
+                owner=work.owner,
+                command=work.command,
+                cwd=work.folder,
+                environment=environment_of(work),
+                port=True,
+                secret=work.api_token,
+            )
+        )
+
+    def address(self, handle: Handle) -> tuple[str, int]:
+        """Always on loopback: people come through Envoy."""
+        return "127.0.0.1", port_of(handle)
+
+    def recall(self, lease: str) -> tuple[Handle, str] | None:
+        """From the run folder (mode 600). Reads three small files, no process."""
+        handle = self.runner.handle(lease)
+        record = self.runner.folder(lease).read("spec")
+        return (handle, str(record["secret"])) if handle and record else None
