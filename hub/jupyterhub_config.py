@@ -1,1 +1,95 @@
-"""Placeholder."""
+"""JupyterHub of a Dure portal: names classes and hands them the portal's operations. No logic lives here.
+
+`DURE_DATA` names the data folder, whose settings `dure up` has resolved.
+"""
+
+import os
+from importlib.resources import files
+
+from dure_hub.app import operations
+from dure_hub.backends.base import Feature
+from dure_hub.hubpages import Pages
+from dure_hub.proxy import EnvoyProxy
+from dure_hub.spawners.local import DureLocalSpawner
+
+ops = operations(os.environ["DURE_DATA"])
+settings, folder = ops.settings, ops.settings.folder
+mine = ["custom:dure:use", "access:services!service=dure"]
+everything = [*mine, "custom:dure:admin"]
+
+c = get_config()  # type: ignore[name-defined]
+hub = c.JupyterHub
+hub.bind_url = f"http://{settings.host}:{settings.port}"
+hub.public_url = settings.public_url
+hub.hub_bind_url = hub.hub_connect_url = f"http://127.0.0.1:{settings.hub_port}"
+hub.db_url = f"sqlite:///{folder.db / 'hub.sqlite'}"
+hub.cookie_secret_file = str(folder.secrets / "cookie-secret")
+hub.proxy_class = EnvoyProxy
+c.EnvoyProxy.data = str(folder.root)
+
+# Servers and Envoy outlive the hub; it finds them again.
+hub.cleanup_servers = hub.cleanup_proxy = False
+hub.init_spawners_timeout = 10
+hub.last_activity_interval = 60
+hub.activity_resolution = 30
+hub.spawner_class = DureLocalSpawner.using(ops)
+c.Spawner.http_timeout = settings.http_timeout_s
+c.Spawner.start_timeout = settings.http_timeout_s + 60
+c.Spawner.poll_interval = 10
+c.Spawner.consecutive_failure_limit = 0
+# Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.
+hub.tornado_settings = {"slow_spawn_timeout": 2, "slow_stop_timeout": 10}
+hub.allow_named_servers, hub.named_server_limit_per_user = True, 8
+hub.concurrent_spawn_limit = 64
+
+hub.default_url = "/services/dure/"
+hub.template_paths = [str(files("dure_hub") / "templates" / "hub")]
+hub.template_vars = {"dure": Pages(settings, one_account=Feature.USER_ISOLATION in ops.servers.unsupported)}
+
+# The portal asks with its own token and logs people in through the hub (OAuth).
+hub.services = [
+    {
+        "name": "dure",
+        "url": f"http://127.0.0.1:{settings.portal_port}",
+        "api_token": folder.secret("portal-token"),
+        "oauth_no_confirm": True,
+        "oauth_client_id": "service-dure",
+        "oauth_redirect_uri": "/services/dure/oauth_callback",
+        "oauth_client_allowed_scopes": everything,
+        "timeout": 2,
+        "display": False,
+    }
+]
+hub.custom_scopes = {
+    "custom:dure:use": {"description": "Use the portal: servers, jobs, models and endpoints of one's own."},
+    "custom:dure:admin": {"description": "Administer the portal."},
+}
+hub.load_roles = [
+    {"name": "user", "scopes": ["self", *mine]},
+    {"name": "dure-admin", "scopes": everything},
+    {
+        "name": "dure-portal",
+        "services": ["dure"],
+        "scopes": ["start:servers", "delete:servers", "read:servers", "list:users", "read:users"],
+    },
+]
+c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
+
+if settings.auth == "password":
+    hub.authenticator_class = "dure_hub.authenticator.DureAuthenticator"
+    c.DureAuthenticator.data = str(folder.root)
+else:
+    hub.load_roles[1]["users"] = settings.oidc_admins
+    hub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"
+    c.GenericOAuthenticator.update(
+        authorize_url=settings.oidc_authorize_url,
+        token_url=settings.oidc_token_url,
+        userdata_url=settings.oidc_userdata_url,
+        client_id=settings.oidc_client_id,
+        client_secret=settings.oidc_client_secret_file.read_text().strip(),
+        username_claim=settings.oidc_username_claim,
+        oauth_callback_url=f"{settings.public_url or settings.front_url}/hub/oauth_callback",
+        scope=["openid", "profile", "email"],
+        admin_users=set(settings.oidc_admins),
+        allow_all=True,
+    )

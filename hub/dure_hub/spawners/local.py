@@ -1,0 +1,229 @@
+"""People's servers as processes of this machine: JupyterHub's shape around our operations and a backend.
+
+The spawner never waits for a slice: it claims a granted lease, or leaves a ticket and refuses with a sentence.
+All it knows of a server is in the lease's record and in the backend's own, so a hub that was killed at any
+moment finds the server again, or finds that there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from jupyterhub.spawner import Spawner
+
+from dure.errors import BadRequest, DureError
+from dure.wire.base import NAME_PATTERN
+from dure_hub.backends.base import Handle, Kind, Phase, ServerWork
+from dure_hub.hubpages import language_of
+from dure_hub.spawners.folder import prepare_folder
+from dure_hub.spawners.naming import is_server_name
+from dure_hub.spawners.refusal import Refused
+from dure_hub.spawners.waiting import ServerEnded, until_answers
+
+if TYPE_CHECKING:
+    from dure_hub.operations import Operations
+
+INHERITED = (
+    "PATH", "LANG", "LC_ALL", "TZ", "SHELL", "LD_LIBRARY_PATH", "CUDA_HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+"""What a server sees of the hub's own environment. Nothing else: the hub's holds secrets of the portal."""
+
+
+class DureLocalSpawner(Spawner):  # type: ignore[misc]
+    """One server of one person, under one lease."""
+
+    operations: ClassVar[Operations]
+
+    @classmethod
+    def using(cls, operations: Operations) -> type[DureLocalSpawner]:
+        """The class to name in the hub's configuration, with the portal's operations in it.
+
+        A class attribute and not a configured value, since configured values are copied deeply.
+        """
+        logging.getLogger("JupyterHub").addFilter(_plain_refusals)
+        return type(cls.__name__, (cls,), {"operations": operations, "__module__": cls.__module__})
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.lease: str | None = None
+        self.handle: Handle | None = None
+        self.devices: tuple[str, ...] = ()
+        self.exit_code: int | None = None
+        super().__init__(**kwargs)
+        self.ip = "127.0.0.1"
+        self.env_keep = list(INHERITED)
+        self.options_form = "profile"  # truthy: without a form, opening /hub/spawn would start a server at once
+        self.apply_user_options = lambda spawner, options: None
+
+    def options_from_form(self, form: Mapping[str, Any]) -> dict[str, str]:
+        """Only a profile and a lease can be chosen, whatever else a form holds."""
+        return _known_options({key: value[0] for key, value in form.items() if value})
+
+    # -- starting
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Claim a slice, or refuse. Here and not in `start`, so that no refusal sticks to the server's address."""
+        options = _known_options(self.user_options)
+        try:
+            if not is_server_name(self.name):
+                raise BadRequest(field="name", value=self.name, rule=f"it must match {NAME_PATTERN}")
+            grant = await self.operations.environments.claim(
+                self.user.name, self.name, options.get("lease"), options.get("profile")
+            )
+        except DureError as error:
+            raise Refused(error, self._language()) from error
+        self.lease, self.devices, self.exit_code = grant.lease, tuple(grant.devices), None
+        self._remember()
+
+    async def start(self) -> tuple[str, int]:
+        """Run the server and wait until it answers. What was started is ended again if that fails."""
+        try:
+            async for handle in self.operations.servers.start(self._work()):
+                self.handle = handle
+                await self.operations.environments.save_handle(handle)
+                self._remember()
+            host, port = self.operations.servers.address(self._running())
+            timeout_s = self.operations.settings.http_timeout_s
+            path = f"{self.server.base_url}api"
+            await until_answers(host, port, path, look=self._raise_if_ended, timeout_s=timeout_s)
+        except DureError as error:
+            await self.stop(now=True)
+            raise Refused(error, self._language()) from error
+        return host, port
+
+    def get_env(self) -> dict[str, str]:
+        """The whole environment of the server but for its port and the backend's marks."""
+        settings = self.operations.settings
+        folder = str(prepare_folder(settings, self.user.name))
+        environment = {key: value for key, value in super().get_env().items() if value is not None}
+        return environment | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
+            "LANG": environment.get("LANG", "C.UTF-8"),
+            "HOME": folder,
+            "USER": self.user.name,
+            "LOGNAME": self.user.name,
+            "DURE_URL": settings.front_url,
+            "MLFLOW_TRACKING_URI": f"{settings.front_url}/services/mlflow",
+            "MLFLOW_TRACKING_TOKEN": self.api_token,
+            "JUPYTERHUB_SERVICE_URL": f"http://{self.ip}:{{port}}{self.server.base_url}",  # the backend's choice
+            "JUPYTERHUB_ROOT_DIR": folder,
+            "JUPYTERHUB_DEFAULT_URL": "/lab",
+            "JUPYTER_CONFIG_PATH": str(files("dure_hub.spawners") / "lab"),
+        }
+
+    def _work(self) -> ServerWork:
+        environment = self.get_env()
+        command = self.operations.settings.server_command or [
+            sys.executable, "-m", "jupyterhub.singleuser", *(["--allow-root"] if os.geteuid() == 0 else []),
+        ]  # fmt: skip
+        return ServerWork(
+            lease=self._leased(),
+            owner=self.user.name,
+            folder=Path(environment["HOME"]),
+            environment=environment,
+            devices=self.devices,
+            command=command,
+            name=self.name,
+            api_token=self.api_token,
+        )
+
+    async def _raise_if_ended(self) -> None:
+        seen = await self.operations.servers.poll(self._running())
+        if seen.phase is not Phase.RUNNING:
+            log = await self.operations.servers.log(self._running(), 0, 1 << 20)
+            raise ServerEnded(exit_code=seen.exit_code, last=log.text.strip()[-300:] or "-")
+
+    # -- looking and stopping
+
+    async def poll(self) -> int | None:
+        """None while it runs, else its exit code. Never raises: the hub would read that as stopped."""
+        if self.handle is None:
+            return 0
+        try:
+            seen = await self.operations.servers.poll(self.handle)
+        except Exception:  # whatever keeps us from looking does not end a server
+            self.log.exception("Could not look at %s; taking it to be running", self._log_name)
+            return None
+        if seen.phase is Phase.RUNNING:
+            return None
+        self.exit_code = 1 if seen.exit_code is None else seen.exit_code
+        return self.exit_code
+
+    async def stop(self, now: bool = False) -> None:
+        """End the server and all it started. What is already gone is not an error."""
+        if self.handle is not None:
+            await self.operations.servers.stop(self.handle, 0 if now else self.operations.settings.stop_grace_s)
+
+    async def run_post_stop_hook(self) -> None:
+        """The lease ends with the server, however that ended: the hub skips `stop` where it was gone already."""
+        if self.lease is not None:
+            reason = "stopped" if self.exit_code is None else "exited"
+            await self.operations.environments.ended(self.lease, reason)
+
+    async def get_url(self) -> str:
+        """Where the server is: a hub killed during a start has a made-up port in its database."""
+        host, port = self.operations.servers.address(self._running())
+        return f"http://{host}:{port}"
+
+    # -- what survives the hub
+
+    def get_state(self) -> dict[str, Any]:
+        """The lease and what the backend needs."""
+        state: dict[str, Any] = super().get_state()
+        if self.lease is not None:
+            state["lease"] = self.lease
+        if self.handle is not None:
+            state["where"] = dict(self.handle.where)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Find the server again. The backend's own record is ahead of the hub's, which may end inside a start."""
+        super().load_state(state)
+        self.lease = state.get("lease")
+        if self.lease is None:
+            return
+        if "where" in state:
+            self.handle = Handle(self.lease, Kind.SERVER, state["where"])
+        if recalled := self.operations.servers.recall(self.lease):
+            # without its token here, the hub could not revoke it when the server stops
+            self.handle, self.api_token = recalled
+
+    def clear_state(self) -> None:
+        """Forget the server, which has ended."""
+        super().clear_state()
+        self.lease, self.handle, self.devices = None, None, ()
+
+    def _remember(self) -> None:
+        """Write the state now and not at the end of the start, so that a crash half-way finds it."""
+        self.orm_spawner.state = self.get_state()
+        self.db.commit()
+
+    def _leased(self) -> str:
+        if self.lease is None:
+            raise RuntimeError(f"{self._log_name} was started without a lease")
+        return self.lease
+
+    def _running(self) -> Handle:
+        if self.handle is None:
+            raise RuntimeError(f"{self._log_name} has nothing running")
+        return self.handle
+
+    def _language(self) -> str:
+        return language_of(self.handler) if self.handler else self.operations.settings.language
+
+
+def _known_options(options: Mapping[str, Any]) -> dict[str, str]:
+    return {key: options[key][:60] for key in ("lease", "profile") if isinstance(options.get(key), str)}
+
+
+def _plain_refusals(record: logging.LogRecord) -> bool:
+    """The hub logs a refused form with a traceback, as if it were a bug."""
+    if record.exc_info and isinstance(record.exc_info[1], Refused):
+        record.exc_info = None
+    return True
