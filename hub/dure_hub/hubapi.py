@@ -1,1 +1,199 @@
-"""Placeholder."""
+"""The one client of JupyterHub's REST API, with the portal service's token.
+
+The hub's default server has an empty name there and is `default` here. A hub that is away or being restarted is
+`NotReady`; what it refuses is `HubRefused` with its own sentence. Its "201 Created" for a start is never a
+promise: the server is there when the hub says `ready`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import httpx
+
+from dure.errors import DureError, NotReady, Text
+from dure_hub.settings import Settings
+
+DEFAULT = "default"
+_AWAY = {502, 503, 504}
+_PAGE = 200  # the hub's own upper limit
+
+
+class HubRefused(DureError):
+    """JupyterHub did not do what was asked; `why` is its own sentence, `answer` its HTTP status."""
+
+    code, status = "hub_refused", 502
+    message: ClassVar[Text] = {
+        "en": "JupyterHub refused (HTTP {answer}): {why}",
+        "ko": "JupyterHub가 거부했습니다(HTTP {answer}): {why}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Try again; if it stays so, tell an administrator this sentence.",
+        "ko": "다시 시도하세요. 계속되면 이 문장을 관리자에게 알려 주세요.",
+    }
+
+
+@dataclass(frozen=True)
+class HubServer:
+    """An active server as the hub knows it. `pending` is spawn, stop, check or None."""
+
+    user: str
+    name: str
+    ready: bool
+    pending: str | None
+
+
+def hub_name(name: str) -> str:
+    """The hub's name of an environment."""
+    return "" if name == DEFAULT else name
+
+
+def portal_name(name: str) -> str:
+    """The environment's name of a hub server."""
+    return name or DEFAULT
+
+
+class HubApi:
+    """Answers plain values. One object a process; close it at the end."""
+
+    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._settings = settings
+        self._http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{settings.hub_port}/hub/api",
+            timeout=httpx.Timeout(30, connect=5),
+            transport=transport,
+            trust_env=False,
+        )
+
+    async def whoami(self, token: str, session_id: str | None = None) -> dict[str, Any] | None:
+        """The user (or service) of a token with its scopes; None if the hub does not know the token.
+
+        With the browser's session id, a logout at the hub ends the token too.
+        """
+        query = {} if session_id is None else {"session_id": session_id}
+        answer = await self._ask("GET", "/user", token=token, params=query)
+        if answer.status_code in (401, 403):
+            return None
+        found: dict[str, Any] = self._good(answer).json()
+        return found
+
+    async def exchange(self, code: str, *, verifier: str, redirect: str) -> str | None:
+        """The browser's token for the code of a login with PKCE; None if the hub does not accept the code."""
+        form = {
+            "client_id": "service-dure",
+            "client_secret": self._settings.folder.secret("portal-token"),
+            "grant_type": "authorization_code",
+            "code": code,
+            "code_verifier": verifier,
+            "redirect_uri": redirect,
+        }
+        answer = await self._ask("POST", "/oauth2/token", data=form)
+        if answer.status_code in (400, 401, 403):
+            return None
+        return str(self._good(answer).json()["access_token"])
+
+    async def user(self, name: str) -> dict[str, Any] | None:
+        """The hub's user; None if there is none."""
+        answer = await self._ask("GET", f"/users/{quote(name, safe='')}")
+        if answer.status_code == 404:
+            return None
+        found: dict[str, Any] = self._good(answer).json()
+        return found
+
+    async def servers(self) -> list[HubServer]:
+        """Every active server of everybody."""
+        found: list[HubServer] = []
+        offset = 0
+        while True:
+            query = {"state": "active", "offset": str(offset), "limit": str(_PAGE)}
+            page = self._good(await self._ask("GET", "/users", params=query)).json()
+            for user in page:
+                for server in user.get("servers", {}).values():
+                    found.append(_server(user["name"], server))
+            if len(page) < _PAGE:
+                return found
+            offset += _PAGE
+
+    async def server(self, user: str, name: str) -> HubServer | None:
+        """One active server; None if it is not active."""
+        found = await self.user(user)
+        server = (found or {}).get("servers", {}).get(hub_name(name))
+        return None if server is None else _server(user, server)
+
+    async def start_server(self, user: str, name: str, options: dict[str, Any]) -> None:
+        """Ask for a start. One that runs or is starting already is no error; one that is stopping is."""
+        answer = await self._ask("POST", _path(user, name), json={"user_options": options})
+        if answer.status_code == 400 and "already running" in _why(answer):
+            return
+        self._good(answer)
+
+    async def stop_server(self, user: str, name: str) -> bool:
+        """Ask for a stop. True if the hub has nothing running there now, False while it is stopping."""
+        answer = await self._ask("DELETE", _path(user, name))
+        if answer.status_code == 404:
+            return True
+        return self._good(answer).status_code != 202
+
+    async def progress(self, user: str, name: str) -> AsyncIterator[dict[str, Any]]:
+        """The hub's events of a start, until one says `ready` or `failed`; nothing if it is not starting."""
+        limit = httpx.Timeout(30, connect=5, read=60)  # it sends an empty line every eight seconds
+        try:
+            async with self._http.stream(
+                "GET", _path(user, name) + "/progress", headers=self._headers(None), timeout=limit
+            ) as answer:
+                if answer.status_code in (400, 404):
+                    return
+                if answer.is_error:
+                    await answer.aread()
+                    self._good(answer)
+                async for line in answer.aiter_lines():
+                    if line.startswith("data:"):
+                        event = json.loads(line.removeprefix("data:"))
+                        yield event
+                        if event.get("ready") or event.get("failed"):
+                            return
+        except httpx.TransportError as error:
+            raise NotReady(part="JupyterHub") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    def _headers(self, token: str | None) -> dict[str, str]:
+        return {"Authorization": f"token {token or self._settings.folder.secret('portal-token')}"}
+
+    async def _ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
+        try:
+            return await self._http.request(method, path, headers=self._headers(token), **more)
+        except httpx.TransportError as error:
+            raise NotReady(part="JupyterHub") from error
+
+    def _good(self, answer: httpx.Response) -> httpx.Response:
+        if answer.status_code in _AWAY:
+            raise NotReady(part="JupyterHub")
+        if answer.is_error:
+            raise HubRefused(answer=answer.status_code, why=_why(answer))
+        return answer
+
+
+def _path(user: str, name: str) -> str:
+    quoted = quote(user, safe="")
+    inside = hub_name(name)
+    return f"/users/{quoted}/servers/{quote(inside, safe='')}" if inside else f"/users/{quoted}/server"
+
+
+def _server(user: str, model: dict[str, Any]) -> HubServer:
+    return HubServer(user, portal_name(model["name"]), bool(model["ready"]), model["pending"])
+
+
+def _why(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    text = body.get("message") if isinstance(body, dict) else answer.text
+    return str(text or answer.reason_phrase)[:500]

@@ -84,8 +84,8 @@ class SnapshotTooLarge(DureError):
 
     code, status = "snapshot_too_large", 413
     message: ClassVar[Text] = {
-        "en": "The upload of code and data is larger than {limit_mb} MiB{what}.",
-        "ko": "코드와 데이터 업로드가 {limit_mb} MiB보다 큽니다{what}.",
+        "en": "The upload of code and data is larger than {limit_mb} MiB.",
+        "ko": "코드와 데이터 업로드가 {limit_mb} MiB보다 큽니다.",
     }
     next_step: ClassVar[Text] = {
         "en": "Leave large data out of the folder, or have `snapshot_limit_mb` raised.",

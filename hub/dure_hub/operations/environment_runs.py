@@ -1,0 +1,230 @@
+"""Environments as the reconciler sees them: started and stopped through the hub, for as long as it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dure.errors import DureError, NotReady
+from dure_hub.backends.base import Handle, Kind, Phase, Seen, ServerBackend
+from dure_hub.hubapi import HubApi, HubRefused
+from dure_hub.operations import admission
+from dure_hub.operations import environment_rows as rows
+from dure_hub.settings import Settings
+from dure_hub.store import Clock, Store
+from dure_hub.store.events import PORTAL, record
+from dure_hub.store.models import Environment, Lease, Ticket
+
+log = logging.getLogger(__name__)
+
+_TRY_AGAIN = (400, 429)
+"""The hub's answers to a start that go away by themselves: it is stopping the last one, or starts too many."""
+_MISSES = 5
+"""Looks in a row in which the hub does not know a running server, before that counts as lost."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    owner: str
+    name: str
+    profile: str
+    lease: str
+    claimed: bool
+    starting: bool
+
+
+class EnvironmentRuns:
+    """The reconciler's `Subject` for environments."""
+
+    purpose = admission.NOTEBOOK
+    kind = Kind.SERVER
+    keeps = False
+
+    def __init__(
+        self, settings: Settings, store: Store, clock: Clock, servers: ServerBackend, hub: HubApi
+    ) -> None:
+        self.runs = servers
+        # the hub's own start comes first: it gives up after `http_timeout_s` from the process's start
+        self.grace_s = settings.http_timeout_s + 60.0
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._hub = hub
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._misses: dict[str, int] = {}
+
+    def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
+        """The next `act` asks the hub to start it."""
+        row = session.get(Environment, ticket.subject)
+        if row is not None and row.ticket_id == ticket.id:
+            rows.grant(row, lease)
+
+    def gave_up(self, session: Session, ticket: Ticket) -> None:
+        """Nobody stays waiting for ever."""
+        row = session.get(Environment, ticket.subject)
+        if row is not None and row.ticket_id == ticket.id:
+            rows.fail(row, "waited_too_long")
+
+    def ended(self, session: Session, lease: Lease, seen: Seen | None) -> None:
+        """It has stopped, or failed."""
+        rows.settle(session, lease, seen)
+
+    async def stop(self, handle: Handle, reason: str) -> None:
+        """Through the hub, so that it knows; by the backend where the hub is away or knows of nothing to stop."""
+        place = await self._store.read(lambda session: _place(session, handle.lease))
+        if place is not None:
+            await self._store.run(lambda session: _stopping(session, handle.lease))
+            try:
+                if not await self._hub.stop_server(*place):
+                    return
+            except DureError as error:
+                log.warning("the hub does not stop %s/%s, so the backend does: %s", *place, error)
+        if (await self.runs.poll(handle)).phase is Phase.RUNNING:
+            await self.runs.stop(handle, self._settings.stop_grace_s)
+
+    async def act(self, seen: Mapping[str, Seen]) -> None:
+        """Ask the hub to start what was granted; read from the hub what is ready, and what it has lost."""
+        held = await self._store.read(_held)
+        for one in held:
+            if not one.claimed:
+                self.start(one.owner, one.name, one.profile, one.lease)
+        claimed = [one for one in held if one.claimed]
+        self._misses = {lease: n for lease, n in self._misses.items() if any(lease == c.lease for c in claimed)}
+        if not claimed:
+            return
+        try:
+            known = {(server.user, server.name): server for server in await self._hub.servers()}
+        except NotReady:
+            return
+        for one in claimed:
+            server = known.get((one.owner, one.name))
+            if server is not None and server.ready and one.starting:
+                await self._running(one.lease)
+            missing = server is None and one.lease in seen and one.lease not in self._tasks
+            self._misses[one.lease] = self._misses.get(one.lease, 0) + 1 if missing else 0
+            if self._misses[one.lease] >= _MISSES:
+                await self._store.run(partial(self._lost_by_hub, lease_id=one.lease))
+
+    def start(self, owner: str, name: str, profile: str, lease: str) -> None:
+        """Ask the hub to start it, in the background; not twice at once."""
+        self.begin(lease, self._start(owner, name, profile, lease))
+
+    def begin(self, lease: str, work: Coroutine[Any, Any, None]) -> None:
+        """Background work for a lease, one at a time; a second one is dropped (the reconciler asks again)."""
+        if lease in self._tasks:
+            work.close()
+            return
+        task = asyncio.create_task(work, name=f"environment {lease}")
+        self._tasks[lease] = task
+        task.add_done_callback(lambda done: self._done(lease, done))
+
+    async def withdraw(self, lease: str) -> None:
+        """Give up background work for a lease, if there is any."""
+        task = self._tasks.get(lease)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Give up all of it; what the hub has begun goes on."""
+        for lease in list(self._tasks):
+            await self.withdraw(lease)
+
+    def _done(self, lease: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(lease) is task:
+            del self._tasks[lease]
+        if not task.cancelled() and task.exception() is not None:
+            log.error("work for lease %s failed", lease, exc_info=task.exception())
+
+    async def _start(self, owner: str, name: str, profile: str, lease: str) -> None:
+        try:
+            await self._hub.start_server(owner, name, {"lease": lease, "profile": profile})
+            async for event in self._hub.progress(owner, name):
+                if event.get("ready"):
+                    await self._running(lease)
+                elif event.get("failed"):
+                    await self._failed(lease, str(event.get("message") or "start_failed"))
+        except NotReady:
+            log.info("the hub is away; %s/%s is started in a later pass", owner, name)
+        except HubRefused as error:
+            if error.facts["answer"] not in _TRY_AGAIN:
+                await self._failed(lease, str(error.facts["why"]))
+
+    async def _running(self, lease: str) -> None:
+        def write(session: Session) -> None:
+            held = session.get_one(Lease, lease)
+            row = rows.of_lease(session, held)
+            if row is not None and row.phase == rows.STARTING and held.ended_at is None:
+                row.phase = rows.RUNNING
+                record(session, self._clock, PORTAL, "environment.ready", thing(row), None, row.owner)
+
+        await self._store.run(write)
+
+    async def _failed(self, lease: str, why: str) -> None:
+        """The hub says that the start failed. It has stopped what it began, or the reconciler will."""
+
+        def write(session: Session) -> None:
+            held = session.get_one(Lease, lease)
+            row = rows.of_lease(session, held)
+            if row is None or held.end_reason in ("asked", "expired"):
+                return
+            now = self._clock()
+            if held.claimed_at is None:
+                admission.end_lease(session, lease, "start_failed", now)
+            else:
+                admission.ask_end(session, held, "start_failed", now)
+            rows.fail(row, why)
+            if held.ended_at is None:
+                row.phase = rows.STOPPING
+            record(session, now, PORTAL, "environment.fail", thing(row), {"reason": row.reason}, row.owner)
+
+        await self._store.run(write)
+
+    def _lost_by_hub(self, session: Session, *, lease_id: str) -> None:
+        lease = session.get_one(Lease, lease_id)
+        if admission.ask_end(session, lease, "replaced", self._clock()):
+            log.warning("the hub does not know the running server of lease %s: stopping it", lease_id)
+            _stopping(session, lease_id)
+
+
+def thing(row: Environment) -> str:
+    """Its name in events."""
+    return f"environment:{row.owner}/{row.name}"
+
+
+def _held(session: Session) -> list[_Held]:
+    query = (
+        select(Environment, Lease)
+        .join(Lease, Lease.id == Environment.lease_id)
+        .where(Lease.ended_at.is_(None), Lease.end_reason.is_(None))
+    )
+    return [
+        _Held(
+            row.owner,
+            row.name,
+            row.profile,
+            lease.id,
+            lease.claimed_at is not None,
+            row.phase == rows.STARTING,
+        )
+        for row, lease in session.execute(query).tuples().all()
+    ]
+
+
+def _place(session: Session, lease_id: str) -> tuple[str, str] | None:
+    lease = session.get(Lease, lease_id)
+    row = rows.of_lease(session, lease) if lease is not None else None
+    return None if row is None else (row.owner, row.name)
+
+
+def _stopping(session: Session, lease_id: str) -> None:
+    row = rows.of_lease(session, session.get_one(Lease, lease_id))
+    if row is not None and row.phase in (rows.STARTING, rows.RUNNING):
+        row.phase = rows.STOPPING

@@ -1,0 +1,47 @@
+"""Why a lease or a server ended, as codes in rows and sentences at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dure.errors import LANGUAGES, Text
+from dure_hub.backends.base import REASONS as BACKEND
+
+REASONS: Mapping[str, Text] = {
+    "asked": {"en": "It was stopped as asked.", "ko": "요청에 따라 종료했습니다."},
+    "stopped": {"en": "It was stopped.", "ko": "종료되었습니다."},
+    "cancelled": {"en": "The request was cancelled while it waited.", "ko": "대기 중에 요청을 취소했습니다."},
+    "expired": {"en": "Its time was over.", "ko": "사용 시간이 끝났습니다."},
+    "waited_too_long": {
+        "en": "There was no room for it within the time a request may wait.",
+        "ko": "대기할 수 있는 시간 안에 자리가 나지 않았습니다.",
+    },
+    "unclaimed": {
+        "en": "It did not start in time, so its place was given to the next.",
+        "ko": "제시간에 시작되지 않아 자리를 다음 사람에게 넘겼습니다.",
+    },
+    "exited": {"en": "Its process ended by itself.", "ko": "프로세스가 스스로 종료되었습니다."},
+    "lost": {
+        "en": "Its process is gone, and nobody stopped it: perhaps the machine was restarted.",
+        "ko": "프로세스가 사라졌습니다. 아무도 종료하지 않았으니 머신이 재시작되었을 수 있습니다.",
+    },
+    "replaced": {
+        "en": "The hub had lost it and was asked for a new one.",
+        "ko": "허브가 이 서버를 잃어버린 상태에서 새 서버가 요청되었습니다.",
+    },
+    "start_failed": {"en": "It could not be started.", "ko": "시작하지 못했습니다."},
+}
+_ALL: Mapping[str, Text] = {**{str(code): text for code, text in BACKEND.items()}, **REASONS}
+
+
+def sentence(reason: str | None, language: str = "en") -> str | None:
+    """The sentence for a code, ours or a backend's; what is no code is a sentence already (the hub's own)."""
+    if reason is None:
+        return None
+    text = _ALL.get(reason)
+    return reason if text is None else text.get(language, text["en"])
+
+
+def both(reason: str | None) -> dict[str, str] | None:
+    """The sentence in every language, for whoever renders it."""
+    return None if reason is None else {language: sentence(reason, language) or "" for language in LANGUAGES}

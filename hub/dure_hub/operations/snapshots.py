@@ -1,0 +1,148 @@
+"""Uploads of code and data for jobs: zips named by their SHA-256, kept once, unpacked with care."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+
+from dure.errors import NotFound
+from dure.wire.ids import new_id
+from dure_hub.operations.errors import BadSnapshot, SnapshotTooLarge
+from dure_hub.settings import Settings
+
+_FILES = 20_000
+_GROWTH = 8  # an unpacked snapshot may be this many times the limit of the packed one
+_PIECE = 1 << 20
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,  # a way of packing that Python cannot read
+    RuntimeError,  # it wants a password
+    NotADirectoryError,  # one name as file and as folder
+    IsADirectoryError,
+    FileExistsError,
+)
+_UNLIKE = ("is not what its name says", "이름(해시)과 내용이 다릅니다")
+_NO_ZIP = ("it is no zip file", "zip 파일이 아닙니다")
+_PATH = (
+    "it holds a path outside of its folder, or no plain file",
+    "폴더 밖의 경로나 일반 파일이 아닌 것이 있습니다",
+)
+
+
+class Snapshots:
+    """A content-addressed folder of zips."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.folder.artifacts / "snapshots"
+        self._limit_mb = settings.snapshot_limit_mb
+
+    def path(self, digest: str) -> Path:
+        """Where this snapshot lies, or would. The digest must have been validated (64 hex digits)."""
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise BadSnapshot(digest=digest[:80], why_en=_UNLIKE[0], why_ko=_UNLIKE[1])
+        return self._folder / f"{digest}.zip"
+
+    def has(self, digest: str) -> bool:
+        """Whether it is here, whole."""
+        return self.path(digest).is_file()
+
+    async def put(self, digest: str, stream: AsyncIterator[bytes]) -> None:
+        """Keep what is streamed, if it is what `digest` says and within the limit; else keep nothing.
+
+        It appears under its name only when whole. Sending what is here already is no error, and is not read.
+        """
+        target = self.path(digest)
+        if target.is_file():
+            return
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self._folder / f".{new_id()}.part"
+        try:
+            await self._receive(digest, stream, temporary)
+            await asyncio.to_thread(_keep, temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    async def unpack(self, digest: str, folder: Path) -> None:
+        """Unpack into `folder`, which is made. Nothing is ever written outside of it.
+
+        Raises `BadSnapshot` or `SnapshotTooLarge` before anything is written where its table of contents says so.
+        """
+        await asyncio.to_thread(self._unpack, digest, folder)
+
+    async def _receive(self, digest: str, stream: AsyncIterator[bytes], temporary: Path) -> None:
+        seen, size = hashlib.sha256(), 0
+        with temporary.open("xb") as out:
+            os.fchmod(out.fileno(), 0o600)
+            async for piece in stream:
+                size += len(piece)
+                if size > self._limit_mb << 20:
+                    raise SnapshotTooLarge(limit_mb=self._limit_mb)
+                seen.update(piece)
+                await asyncio.to_thread(out.write, piece)
+            out.flush()
+            await asyncio.to_thread(os.fsync, out.fileno())
+        if seen.hexdigest() != digest:
+            raise BadSnapshot(digest=digest[:12], why_en=_UNLIKE[0], why_ko=_UNLIKE[1])
+        if not zipfile.is_zipfile(temporary):
+            raise BadSnapshot(digest=digest[:12], why_en=_NO_ZIP[0], why_ko=_NO_ZIP[1])
+
+    def _unpack(self, digest: str, folder: Path) -> None:
+        limit = (self._limit_mb << 20) * _GROWTH
+        try:
+            with zipfile.ZipFile(self.path(digest)) as archive:
+                members = archive.infolist()
+                if len(members) > _FILES or sum(member.file_size for member in members) > limit:
+                    raise SnapshotTooLarge(limit_mb=self._limit_mb)
+                places = [(member, folder / _inside(member, digest)) for member in members]
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                for member, place in places:
+                    limit -= _write(archive, member, place, limit, self._limit_mb)
+        except FileNotFoundError as error:
+            raise NotFound(kind="snapshot", name=digest[:12]) from error
+        except _BROKEN as error:
+            raise BadSnapshot(digest=digest[:12], why_en=_NO_ZIP[0], why_ko=_NO_ZIP[1]) from error
+
+
+def _keep(temporary: Path, target: Path) -> None:
+    temporary.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name must outlive a power cut, as the job's row does
+    finally:
+        os.close(folder)
+
+
+def _inside(member: zipfile.ZipInfo, digest: str) -> PurePosixPath:
+    """The member's path, if it stays inside: relative, without `..`, a plain file or folder."""
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+    if not plain or path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
+        raise BadSnapshot(digest=digest[:12], why_en=_PATH[0], why_ko=_PATH[1])
+    return path
+
+
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, limit: int, limit_mb: int) -> int:
+    """Write one member and answer its size, counted as written: what a header says may be a lie."""
+    if member.is_dir():
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return 0
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    size = 0
+    with archive.open(member) as source, place.open("wb") as out:
+        while piece := source.read(_PIECE):
+            size += len(piece)
+            if size > limit:
+                raise SnapshotTooLarge(limit_mb=limit_mb)
+            out.write(piece)
+    executable = (member.external_attr >> 16) & 0o100
+    place.chmod(0o700 if executable else 0o600)
+    return size

@@ -1,0 +1,101 @@
+"""Tokens the portal mints: for jobs, and for people outside a notebook. The store keeps only their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from dure.errors import NotFound
+from dure.wire.ids import new_id
+from dure_hub.operations.people import Person
+from dure_hub.store import Clock, Store
+from dure_hub.store.events import record
+from dure_hub.store.models import Token
+
+PREFIX = "dure_"
+
+
+class Tokens:
+    """Mints, finds and revokes."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def mint(
+        self,
+        owner: str,
+        *,
+        admin: bool,
+        scopes: Iterable[str],
+        purpose: str,
+        lifetime_s: float,
+        lease: str | None = None,
+        actor: str | None = None,
+    ) -> tuple[str, str]:
+        """A new token: its id, and its text, which is shown this once and kept nowhere.
+
+        With a `lease` it ends with the lease.
+        """
+        text = PREFIX + secrets.token_urlsafe(32)
+        words = sorted(scopes)
+
+        def write(session: Session) -> str:
+            now = self._clock()
+            row = Token(
+                id=new_id(),
+                digest=_digest(text),
+                owner=owner,
+                admin=admin,
+                scopes={"scopes": words},
+                purpose=purpose,
+                lease_id=lease,
+                made_at=now,
+                expires_at=now + timedelta(seconds=lifetime_s),
+            )
+            session.add(row)
+            record(session, now, actor or owner, "token.mint", f"token:{row.id}", {"purpose": purpose}, owner)
+            return row.id
+
+        return await self._store.run(write), text
+
+    async def find(self, text: str) -> Person | None:
+        """Whose token this is; None if it is unknown, has expired or was revoked."""
+        if not text.startswith(PREFIX):
+            return None
+        digest = _digest(text)
+        row = await self._store.read(lambda session: session.scalar(select(Token).where(Token.digest == digest)))
+        if row is None or not hmac.compare_digest(row.digest, digest):
+            return None
+        if row.revoked_at is not None or self._clock() >= row.expires_at:
+            return None
+        return Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ())))
+
+    async def revoke(self, token_id: str, person: Person | None = None) -> None:
+        """End one token now; of somebody else only as an administrator. Ending it twice is no error."""
+
+        def write(session: Session) -> None:
+            row = session.get(Token, token_id)
+            if row is None or (person is not None and not person.admin and row.owner != person.name):
+                raise NotFound(kind="token", name=token_id)
+            if row.revoked_at is None:
+                row.revoked_at = self._clock()
+                actor = person.name if person else row.owner
+                record(session, self._clock, actor, "token.revoke", f"token:{token_id}", None, row.owner)
+
+        await self._store.run(write)
+
+    async def revoke_lease(self, lease: str) -> None:
+        """End every token of a lease. `end_lease` does the same in its own transaction."""
+        live = update(Token).where(Token.lease_id == lease, Token.revoked_at.is_(None))
+        await self._store.run(lambda session: session.execute(live.values(revoked_at=self._clock())))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
