@@ -1,0 +1,88 @@
+"""The words of the `dure` command that need the hub package. Light: the parts are imported when one is used."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import Any
+
+from dure.cli import language
+
+HELP = {
+    "up": ("start the portal of this machine", "이 머신의 포털을 시작합니다"),
+    "down": ("end the portal and everything it runs", "포털과 실행 중인 모든 것을 종료합니다"),
+    "status": ("say what runs", "실행 상태를 보여 줍니다"),
+    "doctor": ("say what this machine can do, and what is limited", "이 머신에서 가능한 것과 제한을 보여 줍니다"),
+    "portal-logs": ("show the logs of the portal's services", "포털 서비스의 로그를 보여 줍니다"),
+    "user": ("add, reset, disable or list people", "사용자를 추가, 재설정, 중지하거나 목록을 봅니다"),
+    "token": ("make a token that speaks for a person", "사용자를 대신하는 토큰을 만듭니다"),
+    "data": ("data folder (default: DURE_DATA, else ~/.dure)", "데이터 폴더(기본값: DURE_DATA, 없으면 ~/.dure)"),
+    "detach": ("go to the background once it is ready", "준비되면 백그라운드로 전환합니다"),
+    "port": ("front port (default: DURE_PORT, else 8000)", "포털 포트(기본값: DURE_PORT, 없으면 8000)"),
+    "host": ("address to listen on (default: 127.0.0.1)", "수신 주소(기본값: 127.0.0.1)"),
+    "json": ("print JSON", "JSON으로 출력합니다"),
+    "service": ("one service only", "한 서비스만 봅니다"),
+    "follow": ("go on as the log grows", "로그를 계속 따라갑니다"),
+    "lines": ("lines of each log (default: 40)", "로그마다 보여 줄 줄 수(기본값: 40)"),
+    "name": ("the person's name", "사용자 이름"),
+    "admin": ("make an administrator", "관리자로 만듭니다"),
+    "stdin": ("read the password from the first line of input", "입력의 첫 줄에서 비밀번호를 읽습니다"),
+    "purpose": ("a note on what the token is for", "토큰의 용도 메모"),
+    "days": ("how long it lives (default: the portal's setting)", "유효 기간(기본값: 포털 설정)"),
+}
+SERVICES = ("envoy", "hub", "portal", "mlflow", "supervisor")
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the hub's commands to the `dure` command."""
+    up = _add(subparsers, "up", "dure_hub.commands.up")
+    up.add_argument("--detach", action="store_true", help=_help("detach"))
+    up.add_argument("--port", type=int, help=_help("port"))
+    up.add_argument("--host", help=_help("host"))
+    up.add_argument("--report-fd", type=int, help=argparse.SUPPRESS)  # the background half of --detach
+    _add(subparsers, "down", "dure_hub.commands.down")
+    _add(subparsers, "status", "dure_hub.commands.status").add_argument(
+        "--json", action="store_true", help=_help("json")
+    )
+    _add(subparsers, "doctor", "dure_hub.commands.doctor").add_argument(
+        "--json", action="store_true", help=_help("json")
+    )
+    logs = _add(subparsers, "portal-logs", "dure_hub.commands.logs")
+    logs.add_argument("service", nargs="?", choices=SERVICES, help=_help("service"))
+    logs.add_argument("-f", "--follow", action="store_true", help=_help("follow"))
+    logs.add_argument("-n", "--lines", type=int, default=40, help=_help("lines"))
+    _add_user(subparsers)
+    token = _add(subparsers, "token", "dure_hub.commands.token")
+    token.add_argument("--user", help=_help("name"))
+    token.add_argument("--purpose", default="dure token", help=_help("purpose"))
+    token.add_argument("--days", type=float, help=_help("days"))
+
+
+def _add_user(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    user = _add(subparsers, "user", "dure_hub.commands.user")
+    verbs = user.add_subparsers(dest="verb", metavar="add|reset|disable|list", required=True)
+    for verb in ("add", "reset", "disable"):
+        parser = verbs.add_parser(verb)
+        parser.add_argument("name", help=_help("name"))
+        if verb == "add":
+            parser.add_argument("--admin", action="store_true", help=_help("admin"))
+        if verb != "disable":
+            parser.add_argument("--password-stdin", action="store_true", help=_help("stdin"))
+    verbs.add_parser("list").add_argument("--json", action="store_true", help=_help("json"))
+
+
+def _add(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: str
+) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(name, help=_help(name), description=_help(name))
+    parser.add_argument("--data", help=_help("data"))
+
+    def run(arguments: argparse.Namespace) -> Any:
+        return import_module(module).run(arguments)
+
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _help(key: str) -> str:
+    return HELP[key][language() == "ko"]

@@ -1,0 +1,193 @@
+"""`dure doctor`: what this machine has, which features are limited here, why, and what to do. Needs no portal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dure.cli import language
+from dure.errors import DureError
+from dure_hub.backends.base import Feature, Inventory
+from dure_hub.settings import Settings
+from dure_hub.supervisor import checks, lock, prepare
+
+OK, LIMITED, BAD = "ok", "limited", "bad"
+SIGNS = {OK: "+", LIMITED: "~", BAD: "!"}
+NAMES: Mapping[str, tuple[str, str]] = {
+    "gpu": ("GPU", "GPU"),
+    "driver": ("driver", "드라이버"),
+    "mig": ("MIG", "MIG"),
+    "cpu": ("CPU", "CPU"),
+    "memory": ("memory", "메모리"),
+    "disk": ("disk", "디스크"),
+    "port": ("port", "포트"),
+    "isolation": ("isolation", "격리"),
+    "python": ("Python", "파이썬"),
+    "torch": ("PyTorch", "PyTorch"),
+    "memory_limit": ("memory limit", "메모리 제한"),
+    "cpu_limit": ("CPU limit", "CPU 제한"),
+    "user_isolation": ("isolation", "격리"),
+    "gpu_sharing": ("GPU sharing", "GPU 공유"),
+    "training": ("training", "학습"),
+    "serving": ("serving", "서빙"),
+    "multi_node": ("several machines", "여러 머신"),
+    "schedules": ("schedules", "예약 실행"),
+}
+TO_DO: Mapping[Feature, tuple[str, str]] = {
+    Feature.GPU: (
+        "Install NVIDIA's driver and start the portal again; until then it offers CPU profiles.",
+        "NVIDIA 드라이버를 설치하고 포털을 다시 시작하세요. 그동안은 CPU 프로필을 제공합니다.",
+    ),
+    Feature.USER_ISOLATION: (
+        "Give accounts only to people who may see each other's files.",
+        "서로의 파일을 보아도 되는 사람에게만 계정을 주세요.",
+    ),
+    Feature.MEMORY_LIMIT: ("Choose profiles with room to spare.", "여유 있는 프로필을 고르세요."),
+    Feature.CPU_LIMIT: ("Lower DURE_CPU_OVERCOMMIT if it gets slow.", "느려지면 DURE_CPU_OVERCOMMIT을 낮추세요."),
+}
+WORDS = {
+    "cores": ("{cores} cores", "코어 {cores}개"),
+    "memory": ("{total} MiB for all", "전체 {total} MiB"),
+    "free_disk": (
+        "{free} MiB free at {folder} ({kind}); `up` wants {needed} MiB",
+        "{folder}에 {free} MiB 남음({kind}). 시작에 필요한 양: {needed} MiB",
+    ),
+    "port_free": ("{host}:{port} is free", "{host}:{port} 사용 가능"),
+    "port_ours": ("{host}:{port} is this portal's", "{host}:{port}은(는) 이 포털이 사용 중"),
+    "root": ("the portal runs as root", "포털이 root로 실행됩니다"),
+    "user": ("the portal runs as {user}, without root", "포털이 root 없이 {user}(으)로 실행됩니다"),
+    "no_torch": ("not installed", "설치되지 않음"),
+    "mig_on": ("on", "켜짐"),
+    "mig_off": ("off", "꺼짐"),
+    "unknown": ("unknown", "알 수 없음"),
+    "title": ("What this machine has", "이 머신의 구성"),
+    "limits": ("What is limited here, and why", "제한되는 기능과 이유"),
+    "nothing": ("Nothing.", "없습니다."),
+    "legend": ("+ fine   ~ limited   ! in the way of `dure up`", "+ 정상   ~ 제한   ! `dure up`을 막음"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `topic` and `state` are for programs, the rest for people."""
+
+    topic: str
+    state: str
+    text: str
+    to_do: str = ""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when nothing stands in the way of `up`, 1 when something does."""
+    settings = prepare.settle(data=arguments.data)
+    machine, gaps = asyncio.run(examine(settings))
+    if arguments.json:
+        print(json.dumps({"machine": [asdict(f) for f in machine], "limits": [asdict(f) for f in gaps]}, indent=2))
+    else:
+        _print(machine, gaps)
+    return 1 if any(found.state == BAD for found in machine) else 0
+
+
+async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
+    """The machine, and what is limited on it."""
+    from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+
+    inventory = EmbeddedInventory(settings)
+    seen = await inventory.look()
+    gaps: dict[Feature, Mapping[str, str]] = {}
+    for backend in (inventory, EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)):
+        gaps.update(backend.unsupported)
+    machine = [*_gpus(seen), *_sizes(settings, seen), _port(settings), _isolation(), _python(), _torch()]
+    limits = [
+        Finding(str(feature), LIMITED, why.get(language(), why["en"]), _pick(TO_DO.get(feature)))
+        for feature, why in gaps.items()
+        if feature is not Feature.GPU  # the machine's own list says it already
+    ]
+    return machine, limits
+
+
+def _gpus(seen: Inventory) -> Iterator[Finding]:
+    if not seen.devices:
+        why = seen.why_no_gpu or {"en": WORDS["unknown"][0], "ko": WORDS["unknown"][1]}
+        yield Finding("gpu", LIMITED, why.get(language(), why["en"]), _pick(TO_DO[Feature.GPU]))
+        return
+    for device in seen.devices:
+        memory = f"{device.memory_mb} MiB" if device.memory_mb is not None else _word("unknown")
+        yield Finding("gpu", OK, f"{device.name}, {memory} ({device.uuid})")
+    yield Finding("driver", OK, seen.devices[0].driver or _word("unknown"))
+    modes = {None: "unknown", True: "mig_on", False: "mig_off"}
+    yield Finding("mig", OK, ", ".join(sorted({_word(modes[device.mig_mode]) for device in seen.devices})))
+
+
+def _sizes(settings: Settings, seen: Inventory) -> Iterator[Finding]:
+    yield Finding("cpu", OK, _word("cores", cores=seen.cpu_cores))
+    yield Finding("memory", OK, _word("memory", total=seen.memory_mb))
+    folder = _existing(settings.folder.db)
+    kind = checks.file_system(folder)
+    free = shutil.disk_usage(folder).free // 2**20
+    bad = free < settings.disk_minimum_mb or kind in checks.NETWORK_KINDS
+    text = _word("free_disk", free=free, folder=folder, kind=kind, needed=settings.disk_minimum_mb)
+    yield Finding("disk", BAD if bad else OK, text)
+
+
+def _port(settings: Settings) -> Finding:
+    host, port = settings.host, settings.port
+    if lock.is_held(settings.folder.run) and str(lock.holder(settings.folder.run).get("url", "")).endswith(
+        f":{port}"
+    ):
+        return Finding("port", OK, _word("port_ours", host=host, port=port))
+    try:
+        checks.port_free(host, port)
+    except DureError as error:
+        return Finding("port", BAD, error.text(language()), error.advice(language()))
+    return Finding("port", OK, _word("port_free", host=host, port=port))
+
+
+def _isolation() -> Finding:
+    root = os.geteuid() == 0
+    return Finding("isolation", OK, _word("root") if root else _word("user", user=getpass.getuser()))
+
+
+def _python() -> Finding:
+    return Finding("python", OK, f"{platform.python_version()} ({platform.system()} {platform.release()})")
+
+
+def _torch() -> Finding:
+    try:
+        return Finding("torch", OK, importlib.metadata.version("torch"))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("torch", LIMITED, _word("no_torch"))
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder that is there already."""
+    return path if path.exists() else _existing(path.parent)
+
+
+def _word(key: str, **facts: object) -> str:
+    return _pick(WORDS[key]).format(**facts)
+
+
+def _pick(pair: tuple[str, str] | None) -> str:
+    return "" if pair is None else pair[language() == "ko"]
+
+
+def _print(machine: list[Finding], gaps: list[Finding]) -> None:
+    for title, findings in (("title", machine), ("limits", gaps)):
+        print(_word(title))
+        for found in findings:
+            print(f"  {SIGNS[found.state]} {_pick(NAMES[found.topic])}: {found.text}")
+            if found.to_do:
+                print(f"      → {found.to_do}")
+        if not findings:
+            print(f"  {_word('nothing')}")
+    print(_word("legend"))

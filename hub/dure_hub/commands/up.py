@@ -1,0 +1,91 @@
+"""`dure up`, in the foreground or, with --detach, as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from typing import Any, TextIO
+
+from dure.cli import language, say_error
+from dure.errors import DureError
+from dure_hub.supervisor.words import line
+
+READY = "\0ready"
+"""The last line a background `up` reports. No sentence begins with a NUL."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start; the exit code is 0 once it was up, 1 where it could not be."""
+    flags = {"data": arguments.data, "port": arguments.port, "host": arguments.host}
+    if arguments.detach:
+        return _detach(flags)
+    if arguments.report_fd is not None:
+        return _in_background(flags, arguments.report_fd)
+    return _up(flags, sys.stdout, lambda: _say(sys.stdout, "foreground"))
+
+
+def _up(flags: dict[str, Any], out: TextIO, ready: Any) -> int:
+    from dure_hub.supervisor.run import up
+
+    asyncio.run(up(flags, lambda key, **facts: _say(out, key, **facts), ready))
+    return 0
+
+
+def _say(out: TextIO, key: str, **facts: object) -> None:
+    # Whoever read this may be gone (a closed terminal, an ended `--detach`); the portal goes on.
+    with contextlib.suppress(OSError, ValueError):
+        print(line(key, language(), **facts), file=out, flush=True)
+
+
+def _in_background(flags: dict[str, Any], descriptor: int) -> int:
+    """The other half of `--detach`: reports to its starter until it is ready, and then to nobody.
+
+    A password it may show goes through this pipe to the terminal, and never into a log.
+    """
+    out = os.fdopen(descriptor, "w")
+
+    def ready() -> None:
+        with contextlib.suppress(OSError):
+            print(READY, file=out, flush=True)
+            out.close()
+
+    try:
+        return _up(flags, out, ready)
+    except DureError as error:
+        if not out.closed:
+            say_error(error, out)
+        return 1
+
+
+def _detach(flags: dict[str, Any]) -> int:
+    """Start again in a session of its own, pass on what it says until it is ready, and leave it."""
+    from dure_hub.supervisor import prepare
+
+    settings = prepare.settle(**flags)
+    prepare.make_folder(settings)
+    words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
+    read, write = os.pipe()
+    log = os.open(settings.folder.log / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "dure.cli", "up", *words, "--report-fd", str(write)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(write,),
+        )
+    finally:
+        os.close(write)
+        os.close(log)
+    with os.fdopen(read) as said:
+        for text in said:
+            if text.rstrip("\n") == READY:
+                _say(sys.stdout, "detached")
+                return 0
+            print(text, end="", flush=True)
+    return child.wait() or 1

@@ -1,0 +1,192 @@
+"""What can keep the portal from coming up, in words that say what to do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dure.errors import DureError, Text
+
+
+class PythonTooOld(DureError):
+    """This Python is older than the portal needs."""
+
+    code, status = "python_too_old", 500
+    message: ClassVar[Text] = {
+        "en": "This is Python {found}; the portal needs {needed} or newer.",
+        "ko": "현재 Python {found}입니다. 포털에는 {needed} 이상이 필요합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Name a newer one: make up PYTHON=python3.12",
+        "ko": "더 새로운 버전을 지정하세요: make up PYTHON=python3.12",
+    }
+
+
+class PortTaken(DureError):
+    """Somebody else listens on the front port."""
+
+    code, status = "port_taken", 409
+    message: ClassVar[Text] = {
+        "en": "Port {port} on {host} is taken by {holder}.",
+        "ko": "{host}의 {port}번 포트를 {holder}이(가) 사용 중입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "End that process, or choose another port: dure up --port {free}  (or DURE_PORT={free} make up)",
+        "ko": "그 프로세스를 종료하거나 다른 포트를 쓰세요: "
+        "dure up --port {free}  (또는 DURE_PORT={free} make up)",
+    }
+
+
+class AddressNotOurs(DureError):
+    """The listening address cannot be bound at all."""
+
+    code, status = "address_not_ours", 422
+    message: ClassVar[Text] = {
+        "en": "The portal cannot listen on {host}:{port}: {reason}.",
+        "ko": "포털이 {host}:{port}에서 수신할 수 없습니다: {reason}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Use --host 127.0.0.1, or an address of this machine; ports below 1024 need root.",
+        "ko": "--host 127.0.0.1 또는 이 머신의 주소를 쓰세요. 1024 미만 포트는 root가 필요합니다.",
+    }
+
+
+class DiskTooSmall(DureError):
+    """Databases on a full disk are lost databases."""
+
+    code, status = "disk_too_small", 507
+    message: ClassVar[Text] = {
+        "en": "{folder} has {free_mb} MiB of free disk; the portal wants {needed_mb} MiB.",
+        "ko": "{folder}의 남은 디스크가 {free_mb} MiB입니다. 포털에는 {needed_mb} MiB가 필요합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Free some space, put the folder elsewhere (--data), or lower DURE_DISK_MINIMUM_MB.",
+        "ko": "공간을 확보하거나 폴더를 옮기거나(--data) DURE_DISK_MINIMUM_MB를 낮추세요.",
+    }
+
+
+class NetworkFileSystem(DureError):
+    """SQLite's locks do not hold on network file systems."""
+
+    code, status = "network_file_system", 422
+    message: ClassVar[Text] = {
+        "en": "{folder} lies on a network file system ({kind}); databases break there.",
+        "ko": "{folder}이(가) 네트워크 파일 시스템({kind})에 있습니다. 데이터베이스가 손상될 수 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Put the data folder on a disk of this machine: dure up --data /var/lib/dure",
+        "ko": "데이터 폴더를 이 머신의 디스크에 두세요: dure up --data /var/lib/dure",
+    }
+
+
+class FolderNewer(DureError):
+    """A newer portal wrote this data folder."""
+
+    code, status = "folder_newer", 409
+    message: ClassVar[Text] = {
+        "en": "{folder} was written by a newer version of Dure ({found}; this one knows {known}).",
+        "ko": "{folder}은(는) 더 새로운 Dure가 기록했습니다({found}, 현재 버전은 {known}까지 지원).",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Use that newer version, or another folder (--data). Nothing was changed.",
+        "ko": "더 새로운 버전을 쓰거나 다른 폴더(--data)를 쓰세요. 변경된 것은 없습니다.",
+    }
+
+
+class FolderUnusable(DureError):
+    """The data folder cannot be made, read or written."""
+
+    code, status = "folder_unusable", 422
+    message: ClassVar[Text] = {
+        "en": "The data folder {folder} cannot be used: {reason}.",
+        "ko": "데이터 폴더 {folder}을(를) 사용할 수 없습니다: {reason}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose a folder of yours: dure up --data ~/dure",
+        "ko": "내 폴더를 지정하세요: dure up --data ~/dure",
+    }
+
+
+class PathTooLong(DureError):
+    """The kernel takes Unix socket paths of 107 bytes at most."""
+
+    code, status = "path_too_long", 422
+    message: ClassVar[Text] = {
+        "en": "The path of the data folder is too long for Unix sockets: {folder}.",
+        "ko": "데이터 폴더 경로가 유닉스 소켓에 쓰기에는 너무 깁니다: {folder}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose one of at most {limit} bytes: dure up --data ~/dure",
+        "ko": "{limit}바이트 이하의 경로를 지정하세요: dure up --data ~/dure",
+    }
+
+
+class AlreadyUp(DureError):
+    """A second `up` on the same folder."""
+
+    code, status = "already_up", 409
+    message: ClassVar[Text] = {
+        "en": "The portal of {folder} is already up at {url} (process {pid}).",
+        "ko": "{folder}의 포털이 이미 {url}에서 실행 중입니다(프로세스 {pid}).",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Open that address, or end it first: dure down",
+        "ko": "그 주소를 열거나 먼저 종료하세요: dure down",
+    }
+
+
+class ServiceFailed(DureError):
+    """A service did not become ready; the end of its log is in the facts."""
+
+    code, status = "service_failed", 503
+    message: ClassVar[Text] = {
+        "en": "{service} did not start: {reason}. The end of {log}:\n{tail}",
+        "ko": "{service}을(를) 시작하지 못했습니다: {reason}. {log}의 마지막 부분:\n{tail}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "`dure doctor` checks this machine; `dure portal-logs {service}` shows the whole log. "
+        "What had started was stopped again.",
+        "ko": "`dure doctor`로 이 머신을 점검하고 `dure portal-logs {service}`로 전체 로그를 보세요. "
+        "시작된 것은 다시 종료했습니다.",
+    }
+
+
+class NotUp(DureError):
+    """The command needs a portal that was started at least once."""
+
+    code, status = "not_up", 409
+    message: ClassVar[Text] = {
+        "en": "No portal has been started in {folder} yet.",
+        "ko": "{folder}에서 아직 포털을 시작한 적이 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Start it: dure up  (another folder: --data, or DURE_DATA)",
+        "ko": "시작하세요: dure up  (다른 폴더: --data 또는 DURE_DATA)",
+    }
+
+
+class StillRunning(DureError):
+    """`down` could not end everything."""
+
+    code, status = "still_running", 500
+    message: ClassVar[Text] = {
+        "en": "These processes did not end: {pids}.",
+        "ko": "다음 프로세스가 종료되지 않았습니다: {pids}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Run `dure down` again as the user who started them, or as root.",
+        "ko": "시작한 사용자 또는 root로 `dure down`을 다시 실행하세요.",
+    }
+
+
+class BadSetting(DureError):
+    """A value in dure.yaml, a variable or a flag breaks a rule."""
+
+    code, status = "bad_setting", 422
+    message: ClassVar[Text] = {
+        "en": "The setting {name} cannot be {value}: {rule}.",
+        "ko": "설정 {name}에 {value} 값은 사용할 수 없습니다: {rule}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Correct it in dure.yaml, in the variable DURE_<NAME>, or on the command line.",
+        "ko": "dure.yaml, 환경 변수 DURE_<NAME> 또는 명령줄에서 고치세요.",
+    }

@@ -1,0 +1,152 @@
+"""Makes a data folder ready: settings, secrets, ports, databases, routes. Nothing of the portal runs meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from typing import Any
+
+from pydantic import ValidationError
+
+from dure_hub.settings import Settings, load_settings, resolve_settings
+from dure_hub.supervisor import checks, processes
+from dure_hub.supervisor.errors import BadSetting, FolderUnusable, NotUp
+from dure_hub.supervisor.keeper import record_path
+
+SECRETS = {"portal-token": 32, "cookie-secret": 32, "session-key": 32, "mlflow-flask-key": 32}
+"""Name and number of random bytes; each is kept as hex digits."""
+logger = logging.getLogger(__name__)
+
+
+def settle(**flags: Any) -> Settings:
+    """Resolve the settings from flags, variables, dure.yaml and defaults; a bad one is named."""
+    try:
+        return resolve_settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as why:
+        first = why.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "dure.yaml"
+        raise BadSetting(name=name, value=first.get("input"), rule=first["msg"]) from why
+
+
+def last_settings(**flags: Any) -> Settings:
+    """The settings of the portal that runs, or last ran, in the folder that flags and variables name."""
+    data = settle(**flags).folder
+    try:
+        return load_settings(data.root)
+    except (OSError, ValidationError):
+        raise NotUp(folder=str(data.root)) from None
+
+
+def make_folder(settings: Settings) -> bool:
+    """Make and check the data folder. Returns whether it is new. One of a newer version stays untouched."""
+    folder = settings.folder
+    checks.path_short_enough(folder)
+    new = not folder.db.exists()
+    try:
+        if (folder.root / "version").exists():
+            checks.layout_known(folder)
+        folder.create()
+        folder.root.chmod(0o700)
+        folder.secrets.chmod(0o700)
+        checks.layout_known(folder)
+        (folder.artifacts / "mlflow").mkdir(exist_ok=True)
+    except OSError as why:
+        raise FolderUnusable(folder=str(folder.root), reason=why.strerror or str(why)) from why
+    return new
+
+
+def make_secrets(settings: Settings) -> None:
+    """Make the secrets that are missing, each in a file of mode 600 from its first byte on."""
+    for name, size in SECRETS.items():
+        path = settings.folder.secrets / name
+        if path.exists():
+            path.chmod(0o600)
+            continue
+        temporary = path.with_suffix(".new")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(secrets.token_hex(size))
+        temporary.replace(path)
+
+
+def instance(settings: Settings) -> str:
+    """The mark of this data folder's processes, made once."""
+    path = settings.folder.root / "instance"
+    if not path.exists():
+        temporary = path.with_suffix(".new")
+        temporary.write_text(secrets.token_hex(6))
+        temporary.replace(path)
+    return path.read_text().strip()
+
+
+def with_instance(settings: Settings) -> Settings:
+    """The same settings with the folder's mark and its absolute path."""
+    return settings.model_copy(update={"data": settings.folder.root, "instance": instance(settings)})
+
+
+def check(settings: Settings) -> None:
+    """Raise what stands in the way, before anything is ended or changed."""
+    checks.python_new_enough()
+    checks.disk_enough(settings)
+    checks.disk_local(settings.folder)
+    envoy = processes.load_record(record_path(settings.folder, "envoy"))
+    ours = [envoy.process.pid] if envoy is not None and envoy.process.alive() else []
+    checks.port_free(settings.host, settings.port, ours)
+
+
+def with_ports(settings: Settings) -> Settings:
+    """Choose what was left to us, after the leftovers are gone: the last run's ports where they are still free.
+
+    Servers that outlived their hub know it by its port.
+    """
+    try:
+        last: Settings | None = load_settings(settings.folder.root)
+    except (OSError, ValidationError):
+        last = None
+    avoid = {settings.port}
+    hub = settings.hub_port or checks.own_port(last.hub_port if last else 0, avoid)
+    avoid.add(hub)
+    portal = settings.portal_port or checks.own_port(last.portal_port if last else 0, avoid)
+    return settings.model_copy(update={"hub_port": hub, "portal_port": portal})
+
+
+def migrate(settings: Settings) -> None:
+    """Bring our store and the hub's database to this version, each after a copy. MLflow's server does its own."""
+    from jupyterhub import dbutil
+
+    from dure_hub.store import migrate as store
+
+    store.migrate(settings)
+    hub = settings.folder.db / "hub.sqlite"
+    if hub.exists():
+        dbutil.upgrade_if_needed(f"sqlite:///{hub}", backup=True, log=logger)
+
+
+async def prepare(settings: Settings) -> Settings:
+    """All of it but the folder and the leftovers; saves the settings that every other process will read."""
+    from dure_hub.dataplane import Dataplane
+    from dure_hub.supervisor.services import routes
+
+    make_secrets(settings)
+    settings = with_ports(settings)
+    settings.save()
+    migrate(settings)
+    await Dataplane(settings).publish("services", routes(settings))
+    return settings
+
+
+def add_first_admin(settings: Settings, name: str = "admin") -> tuple[str, str] | None:
+    """Make the first administrator where there is no user yet; returns name and password, to be shown once."""
+    from dure_hub import authenticator
+
+    if settings.auth != "password" or authenticator.list_users(settings):
+        return None
+    password = new_password()
+    authenticator.add_user(settings, name, password, admin=True)
+    return name, password
+
+
+def new_password() -> str:
+    """A password that can be read out: four groups of four from an alphabet without look-alikes (80 bits)."""
+    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(alphabet) for _ in range(4)) for _ in range(4))

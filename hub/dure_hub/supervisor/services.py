@@ -1,0 +1,139 @@
+"""The portal's services: Envoy, JupyterHub, the portal service, MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import dure_hub
+from dure_hub import dataplane
+from dure_hub.dataplane import Cluster, Fragment, Route
+from dure_hub.settings import Settings
+from dure_hub.supervisor.mlflow_server import PREFIX, socket_path
+from dure_hub.supervisor.spec import Ready, Service, answers
+
+NAMES = ("envoy", "hub", "portal", "mlflow")
+PASSED_ON = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "USER",
+    "LOGNAME",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "DURE_SIMULATED_FLEET",
+)
+
+
+def checks(settings: Settings) -> dict[str, Ready]:
+    """How each service is asked whether it is ready. Starts and changes nothing."""
+
+    async def envoy() -> bool:
+        return await dataplane.alive(settings)
+
+    return {
+        "envoy": envoy,
+        "hub": answers(f"127.0.0.1:{settings.hub_port}", "/hub/api/"),
+        "portal": answers(f"127.0.0.1:{settings.portal_port}", "/services/dure/health"),
+        "mlflow": answers(f"unix:{socket_path(settings)}", f"{PREFIX}/health"),
+    }
+
+
+def portal_services(settings: Settings) -> list[Service]:
+    """The four services of this portal, with the ports that `settings` has resolved."""
+    python, ready = sys.executable, checks(settings)
+    bootstrap = dataplane.write_bootstrap(settings)
+    envoy = dataplane.command(settings)
+    return [
+        Service(
+            name="envoy",
+            title="Envoy",
+            command=envoy,
+            ready=ready["envoy"],
+            environment=environment(settings, "envoy"),
+            keep=True,
+            fingerprint=fingerprint(bootstrap.read_text(), *envoy),
+            start_limit_s=60,
+        ),
+        Service(
+            name="hub",
+            title="JupyterHub",
+            command=[python, "-m", "jupyterhub", "-f", str(hub_config())],
+            ready=ready["hub"],
+            environment=environment(settings, "hub"),
+            after=("envoy",),
+        ),
+        Service(
+            name="portal",
+            title="the portal service",
+            command=[python, "-m", "dure_hub.app"],
+            ready=ready["portal"],
+            environment=environment(settings, "portal"),
+            after=("envoy",),
+        ),
+        Service(
+            name="mlflow",
+            title="MLflow",
+            command=[python, "-m", "dure_hub.supervisor.mlflow_server"],
+            ready=ready["mlflow"],
+            environment=environment(settings, "mlflow"),
+            after=("envoy",),
+            start_limit_s=180,
+        ),
+    ]
+
+
+def environment(settings: Settings, service: str) -> dict[str, str]:
+    """The whole environment of a service: no secret is in it, and none of the caller's own variables but these."""
+    folder = Path(sys.executable).parent
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {
+        "LANG": "C.UTF-8",
+        **passed,
+        "PATH": os.pathsep.join([str(folder), os.environ.get("PATH") or os.defpath]),
+        "PYTHONUNBUFFERED": "1",
+        "DURE_DATA": str(settings.folder.root),
+        "DURE_PORTAL": settings.instance,
+        "DURE_SERVICE": service,
+    }
+
+
+def routes(settings: Settings) -> Fragment:
+    """What the front port leads to besides people's servers and endpoints."""
+    hub, portal = "hub", "portal"
+    return Fragment(
+        clusters=(
+            Cluster(hub, f"127.0.0.1:{settings.hub_port}"),
+            Cluster(portal, f"127.0.0.1:{settings.portal_port}"),
+            Cluster("mlflow", f"unix:{socket_path(settings)}"),
+        ),
+        routes=(
+            Route("/", ((hub, 100),)),
+            Route("/services/dure/", ((portal, 100),)),
+            # Tokens only: without a cookie no page of somebody's server can act as its visitor here.
+            Route("/api/v1/", ((portal, 100),), rewrite="/services/dure/api/v1/", strip=("cookie",)),
+            # MLflow refuses foreign hosts and origins; the check before it has already judged both.
+            Route(
+                f"{PREFIX}/",
+                (("mlflow", 100),),
+                auth=True,
+                strip=("cookie", "authorization", "origin"),
+                host="localhost",
+            ),
+        ),
+    )
+
+
+def fingerprint(*parts: str) -> str:
+    """Digest of what a running service cannot change any more."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def hub_config() -> Path:
+    """jupyterhub_config.py: inside the installed package, beside it in a source tree."""
+    inside = Path(dure_hub.__file__).parent
+    found = inside / "jupyterhub_config.py"
+    return found if found.exists() else inside.parent / "jupyterhub_config.py"

@@ -1,0 +1,83 @@
+"""The lines that `up` and `down` print, in English and Korean."""
+
+from __future__ import annotations
+
+from dure.errors import Text, fill
+
+LINES: dict[str, Text] = {
+    "made": {
+        "en": "Made the data folder {folder}.",
+        "ko": "데이터 폴더 {folder}을(를) 만들었습니다.",
+    },
+    "leftovers": {
+        "en": "Ending what an earlier run left behind ...",
+        "ko": "이전 실행에서 남은 프로세스를 정리하는 중 ...",
+    },
+    "migrating": {
+        "en": "Bringing the databases up to date (a copy goes to {backup}) ...",
+        "ko": "데이터베이스를 갱신하는 중(사본은 {backup}에 있습니다) ...",
+    },
+    "waiting": {
+        "en": "Starting {services} ... ({seconds} s)",
+        "ko": "{services} 시작 중 ... ({seconds}초)",
+    },
+    "ready": {
+        "en": "The portal is up:  {url}",
+        "ko": "포털이 준비되었습니다:  {url}",
+    },
+    "ssh": {
+        "en": "From another computer:  {command}   and then open http://127.0.0.1:{port}",
+        "ko": "다른 컴퓨터에서는:  {command}   실행 후 http://127.0.0.1:{port} 을(를) 여세요",
+    },
+    "admin": {
+        "en": "Administrator:  {name}\nPassword:       {password}\n"
+        "This password is shown once. Forgotten: dure user reset {name}",
+        "ko": "관리자:    {name}\n비밀번호:  {password}\n"
+        "이 비밀번호는 한 번만 표시됩니다. 잊었다면: dure user reset {name}",
+    },
+    "foreground": {
+        "en": "Ctrl-C ends it. Logs: dure portal-logs",
+        "ko": "Ctrl-C로 종료합니다. 로그: dure portal-logs",
+    },
+    "detached": {
+        "en": "It runs in the background. End it: dure down   Logs: dure portal-logs",
+        "ko": "백그라운드에서 실행됩니다. 종료: dure down   로그: dure portal-logs",
+    },
+    "trusting": {
+        "en": "Everyone's servers run as the operating-system user {user}: for one team that trusts each other.",
+        "ko": "모든 서버가 운영체제 사용자 {user}(으)로 실행됩니다. 서로 신뢰하는 한 팀에 적합합니다.",
+    },
+    "closing": {
+        "en": "Stopping: no new work is taken ...",
+        "ko": "종료 중: 새 작업을 받지 않습니다 ...",
+    },
+    "closing_jobs": {
+        "en": "Stopping {count} training job(s); each has {seconds} s to write a checkpoint ...",
+        "ko": "학습 작업 {count}개를 종료하는 중. 체크포인트를 쓸 시간은 {seconds}초입니다 ...",
+    },
+    "closing_servers": {
+        "en": "Stopping {count} server(s) ...",
+        "ko": "서버 {count}개를 종료하는 중 ...",
+    },
+    "closing_models": {
+        "en": "Stopping {count} model server(s) ...",
+        "ko": "모델 서버 {count}개를 종료하는 중 ...",
+    },
+    "hurry": {
+        "en": "Ending everything now.",
+        "ko": "즉시 모두 종료합니다.",
+    },
+    "down": {
+        "en": "The portal is down; nothing of it runs any more.",
+        "ko": "포털이 종료되었습니다. 남은 프로세스가 없습니다.",
+    },
+    "not_running": {
+        "en": "The portal of {folder} is not running.",
+        "ko": "{folder}의 포털이 실행 중이 아닙니다.",
+    },
+}
+
+
+def line(key: str, language: str, **facts: object) -> str:
+    """One line in the reader's language."""
+    return fill(LINES[key], language, facts)
