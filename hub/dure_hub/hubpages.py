@@ -27,8 +27,8 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
     "show": {"en": "Show", "ko": "보기"},
     "hide": {"en": "Hide", "ko": "숨기기"},
     "no account": {
-        "en": "No account, or a forgotten password? An administrator runs `dure user add` or `dure user reset`.",
-        "ko": "계정이 없거나 비밀번호를 잊었나요? 관리자가 `dure user add` 또는 `dure user reset`으로 처리합니다.",
+        "en": "No account, or a forgotten password? Ask an administrator of this portal.",
+        "ko": "계정이 없거나 비밀번호를 잊었다면 포털 관리자에게 문의하세요.",
     },
     "one account": {
         "en": "On this machine every server runs as one operating-system user: people here can reach each "
@@ -76,11 +76,10 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
     "stopping more": {"en": "It takes a few seconds.", "ko": "몇 초 걸립니다."},
     "not running": {"en": "This server is not running", "ko": "이 서버는 실행 중이 아닙니다"},
     "not running more": {
-        "en": "{server} has stopped or was never started. What was saved is still there.",
-        "ko": "{server}이(가) 종료되었거나 시작된 적이 없습니다. 저장한 내용은 그대로 있습니다.",
+        "en": "It has stopped or was never started. What was saved is still there.",
+        "ko": "종료되었거나 시작된 적이 없습니다. 저장한 내용은 그대로 있습니다.",
     },
     "failed before": {"en": "The last start did not succeed.", "ko": "지난 시작은 성공하지 못했습니다."},
-    "your server": {"en": "Your server", "ko": "내 서버"},
     "not found": {"en": "There is no such page", "ko": "없는 페이지입니다"},
     "not found more": {
         "en": "The address may be mistyped, or what it led to is gone.",
@@ -160,6 +159,12 @@ class Pages:
         """A sentence of the hub's own, in ours where we have one."""
         key = _HUB_SENTENCES.get(sentence)
         return sentence if key is None else SENTENCES[key][language_of(_handler(context), self.default)]
+
+    @pass_context
+    def reader(self, context: Context) -> str | None:
+        """Who reads this page; the hub's own `user` is whom a page is about, on some pages."""
+        person = _handler(context).current_user
+        return getattr(person, "name", None)
 
     @pass_context
     def in_language(self, context: Context, language: str) -> str:
