@@ -1,0 +1,45 @@
+"""People's servers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from dure.wire.environments import Environment, EnvironmentRequest
+from dure_hub.operations import Operations
+from dure_hub.operations.people import USE, Person
+from dure_hub.services.fields import PathName
+from dure_hub.services.guard import needs
+from dure_hub.services.portal import operations_of
+
+router = APIRouter(prefix="/environments", tags=["environments"])
+Ops = Annotated[Operations, Depends(operations_of)]
+Caller = Annotated[Person, needs(USE)]
+
+
+@router.post("", status_code=202)
+async def request_environment(ask: EnvironmentRequest, person: Caller, ops: Ops) -> Environment:
+    """Ask for a server. With room it starts at once, else it waits as a ticket; `page` follows either."""
+    return await ops.environments.request(person, ask)
+
+
+@router.get("")
+async def list_environments(person: Caller, ops: Ops, everyone: bool = False) -> list[Environment]:
+    """Your servers; with `everyone`, all of them, for administrators."""
+    if everyone:
+        person.need_admin()
+    return await ops.environments.list(person, everyone=everyone)
+
+
+@router.get("/{name}")
+async def get_environment(name: PathName, person: Caller, ops: Ops) -> Environment:
+    """One server of yours."""
+    return await ops.environments.get(person, name)
+
+
+@router.delete("/{name}", status_code=204)
+async def stop_environment(name: PathName, person: Caller, ops: Ops) -> Response:
+    """Stop a server of yours, or leave the queue with it. What is saved stays."""
+    await ops.environments.stop(person, name)
+    return Response(status_code=204)

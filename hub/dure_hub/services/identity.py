@@ -1,0 +1,113 @@
+"""Who asks: tokens of the portal, tokens of the hub, and sessions that hold one of the hub's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal
+
+from dure.errors import NotReady
+from dure_hub.operations.people import ADMIN, Person
+from dure_hub.services.sessions import Session
+
+if TYPE_CHECKING:
+    from dure_hub.hubapi import HubApi
+    from dure_hub.operations.tokens import Tokens
+
+
+TOKEN_FRESH_S = 15.0
+SESSION_FRESH_S = 3.0
+STALE_S = 300.0
+LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A person and how they showed who they are. `csrf` is set only for a session."""
+
+    person: Person
+    via: Literal["hub", "portal", "session"]
+    csrf: str | None = None
+
+    def holds(self, scope: str) -> bool:
+        """Whether this identity carries the scope."""
+        return self.person.admin if scope == ADMIN else scope in self.person.scopes
+
+
+class Identities:
+    """Finds people behind tokens. Remembers only those it found, at most `LIMIT` of them, by digest.
+
+    What nobody knows is never remembered, so a caller without a login cannot make this grow.
+    """
+
+    def __init__(self, hub: HubApi, tokens: Tokens, now: Callable[[], float] = time.monotonic) -> None:
+        self._hub = hub
+        self._tokens = tokens
+        self._now = now
+        self._seen: OrderedDict[str, tuple[float, Person]] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[Person | None]] = {}
+
+    async def by_token(self, text: str) -> Identity | None:
+        """The holder of a token: `dure_…` is ours, anything else the hub's."""
+        if text.startswith("dure_"):
+            person = await self._tokens.find(text)
+            return None if person is None else Identity(person, "portal")
+        person = await self._of_hub(text, None, TOKEN_FRESH_S)
+        return None if person is None else Identity(person, "hub")
+
+    async def by_session(self, session: Session, hub_session: str) -> Identity | None:
+        """The person of a browser session; none once the hub's session it belongs to is over."""
+        if not hub_session:
+            return None
+        person = await self._of_hub(session.token, hub_session, SESSION_FRESH_S)
+        return None if person is None else Identity(person, "session", session.csrf)
+
+    async def _of_hub(self, token: str, hub_session: str | None, fresh_s: float) -> Person | None:
+        key = sha256(f"{hub_session or ''}\n{token}".encode()).hexdigest()
+        known = self._seen.get(key)
+        if known is not None and self._now() - known[0] < fresh_s:
+            return known[1]
+        # One page asks for many things at once; the hub is asked once for all of them.
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.create_task(self._ask(token, hub_session))
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+        try:
+            person = await asyncio.shield(asking)
+        except NotReady:
+            # The hub restarts within seconds, and model servers, jobs and open pages go on meanwhile: whoever
+            # it vouched for less than five minutes ago still counts. Nobody new gets in.
+            if known is not None and self._now() - known[0] < STALE_S:
+                return known[1]
+            raise
+        self._remember(key, person)
+        return person
+
+    async def _ask(self, token: str, hub_session: str | None) -> Person | None:
+        return person_of(await self._hub.whoami(token, session_id=hub_session), hub_session)
+
+    def _remember(self, key: str, person: Person | None) -> None:
+        self._seen.pop(key, None)
+        if person is None:
+            return
+        self._seen[key] = (self._now(), person)
+        while len(self._seen) > LIMIT:
+            self._seen.popitem(last=False)
+
+
+def person_of(model: Mapping[str, Any] | None, hub_session: str | None) -> Person | None:
+    """The person in the hub's answer; none for a service, or for a token of another session than `hub_session`.
+
+    A logout ends the hub's session: its tokens die, and the cookie with the session's id goes.
+    """
+    if model is None or model.get("kind", "user") != "user":
+        return None
+    if hub_session is not None and model.get("session_id") not in (None, hub_session):
+        return None
+    scopes = frozenset(str(scope) for scope in model.get("scopes", ()))
+    # Only the scope counts: a token that was given less must not be an administrator by its owner's flag.
+    return Person(name=str(model["name"]), admin=ADMIN in scopes, scopes=scopes)

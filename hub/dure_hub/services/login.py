@@ -1,0 +1,98 @@
+"""Login by the hub's OAuth, with PKCE and a sealed state cookie; nothing is kept on our side meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse
+
+from dure.errors import LANGUAGES
+from dure_hub.services.errors import LoginFailed, NotANavigation
+from dure_hub.services.places import CALLBACK, LOGIN, is_navigation, safe_next
+from dure_hub.services.portal import portal_of
+from dure_hub.services.sessions import (
+    LANGUAGE_COOKIE,
+    LOGIN_COOKIE,
+    LOGIN_LIFETIME_S,
+    Session,
+    drop_cookie,
+    set_cookie,
+    write_session,
+)
+
+CLIENT = "service-dure"
+AUTHORIZE = "/hub/api/oauth2/authorize"
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get(LOGIN)
+async def login(
+    request: Request, target: Annotated[str, Query(alias="next", max_length=4000)] = ""
+) -> RedirectResponse:
+    """Send the browser to the hub; who is logged in there comes straight back."""
+    portal = portal_of(request)
+    verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    query = {
+        "client_id": CLIENT,
+        "redirect_uri": CALLBACK,
+        "response_type": "code",
+        "state": state,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    response = RedirectResponse(f"{AUTHORIZE}?{urlencode(query)}", status_code=302)
+    kept = portal.seal.close("login", {"state": state, "verifier": verifier, "next": safe_next(target)})
+    set_cookie(response, _cookie(state), kept, LOGIN_LIFETIME_S, secure=portal.secure)
+    return response
+
+
+@router.get(CALLBACK)
+async def oauth_callback(
+    request: Request,
+    state: Annotated[str, Query(max_length=200)] = "",
+    code: Annotated[str, Query(max_length=400)] = "",
+    error: Annotated[str, Query(max_length=200)] = "",
+) -> RedirectResponse:
+    """Finish the login that this browser began, and go where it wanted to."""
+    if not is_navigation(request):
+        raise NotANavigation
+    portal = portal_of(request)
+    kept = portal.seal.open("login", request.cookies.get(_cookie(state)), LOGIN_LIFETIME_S)
+    if kept is None or not hmac.compare_digest(kept["state"].encode(), state.encode()):
+        raise LoginFailed(rule="it was not begun in this browser, or it took too long")
+    if error or not code:
+        raise LoginFailed(rule="JupyterHub did not agree to it")
+    token = await portal.ops.hub.exchange(code, verifier=kept["verifier"], redirect=CALLBACK)
+    if token is None:
+        raise LoginFailed(rule="its code was not accepted; it may have been used already")
+    response = RedirectResponse(safe_next(kept["next"]), status_code=302)
+    write_session(portal.seal, response, Session.new(token), secure=portal.secure)
+    drop_cookie(response, _cookie(state))
+    return response
+
+
+@router.get("/services/dure/language")
+async def language(
+    request: Request,
+    to: Annotated[str, Query(max_length=10)],
+    target: Annotated[str, Query(alias="next", max_length=4000)] = "",
+) -> RedirectResponse:
+    """Choose the language of the pages."""
+    response = RedirectResponse(safe_next(target), status_code=303)
+    if to in LANGUAGES:
+        # No secret, and the hub's own pages read it too.
+        response.set_cookie(LANGUAGE_COOKIE, to, max_age=365 * 86400, path="/", samesite="lax")
+    return response
+
+
+def _cookie(state: str) -> str:
+    # One cookie a login: two windows that log in at once do not spoil each other's.
+    return f"{LOGIN_COOKIE}-{hashlib.sha256(state.encode()).hexdigest()[:12]}"

@@ -1,0 +1,124 @@
+"""Templates, and the headers that every page carries."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dure_hub.services.languages import language_of
+from dure_hub.services.pages.words import say
+from dure_hub.services.places import BASE, HOME, STATIC
+
+ROOT = Path(__file__).parents[2]
+STATIC_FOLDER = ROOT / "static"
+TEMPLATES = ROOT / "templates" / "portal"
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
+) -> HTMLResponse:
+    """A page in the reader's language. Scripts run only with this answer's nonce; nobody may frame it."""
+    language = language_of(request)
+    nonce = secrets.token_urlsafe(16)
+    identity = getattr(request.state, "identity", None)
+    text = (
+        templates()
+        .get_template(template)
+        .render(
+            t=lambda key, **facts: say(key, language, facts),
+            language=language,
+            nonce=nonce,
+            base=BASE,
+            identity=identity,
+            here=_here(request),
+            asset=asset,
+            sentence=lambda texts: texts.get(language, texts.get("en", "")),
+            reason=lambda thing: reason_of(thing, language),
+            **values,
+        )
+    )
+    return HTMLResponse(text, status, {**page_headers(nonce), **(headers or {})})
+
+
+def page_headers(nonce: str) -> dict[str, str]:
+    """What keeps a page to itself.
+
+    People's servers share our origin, so a window they open could be read by them: the opener policy cuts that
+    tie even within one origin, where the browser knows it.
+    """
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; img-src 'self'; font-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Opener-Policy": "noopener-allow-popups",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+
+
+def reason_of(thing: Any, language: str) -> str | None:
+    """Why a server, a job or a model server is as it is, in the reader's language where it has words for it."""
+    texts = getattr(thing, "reason_text", None)
+    found = texts.get(language) if isinstance(texts, Mapping) else None
+    return found or thing.reason
+
+
+@cache
+def templates() -> Environment:
+    """The templates; a name that a template uses and nobody gave is an error, not an empty string."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["utc"] = utc
+    made.filters["iso"] = iso
+    made.filters["gib"] = gib
+    return made
+
+
+@cache
+def asset(name: str) -> str:
+    """The address of a static file, which changes with its content, so that browsers may keep it."""
+    digest = sha256((STATIC_FOLDER / name).read_bytes()).hexdigest()[:12]
+    return f"{STATIC}/{name}?v={digest}"
+
+
+def iso(at: datetime) -> str:
+    """For `<time datetime>`; the page's script shows it in the viewer's zone."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def utc(at: datetime) -> str:
+    """What is shown where no script runs."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def gib(mebibytes: int) -> str:
+    """A size in GiB, with one digit where it matters."""
+    return f"{mebibytes / 1024:.1f}".removesuffix(".0")
+
+
+def _here(request: Request) -> str:
+    # Where the language links come back to; a form's answer has no address of its own.
+    return request.url.path if request.method == "GET" else HOME

@@ -1,0 +1,210 @@
+"""The sentences of the pages, each in English and Korean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dure.errors import fill
+
+SENTENCES: dict[str, tuple[str, str]] = {
+    # frame
+    "skip": ("Skip to content", "본문으로 건너뛰기"),
+    "nav.home": ("Home", "홈"),
+    "nav.new": ("New server", "새 서버"),
+    "nav.mlflow": ("Experiments", "실험"),
+    "nav.api": ("API", "API"),
+    "nav.admin": ("Users", "사용자"),
+    "nav.logout": ("Log out", "로그아웃"),
+    "nav.menu": ("Portal", "포털"),
+    "nav.language": ("Language", "언어"),
+    "footer": ("A team shares its GPUs.", "팀이 함께 쓰는 GPU."),
+    "unknown": ("unknown", "알 수 없음"),
+    # home
+    "home.title": ("Home", "홈"),
+    "home.hello": ("Hello, {name}", "{name} 님, 안녕하세요"),
+    "home.servers": ("My servers", "내 서버"),
+    "home.servers.none": ("No server yet", "아직 서버가 없습니다"),
+    "home.servers.none.more": (
+        "Start one to open JupyterLab. It takes a few seconds when there is room.",
+        "서버를 시작하면 JupyterLab이 열립니다. 자리가 있으면 몇 초면 됩니다.",
+    ),
+    "home.start": ("Start a server", "서버 시작"),
+    "home.open": ("Open", "열기"),
+    "home.follow": ("Follow", "진행 보기"),
+    "home.stop": ("Stop", "중지"),
+    "home.stop.named": ("Stop {name}", "{name} 중지"),
+    "home.cancel": ("Cancel", "취소"),
+    "home.again": ("Start again", "다시 시작"),
+    "home.until": ("until", "종료 예정"),
+    "home.jobs": ("Training jobs", "학습 작업"),
+    "home.jobs.none": ("No jobs yet", "아직 작업이 없습니다"),
+    "home.jobs.none.more": ("From a notebook:", "노트북에서:"),
+    "home.endpoints": ("Endpoints", "엔드포인트"),
+    "home.endpoints.none": ("Nothing is served yet", "아직 서빙 중인 모델이 없습니다"),
+    "home.endpoints.none.more": ("Deploy a model version:", "모델 버전을 배포하세요:"),
+    "home.models": ("Models", "모델"),
+    "home.models.none": ("No models yet", "아직 모델이 없습니다"),
+    "home.models.none.more": ("Register what a job has saved:", "작업이 저장한 모델을 등록하세요:"),
+    "home.api": ("Use it from a program", "프로그램에서 사용하기"),
+    "home.api.notebook": (
+        "In a notebook here nothing is needed: import dure, and you are logged in.",
+        "이곳의 노트북에서는 준비할 것이 없습니다. import dure만 하면 로그인되어 있습니다.",
+    ),
+    "home.api.elsewhere": (
+        "Elsewhere, make a token and set two variables:",
+        "다른 곳에서는 토큰을 만들고 변수 두 개를 설정하세요:",
+    ),
+    "home.api.token": ("Make a token", "토큰 만들기"),
+    "home.api.list": ("See every API call", "API 목록 보기"),
+    "col.name": ("Name", "이름"),
+    "col.state": ("State", "상태"),
+    "col.profile": ("Profile", "프로필"),
+    "col.when": ("Started", "시작"),
+    "col.model": ("Model", "모델"),
+    "col.serves": ("Serves", "서빙 버전"),
+    "col.version": ("Latest", "최신 버전"),
+    "col.aliases": ("Aliases", "별칭"),
+    "col.owner": ("Owner", "소유자"),
+    "col.address": ("Address", "주소"),
+    "home.run": ("Run", "실행 기록"),
+    "home.versions": ("version {version}", "버전 {version}"),
+    "home.canary": ("canary {version} at {percent} %", "카나리 {version} · {percent} %"),
+    # states of servers, jobs and endpoints
+    "state.waiting": ("Waiting", "대기 중"),
+    "state.queued": ("Waiting", "대기 중"),
+    "state.starting": ("Starting", "시작 중"),
+    "state.running": ("Running", "실행 중"),
+    "state.stopping": ("Stopping", "중지 중"),
+    "state.stopped": ("Stopped", "중지됨"),
+    "state.succeeded": ("Succeeded", "성공"),
+    "state.failed": ("Failed", "실패"),
+    "state.ready": ("Ready", "준비됨"),
+    "state.degraded": ("Degraded", "일부 장애"),
+    # new server
+    "spawn.title": ("New server", "새 서버"),
+    "spawn.lead": (
+        "Choose what your JupyterLab gets. It is yours until its time is over or you stop it.",
+        "JupyterLab이 쓸 자원을 고르세요. 시간이 끝나거나 중지할 때까지 내 것입니다.",
+    ),
+    "spawn.profile": ("Profile", "프로필"),
+    "spawn.none": ("This portal offers no profile right now", "지금 제공되는 프로필이 없습니다"),
+    "spawn.none.more": (
+        "An administrator can run `dure doctor` on the machine to see why.",
+        "관리자가 머신에서 `dure doctor`를 실행하면 이유를 알 수 있습니다.",
+    ),
+    "spawn.cpu": ("CPU", "CPU"),
+    "spawn.cores": ("{n} cores", "{n}코어"),
+    "spawn.core": ("1 core", "1코어"),
+    "spawn.memory": ("Memory", "메모리"),
+    "spawn.gpu": ("GPU", "GPU"),
+    "spawn.gpu.none": ("none", "없음"),
+    "spawn.price": ("Price", "가격"),
+    "spawn.price.hour": ("{price} an hour", "시간당 {price}"),
+    "spawn.free": ("Free now", "지금 사용 가능"),
+    "spawn.free.of": ("{free} of {total}", "{total}개 중 {free}개"),
+    "spawn.wait": ("you would wait", "대기해야 합니다"),
+    "spawn.details": ("Name and time", "이름과 시간"),
+    "spawn.name": ("Name", "이름"),
+    "spawn.name.help": (
+        "Small letters, digits and single hyphens, at most 30. One server for each name.",
+        "영문 소문자, 숫자, 하이픈(-)만, 최대 30자. 이름마다 서버가 하나입니다.",
+    ),
+    "spawn.lifetime": ("Time", "사용 시간"),
+    "spawn.lifetime.help": (
+        "The server is stopped then. Your files stay.",
+        "시간이 지나면 서버가 중지됩니다. 파일은 그대로 남습니다.",
+    ),
+    "spawn.hours": ("{n} hours", "{n}시간"),
+    "spawn.hour": ("1 hour", "1시간"),
+    "spawn.minutes": ("{n} minutes", "{n}분"),
+    "spawn.submit": ("Start", "시작"),
+    # waiting
+    "wait.title": ("Starting {name}", "{name} 시작"),
+    "wait.waiting": ("Waiting for a free {profile}", "{profile} 자리를 기다리는 중"),
+    "wait.starting": ("Your server is starting", "서버를 시작하고 있습니다"),
+    "wait.running": ("Your server is ready", "서버가 준비되었습니다"),
+    "wait.stopping": ("Your server is being stopped", "서버를 중지하고 있습니다"),
+    "wait.stopped": ("This server is stopped", "서버가 중지되었습니다"),
+    "wait.failed": ("The server did not start", "서버를 시작하지 못했습니다"),
+    "wait.starting.more": (
+        "This usually takes a few seconds. The page moves on by itself.",
+        "보통 몇 초면 됩니다. 준비되면 자동으로 넘어갑니다.",
+    ),
+    "wait.waiting.more": (
+        "It starts by itself when there is room. You can close this page; your place is kept.",
+        "자리가 나면 자동으로 시작됩니다. 이 페이지를 닫아도 순서는 유지됩니다.",
+    ),
+    "wait.position": ("Place in line", "대기 순서"),
+    "wait.expected": ("Starts at the latest", "늦어도 시작"),
+    "wait.asked": ("Asked", "요청 시각"),
+    "wait.profile": ("Profile", "프로필"),
+    "wait.why": ("Why", "이유"),
+    "wait.next": ("{profile} is free now", "지금 바로 쓸 수 있는 프로필: {profile}"),
+    "wait.next.more": (
+        "Start with it instead; you leave the line.",
+        "대신 이 프로필로 시작할 수 있습니다. 대기열에서는 빠집니다.",
+    ),
+    "wait.next.take": ("Start with {profile}", "{profile} 프로필로 시작"),
+    "wait.cancel": ("Cancel", "취소"),
+    "wait.open": ("Open it", "열기"),
+    "wait.retry": ("Try again", "다시 시도"),
+    "wait.home": ("Back to home", "홈으로"),
+    "wait.advice": (
+        "Try again; if it happens twice, send an administrator the reason above.",
+        "다시 시도하세요. 두 번 이상 실패하면 위의 이유를 관리자에게 알려 주세요.",
+    ),
+    "wait.lost": (
+        "The portal does not answer right now. Trying again.",
+        "포털이 지금 응답하지 않습니다. 다시 시도합니다.",
+    ),
+    "wait.noscript": (
+        "Reload this page to see how far it is.",
+        "진행 상황을 보려면 이 페이지를 새로 고치세요.",
+    ),
+    # verdicts of a ticket, by code
+    "verdict.no_gpu_free": (
+        "Every GPU for {profile} is in use ({total} in all).",
+        "{profile}용 GPU가 모두 사용 중입니다(전체 {total}개).",
+    ),
+    "verdict.no_memory_free": (
+        "Memory is short: {profile} needs {asked_mb} MiB, and {free_mb} MiB are free.",
+        "메모리가 부족합니다. {profile}에는 {asked_mb} MiB가 필요하고 {free_mb} MiB가 남아 있습니다.",
+    ),
+    "verdict.no_cores_free": (
+        "Cores are short: {profile} needs {asked}, and {free} are free.",
+        "코어가 부족합니다. {profile}에는 {asked}개가 필요하고 {free}개가 남아 있습니다.",
+    ),
+    "verdict.others_wait_longer": (
+        "Others have waited longer for {profile}.",
+        "{profile} 자리를 더 오래 기다린 사람이 있습니다.",
+    ),
+    "verdict.profile_away": (
+        "{profile} is not there at the moment: its GPU does not answer.",
+        "지금은 {profile} 프로필을 쓸 수 없습니다. GPU가 응답하지 않습니다.",
+    ),
+    # the API's list
+    "docs.title": ("API", "API"),
+    "docs.lead": (
+        "Everything the portal does, at /api/v1 with a token: Authorization: Bearer <token>.",
+        "포털의 모든 기능을 /api/v1에서 토큰(Authorization: Bearer <토큰>)으로 쓸 수 있습니다.",
+    ),
+    "docs.schema": ("OpenAPI document", "OpenAPI 문서"),
+    "docs.fields": ("Fields", "항목"),
+    "docs.answers": ("Answers", "응답"),
+    "docs.required": ("required", "필수"),
+    # errors
+    "error.title": ("Something is in the way", "진행할 수 없습니다"),
+    "error.code": ("Code", "코드"),
+}
+
+
+def say(key: str, language: str, facts: Mapping[str, Any] | None = None) -> str:
+    """The sentence of `key` in the reader's language."""
+    english, korean = SENTENCES[key]
+    return fill({"en": english, "ko": korean}, language, facts or {})
+
+
+def has(key: str) -> bool:
+    """Whether there is a sentence of this key."""
+    return key in SENTENCES

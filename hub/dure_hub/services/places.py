@@ -1,0 +1,53 @@
+"""Paths of the portal, and where a browser may be sent."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+BASE = "/services/dure"
+API = f"{BASE}/api/v1"
+HOME = f"{BASE}/"
+LOGIN = f"{BASE}/login"
+CALLBACK = f"{BASE}/oauth_callback"
+STATIC = f"{BASE}/static"
+
+
+def safe_next(text: str | None) -> str:
+    """`text` if it is a path of ours or of a service behind our login, else the home page.
+
+    No other host, scheme, or path that a browser would read as one (`//`, a backslash, a control character).
+    """
+    if not text or not text.startswith("/services/") or len(text) > 2000:
+        return HOME
+    if (
+        "\\" in text
+        or "//" in text.split("?")[0]
+        or any(ord(letter) <= 32 or ord(letter) == 127 for letter in text)
+    ):
+        return HOME
+    return text
+
+
+def login_url(request: Request) -> str:
+    """Where to log in, and come back to the page asked for; a lost form comes back to where it was shown."""
+    path = request.url.path if request.method in ("GET", "HEAD") else HOME
+    query = f"?{request.url.query}" if request.url.query and path != HOME else ""
+    return f"{LOGIN}?{urlencode({'next': safe_next(path + query)})}"
+
+
+def wants_html(request: Request) -> bool:
+    """Whether a person looks at the answer: everything but the API answers a browser with a page."""
+    path = request.url.path
+    return not path.startswith(API) and "text/html" in request.headers.get("accept", "")
+
+
+def is_navigation(request: Request) -> bool:
+    """Whether a window of its own shows the answer, as far as the browser says.
+
+    A page of somebody's server shares our origin: its script could read ours by fetch or frame and act with
+    the secret found there. Browsers name the destination to https and loopback addresses; clients that name
+    none are not browsers there.
+    """
+    return request.headers.get("sec-fetch-dest", "document") == "document"

@@ -1,0 +1,51 @@
+"""What every request can reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from dure_hub.operations import Operations
+from dure_hub.services.identity import Identities, Identity
+from dure_hub.services.sessions import HUB_SESSION_COOKIE, Seal, read_session
+
+
+@dataclass(frozen=True)
+class Portal:
+    """The operations, and how people are known. One for each application."""
+
+    ops: Operations
+    identities: Identities
+    seal: Seal
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach the portal by https, so that cookies may insist on it."""
+        return self.ops.settings.public_url.startswith("https:")
+
+    async def identify(self, request: Request, *, cookies: bool = True) -> Identity | None:
+        """Who sends this request. A token decides where there is one; a cookie is not looked at beside it."""
+        header = request.headers.get("authorization")
+        if header is not None:
+            kind, _, text = header.partition(" ")
+            text = text.strip()
+            if kind.lower() not in ("bearer", "token") or not text or not text.isascii():
+                return None
+            return await self.identities.by_token(text)
+        session = read_session(self.seal, request) if cookies else None
+        if session is None:
+            return None
+        return await self.identities.by_session(session, request.cookies.get(HUB_SESSION_COOKIE, ""))
+
+
+def portal_of(request: Request) -> Portal:
+    """The portal of this application."""
+    portal = request.app.state.portal
+    assert isinstance(portal, Portal)  # noqa: S101 - set where the application is made
+    return portal
+
+
+def operations_of(request: Request) -> Operations:
+    """The operations, as a dependency of handlers."""
+    return portal_of(request).ops

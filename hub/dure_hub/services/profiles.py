@@ -1,0 +1,23 @@
+"""What people can pick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from dure.wire.profiles import Profile
+from dure_hub.operations import Operations
+from dure_hub.operations.people import USE, Person
+from dure_hub.services.guard import needs
+from dure_hub.services.portal import operations_of
+
+router = APIRouter(prefix="/profiles", tags=["profiles"])
+
+
+@router.get("")
+async def list_profiles(
+    person: Annotated[Person, needs(USE)], ops: Annotated[Operations, Depends(operations_of)]
+) -> list[Profile]:
+    """Every profile, with what is free of it now. Null is unknown, never zero."""
+    return list(await ops.profiles.list(person))

@@ -1,0 +1,46 @@
+"""Uploads of code and data for jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from dure.errors import NotFound
+from dure_hub.operations import Operations
+from dure_hub.operations.people import USE, Person
+from dure_hub.services.fields import PathDigest
+from dure_hub.services.guard import needs
+from dure_hub.services.portal import operations_of
+
+router = APIRouter(prefix="/snapshots", tags=["training"])
+Ops = Annotated[Operations, Depends(operations_of)]
+Caller = Annotated[Person, needs(USE)]
+
+# The operation counts what it receives and stops at its own limit, which is a setting; this is only a roof.
+ROOF = 1 << 40
+
+
+@router.put(
+    "/{digest}",
+    status_code=204,
+    max_body_size=ROOF,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def put_snapshot(digest: PathDigest, request: Request, person: Caller, ops: Ops) -> Response:
+    """Upload a zip under its SHA-256. Sending what is there already costs nothing."""
+    await ops.snapshots.put(digest, request.stream())
+    return Response(status_code=204)
+
+
+@router.head("/{digest}", status_code=204)
+async def has_snapshot(digest: PathDigest, person: Caller, ops: Ops) -> Response:
+    """204 if it is here, 404 if it must be uploaded."""
+    if not ops.snapshots.has(digest):
+        raise NotFound(kind="snapshot", name=digest[:12])
+    return Response(status_code=204)
