@@ -1,0 +1,67 @@
+"""The portal is asked on routes that want it, and on no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from dure_hub.dataplane import Fragment, Route
+from tests.contract.dataplane.world import Upstream, World
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+async def guarded(world: World, ana: Upstream) -> World:
+    to_ana = ((ana.name, 1),)
+    fragment = Fragment(
+        (ana.cluster(),),
+        (
+            Route("/guarded/", to_ana, auth=True, strip=("cookie", "authorization"), rewrite="/"),
+            Route("/open/", to_ana),
+        ),
+    )
+    await world.plane().publish("services", fragment)
+    return world
+
+
+async def test_who_it_is_comes_from_the_portal_and_from_nobody_else(guarded: World) -> None:
+    answer = await guarded.ask(
+        "/guarded/x", authorization="Bearer good", x_dure_user="root", x_dure_admin="1", cookie="a=b"
+    )
+    sent = answer.json()
+    told = {name: value for name, value in sent["headers"].items() if name.startswith("x-dure-")}
+    assert sent["path"] == "/x"
+    assert told == {"x-dure-user": "ann", "x-dure-admin": "0"}
+    assert not {"cookie", "authorization"} & sent["headers"].keys()
+
+
+async def test_a_cookie_is_enough(guarded: World) -> None:
+    assert (await guarded.ask("/guarded/x", cookie="login=good")).status_code == 200
+
+
+async def test_a_program_without_login_gets_the_portals_refusal(guarded: World) -> None:
+    answer = await guarded.ask("/guarded/x", authorization="Bearer bad")
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["content-type"].startswith("application/json")
+    assert answer.json() == {"error": {"code": "not_logged_in"}}
+
+
+async def test_a_browser_without_login_is_led_to_it(guarded: World) -> None:
+    answer = await guarded.ask("/guarded/x", accept="text/html")
+    assert answer.status_code == 302
+    assert answer.headers["location"] == "/services/dure/login"
+    assert answer.headers["set-cookie"].startswith("state=1")
+
+
+async def test_an_open_route_asks_nobody(guarded: World) -> None:
+    answer = await guarded.ask("/open/x", x_dure_user="root")
+    assert answer.status_code == 200
+    assert "x-dure-user" not in answer.json()["headers"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/open/../guarded/x", "/open/..%2fguarded/x", "//guarded/x", "/open/%2e%2e/guarded/x"]
+)
+async def test_no_spelling_of_a_path_goes_round_the_check(guarded: World, path: str) -> None:
+    assert (await guarded.ask(path)).status_code == 401

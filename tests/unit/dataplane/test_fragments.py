@@ -1,0 +1,66 @@
+"""A wrong fragment is refused with the value and the rule; a right one survives being stored."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dure.errors import BadRequest
+from dure_hub.dataplane.fragments import Cluster, Fragment, Route, split_address
+
+A = Cluster("a", "127.0.0.1:1")
+TO_A = (("a", 1),)
+
+
+def test_a_fragment_survives_json() -> None:
+    fragment = Fragment(
+        (A, Cluster("b", "unix:/b", fallback="a")),
+        (
+            Route("/", TO_A),
+            Route(
+                "/x/",
+                (("a", 9), ("b", 1)),
+                auth=True,
+                rewrite="/",
+                strip=("cookie",),
+                host="h",
+                data={"user": "ann"},
+            ),
+        ),
+    )
+    fragment.check()
+    assert Fragment.from_json(json.loads(json.dumps(fragment.to_json()))) == fragment
+
+
+@pytest.mark.parametrize(
+    ("fragment", "rule"),
+    [
+        (Fragment((A, A)), "each name occurs once"),
+        (Fragment((A,), (Route("/x/", TO_A), Route("/x/", TO_A))), "each prefix occurs once"),
+        (Fragment((A,), (Route("/x", TO_A),)), "begins and ends with one slash"),
+        (Fragment((A,), (Route("x/", TO_A),)), "begins and ends with one slash"),
+        (Fragment((A,), (Route("/x//", TO_A),)), "begins and ends with one slash"),
+        (Fragment((A,), (Route("/x?/", TO_A),)), "begins and ends with one slash"),
+        (Fragment((A,), (Route("/x/", (("b", 1),)),)), "a cluster of the fragment"),
+        (Fragment((A,), (Route("/x/", (("a", 0),)),)), "add up to more than 0"),
+        (Fragment((A,), (Route("/x/", ()),)), "add up to more than 0"),
+        (Fragment((A,), (Route("/x/", (("a", -1),)),)), "0 or more"),
+        (Fragment((A,), (Route("/x/", TO_A, rewrite="y"),)), "begins and ends with a slash"),
+        (Fragment((Cluster("a", "127.0.0.1"),)), "host:port or unix:/path"),
+        (Fragment((Cluster("a", "127.0.0.1:99999"),)), "host:port or unix:/path"),
+        (Fragment((Cluster("a", "http://127.0.0.1:1"),)), "host:port or unix:/path"),
+        (Fragment((Cluster("a", "unix:b"),)), "absolute"),
+        (Fragment((Cluster("a", "unix:/" + "b" * 107),)), "107 bytes"),
+        (Fragment((Cluster("a", "127.0.0.1:1", fallback="b"),)), "another cluster"),
+        (Fragment((Cluster("a", "127.0.0.1:1", fallback="a"),)), "another cluster"),
+    ],
+)
+def test_what_cannot_be_routed_is_refused_by_its_rule(fragment: Fragment, rule: str) -> None:
+    with pytest.raises(BadRequest, match=rule):
+        fragment.check()
+
+
+def test_an_address_is_host_and_port() -> None:
+    assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
+    assert split_address("[::1]:80") == ("::1", 80)

@@ -1,0 +1,88 @@
+"""Changes that come together are made together, each with its own result."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dure.errors import BadRequest
+from dure_hub.dataplane import Cluster, Fragment, Route
+from dure_hub.proxy import Changes, Edit, make_route, with_route, without_route
+
+
+class Table:
+    """Holds a fragment, counts its publications, and refuses prefixes that say so."""
+
+    def __init__(self) -> None:
+        self.fragment = Fragment()
+        self.steps = 0
+
+    async def publish(self, edit: Edit) -> None:
+        made = edit(self.fragment)
+        await asyncio.sleep(0)
+        if any("bad" in route.prefix for route in made.routes):
+            raise BadRequest(field="prefix", value="bad", rule="it is good")
+        self.fragment = made
+        self.steps += 1
+
+
+def add(prefix: str) -> Edit:
+    return lambda fragment: with_route(fragment, make_route(prefix, "http://127.0.0.1:80", {}))
+
+
+async def test_sixty_changes_are_two_steps() -> None:
+    table = Table()
+    changes = Changes(table.publish)
+    first = asyncio.create_task(changes.make(add("/first/")))
+    await asyncio.sleep(0)
+    await asyncio.gather(first, *(changes.make(add(f"/{n}/")) for n in range(59)))
+    assert len(table.fragment.routes) == 60
+    assert table.steps == 2
+
+
+async def test_a_wrong_change_fails_alone() -> None:
+    table = Table()
+    changes = Changes(table.publish)
+    results = await asyncio.gather(
+        *(changes.make(add(f"/{name}/")) for name in ("a", "bad", "b")), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [type(None), BadRequest, type(None)]
+    assert [route.prefix for route in table.fragment.routes] == ["/a/", "/b/"]
+
+
+async def test_changes_are_made_in_the_order_they_came() -> None:
+    table = Table()
+    changes = Changes(table.publish)
+    await asyncio.gather(
+        changes.make(add("/a/")),
+        changes.make(lambda fragment: without_route(fragment, "/a/")),
+        changes.make(add("/b/")),
+    )
+    assert [route.prefix for route in table.fragment.routes] == ["/b/"]
+
+
+async def test_one_who_stops_waiting_does_not_disturb_the_others() -> None:
+    table = Table()
+    changes = Changes(table.publish)
+    tasks = [asyncio.create_task(changes.make(add(f"/{name}/"))) for name in ("a", "b")]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    await tasks[1]
+    assert len(table.fragment.routes) == 2
+
+
+def test_an_address_is_one_cluster_however_many_routes_lead_there() -> None:
+    fragment = Fragment()
+    for prefix, port in (("/a/", 1), ("/b/", 1), ("/c/", 2)):
+        fragment = with_route(fragment, make_route(prefix, f"http://127.0.0.1:{port}", {"user": prefix}))
+    assert fragment.clusters == (Cluster("127.0.0.1:1", "127.0.0.1:1"), Cluster("127.0.0.1:2", "127.0.0.1:2"))
+    data = {"target": "http://127.0.0.1:2", "data": {"user": "/c/"}}
+    assert fragment.routes[2] == Route("/c/", (("127.0.0.1:2", 1),), data=data)
+    assert without_route(without_route(fragment, "/a/"), "/b/").clusters == fragment.clusters[1:]
+
+
+@pytest.mark.parametrize("target", ["https://127.0.0.1:1", "unix:/a", "http://127.0.0.1:1/path"])
+def test_a_target_that_is_not_plain_http_is_refused(target: str) -> None:
+    with pytest.raises(BadRequest, match="http://host:port"):
+        make_route("/a/", target, {})
