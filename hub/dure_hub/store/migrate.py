@@ -12,14 +12,9 @@ from alembic.script import ScriptDirectory
 
 from dure_hub.settings import DataFolder, Settings
 from dure_hub.store.migrations import HEAD
-from dure_hub.store.session import Store, WrongRevision
+from dure_hub.store.session import Store, WrongRevision, database_url
 
 _SCRIPTS = Path(__file__).parent / "migrations"
-
-
-def database_url(settings: Settings) -> str:
-    """Our own database in the data folder."""
-    return f"sqlite:///{settings.folder.db / 'dure.sqlite'}"
 
 
 def migrate(settings: Settings) -> Path | None:

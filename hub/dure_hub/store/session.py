@@ -18,11 +18,17 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from dure.errors import DureError, NotReady, Text
+from dure_hub.settings import Settings
 from dure_hub.store.migrations import HEAD
 
 T = TypeVar("T")
 _READ = "dure_read"
 _ADMISSION_LOCK = 0x64757265  # any fixed number of ours; advisory locks of PostgreSQL have numbers for names
+
+
+def database_url(settings: Settings) -> str:
+    """Our own database in the data folder."""
+    return f"sqlite:///{settings.folder.db / 'dure.sqlite'}"
 
 
 class WrongRevision(DureError):

@@ -1,0 +1,68 @@
+"""Order, position and the latest start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from dure_hub.policies.placement import Slice
+from dure_hub.policies.queue import Held, Waiting, expected_starts, order, overtaken, position
+from tests.unit.policies.fleet import box, offered
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def after(minutes: float) -> datetime:
+    return NOW + timedelta(minutes=minutes)
+
+
+def ticket(
+    key: str, profile: str = "cpu", priority: int = 0, asked: float = 0, life: int | None = 3600
+) -> Waiting:
+    return Waiting(key, profile, priority, after(asked), life)
+
+
+def test_priority_comes_before_time_and_time_before_id() -> None:
+    waiting = [ticket("c", asked=1), ticket("b", asked=0), ticket("a", asked=1), ticket("d", priority=1, asked=9)]
+    assert [one.id for one in order(waiting)] == ["d", "b", "a", "c"]
+
+
+def test_the_position_counts_those_who_wait_for_the_same() -> None:
+    waiting = [ticket("a"), ticket("b", profile="gpu-full", asked=1), ticket("c", asked=2)]
+    assert [position(key, waiting) for key in ("a", "b", "c", "nobody")] == [1, 1, 2, None]
+
+
+def test_who_asks_now_passes_nobody_of_their_own_priority() -> None:
+    waiting = [ticket("a", priority=1)]
+    assert overtaken("cpu", 0, waiting)
+    assert overtaken("cpu", 1, waiting)
+    assert not overtaken("cpu", 2, waiting)
+    assert not overtaken("gpu-full", 0, waiting)
+
+
+def test_the_latest_start_is_the_end_of_who_is_before_you() -> None:
+    machine = box(h100=2)
+    share = (machine.cores_per_gpu, machine.memory_mb_per_gpu)
+    leases = [Held((Slice("h0", *share),), after(30)), Held((Slice("h1", *share),), after(50))]
+    waiting = [ticket(str(n), "gpu-full", asked=n) for n in range(4)]
+    starts = expected_starts(waiting, leases, offered(machine), machine, NOW)
+    # 0 after the first, 1 after the second, 2 after 0's hour, 3 after 1's hour
+    assert starts == {"0": after(30), "1": after(50), "2": after(90), "3": after(110)}
+
+
+def test_an_end_that_has_passed_counts_as_now() -> None:
+    machine = box(h100=1)
+    held = [Held((Slice("h0", machine.cores_per_gpu, machine.memory_mb_per_gpu),), after(-5))]
+    assert expected_starts([ticket("a", "gpu-full")], held, offered(machine), machine, NOW) == {"a": NOW}
+
+
+def test_what_never_ends_makes_the_start_unknown() -> None:
+    machine = box(h100=1)
+    held = [Held((Slice("h0", machine.cores_per_gpu, machine.memory_mb_per_gpu),), None)]
+    waiting = [ticket("a", "gpu-full"), ticket("b", "unknown")]
+    assert expected_starts(waiting, held, offered(machine), machine, NOW) == {"a": None, "b": None}
+
+
+def test_behind_a_ticket_without_an_end_the_start_is_unknown() -> None:
+    machine = box(h100=1)
+    waiting = [ticket("a", "gpu-full", life=None), ticket("b", "gpu-full", asked=1)]
+    assert expected_starts(waiting, [], offered(machine), machine, NOW) == {"a": NOW, "b": None}
