@@ -102,9 +102,8 @@ class Handle:
 class Seen:
     """One thing of ours as the world shows it. `exit_code` is null while running, or where it was lost.
 
-    A signal's exit code is its number below zero; `reason` is one of `Reason`. EXITED speaks of the thing itself:
-    what it left running, if anything, is ended by `stop` or `forget`. `started` is the start time in seconds since
-    the epoch where known.
+    A signal's exit code is its number below zero; `reason` is one of `Reason`. EXITED means that nothing of it is
+    left, the processes it started included. `started` is the start time in seconds since the epoch where known.
     """
 
     handle: Handle

@@ -51,7 +51,8 @@ class RunFolder:
         """Make the folder with its first records in it, so that none is ever seen without them."""
         draft = self.path.with_name(f".{self.lease}.draft")
         shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700, parents=True)
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        draft.mkdir(mode=0o700)
         for name, content in {"spec.json": json.dumps(spec).encode(), **files}.items():
             _private(draft / name, content)
         draft.rename(self.path)

@@ -129,7 +129,11 @@ class Runner:
     def _look_again(self, folder: RunFolder) -> Seen:
         """While nothing is being started, so that what is not there is not just about to come."""
         with self._starting():
-            return self._judge(folder, self.marked(folder.lease))
+            seen = self._judge(folder, self.marked(folder.lease))
+            # The keeper's last duty, done for it: what a run started does not outlive the run.
+            if seen.reason == Reason.KEEPER_LOST and not self.sweep(folder.lease, patience_s=1):
+                self.close(folder.lease, Reason.KEEPER_LOST)
+            return seen
 
     def _judge(self, folder: RunFolder, found: Sequence[Process]) -> Seen:
         spec, started = folder.read("spec") or {}, folder.read("started")
