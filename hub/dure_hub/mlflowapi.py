@@ -129,10 +129,17 @@ class MlflowSession:
             id=run_id,
             status=run["info"]["status"],
             metrics={m["key"]: float(m["value"]) for m in data.get("metrics", [])},
-            params=_mapping(data.get("params", [])),
-            tags=_mapping(data.get("tags", [])),
+            params=mapping(data.get("params", [])),
+            tags=mapping(data.get("tags", [])),
             models=tuple(m["model_id"] for m in outputs.get("model_outputs", [])),
         )
+
+    async def known_run(self, run_id: str) -> list[Run]:
+        """The run if it is there, else nothing: versions outlive their runs."""
+        try:
+            return [await self.run(run_id)]
+        except NotFound:
+            return []
 
     async def ensure_model(self, name: str, tags: Mapping[str, str]) -> dict[str, Any]:
         """The registered model of this name, made by and for this person if there is none."""
@@ -151,7 +158,7 @@ class MlflowSession:
     async def models(self) -> list[dict[str, Any]]:
         """Every registered model; prompts, which MLflow keeps in the same table, are left out."""
         found = await self._pages("registered-models/search", {"max_results": "200"}, "registered_models")
-        return [m for m in found if "mlflow.prompt.is_prompt" not in _mapping(m.get("tags", []))]
+        return [m for m in found if "mlflow.prompt.is_prompt" not in mapping(m.get("tags", []))]
 
     async def create_version(
         self, name: str, model_id: str, run_id: str, tags: Mapping[str, str]
@@ -289,7 +296,8 @@ def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in tags.items()]
 
 
-def _mapping(pairs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def mapping(pairs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """MLflow's lists of key and value as a dict."""
     return {pair["key"]: pair.get("value", "") for pair in pairs}
 
 

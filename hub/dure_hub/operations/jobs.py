@@ -1,0 +1,242 @@
+"""Training jobs as people see them. Everything here only records what is wanted; `jobruns` makes it so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dure import wire
+from dure.errors import BadRequest, Conflict, DureError, NotFound, Text, Unsupported
+from dure_hub.backends.base import Feature, Handle, Kind, TrainingBackend
+from dure_hub.mlflowapi import MlflowApi
+from dure_hub.operations import admission
+from dure_hub.operations.jobfiles import JobFolder, has_entry
+from dure_hub.operations.jobruns import JobRuns, attach
+from dure_hub.operations.notes import both, note, sentence
+from dure_hub.operations.people import Person
+from dure_hub.operations.profiles import Fleet, Profiles
+from dure_hub.operations.snapshots import Snapshots
+from dure_hub.operations.tokens import Tokens
+from dure_hub.settings import Settings
+from dure_hub.store import Clock, Store
+from dure_hub.store.events import record
+from dure_hub.store.models import Attempt, Job, Lease
+
+LOG_PIECE = 256 * 1024
+OVER = ("succeeded", "failed", "stopped")
+
+
+class SnapshotMissing(DureError):
+    """A job names code that was not uploaded."""
+
+    code, status = "snapshot_missing", 422
+    message: ClassVar[Text] = {
+        "en": "The code {snapshot} has not been uploaded.",
+        "ko": "코드 {snapshot}이(가) 업로드되지 않았습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Upload it first with `PUT /snapshots/{snapshot}`; the SDK's `dure.train` does so.",
+        "ko": "먼저 `PUT /snapshots/{snapshot}`로 올리세요. SDK의 `dure.train`은 자동으로 올립니다.",
+    }
+
+
+class Jobs:
+    """Submit, look at and stop training jobs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        profiles: Profiles,
+        snapshots: Snapshots,
+        tokens: Tokens,
+        training: TrainingBackend,
+        mlflow: MlflowApi,
+    ) -> None:
+        self._settings, self._store, self._clock = settings, store, clock
+        self._profiles, self._snapshots, self._training = profiles, snapshots, training
+        self.subject = JobRuns(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
+        """For the reconciler."""
+
+    async def submit(self, person: Person, request: wire.JobRequest) -> wire.Job:
+        """Record a job of this person's and its place in the queue; returns before anything runs.
+
+        The same id sent twice is one job. Raises `Conflict` where the name is taken, `Unsupported` with the
+        backend's own sentence, `SnapshotMissing`, `BadRequest`, and what `admit` raises.
+        """
+        known = await self._store.read(lambda session: self._known(session, person, request))
+        if known is not None:
+            return known
+        fleet = await self._profiles.fleet()
+        await self._check(request, fleet)
+        job = await self._store.run(lambda session: self._record(session, person, request, fleet))
+        self.subject.kick()
+        return job
+
+    async def list(self, person: Person, everyone: bool = False) -> Sequence[wire.Job]:
+        """Own jobs, newest first; everyone's for an administrator who asks."""
+        if everyone:
+            person.need_admin()
+
+        def read(session: Session) -> Sequence[wire.Job]:
+            query = select(Job).order_by(Job.created_at.desc(), Job.id.desc())
+            rows = session.scalars(query if everyone else query.where(Job.owner == person.name)).all()
+            return [on_wire(session, row) for row in rows]
+
+        return await self._store.read(read)
+
+    async def get(self, person: Person, name: str) -> wire.Job:
+        """One of one's own jobs; raises `NotFound`."""
+        return await self._store.read(lambda session: on_wire(session, find(session, person.name, name)))
+
+    async def stop(self, person: Person, name: str) -> None:
+        """Want it ended. One that waits is cancelled at once; one that has ended stays as it is."""
+
+        def write(session: Session) -> None:
+            job = find(session, person.name, name)
+            if job.state in OVER or job.wanted == "stop":
+                return
+            now = self._clock()
+            job.wanted = "stop"
+            record(session, now, person.name, "job.stop", f"job:{job.owner}/{job.name}")
+            attempt = last_attempt(session, job)
+            if attempt is None:
+                admission.cancel(session, job.id, "cancelled", now, person.name)
+                job.state, job.reason, job.ended_at = "stopped", note("asked"), now
+            else:
+                lease = session.get_one(Lease, attempt.lease_id)
+                admission.ask_end(session, lease, "asked", now, person.name)
+
+        await self._store.run(write)
+        self.subject.kick()
+
+    async def logs(self, person: Person, name: str, offset: int = 0) -> wire.LogPage:
+        """A piece of its log from byte `offset`; of the running process, or what was kept at the end."""
+
+        def read(session: Session) -> tuple[Job, Attempt | None, Lease | None]:
+            job = find(session, person.name, name)
+            attempt = last_attempt(session, job)
+            return job, attempt, session.get(Lease, attempt.lease_id) if attempt else None
+
+        job, attempt, lease = await self._store.read(read)
+        over = job.state in OVER
+        kept = JobFolder(self._settings, job.id)
+        if await asyncio.to_thread(kept.log.is_file):
+            text, end, all_of_it = await asyncio.to_thread(kept.piece, offset, LOG_PIECE)
+            return wire.LogPage(text=text, offset=offset, next_offset=end, done=over and all_of_it)
+        if attempt is None or lease is None:
+            return wire.LogPage(text="", offset=offset, next_offset=offset, done=over)
+        piece = await self._training.log(Handle(lease.id, Kind.JOB, lease.handle), offset, LOG_PIECE)
+        done = over and piece.next_offset == offset
+        return wire.LogPage(text=piece.text, offset=offset, next_offset=piece.next_offset, done=done)
+
+    def _known(self, session: Session, person: Person, request: wire.JobRequest) -> wire.Job | None:
+        """The job this request made before; refuses a name or an id that somebody has."""
+        job = session.get(Job, request.id)
+        if job is not None and (job.owner, job.name) == (person.name, request.name):
+            return on_wire(session, job)
+        if job is not None:
+            raise Conflict(kind="id", name=request.id, rule="another job has it")
+        taken = select(Job.id).where(Job.owner == person.name, Job.name == request.name)
+        if session.scalar(taken) is not None:
+            raise Conflict(kind="job", name=request.name, rule="names of jobs are used once")
+        return None
+
+    async def _check(self, request: wire.JobRequest, fleet: Fleet) -> None:
+        why = self._training.unsupported.get(Feature.TRAINING)
+        if why is not None:
+            raise Unsupported(feature=Feature.TRAINING.value, why=why["en"], why_ko=why["ko"])
+        profile = fleet.profile(request.profile)
+        most = profile.gpus or max(2, int(fleet.machine.cores))
+        if request.processes is not None and request.processes > most:
+            rule = f"{request.profile} has room for {most}"
+            raise BadRequest(field="processes", value=request.processes, rule=rule)
+        if not self._snapshots.has(request.snapshot):
+            raise SnapshotMissing(snapshot=request.snapshot)
+        archive = self._settings.folder.artifacts / "snapshots" / f"{request.snapshot}.zip"
+        if not await asyncio.to_thread(has_entry, archive, request.entry):
+            raise BadRequest(field="entry", value=request.entry, rule="it is a file of the snapshot")
+
+    def _record(self, session: Session, person: Person, request: wire.JobRequest, fleet: Fleet) -> wire.Job:
+        """Row, event, and lease or ticket, in one transaction."""
+        known = self._known(session, person, request)
+        if known is not None:
+            return known
+        now = self._clock()
+        values = request.model_dump(exclude={"id"})
+        job = Job(id=request.id, owner=person.name, state="queued", ticket_id=request.id, created_at=now, **values)
+        if job.processes is None:
+            job.processes = fleet.profile(request.profile).gpus or 2
+        session.add(job)
+        session.flush()
+        record(session, now, person.name, "job.submit", f"job:{job.owner}/{job.name}")
+        granted = admission.admit(
+            session,
+            ticket_id=job.id,
+            owner=job.owner,
+            purpose=admission.TRAINING,
+            subject=job.id,
+            profile=job.profile,
+            lifetime_s=fleet.profile(job.profile).max_lifetime_s,
+            now=now,
+            fleet=fleet,
+        )
+        if isinstance(granted, Lease):
+            attach(session, job, granted, now)
+        else:
+            job.reason = note("waiting", job.profile)
+        return on_wire(session, job)
+
+
+def find(session: Session, owner: str, name: str) -> Job:
+    """A job by owner and name; raises `NotFound`."""
+    job = session.scalar(select(Job).where(Job.owner == owner, Job.name == name))
+    if job is None:
+        raise NotFound(kind="job", name=name)
+    return job
+
+
+def last_attempt(session: Session, job: Job) -> Attempt | None:
+    """Its newest attempt; None while it waits."""
+    query = select(Attempt).where(Attempt.job_id == job.id).order_by(Attempt.number.desc()).limit(1)
+    return session.scalar(query)
+
+
+def on_wire(session: Session, job: Job) -> wire.Job:
+    """The job as people see it; `reason_text` has the reason in every language."""
+    attempts = session.scalars(select(Attempt).where(Attempt.job_id == job.id).order_by(Attempt.number)).all()
+    return wire.Job.model_validate(
+        {
+            "id": job.id,
+            "name": job.name,
+            "owner": job.owner,
+            "profile": job.profile,
+            "state": job.state,
+            "reason": sentence(job.reason),
+            "reason_text": both(job.reason),
+            "entry": job.entry,
+            "parameters": job.parameters,
+            "processes": job.processes,
+            "device": job.device,
+            "run_id": job.run_id,
+            "experiment": job.experiment,
+            "created_at": job.created_at,
+            "ended_at": job.ended_at,
+            "attempts": [
+                wire.Attempt(
+                    number=one.number,
+                    state=one.state,
+                    exit_code=one.exit_code,
+                    reason=sentence(one.reason),
+                    started_at=one.started_at,
+                    ended_at=one.ended_at,
+                )
+                for one in attempts
+            ],
+        }
+    )

@@ -1,0 +1,115 @@
+"""A job in the words of the backend and of MLflow."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import datetime
+
+from dure_hub.backends.base import TrainingWork
+from dure_hub.mlflowapi import PREFIX, MlflowApi
+from dure_hub.operations import admission
+from dure_hub.operations.jobfiles import JobFolder
+from dure_hub.operations.profiles import Fleet
+from dure_hub.settings import Settings
+from dure_hub.store.models import Job, Lease
+
+RUN_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+
+
+def work_of(settings: Settings, job: Job, lease: Lease) -> TrainingWork:
+    """What the backend starts. The token is in its file, never in the environment."""
+    folder = JobFolder(settings, job.id)
+    return TrainingWork(
+        lease=lease.id,
+        owner=job.owner,
+        folder=folder.code,
+        environment=environment(settings, job, folder),
+        devices=admission.devices(lease),
+        entry=job.entry,
+        parameters=job.parameters,
+        processes=job.processes,
+        outputs=folder.outputs,
+        token_file=folder.token,
+    )
+
+
+def environment(settings: Settings, job: Job, folder: JobFolder) -> dict[str, str]:
+    """The whole environment of a job; of the portal's own only where programs and libraries are."""
+    passed = {
+        name: os.environ[name]
+        for name in ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+        if name in os.environ
+    }
+    return {
+        "LANG": "C.UTF-8",
+        **passed,
+        "HOME": str(folder.home),
+        "LOGNAME": job.owner,
+        "USER": job.owner,
+        "PYTHONUNBUFFERED": "1",
+        "DURE_URL": settings.front_url,
+        "DURE_JOB": job.name,
+        "MLFLOW_TRACKING_URI": f"{settings.front_url}{PREFIX}",
+        "MLFLOW_RUN_ID": job.run_id or "",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+
+
+def device_of(fleet: Fleet, lease: Lease) -> str:
+    """Where a job computes, as people say it: `cpu`, or the GPU's name."""
+    held = admission.devices(lease)
+    models = {gpu.uuid: gpu.model for gpu in fleet.machine.gpus}
+    return models.get(held[0], held[0]) if held else "cpu"
+
+
+async def make_run(mlflow: MlflowApi, job: Job, now: datetime) -> str:
+    """The MLflow run of a job, in its owner's name: the one made before a crash, or a new one."""
+    session = mlflow.acting(job.owner)
+    experiment = await session.experiment(f"{job.owner}/{job.experiment}")
+    found = await session.find_run(experiment, "dure.job_id", job.id)
+    return found or await session.create_run(experiment, job.name, run_tags(job), _milliseconds(now))
+
+
+async def end_run(mlflow: MlflowApi, job: Job) -> None:
+    """Tell MLflow how a job ended; also where the portal died between making the run and noting its id."""
+    session = mlflow.acting(job.owner)
+    run_id = job.run_id
+    if run_id is None:
+        experiment = await session.experiment(f"{job.owner}/{job.experiment}")
+        run_id = await session.find_run(experiment, "dure.job_id", job.id)
+    if run_id is not None and job.ended_at is not None:
+        await session.end_run(run_id, RUN_STATUS[job.state], _milliseconds(job.ended_at))
+
+
+def run_tags(job: Job) -> dict[str, str]:
+    """What a run says of the job behind it."""
+    tags = {
+        "mlflow.user": job.owner,
+        "mlflow.source.name": job.entry,
+        "mlflow.source.type": "JOB",
+        "dure.job": job.name,
+        "dure.job_id": job.id,
+        "dure.owner": job.owner,
+        "dure.snapshot": job.snapshot,
+        "dure.entry": job.entry,
+        "dure.profile": job.profile,
+        "dure.device": job.device or "",
+        "dure.processes": str(job.processes or ""),
+        "dure.git_commit": job.git_commit or "",
+        "mlflow.source.git.commit": job.git_commit or "",
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9; the number where Python knows no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

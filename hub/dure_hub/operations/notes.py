@@ -1,0 +1,64 @@
+"""Why a job or a model server is as it is: a code and a detail in the row, a sentence for the reader.
+
+A row keeps `code detail` in at most 255 characters; the sentence is made when it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dure.errors import Text
+
+LIMIT = 255
+
+SENTENCES: Mapping[str, Text] = {
+    "waiting": {"en": "Waits until {detail} is free.", "ko": "{detail} 자리가 날 때까지 기다립니다."},
+    "preparing": {"en": "Code and data are being laid out.", "ko": "코드와 데이터를 준비하고 있습니다."},
+    "part_away": {
+        "en": "{detail} does not answer right now; it goes on by itself.",
+        "ko": "{detail}이(가) 지금 응답하지 않습니다. 응답하면 자동으로 계속됩니다.",
+    },
+    "exit": {"en": "Ended with exit code {detail}", "ko": "종료 코드 {detail}"},
+    "signal": {"en": "Ended by {detail}", "ko": "신호로 종료됨: {detail}"},
+    "lost": {
+        "en": "Its process is gone without a trace (a reboot, or ended from outside). It is not run again.",
+        "ko": "프로세스가 흔적 없이 사라졌습니다(재부팅 또는 외부 종료). 다시 실행하지 않습니다.",
+    },
+    "expired": {"en": "Its time was over.", "ko": "허용된 시간이 끝났습니다."},
+    "asked": {"en": "Stopped on request.", "ko": "요청에 따라 중지했습니다."},
+    "gave_up": {"en": "Waited too long for a place.", "ko": "자리를 너무 오래 기다렸습니다."},
+    "start_failed": {"en": "Could not start: {detail}", "ko": "시작하지 못했습니다: {detail}"},
+    "ended": {"en": "Its place was taken back ({detail}).", "ko": "자리가 회수되었습니다({detail})."},
+    "loading": {"en": "The model is being loaded.", "ko": "모델을 불러오고 있습니다."},
+    "no_answer": {"en": "It did not become ready in time.", "ko": "제시간에 준비되지 않았습니다."},
+    "crashed": {
+        "en": "It ended and is started again. {detail}",
+        "ko": "종료되어 다시 시작합니다. {detail}",
+    },
+    "crashes": {
+        "en": "It ended at every start and is not tried again. {detail}",
+        "ko": "시작할 때마다 종료되어 더 시도하지 않습니다. {detail}",
+    },
+}
+
+
+def note(code: str, detail: object = "") -> str:
+    """The form kept in a row."""
+    text = f"{code} {' '.join(str(detail).split())}".strip()
+    return text if len(text) <= LIMIT else text[: LIMIT - 1] + "…"
+
+
+def sentence(stored: str | None, language: str = "en") -> str | None:
+    """What a reader sees; None where there is nothing to say."""
+    if not stored:
+        return None
+    code, _, detail = stored.partition(" ")
+    texts = SENTENCES.get(code)
+    return texts.get(language, texts["en"]).replace("{detail}", detail).strip() if texts else stored
+
+
+def both(stored: str | None) -> dict[str, str] | None:
+    """The sentence in every language, for whoever renders it."""
+    if not stored:
+        return None
+    return {language: sentence(stored, language) or "" for language in ("en", "ko")}
