@@ -1,1 +1,124 @@
-"""Placeholder."""
+"""Where concrete classes meet: builds the operations of one process, and runs the portal service.
+
+The hub's process imports this too, for its spawner and proxy: what only the service needs is imported by `main`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from dure.errors import DureError
+from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+from dure_hub.dataplane import Dataplane
+from dure_hub.hubapi import HubApi
+from dure_hub.mlflowapi import MlflowApi
+from dure_hub.operations import Operations
+from dure_hub.operations.endpoints import Endpoints
+from dure_hub.operations.environment_runs import EnvironmentRuns
+from dure_hub.operations.environments import Environments
+from dure_hub.operations.events import Events
+from dure_hub.operations.jobs import Jobs
+from dure_hub.operations.models import Models
+from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.reconcile import Reconciler
+from dure_hub.operations.snapshots import Snapshots
+from dure_hub.operations.tokens import Tokens
+from dure_hub.settings import load_settings
+from dure_hub.store import Store, database_url, system_clock
+
+_GRACE_S = 3
+"""How long answers that are being sent may take once the service is asked to end; streams would go on for ever."""
+
+
+def operations(data: Path | str) -> Operations:
+    """Everything the portal can do, for one process on this data folder. Starts nothing.
+
+    Raises `WrongRevision` where the database is not of this version.
+    """
+    settings = load_settings(data)
+    clock = system_clock(settings.clock_file)
+    store = Store(database_url(settings))
+    store.check_revision()
+    servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
+    inventory, hub = EmbeddedInventory(settings), HubApi(settings)
+    mlflow, plane = MlflowApi(settings), Dataplane(settings)
+    profiles = Profiles(settings, store, clock, inventory)
+    tokens, snapshots = Tokens(store, clock), Snapshots(settings)
+    runs = EnvironmentRuns(settings, store, clock, servers, hub)
+    jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
+    models = Models(store, clock, mlflow)
+    endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
+    reconciler = Reconciler(settings, store, clock, profiles, [runs, jobs.subject, endpoints.subject])
+    jobs.subject.kick = endpoints.subject.kick = reconciler.kick
+    return Operations(
+        settings=settings,
+        store=store,
+        clock=clock,
+        profiles=profiles,
+        environments=Environments(store, clock, profiles, runs),
+        jobs=jobs,
+        models=models,
+        endpoints=endpoints,
+        tokens=tokens,
+        events=Events(store),
+        snapshots=snapshots,
+        reconciler=reconciler,
+        servers=servers,
+        training=training,
+        serving=serving,
+        inventory=inventory,
+        hub=hub,
+        mlflow=mlflow,
+        dataplane=plane,
+    )
+
+
+async def serve(ops: Operations) -> None:
+    """Run the service on its port, and the ticks with it, until asked to end."""
+    import uvicorn
+
+    from dure_hub.services import application
+
+    config = uvicorn.Config(
+        application(ops),
+        host="127.0.0.1",
+        port=ops.settings.portal_port,
+        access_log=False,
+        log_config=None,
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1",  # Envoy's connections, and nobody else's headers
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    ops.reconciler.ticks.start()
+    try:
+        await uvicorn.Server(config).serve()
+    finally:
+        await ops.close()
+
+
+def main() -> None:
+    """`python -m dure_hub.app`: the portal service of the data folder that `DURE_DATA` names."""
+    os.umask(0o077)
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request
+    try:
+        ops = operations(os.environ["DURE_DATA"])
+    except DureError as error:
+        logging.getLogger(__name__).critical("%s", error)
+        sys.exit(1)
+    asyncio.run(serve(ops))
+
+
+if __name__ == "__main__":
+    main()

@@ -92,9 +92,9 @@ def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[T
     granted: list[tuple[Ticket, Lease]] = []
     blocked: set[str] = set()
     for waiting in queue.order(_waiting(session)):
-        ticket = session.get_one(Ticket, waiting.id)
         if waiting.profile in blocked:
             continue
+        ticket = session.get_one(Ticket, waiting.id)
         lease = _try(session, ticket, fleet, now)
         if lease is None:
             blocked.add(waiting.profile)

@@ -214,7 +214,7 @@ def _held(session: Session) -> list[_Held]:
             lease.claimed_at is not None,
             row.phase == rows.STARTING,
         )
-        for row, lease in session.execute(query).tuples().all()
+        for row, lease in session.execute(query).all()
     ]
 
 

@@ -55,11 +55,14 @@ class Subject(Protocol):
     purpose: str
     """The purpose of its leases: `admission.NOTEBOOK`, `TRAINING` or `SERVING`."""
     kind: Kind
-    runs: Runs
     grace_s: float
     """How long after its claim a lease may have nothing running yet."""
     keeps: bool
     """Whether what exited stays listed (its log is still read); else the backend forgets it."""
+
+    @property
+    def runs(self) -> Runs:
+        """The backend that runs it."""
 
     def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
         """Its ticket became a lease: update the subject's row."""

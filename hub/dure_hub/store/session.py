@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
@@ -23,6 +24,7 @@ from dure_hub.store.migrations import HEAD
 
 T = TypeVar("T")
 _READ = "dure_read"
+_PATIENCE_S = 30
 _ADMISSION_LOCK = 0x64757265  # any fixed number of ours; advisory locks of PostgreSQL have numbers for names
 
 
@@ -50,6 +52,9 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
+        # SQLite's waiting for its lock is not fair: among many, one may lose for all of its five seconds. Within a
+        # process writers therefore stand in line here, and only processes compete for the file.
+        self._writing = threading.Lock()
         if self.engine.dialect.name == "sqlite":
             _prepare_sqlite(self.engine)
 
@@ -57,10 +62,17 @@ class Store:
     def transaction(self) -> Iterator[Session]:
         """A transaction that may write; committed at the end, undone by any exception.
 
-        Rows stay readable afterwards. A database that stays locked for 5 s raises `NotReady`.
+        Rows stay readable afterwards. A database that stays locked raises `NotReady`. Not to be nested.
         """
-        with self._session({}) as session:
-            yield session
+        one_by_one = self.engine.dialect.name == "sqlite"
+        if one_by_one and not self._writing.acquire(timeout=_PATIENCE_S):
+            raise NotReady(part="the store")
+        try:
+            with self._session({}) as session:
+                yield session
+        finally:
+            if one_by_one:
+                self._writing.release()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -107,11 +119,14 @@ class Store:
     def _session(self, options: dict[str, Any]) -> Iterator[Session]:
         with Session(self.engine, expire_on_commit=False) as session:
             try:
-                with session.begin():
-                    session.connection(execution_options=options)
-                    yield session
-            except OperationalError as error:
-                if "locked" in str(error.orig):
+                session.connection(execution_options=options)
+                yield session
+                session.commit()
+            except BaseException as error:
+                # A cursor that a traceback keeps alive holds its snapshot beyond the rollback, and the next BEGIN
+                # IMMEDIATE on this connection would find it outdated ("locked"). Closing it undoes all of it.
+                session.invalidate()
+                if isinstance(error, OperationalError) and "locked" in str(error.orig):
                     raise NotReady(part="the store") from error
                 raise
 

@@ -49,6 +49,23 @@ def test_what_fails_leaves_nothing(store: Store) -> None:
         assert session.scalars(select(Event)).all() == []
 
 
+def test_a_failure_with_rows_still_to_fetch_locks_nobody_out(store: Store) -> None:
+    with store.transaction() as session:
+        for number in range(3):
+            record(session, NOW, "ann", "test", str(number))
+    kept: list[object] = []
+    try:
+        with store.reading() as session:
+            rows = iter(session.execute(text("SELECT id FROM events")))
+            kept.append((rows, next(rows)))
+            raise ValueError("no")
+    except ValueError as error:
+        kept.append((error, error.__traceback__))  # as a logged error is kept
+    for number in range(3):
+        with store.transaction() as session:
+            record(session, NOW, "ann", "test", f"again {number}")
+
+
 def test_times_come_back_in_utc(store: Store) -> None:
     with store.transaction() as session:
         record(session, lambda: NOW, "ann", "test", "thing")
