@@ -25,7 +25,7 @@ from dure_hub.settings import Settings
 PASSWORD_MINIMUM = 8
 PASSWORD_MAXIMUM = 1000
 
-_HASHER = argon2.PasswordHasher()
+_HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # what OWASP asks for
 _ACCOUNTS = sa.Table(
     "dure_accounts",
     sa.MetaData(),

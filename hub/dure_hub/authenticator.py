@@ -42,7 +42,7 @@ FREE_FAILURES = 5
 FIRST_WAIT_S = 15.0
 LONGEST_WAIT_S = 900.0
 _REMEMBERED = 10_000
-_HASHES_AT_ONCE = 2  # each takes 64 MiB and a core for a moment
+_HASHES_AT_ONCE = 2  # each takes 19 MiB and a core for a moment
 
 
 class Throttle:

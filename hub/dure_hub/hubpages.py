@@ -95,7 +95,6 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "소유자를 신뢰할 때만 계속하세요.",
     },
     "allow": {"en": "Allow", "ko": "허용"},
-    "language": {"en": "Language", "ko": "언어"},
     "needs script": {"en": "This page needs JavaScript.", "ko": "이 페이지에는 JavaScript가 필요합니다."},
 }
 

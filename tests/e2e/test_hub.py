@@ -1,0 +1,272 @@
+"""JupyterHub as people and the portal meet it: real hub, Envoy and processes; people's servers are a stub."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from dure.wire.environments import EnvironmentRequest
+from dure.wire.ids import new_id
+from dure_hub.accounts import add_user, disable_user
+from dure_hub.app import operations
+from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers
+from dure_hub.operations import Person
+from tests.e2e.portal import until
+from tests.support.hub import RealHub, hub_settings, real_hub, stub_command, xsrf
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A hub with accounts of ana (administrator), ben, cho and dan."""
+    settings = hub_settings(tmp_path_factory.mktemp("hub"))
+    for name in ("ana", "ben", "cho", "dan"):
+        add_user(settings, name, f"{name}-secret", admin=name == "ana")
+    with real_hub(settings) as hub:
+        yield hub
+
+
+@pytest.fixture
+def people(hub: RealHub) -> None:
+    """The hub knows everybody who has logged in once."""
+    for name in ("ana", "cho"):
+        hub.log_in(name, f"{name}-secret")[0].close()
+
+
+def test_a_person_logs_in_with_their_own_password_only(hub: RealHub) -> None:
+    for name, password, status in (
+        ("ana", "ana-secret", 302),
+        ("ANA", "ana-secret", 302),
+        ("ana", "ben-secret", 403),
+        ("ben", "ana-secret", 403),
+        ("zoe", "ana-secret", 403),
+        ("ana", "ana-secret" * 200, 403),
+    ):
+        client, answer = hub.log_in(name, password)
+        assert answer.status_code == status, (name, password[:20], answer.text[-500:])
+        if status == 302:
+            assert answer.headers["location"] == "/services/dure/"
+            assert client.get("/hub/home").status_code == 200
+        else:
+            assert "jupyterhub-hub-login" not in client.cookies
+        client.close()
+
+
+def test_an_administrator_has_the_scope_and_others_do_not(hub: RealHub, people: None) -> None:
+    with hub.api() as api:
+        roles = {name: api.get(f"/users/{name}").json()["roles"] for name in ("ana", "cho")}
+    assert "dure-admin" in roles["ana"]
+    assert roles["cho"] == ["user"]
+
+
+def test_pages_speak_korean_to_who_asks_for_it(hub: RealHub) -> None:
+    with hub.browser(**{"Accept-Language": "ko-KR,ko;q=0.9,en;q=0.8"}) as korean:
+        assert "두레에 로그인" in korean.get("/hub/login").text
+        assert "Sign in to Dure" in korean.get("/hub/login?lang=en").text
+        assert "Sign in to Dure" in korean.get("/hub/login").text, "the choice is kept in a cookie"
+
+
+def test_no_page_of_the_hub_names_another_origin(hub: RealHub) -> None:
+    client, _ = hub.log_in("ana", "ana-secret")
+    with client, hub.browser() as stranger:
+        pages = [stranger.get("/hub/login").text]
+        pages += [client.get(path).text for path in ("/hub/home", "/hub/spawn", "/hub/change-password", "/hub/x")]
+    for page in pages:
+        loaded = re.findall(r"""(?:src|href|action|url)=["']?(https?:)?//""", page)
+        assert not loaded, page
+
+
+def test_guessing_is_slowed_down(hub: RealHub) -> None:
+    for _ in range(5):
+        hub.log_in("dan", "not-it-at-all")[0].close()
+    client, answer = hub.log_in("dan", "dan-secret")
+    client.close()
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+    assert "Too many failed attempts" in answer.text
+
+
+def test_changing_the_password_ends_other_sessions(hub: RealHub) -> None:
+    add_user(hub.settings, "eun", "eun-secret")
+    elsewhere, _ = hub.log_in("eun", "eun-secret")
+    here, _ = hub.log_in("eun", "eun-secret")
+    form = {"_xsrf": xsrf(here.get("/hub/change-password").text), "new": "a-newer-one", "again": "a-newer-one"}
+    assert here.post("/hub/change-password", data={**form, "present": "wrong-one"}).status_code == 403
+    assert here.post("/hub/change-password", data={**form, "present": "eun-secret"}).status_code == 200
+    assert here.get("/hub/home").status_code == 200
+    assert elsewhere.get("/hub/home").status_code == 302
+    assert hub.log_in("eun", "eun-secret")[1].status_code == 403
+    assert hub.log_in("eun", "a-newer-one")[1].status_code == 302
+
+
+def test_a_disabled_account_is_turned_away(hub: RealHub) -> None:
+    add_user(hub.settings, "gil", "gil-secret")
+    client, _ = hub.log_in("gil", "gil-secret")
+    with hub.api() as api:
+        assert api.post("/users/gil/server").status_code in (201, 202)
+    hub.ready("gil")
+    assert disable_user(hub.settings, "gil") == []
+    until(lambda: hub.server("gil") is None, "gil's server to be stopped")
+    assert hub.log_in("gil", "gil-secret")[1].status_code == 403
+    until(lambda: client.get("/hub/home").status_code == 302, "gil's session to end", timeout=30)
+
+
+def test_a_granted_lease_becomes_a_server_behind_the_front_port(hub: RealHub, people: None) -> None:
+    lease = asyncio.run(request(hub, "cho"))
+    hub.ready("cho")
+    assert httpx.get(f"{hub.url}/user/cho/").text == "stub\n"
+    recalled = EmbeddedServers(hub.settings).recall(lease)
+    assert recalled is not None
+    _, token = recalled
+    with hub.api(token) as mine:
+        assert "custom:dure:use" in mine.get("/user").json()["scopes"]
+    with hub.api() as api:
+        api.delete("/users/cho/server")
+    until(lambda: hub.server("cho") is None and not hub.stubs(), "cho's server to be gone")
+    with hub.api(token) as mine:
+        assert mine.get("/user").status_code == 403, "the server's token ends with it"
+    assert asyncio.run(phase(hub, "cho")) == "stopped"
+
+
+def test_somebody_elses_lease_is_of_no_use(hub: RealHub, people: None) -> None:
+    theirs = asyncio.run(request(hub, "ana"))
+    hub.ready("ana")
+    with hub.api() as api:
+        assert api.post("/users/cho/server", json={"user_options": {"lease": theirs}}).status_code in (201, 202)
+    hub.ready("cho")
+    assert {lease_of(process) for process in hub.stubs()} > {theirs}
+    assert len(hub.stubs()) == 2
+    stop_all(hub, "ana", "cho")
+
+
+def test_the_restarted_hub_knows_its_servers_again(hub: RealHub, people: None) -> None:
+    with hub.api() as api:
+        api.post("/users/ana/server")
+        api.post("/users/ana/servers/second")
+    hub.ready("ana")
+    hub.ready("ana", "second")
+    before = {process.pid for process in hub.stubs()}
+    hub.kill("hub")
+    assert httpx.get(f"{hub.url}/user/ana/").text == "stub\n", "Envoy goes on"
+    hub.start("hub")
+    hub.ready("ana")
+    hub.ready("ana", "second")
+    assert {process.pid for process in hub.stubs()} == before
+    assert httpx.get(f"{hub.url}/user/ana/second/").text == "stub\n"
+    stop_all(hub, "ana")
+
+
+def test_a_hub_killed_inside_a_start_finds_the_server_again(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    settings = hub_settings(tmp_path, stub_command(gate))
+    add_user(settings, "ana", "ana-secret")
+    with real_hub(settings) as hub:
+        hub.log_in("ana", "ana-secret")[0].close()
+        gate.touch()
+        starter = threading.Thread(target=start_quietly, args=(hub, "ana"))
+        starter.start()
+        until(hub.stubs, "the server's process", timeout=30, every=0.01)
+        hub.kill("hub")
+        starter.join(30)
+        gate.unlink()
+        hub.start("hub")
+        hub.ready("ana")
+        assert len(hub.stubs()) == 1
+        assert httpx.get(f"{hub.url}/user/ana/").text == "stub\n"
+        token = secret_of(hub)
+        with hub.api(token) as mine:
+            assert mine.get("/user").json()["name"] == "ana"
+        stop_all(hub, "ana")
+        with hub.api(token) as mine:
+            assert mine.get("/user").status_code == 403
+
+
+def test_a_start_without_room_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    settings = hub_settings(tmp_path)
+    cores = asyncio.run(EmbeddedInventory(settings).look()).cpu_cores
+    settings = settings.model_copy(update={"cpu_profile_cores": cores, "cpu_overcommit": 1.0})
+    settings.save()
+    for name in ("ana", "ben"):
+        add_user(settings, name, f"{name}-secret")
+    with real_hub(settings) as hub:
+        clients = {name: hub.log_in(name, f"{name}-secret")[0] for name in ("ana", "ben")}
+        with hub.api() as api:
+            api.post("/users/ana/server")
+            hub.ready("ana")
+            refused = api.post("/users/ben/server")
+        assert refused.status_code == 409, hub.logs()
+        assert "number 1 in the queue" in refused.json()["message"]
+        ben = clients["ben"]
+        ben.get("/hub/spawn")
+        token = ben.cookies.get("_xsrf", path="/hub/")
+        form = ben.post(f"/hub/spawn?_xsrf={token}", data={"profile": "cpu"})
+        assert "number 1 in the queue" in form.text, form.text
+        assert 'href="/services/dure/' in form.text
+        assert "Traceback" not in hub.logs(), hub.logs()
+        assert len(hub.stubs()) == 1
+        for client in clients.values():
+            client.close()
+        stop_all(hub, "ana")
+
+
+# -- steps
+
+
+async def request(hub: RealHub, name: str) -> str:
+    """What the portal does when a person asks for a server; the lease it granted."""
+    ops = operations(hub.settings.folder.root)
+    try:
+        ask = EnvironmentRequest(id=new_id(), profile="cpu")
+        environment = await ops.environments.request(Person(name), ask)
+        assert environment.lease is not None, environment
+        await asyncio.to_thread(hub.ready, name)
+        return environment.lease.id
+    finally:
+        await ops.close()
+
+
+async def phase(hub: RealHub, name: str) -> str:
+    """What the portal says of a person's server."""
+    ops = operations(hub.settings.folder.root)
+    try:
+        return (await ops.environments.get(Person(name), "default")).phase
+    finally:
+        await ops.close()
+
+
+def start_quietly(hub: RealHub, name: str) -> None:
+    """Ask for a start; the hub will be killed meanwhile."""
+    try:
+        with hub.api() as api:
+            api.post(f"/users/{name}/server")
+    except httpx.TransportError:
+        return
+
+
+def stop_all(hub: RealHub, *names: str) -> None:
+    """Stop these people's servers and see that nothing is left of them."""
+    with hub.api() as api:
+        for name in names:
+            for server in api.get(f"/users/{name}").json()["servers"]:
+                api.delete(f"/users/{name}/servers/{server}" if server else f"/users/{name}/server")
+    until(lambda: not hub.marked("server"), "every server to be gone")
+
+
+def lease_of(process: psutil.Process) -> str:
+    """The mark it carries."""
+    return process.environ()["DURE_LEASE"]
+
+
+def secret_of(hub: RealHub) -> str:
+    """The token of the only server."""
+    recalled = EmbeddedServers(hub.settings).recall(lease_of(hub.stubs()[0]))
+    assert recalled is not None
+    return recalled[1]

@@ -1,0 +1,128 @@
+"""What a server is started with; the start itself is in tests/e2e/test_hub.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jupyterhub import orm
+
+from dure_hub.backends.base import Handle, Seen
+from dure_hub.backends.embedded import EmbeddedServers
+from dure_hub.settings import Settings
+from dure_hub.spawners.folder import TUTORIALS, prepare_folder, tutorials
+from dure_hub.spawners.local import DureLocalSpawner
+
+
+@dataclass
+class Parts:
+    """As much of the operations as a spawner needs before it starts anything."""
+
+    settings: Settings
+    servers: EmbeddedServers
+
+
+class Blind(EmbeddedServers):
+    """A machine that cannot be looked at just now."""
+
+    async def poll(self, handle: Handle) -> Seen:
+        """Fail."""
+        raise OSError("too many open files")
+
+
+def make_spawner(
+    tmp_path: Path, command: Sequence[str] = (), backend: type[EmbeddedServers] = EmbeddedServers
+) -> DureLocalSpawner:
+    """A spawner of ana's, as the hub makes it."""
+    settings = Settings(data=tmp_path, port=8123, server_command=list(command), instance="0123456789ab")
+    settings.folder.create()
+    operations: Any = Parts(settings, backend(settings))
+    spawner = DureLocalSpawner.using(operations)(hub_connect_url="http://127.0.0.1:8081")
+    spawner.user = SimpleNamespace(name="ana", escaped_name="ana", url="/user/ana/")
+    spawner.hub = SimpleNamespace(public_host="", base_url="/hub/", api_url="http://127.0.0.1:8081/hub/api")
+    spawner.orm_spawner = SimpleNamespace(
+        name="", server=orm.Server(proto="http", ip="", port=0, cookie_name="x", base_url="/user/ana/"), state=None
+    )
+    spawner.api_token = "secret-of-ana"
+    spawner.lease = "01J00000000000000000000000"
+    return spawner
+
+
+def test_the_environment_is_the_persons_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DURE_DATA", "hub only")
+    monkeypatch.setenv("SOME_SECRET", "hub only")
+    environment = make_spawner(tmp_path).get_env()
+    folder = str(tmp_path / "users" / "ana")
+    expected = {
+        "HOME": folder,
+        "LOGNAME": "ana",
+        "USER": "ana",
+        "DURE_URL": "http://127.0.0.1:8123",
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:8123/services/mlflow",
+        "MLFLOW_TRACKING_TOKEN": "secret-of-ana",
+        "JUPYTERHUB_API_TOKEN": "secret-of-ana",
+        "JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api",
+        "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:{port}/user/ana/",
+        "JUPYTERHUB_ROOT_DIR": folder,
+    }
+    assert {key: environment.get(key) for key in expected} == expected
+    assert environment["PATH"].startswith(str(Path(sys.executable).parent) + os.pathsep)
+    assert "hub only" not in environment.values()
+
+
+def test_no_secret_is_in_the_command(tmp_path: Path) -> None:
+    work = make_spawner(tmp_path)._work()
+    assert "secret-of-ana" not in " ".join(work.command)
+    assert work.api_token == "secret-of-ana"
+    assert work.folder == tmp_path / "users" / "ana"
+    assert work.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_command_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert list(make_spawner(tmp_path, ["my-server", "{port}"])._work().command) == ["my-server", "{port}"]
+
+
+def test_a_form_can_choose_only_profile_and_lease(tmp_path: Path) -> None:
+    options = make_spawner(tmp_path).options_from_form(
+        {"profile": ["cpu"], "lease": ["x" * 100], "_xsrf": ["y"], "profile_file": [{"body": b""}], "empty": []}
+    )
+    assert options == {"profile": "cpu", "lease": "x" * 60}
+
+
+async def test_a_hub_that_lost_its_state_says_there_is_no_server(tmp_path: Path) -> None:
+    spawner = make_spawner(tmp_path)
+    spawner.clear_state()
+    spawner.load_state({})
+    assert await spawner.poll() == 0
+    assert spawner.get_state() == {}
+
+
+async def test_a_lease_without_a_record_is_not_running(tmp_path: Path) -> None:
+    spawner = make_spawner(tmp_path)
+    spawner.load_state({"lease": "01J00000000000000000000001"})
+    assert await spawner.poll() is not None
+
+
+async def test_a_look_that_fails_does_not_end_a_server(tmp_path: Path) -> None:
+    spawner = make_spawner(tmp_path, backend=Blind)
+    spawner.load_state({"lease": "01J00000000000000000000001", "where": {"port": 1}})
+    assert await spawner.poll() is None
+
+
+def test_tutorials_come_once_and_are_never_overwritten(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    settings.folder.create()
+    folder = prepare_folder(settings, "ana")
+    source = tutorials()
+    names = sorted(path.name for path in source.glob("*.ipynb")) if source else []
+    assert sorted(path.name for path in (folder / TUTORIALS).glob("*")) == names
+    for name in names:
+        (folder / TUTORIALS / name).write_text("mine")
+    prepare_folder(settings, "ana")
+    assert all((folder / TUTORIALS / name).read_text() == "mine" for name in names)
