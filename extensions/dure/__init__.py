@@ -1,0 +1,58 @@
+"""Dure's SDK: train, register and serve from a notebook or a script.
+
+    import dure
+
+    job = dure.train("train.py", parameters={"epochs": 20}).wait()
+    version = dure.models.register("digits", job)
+    endpoint = dure.endpoints.deploy("digits", version.name, version.version).wait()
+    endpoint.predict(rows)
+
+Names are loaded when first used: `import dure` itself loads nothing but this file.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dure import endpoints as endpoints
+    from dure import environments as environments
+    from dure import models as models
+    from dure.account import profiles as profiles
+    from dure.account import whoami as whoami
+    from dure.endpoints import Endpoint as Endpoint
+    from dure.errors import DureError as DureError
+    from dure.injob import Context as Context
+    from dure.injob import context as context
+    from dure.training import Job as Job
+    from dure.training import jobs as jobs
+    from dure.training import train as train
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "train": "training",
+    "jobs": "training",
+    "Job": "training",
+    "Endpoint": "endpoints",
+    "profiles": "account",
+    "whoami": "account",
+    "context": "injob",
+    "Context": "injob",
+    "DureError": "errors",
+}
+_MODULES = ("endpoints", "environments", "models")
+__all__ = sorted([*_WHERE, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

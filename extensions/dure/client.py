@@ -1,1 +1,188 @@
-"""Placeholder."""
+"""The one HTTP client of the SDK: where the portal is, who asks, what may be sent again.
+
+A portal that restarts is away for some seconds. What is safe to repeat is repeated with growing pauses for up to
+`patience_s`: reads, uploads by digest, and requests that carry their own id. The rest is sent again only where
+no connection came about, so that the portal cannot have seen it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+from dure.errors import BadAnswer, BadRequest, DureError, PortalUnreachable, from_wire, reader_language
+from dure.sdk_errors import NoPortal, NoToken, TokenFileMissing
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    M = TypeVar("M", bound=BaseModel)
+
+API = "/api/v1"
+AWAY = (502, 503, 504)
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_default: Client | None = None
+
+
+class Client:
+    """Speaks to one portal as one person. Blocking; works inside a running event loop, as in a notebook."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        patience_s: float = 20.0,
+        sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = (url or find_url()).rstrip("/")
+        self.token = token or find_token()
+        self.patience_s = patience_s
+        self.sleep, self.now = sleep, now
+        self._http = httpx.Client(
+            base_url=self.url,
+            transport=transport,
+            timeout=httpx.Timeout(60, connect=5),
+            headers={"Authorization": f"Bearer {self.token}", "Accept-Language": reader_language()},
+            # A proxy of the environment cannot reach this machine's own loopback.
+            trust_env=httpx.URL(self.url).host not in LOOPBACK,
+        )
+
+    def get(self, path: str, *, patience_s: float | None = None, **query: Any) -> Any:
+        """The JSON of a read."""
+        return self.send("GET", API + path, repeatable=True, params=query, patience_s=patience_s).json()
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False) -> Any:
+        """Ask for a change; `repeatable` where the body carries an id that makes a second one the same request."""
+        answer = self.send("POST", API + path, repeatable=repeatable, json=body)
+        return answer.json() if answer.content else None
+
+    def delete(self, path: str) -> None:
+        """End something."""
+        self.send("DELETE", API + path)
+
+    def has(self, path: str) -> bool:
+        """Whether something is there."""
+        return self.send("HEAD", API + path, repeatable=True, missing_is_fine=True).status_code == 200
+
+    def put_file(self, path: str, file: Path) -> None:
+        """Upload a file to an address that is its digest."""
+        self.send("PUT", API + path, repeatable=True, file=file, timeout=600.0)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        repeatable: bool = False,
+        patience_s: float | None = None,
+        missing_is_fine: bool = False,
+        file: Path | None = None,
+        **request: Any,
+    ) -> httpx.Response:
+        """Send until answered or out of patience; `path` is on the front port. Raises only `DureError`s."""
+        deadline = self.now() + (self.patience_s if patience_s is None else patience_s)
+        pause = 0.2
+        while True:
+            answer: httpx.Response | None = None
+            problem: Exception | None = None
+            try:
+                answer = self._once(method, path, file, request)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as away:
+                problem, again = away, True
+            except httpx.TransportError as broken:
+                problem, again = broken, repeatable
+            else:
+                again = repeatable and answer.status_code in AWAY
+            if not again or self.now() + pause > deadline:
+                return self._checked(answer, problem, missing_is_fine)
+            self.sleep(pause)
+            pause = min(pause * 2, 3.0)
+
+    def _once(self, method: str, path: str, file: Path | None, request: Mapping[str, Any]) -> httpx.Response:
+        if file is None:
+            return self._http.request(method, path, **request)
+        with file.open("rb") as content:
+            return self._http.request(method, path, content=content, **request)
+
+    def _checked(
+        self, answer: httpx.Response | None, problem: Exception | None, missing_is_fine: bool
+    ) -> httpx.Response:
+        if answer is None:
+            raise PortalUnreachable(url=self.url) from problem
+        if answer.is_success or (missing_is_fine and answer.status_code == 404):
+            return answer
+        raise self._error(answer)
+
+    def _error(self, answer: httpx.Response) -> DureError:
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or "error" not in body:
+            return (
+                PortalUnreachable(url=self.url)
+                if answer.status_code in AWAY
+                else BadAnswer(status=answer.status_code)
+            )
+        return from_wire(body, answer.status_code)
+
+
+def find_url() -> str:
+    """The portal's address from the environment."""
+    if url := os.environ.get("DURE_URL"):
+        return url
+    raise NoPortal()
+
+
+def find_token() -> str:
+    """A token from the environment: DURE_TOKEN, the file DURE_TOKEN_FILE names, or the server's own."""
+    if token := os.environ.get("DURE_TOKEN"):
+        return token
+    if path := os.environ.get("DURE_TOKEN_FILE"):
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise TokenFileMissing(path=path, why=error.strerror or str(error)) from error
+    if token := os.environ.get("JUPYTERHUB_API_TOKEN"):
+        return token
+    raise NoToken()
+
+
+def client() -> Client:
+    """The client that the SDK's functions use; made anew when address or token in the environment change."""
+    global _default
+    if _default is None or (
+        not _fixed and (_default.url, _default.token) != (find_url().rstrip("/"), find_token())
+    ):
+        _default = Client()
+    return _default
+
+
+_fixed = False
+
+
+def use(chosen: Client | None) -> None:
+    """Let the SDK speak through this client from now on; None goes back to the environment's."""
+    global _default, _fixed
+    _default, _fixed = chosen, chosen is not None
+
+
+def ask(kind: type[M], **fields: Any) -> M:
+    """A request of this kind. A value that breaks a rule is a `BadRequest` before anything is sent."""
+    from pydantic import ValidationError
+
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRequest(
+            field=".".join(str(part) for part in first["loc"][:2]), value=repr(first["input"]), rule=first["msg"]
+        ) from None

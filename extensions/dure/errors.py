@@ -6,6 +6,7 @@ fill the sentences. The same sentences serve page, widget, API, command and log.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -24,7 +25,8 @@ class DureError(Exception):
 
     def __init__(self, **facts: Any) -> None:
         self.facts = facts
-        super().__init__(f"{self.text()} {self.advice()}".strip())
+        language = reader_language()
+        super().__init__(f"{self.text(language)} {self.advice(language)}".strip())
 
     def __init_subclass__(cls) -> None:
         _KINDS[cls.code] = cls
@@ -47,6 +49,14 @@ class DureError(Exception):
                 "facts": {name: _plain(value) for name, value in self.facts.items()},
             }
         }
+
+
+def reader_language() -> str:
+    """The language of whoever sits at this process: DURE_LANGUAGE, else the locale's; English where unknown."""
+    for name in ("DURE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := os.environ.get(name):
+            return "ko" if value.lower().startswith("ko") else "en"
+    return "en"
 
 
 class RemoteError(DureError):

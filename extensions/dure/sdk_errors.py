@@ -1,0 +1,211 @@
+"""Errors that the SDK itself finds, before or after it asks the portal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dure.errors import DureError, Text
+
+
+class NoPortal(DureError):
+    """The SDK was not told where the portal is."""
+
+    code, status = "no_portal", 400
+    message: ClassVar[Text] = {
+        "en": "DURE_URL is not set, so there is no portal to ask.",
+        "ko": "DURE_URL이 설정되지 않아 어느 포털에 요청할지 알 수 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "In a notebook of the portal it is set. Elsewhere set it to the address you open in the browser, "
+        "such as http://127.0.0.1:8000.",
+        "ko": "포털의 노트북에서는 자동으로 설정됩니다. 다른 곳에서는 브라우저로 여는 주소를 설정하세요. "
+        "예: http://127.0.0.1:8000",
+    }
+
+
+class NoToken(DureError):
+    """The SDK has nothing to show who asks."""
+
+    code, status = "no_token", 401
+    message: ClassVar[Text] = {
+        "en": "No token was found in DURE_TOKEN, DURE_TOKEN_FILE or JUPYTERHUB_API_TOKEN.",
+        "ko": "DURE_TOKEN, DURE_TOKEN_FILE, JUPYTERHUB_API_TOKEN 어디에도 토큰이 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "In a notebook of the portal it is set. Elsewhere make one with `dure token` and set "
+        "DURE_TOKEN_FILE to its file.",
+        "ko": "포털의 노트북에서는 자동으로 설정됩니다. 다른 곳에서는 `dure token`으로 만들어 "
+        "DURE_TOKEN_FILE에 그 파일을 지정하세요.",
+    }
+
+
+class TokenFileMissing(DureError):
+    """DURE_TOKEN_FILE names a file that cannot be read."""
+
+    code, status = "token_file_missing", 401
+    message: ClassVar[Text] = {
+        "en": "The token file {path} cannot be read: {why}.",
+        "ko": "토큰 파일 {path}을(를) 읽을 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Correct DURE_TOKEN_FILE; the file holds one token and nothing else.",
+        "ko": "DURE_TOKEN_FILE을 바로잡으세요. 파일에는 토큰 하나만 있어야 합니다.",
+    }
+
+
+class NotSelfContained(DureError):
+    """A function to train uses names from its notebook, which the job will not have."""
+
+    code, status = "not_self_contained", 422
+    message: ClassVar[Text] = {
+        "en": "{function} uses {names}, defined outside of it. The job gets the function alone: it imports "
+        "what it needs in its own body, and gets values as parameters.",
+        "ko": "{function} 함수가 바깥에서 정의된 {names}을(를) 사용합니다. 작업에는 함수만 전달되므로 "
+        "필요한 import는 함수 안에 두고 값은 매개변수로 받아야 합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Move imports and helpers into the body, pass values by parameters={{…}}, or write the code to a "
+        'file and train that: dure.train("train.py").',
+        "ko": "import와 보조 함수를 함수 안으로 옮기고 값은 parameters={{…}}로 넘기거나, 코드를 파일로 저장해 "
+        'dure.train("train.py")로 학습하세요.',
+    }
+
+
+class NotTrainable(DureError):
+    """The entry is neither a plain function with source nor a file."""
+
+    code, status = "not_trainable", 422
+    message: ClassVar[Text] = {
+        "en": "{entry} cannot be trained: {why}.",
+        "ko": "{entry}은(는) 학습할 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": 'Give a function written with `def`, or a file: "train.py" or "train.py:main".',
+        "ko": '`def`로 쓴 함수나 파일("train.py" 또는 "train.py:main")을 넘기세요.',
+    }
+
+
+class MissingFile(DureError):
+    """A file to send is not there."""
+
+    code, status = "missing_file", 422
+    message: ClassVar[Text] = {
+        "en": "There is no file {path} in {folder}.",
+        "ko": "{folder}에 {path} 파일이 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Paths count from the folder you work in; check the spelling. Nothing was sent.",
+        "ko": "경로는 현재 작업 폴더를 기준으로 합니다. 철자를 확인하세요. 전송된 것은 없습니다.",
+    }
+
+
+class SnapshotTooLarge(DureError):
+    """More code and data than one job may send."""
+
+    code, status = "snapshot_too_large", 413
+    message: ClassVar[Text] = {
+        "en": "The files for this job have {size_mb} MiB; {limit_mb} MiB is the limit. Largest: {largest}.",
+        "ko": "이 작업의 파일은 {size_mb} MiB로 한도 {limit_mb} MiB를 넘습니다. 가장 큰 파일: {largest}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Name fewer files, or let the code read large data from where it lies.",
+        "ko": "파일을 줄이거나, 큰 데이터는 코드에서 원래 위치의 것을 직접 읽게 하세요.",
+    }
+
+
+class JobDidNotSucceed(DureError):
+    """`wait` saw the job's end, and it was not a good one."""
+
+    code, status = "job_did_not_succeed", 409
+    message: ClassVar[Text] = {
+        "en": "The job {name} ended as {state}: {reason}. Last lines of its log:\n{tail}\n",
+        "ko": "작업 {name}이(가) {state} 상태로 끝났습니다: {reason}. 로그의 마지막 줄:\n{tail}\n",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "job.logs() has the whole log.",
+        "ko": "job.logs()로 전체 로그를 볼 수 있습니다.",
+    }
+
+
+class WaitedTooLong(DureError):
+    """`wait(timeout)` gave up; the thing itself goes on."""
+
+    code, status = "waited_too_long", 408
+    message: ClassVar[Text] = {
+        "en": "{kind} {name} is still {state} after {seconds} s.",
+        "ko": "{kind} {name}이(가) {seconds}초 뒤에도 아직 {state} 상태입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "It goes on by itself; call wait() again, or give a longer timeout.",
+        "ko": "계속 진행 중입니다. wait()를 다시 부르거나 timeout을 늘리세요.",
+    }
+
+
+class EndpointFailed(DureError):
+    """`wait` saw the endpoint fail."""
+
+    code, status = "endpoint_failed", 409
+    message: ClassVar[Text] = {
+        "en": "The endpoint {name} did not become ready: {reason}.",
+        "ko": "엔드포인트 {name}이(가) 준비되지 않았습니다: {reason}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Look at the version it should serve; rollback() or another deploy ends this state.",
+        "ko": "서비스하려는 버전을 확인하세요. rollback()이나 새 배포로 해결할 수 있습니다.",
+    }
+
+
+class BadRows(DureError):
+    """What was sent to a model is not what it takes."""
+
+    code, status = "bad_rows", 400
+    message: ClassVar[Text] = {
+        "en": "{value} cannot be predicted on: {rule}.",
+        "ko": "{value}에 대해 예측할 수 없습니다: {rule}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": 'Send {{"inputs": {example}}}, one entry a row.',
+        "ko": '{{"inputs": {example}}} 형식으로, 행마다 하나씩 보내세요.',
+    }
+
+
+class ModelFailed(DureError):
+    """The model itself raised on rows of the right shape."""
+
+    code, status = "model_failed", 422
+    message: ClassVar[Text] = {
+        "en": "{model} version {version} failed on these rows: {why}.",
+        "ko": "{model} 버전 {version}이(가) 이 행에서 실패했습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Send rows like those it was trained on; other rows are not affected.",
+        "ko": "학습에 쓴 것과 같은 형태의 행을 보내세요. 다른 행에는 영향이 없습니다.",
+    }
+
+
+class BadModelFolder(DureError):
+    """A folder that cannot be served, or not safely."""
+
+    code, status = "bad_model_folder", 422
+    message: ClassVar[Text] = {
+        "en": "{folder} cannot be served: {why}.",
+        "ko": "{folder}은(는) 서비스할 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Save models with dure.context().save_model(...): it writes weights and graph without pickle.",
+        "ko": "dure.context().save_model(...)로 저장하세요. pickle 없이 가중치와 그래프를 기록합니다.",
+    }
+
+
+class NeedsTorch(DureError):
+    """torch is not installed here."""
+
+    code, status = "needs_torch", 501
+    message: ClassVar[Text] = {
+        "en": "This needs PyTorch, which is not installed here.",
+        "ko": "PyTorch가 필요하지만 설치되어 있지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Install it with `pip install 'dure[train]'`, or ask whoever runs the portal.",
+        "ko": "`pip install 'dure[train]'`로 설치하거나 포털 관리자에게 문의하세요.",
+    }

@@ -1,0 +1,83 @@
+"""One rank of a training job: `torchrun … -m dure.worker`, with DURE_JOB_FILE naming what to run.
+
+A function gets the parameters as keyword arguments (and the context as `ctx` if it names that); a file gets them
+as `--name value` arguments, as if typed. Tracebacks and exit codes are the code's own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import runpy
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dure import injob
+from dure.source import CONTEXT
+
+
+def main() -> None:
+    """Run this rank to its end."""
+    job = json.loads(Path(os.environ["DURE_JOB_FILE"]).read_text())
+    current = injob.context()
+    injob.watch_for_stop(current)
+    if current.is_main:
+        announce(current)
+        if current.tracker is not None:
+            current.tracker.parameters(current.parameters)
+    entry, _, function = str(job["entry"]).partition(":")
+    file = Path(entry).resolve()
+    # As `python train.py` does: what lies beside the file can be imported.
+    sys.path.insert(0, str(file.parent))
+    try:
+        if function:
+            call(file, function, current)
+        else:
+            sys.argv = [entry, *arguments(current.parameters)]
+            runpy.run_path(str(file), run_name="__main__")
+    finally:
+        current.close()
+
+
+def announce(current: injob.Context) -> None:
+    """Say where this job computes and with how many ranks."""
+    where = "CPU"
+    if current.backend == "nccl":
+        import torch
+
+        where = torch.cuda.get_device_name(current.local_rank)
+    ranks = f"{current.world_size} processes ({current.backend})" if current.world_size > 1 else "1 process"
+    sys.stdout.write(f"Training on {where}, {ranks}\n")
+    sys.stdout.flush()
+
+
+def call(file: Path, function: str, current: injob.Context) -> None:
+    """Import the file and call its function."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    called = getattr(module, function)
+    values: dict[str, Any] = dict(current.parameters)
+    if CONTEXT in inspect.signature(called).parameters:
+        values[CONTEXT] = current
+    called(**values)
+
+
+def arguments(parameters: Mapping[str, Any]) -> list[str]:
+    """Parameters as words of a command line: `--name value`; one without a value is left out."""
+    words: list[str] = []
+    for name, value in parameters.items():
+        if value is not None:
+            words += [f"--{name}", str(value).lower() if isinstance(value, bool) else str(value)]
+    return words
+
+
+if __name__ == "__main__":
+    main()
