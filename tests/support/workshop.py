@@ -33,8 +33,8 @@ from dure_hub.operations.reconcile import Reconciler
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
 from dure_hub.settings import Settings
-from dure_hub.store import Store, system_clock
-from dure_hub.store.migrate import database_url, migrate
+from dure_hub.store import Store, database_url, system_clock
+from dure_hub.store.migrate import migrate
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ async def workshop(settings: Settings, *, server: str = "dure.server") -> AsyncI
     training, serving, mlflow = OneRank(settings), EmbeddedServing(settings, server), MlflowApi(settings)
     snapshots, tokens, dataplane = Snapshots(settings), Tokens(store, clock), Dataplane(settings)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
-    models = Models(settings, store, clock, mlflow)
+    models = Models(store, clock, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, dataplane)
     reconciler = Reconciler(settings, store, clock, profiles, [jobs.subject, endpoints.subject])
     made = Workshop(

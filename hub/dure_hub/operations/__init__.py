@@ -56,5 +56,8 @@ class Operations:
         """Close what this process opened; everything that runs goes on running."""
         await self.reconciler.close()
         await self.environments.close()
+        await self.jobs.subject.close()
+        await self.endpoints.subject.close()
+        await self.mlflow.close()
         await self.hub.close()
         self.store.close()

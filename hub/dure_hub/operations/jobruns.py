@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from dure.errors import DureError, NotReady
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, TrainingBackend, TrainingWork
+from dure_hub.backends.base import Handle, Kind, Phase, Reason, Runs, Seen, TrainingBackend, TrainingWork
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission, jobwork
 from dure_hub.operations.background import Background
@@ -57,7 +57,7 @@ class JobRuns:
         training: TrainingBackend,
         mlflow: MlflowApi,
     ) -> None:
-        self.runs = training
+        self.runs: Runs = training
         self.kick: Callable[[], None] = _nothing
         """Asks for the next look at once; the reconciler's own, once there is one."""
         self._settings, self._store, self._clock = settings, store, clock

@@ -16,7 +16,6 @@ from dure.errors import Conflict, DureError, NotAllowed, Text
 from dure_hub.mlflowapi import MlflowApi, Run, mapping
 from dure_hub.operations.jobs import find
 from dure_hub.operations.people import Person
-from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Job
@@ -57,8 +56,8 @@ class JobNotSucceeded(DureError):
 class Models:
     """Register, list, name."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock, mlflow: MlflowApi) -> None:
-        self._settings, self._store, self._clock, self._mlflow = settings, store, clock, mlflow
+    def __init__(self, store: Store, clock: Clock, mlflow: MlflowApi) -> None:
+        self._store, self._clock, self._mlflow = store, clock, mlflow
         self._registering: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def register(self, person: Person, request: wire.RegisterRequest) -> wire.ModelVersion:

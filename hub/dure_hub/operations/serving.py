@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from dure.errors import DureError, NotReady
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServingBackend, ServingWork
+from dure_hub.backends.base import Handle, Kind, Phase, Reason, Runs, Seen, ServingBackend, ServingWork
 from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission, serving_rows
@@ -61,7 +61,7 @@ class EndpointRuns:
         mlflow: MlflowApi,
         dataplane: Dataplane,
     ) -> None:
-        self.runs = serving
+        self.runs: Runs = serving
         self.kick: Callable[[], None] = _nothing
         """Asks for the next look at once; the reconciler's own, once there is one."""
         self._settings, self._store, self._clock, self._profiles = settings, store, clock, profiles
