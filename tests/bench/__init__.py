@@ -1,0 +1,1 @@
+"""Figures against a reference, both measured in one run on this machine. See `record` for how."""

