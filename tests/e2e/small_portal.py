@@ -57,6 +57,11 @@ def stand_in(service: Service, port: int) -> Service:
     )
 
 
+def say(key: str, **facts: object) -> None:
+    """What `dure up` would print."""
+    print(line(key, "en", **facts), flush=True)
+
+
 def main() -> int:
     """Be the stand-in, or the portal."""
     parser = argparse.ArgumentParser()
@@ -65,9 +70,7 @@ def main() -> int:
     if arguments.stand_in is not None:
         ThreadingHTTPServer(("127.0.0.1", arguments.stand_in), Answer).serve_forever()
     try:
-        asyncio.run(
-            up({}, lambda key, **facts: print(line(key, "en", **facts), flush=True), lambda: None, stand_ins)
-        )
+        asyncio.run(up({}, say, lambda: print("ready.", flush=True), stand_ins))
     except DureError as error:
         say_error(error)
         return 1
