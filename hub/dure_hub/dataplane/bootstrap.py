@@ -23,13 +23,12 @@ Json = dict[str, Any]
 
 CHECK_PATH = "/services/dure/check"
 CHECK_TIMEOUT = "10s"
-IDENTITY = "x-dure-"
-"""Headers of this kind are ours to set: whatever a client sends of them is removed before anything else."""
+IDENTITY = ("x-dure-user", "x-dure-admin", "x-dure-viewer-token")
+"""Who it is: the portal's check alone says so. What a client sends under these names is removed first."""
 
 _TYPE = "type.googleapis.com/"
 _FILTERS = f"{_TYPE}envoy.extensions.filters.http."
 _ASKED = ("cookie", "accept", "authorization", "origin")
-_TOLD = ("x-dure-user", "x-dure-admin", "x-dure-viewer-token")
 _REFUSED = ("set-cookie", "location", "www-authenticate", "content-type", "cache-control")
 _CONNECTIONS = 50_000
 REASON_LENGTH = 400
@@ -149,10 +148,9 @@ def _manager(settings: Settings, files: Files) -> Json:
 
 
 def _strip_identity() -> Json:
-    removal = {"remove_on_match": {"key_matcher": {"prefix": IDENTITY, "ignore_case": True}}}
     return {
         "@type": f"{_FILTERS}header_mutation.v3.HeaderMutation",
-        "mutations": {"request_mutations": [removal]},
+        "mutations": {"request_mutations": [{"remove": name} for name in IDENTITY]},
     }
 
 
@@ -164,7 +162,7 @@ def _ask_portal() -> Json:
             "server_uri": {"uri": "http://127.0.0.1", "cluster": CHECK, "timeout": CHECK_TIMEOUT},
             "path_prefix": CHECK_PATH,
             "authorization_response": {
-                "allowed_upstream_headers": {"patterns": [{"exact": name} for name in _TOLD]},
+                "allowed_upstream_headers": {"patterns": [{"exact": name} for name in IDENTITY]},
                 "allowed_client_headers": {"patterns": [{"exact": name} for name in _REFUSED]},
             },
         },

@@ -96,12 +96,13 @@ async def test_a_missing_last_slash_is_added(routes: World, path: str, location:
 
 
 async def test_headers_are_stripped_replaced_and_told(routes: World) -> None:
-    answer = await routes.ask("/cut/", cookie="a=b", authorization="Bearer x", x_dure_user="root", X_Dure_Any="1")
+    answer = await routes.ask("/cut/", cookie="a=b", authorization="Bearer x", x_dure_user="root", x_dure_csrf="1")
     headers = answer.json()["headers"]
     assert headers["host"] == "localhost"
     assert headers["x-forwarded-proto"] == "http"
     assert headers["x-forwarded-for"]
-    assert not {"cookie", "authorization", "x-dure-user", "x-dure-any", "x-envoy-internal"} & headers.keys()
+    assert headers["x-dure-csrf"] == "1"
+    assert not {"cookie", "authorization", "x-dure-user", "x-envoy-internal"} & headers.keys()
 
 
 async def test_a_websocket_stays_open_while_routes_change(routes: World, ben: Upstream) -> None:
