@@ -38,7 +38,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
 def people(hub: RealHub) -> None:
     """The hub knows everybody who has logged in once."""
     for name in ("ana", "cho"):
-        hub.log_in(name, f"{name}-secret")[0].close()
+        hub.log_in(name, f"{name}-secret")
 
 
 def test_a_person_logs_in_with_their_own_password_only(hub: RealHub) -> None:
@@ -57,7 +57,6 @@ def test_a_person_logs_in_with_their_own_password_only(hub: RealHub) -> None:
             assert client.get("/hub/home").status_code == 200
         else:
             assert "jupyterhub-hub-login" not in client.cookies
-        client.close()
 
 
 def test_an_administrator_has_the_scope_and_others_do_not(hub: RealHub, people: None) -> None:
@@ -68,17 +67,16 @@ def test_an_administrator_has_the_scope_and_others_do_not(hub: RealHub, people: 
 
 
 def test_pages_speak_korean_to_who_asks_for_it(hub: RealHub) -> None:
-    with hub.browser(**{"Accept-Language": "ko-KR,ko;q=0.9,en;q=0.8"}) as korean:
-        assert "두레에 로그인" in korean.get("/hub/login").text
-        assert "Sign in to Dure" in korean.get("/hub/login?lang=en").text
-        assert "Sign in to Dure" in korean.get("/hub/login").text, "the choice is kept in a cookie"
+    korean = hub.browser(**{"Accept-Language": "ko-KR,ko;q=0.9,en;q=0.8"})
+    assert "두레에 로그인" in korean.get("/hub/login").text
+    assert "Sign in to Dure" in korean.get("/hub/login?lang=en").text
+    assert "Sign in to Dure" in korean.get("/hub/login").text, "the choice is kept in a cookie"
 
 
 def test_no_page_of_the_hub_names_another_origin(hub: RealHub) -> None:
     client, _ = hub.log_in("ana", "ana-secret")
-    with client, hub.browser() as stranger:
-        pages = [stranger.get("/hub/login").text]
-        pages += [client.get(path).text for path in ("/hub/home", "/hub/spawn", "/hub/change-password", "/hub/x")]
+    pages = [hub.page("/hub/login")]
+    pages += [client.get(path).text for path in ("/hub/home", "/hub/spawn", "/hub/change-password", "/hub/x")]
     for page in pages:
         loaded = re.findall(r"""(?:src|href|action|url)=["']?(https?:)?//""", page)
         assert not loaded, page
@@ -86,9 +84,8 @@ def test_no_page_of_the_hub_names_another_origin(hub: RealHub) -> None:
 
 def test_guessing_is_slowed_down(hub: RealHub) -> None:
     for _ in range(5):
-        hub.log_in("dan", "not-it-at-all")[0].close()
-    client, answer = hub.log_in("dan", "dan-secret")
-    client.close()
+        hub.log_in("dan", "not-it-at-all")
+    _, answer = hub.log_in("dan", "dan-secret")
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
     assert "Too many failed attempts" in answer.text
@@ -122,7 +119,7 @@ def test_a_disabled_account_is_turned_away(hub: RealHub) -> None:
 def test_a_granted_lease_becomes_a_server_behind_the_front_port(hub: RealHub, people: None) -> None:
     lease = asyncio.run(request(hub, "cho"))
     hub.ready("cho")
-    assert httpx.get(f"{hub.url}/user/cho/").text == "stub\n"
+    assert hub.page("/user/cho/") == "stub\n"
     recalled = EmbeddedServers(hub.settings).recall(lease)
     assert recalled is not None
     _, token = recalled
@@ -155,12 +152,12 @@ def test_the_restarted_hub_knows_its_servers_again(hub: RealHub, people: None) -
     hub.ready("ana", "second")
     before = {process.pid for process in hub.stubs()}
     hub.kill("hub")
-    assert httpx.get(f"{hub.url}/user/ana/").text == "stub\n", "Envoy goes on"
+    assert hub.page("/user/ana/") == "stub\n", "Envoy goes on"
     hub.start("hub")
     hub.ready("ana")
     hub.ready("ana", "second")
     assert {process.pid for process in hub.stubs()} == before
-    assert httpx.get(f"{hub.url}/user/ana/second/").text == "stub\n"
+    assert hub.page("/user/ana/second/") == "stub\n"
     stop_all(hub, "ana")
 
 
@@ -169,7 +166,7 @@ def test_a_hub_killed_inside_a_start_finds_the_server_again(tmp_path: Path) -> N
     settings = hub_settings(tmp_path, stub_command(gate))
     add_user(settings, "ana", "ana-secret")
     with real_hub(settings) as hub:
-        hub.log_in("ana", "ana-secret")[0].close()
+        hub.log_in("ana", "ana-secret")
         gate.touch()
         starter = threading.Thread(target=start_quietly, args=(hub, "ana"))
         starter.start()
@@ -180,7 +177,7 @@ def test_a_hub_killed_inside_a_start_finds_the_server_again(tmp_path: Path) -> N
         hub.start("hub")
         hub.ready("ana")
         assert len(hub.stubs()) == 1
-        assert httpx.get(f"{hub.url}/user/ana/").text == "stub\n"
+        until(lambda: hub.page("/user/ana/") == "stub\n", "the route that the killed hub had not made")
         token = secret_of(hub)
         with hub.api(token) as mine:
             assert mine.get("/user").json()["name"] == "ana"
@@ -212,8 +209,6 @@ def test_a_start_without_room_is_refused_with_a_sentence(tmp_path: Path) -> None
         assert 'href="/services/dure/' in form.text
         assert "Traceback" not in hub.logs(), hub.logs()
         assert len(hub.stubs()) == 1
-        for client in clients.values():
-            client.close()
         stop_all(hub, "ana")
 
 

@@ -38,6 +38,7 @@ class RealHub:
 
     settings: Settings
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    browsers: list[httpx.Client] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -70,6 +71,8 @@ class RealHub:
 
     def stop(self) -> None:
         """End everything that was started here, people's servers included."""
+        for browser in self.browsers:
+            browser.close()
         for name in list(self.running):
             process = self.running.pop(name)
             process.terminate()
@@ -124,8 +127,13 @@ class RealHub:
         return found
 
     def browser(self, **headers: str) -> httpx.Client:
-        """Somebody not logged in, at the front port."""
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        """Somebody not logged in, at the front port. Closed at the end of the hub."""
+        self.browsers.append(httpx.Client(base_url=self.url, headers=headers, timeout=60))
+        return self.browsers[-1]
+
+    def page(self, path: str) -> str:
+        """What anybody gets there from the front port."""
+        return httpx.get(f"{self.url}{path}", timeout=60).text
 
     def log_in(self, user: str, password: str, **headers: str) -> tuple[httpx.Client, httpx.Response]:
         """Through the login page; the client that keeps the cookies, and the answer."""
