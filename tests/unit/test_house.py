@@ -24,8 +24,8 @@ OF_UP = ("data", "instance")
 
 HEAD = """# Settings
 
-Each setting is `<name>` in `dure.yaml` of the data folder, and `DURE_<NAME>` in the environment of `dure up`. Flags
-of `dure up` go before the environment, the environment before the file, the file before the default. `up` settles
+Each setting is `<name>` in `dure.yaml` of the data folder, and `DURE_<NAME>` in the environment of `dure up`.
+Its flags go before the environment, the environment before the file, the file before the default. `up` settles
 them once and writes the outcome to `run/settings.json`; a change takes effect at the next `up`.
 
 The data folder itself is `DURE_DATA` (default `~/.dure`). Lists are written as YAML in the file and as JSON in the
