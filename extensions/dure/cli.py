@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TextIO
 
-from dure.errors import DureError
+from dure.errors import DureError, reader_language
 
 GROUP = "dure.commands"
 INTERRUPTED = 130
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser with every command that is installed."""
-    parser = argparse.ArgumentParser(prog="dure", description=DESCRIPTION[language()])
+    parser = argparse.ArgumentParser(prog="dure", description=DESCRIPTION[reader_language()])
     subparsers = parser.add_subparsers(metavar="COMMAND")
     if find_spec("dure.commands") is not None:
         import_module("dure.commands").register(subparsers)
@@ -56,17 +56,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def language(environment: Mapping[str, str] = os.environ) -> str:
-    """The language of whoever types: DURE_LANGUAGE, else the locale's, else English."""
-    for name in ("DURE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
-        if value := environment.get(name):
-            return "ko" if value.lower().startswith("ko") else "en"
-    return "en"
-
-
 def say_error(error: DureError, to: TextIO | None = None) -> None:
     """What happened and what to do, in the reader's language."""
-    lines = (error.text(language()), error.advice(language()))
+    lines = (error.text(reader_language()), error.advice(reader_language()))
     print("\n".join(line for line in lines if line), file=to or sys.stderr)
 
 

@@ -51,6 +51,11 @@ class DataFolder:
             folder.mkdir(mode=0o700, exist_ok=True)
 
     @property
+    def closing(self) -> Path:
+        """A file that is there while the portal goes down: nothing is decided or started then."""
+        return self.run / "closing"
+
+    @property
     def resolved(self) -> Path:
         """The settings of the running portal, as `up` resolved them."""
         return self.run / "settings.json"

@@ -6,7 +6,7 @@ import argparse
 from importlib import import_module
 from typing import Any
 
-from dure.cli import language
+from dure.errors import reader_language as language
 
 HELP = {
     "up": ("start the portal of this machine", "이 머신의 포털을 시작합니다"),

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dure.cli import language
 from dure.errors import DureError
+from dure.errors import reader_language as language
 from dure_hub.backends.base import Feature, Inventory
 from dure_hub.settings import Settings
 from dure_hub.supervisor import checks, lock, prepare

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from dure.cli import language
+from dure.errors import reader_language as language
 from dure_hub.settings import Settings
 from dure_hub.supervisor import closing, lock, prepare, processes
 from dure_hub.supervisor.errors import StillRunning

@@ -8,7 +8,7 @@ import json
 import time
 from typing import Any
 
-from dure.cli import language
+from dure.errors import reader_language as language
 from dure_hub.settings import Settings
 from dure_hub.supervisor import lock, prepare, processes
 from dure_hub.supervisor.errors import NotUp

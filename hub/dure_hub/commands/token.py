@@ -40,7 +40,9 @@ async def mint(settings: Settings, name: str, admin: bool, purpose: str, lifetim
     from dure_hub.app import operations
 
     scopes = frozenset({USE, ADMINISTER} if admin else {USE})
-    _, text = await operations(settings.folder.root).tokens.mint(
-        name, admin=admin, scopes=scopes, purpose=purpose, lifetime_s=lifetime_s
-    )
-    return str(text)
+    ops = operations(settings.folder.root)
+    try:
+        _, text = await ops.tokens.mint(name, admin=admin, scopes=scopes, purpose=purpose, lifetime_s=lifetime_s)
+    finally:
+        await ops.close()
+    return text

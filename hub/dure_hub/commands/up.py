@@ -10,8 +10,9 @@ import subprocess
 import sys
 from typing import Any, TextIO
 
-from dure.cli import language, say_error
+from dure.cli import say_error
 from dure.errors import DureError
+from dure.errors import reader_language as language
 from dure_hub.supervisor.words import line
 
 READY = "\0ready"

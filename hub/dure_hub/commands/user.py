@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from dure.cli import language
+from dure.errors import reader_language as language
 from dure_hub.supervisor import prepare
 
 WORDS = {

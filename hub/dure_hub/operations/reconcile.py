@@ -176,6 +176,9 @@ class Reconciler:
 
     async def look(self) -> None:
         """One pass over every subject. A subject that fails is logged and does not hold up the others."""
+        if self._settings.folder.closing.exists():
+            self._before.clear()  # `down` ends everything; the next portal sees what became of it, and says so
+            return
         if not await self._store.run(lambda session: lead(session, self._holder, self._clock())):
             self._before.clear()  # its looks are no longer consecutive
             return

@@ -111,6 +111,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             "DURE_URL": settings.front_url,
             "MLFLOW_TRACKING_URI": f"{settings.front_url}/services/mlflow",
             "MLFLOW_TRACKING_TOKEN": self.api_token,
+            "MLFLOW_EXPERIMENT_NAME": f"{self.user.name}/default",  # MLflow's own default is nobody's to write
             "JUPYTERHUB_SERVICE_URL": f"http://{self.ip}:{{port}}{self.server.base_url}",  # the backend's choice
             "JUPYTERHUB_ROOT_DIR": folder,
             "JUPYTERHUB_DEFAULT_URL": "/lab",

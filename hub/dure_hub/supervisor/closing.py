@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from dure_hub.backends.base import Phase, Runs
-from dure_hub.settings import DataFolder, Settings
+from dure_hub.settings import Settings
 from dure_hub.supervisor import processes
 from dure_hub.supervisor.errors import StillRunning
 from dure_hub.supervisor.keeper import end_leftovers
 
 Say = Callable[..., None]
 StopService = Callable[[str, float], Awaitable[object]]
-
-
-def closing_mark(folder: DataFolder) -> Path:
-    """A file that is there while the portal goes down: nothing new is taken, nothing is started again."""
-    return folder.run / "closing"
 
 
 async def close(settings: Settings, stop_service: StopService, say: Say, hurry: asyncio.Event) -> None:
@@ -29,7 +23,7 @@ async def close(settings: Settings, stop_service: StopService, say: Say, hurry: 
     """
     from dure_hub.backends.embedded import EmbeddedServers, EmbeddedServing, EmbeddedTraining
 
-    mark = closing_mark(settings.folder)
+    mark = settings.folder.closing
     mark.touch(mode=0o600)
     say("closing")
     stop = settings.stop_grace_s

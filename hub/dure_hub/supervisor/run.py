@@ -110,6 +110,7 @@ async def up(
     Ended by a signal, nothing of the portal runs when it returns. Where it fails instead, its services have ended
     when it raises, but people's servers and jobs, which an earlier run may have left, go on.
     """
+    os.umask(0o077)  # whatever is made from here on is the portal's own
     settings = prepare.settle(**flags)
     if prepare.make_folder(settings):
         say("made", folder=str(settings.folder.root))
@@ -126,7 +127,7 @@ async def up(
 
 async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: MakeServices, stop: Stop) -> None:
     prepare.check(settings)
-    closing.closing_mark(settings.folder).unlink(missing_ok=True)
+    settings.folder.closing.unlink(missing_ok=True)
     async with _progress(say, lambda: "", key="leftovers"):
         # Envoy may go on; the rest would hold ports and databases.
         for name in ("hub", "portal", "mlflow"):
