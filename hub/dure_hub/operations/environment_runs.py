@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 
 _TRY_AGAIN = (400, 429)
 """The hub's answers to a start that go away by themselves: it is stopping the last one, or starts too many."""
-_MISSES = 5
-"""Looks in a row in which the hub does not know a running server, before that counts as lost."""
+_EVERY = 5
+"""The hub is asked for all servers in each of so many passes, and whenever one starts that nobody follows."""
+_MISSES = 2
+"""Answers in a row in which the hub does not know a running server, before that counts as lost."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class EnvironmentRuns:
         self._hub = hub
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._misses: dict[str, int] = {}
+        self._passes = 0
 
     def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
         """The next `act` asks the hub to start it."""
@@ -96,19 +99,21 @@ class EnvironmentRuns:
             if not one.claimed:
                 self.start(one.owner, one.name, one.profile, one.lease)
         claimed = [one for one in held if one.claimed]
-        self._misses = {lease: n for lease, n in self._misses.items() if any(lease == c.lease for c in claimed)}
-        if not claimed:
+        self._passes += 1
+        unfollowed = any(one.starting and one.lease not in self._tasks for one in claimed)
+        if not claimed or not (unfollowed or self._passes % _EVERY == 0):
             return
         try:
             known = {(server.user, server.name): server for server in await self._hub.servers()}
         except NotReady:
             return
+        self._misses = {one.lease: self._misses.get(one.lease, 0) for one in claimed}
         for one in claimed:
             server = known.get((one.owner, one.name))
             if server is not None and server.ready and one.starting:
                 await self._running(one.lease)
             missing = server is None and one.lease in seen and one.lease not in self._tasks
-            self._misses[one.lease] = self._misses.get(one.lease, 0) + 1 if missing else 0
+            self._misses[one.lease] = self._misses[one.lease] + 1 if missing else 0
             if self._misses[one.lease] >= _MISSES:
                 await self._store.run(partial(self._lost_by_hub, lease_id=one.lease))
 
@@ -154,7 +159,9 @@ class EnvironmentRuns:
         except NotReady:
             log.info("the hub is away; %s/%s is started in a later pass", owner, name)
         except HubRefused as error:
-            if error.facts["answer"] not in _TRY_AGAIN:
+            if error.facts["answer"] == 404:
+                await self._failed(lease, "never_logged_in")  # with a token only, never in a browser
+            elif error.facts["answer"] not in _TRY_AGAIN:
                 await self._failed(lease, str(error.facts["why"]))
 
     async def _running(self, lease: str) -> None:

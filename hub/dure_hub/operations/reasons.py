@@ -29,6 +29,10 @@ REASONS: Mapping[str, Text] = {
         "en": "The hub had lost it and was asked for a new one.",
         "ko": "허브가 이 서버를 잃어버린 상태에서 새 서버가 요청되었습니다.",
     },
+    "never_logged_in": {
+        "en": "The hub does not know its owner yet, who must log in once in a browser.",
+        "ko": "허브가 아직 이 사용자를 모릅니다. 브라우저에서 한 번 로그인해야 합니다.",
+    },
     "start_failed": {"en": "It could not be started.", "ko": "시작하지 못했습니다."},
 }
 _ALL: Mapping[str, Text] = {**{str(code): text for code, text in BACKEND.items()}, **REASONS}

@@ -164,6 +164,13 @@ async def test_a_start_that_the_hub_refuses_keeps_its_sentence(world: World) -> 
     assert (await until(world, lambda found: found.phase == "running")).reason is None
 
 
+async def test_whom_the_hub_does_not_know_is_told_to_log_in(world: World) -> None:
+    world.jupyterhub.refusal = (404, "Not Found")
+    await world.environments.request(ANN, ask())
+    failed = await until(world, lambda found: found.phase == "failed")
+    assert "log in once" in (failed.reason or "")
+
+
 async def test_a_start_that_fails_keeps_the_reason_from_the_hub(world: World) -> None:
     world.jupyterhub.failure = "Spawn failed: no such program"
     answer = await world.environments.request(ANN, ask())
