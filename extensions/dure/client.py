@@ -70,7 +70,7 @@ class Client:
 
     def has(self, path: str) -> bool:
         """Whether something is there."""
-        return self.send("HEAD", API + path, repeatable=True, missing_is_fine=True).status_code == 200
+        return self.send("HEAD", API + path, repeatable=True, missing_is_fine=True).is_success
 
     def put_file(self, path: str, file: Path) -> None:
         """Upload a file to an address that is its digest."""

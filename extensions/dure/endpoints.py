@@ -67,7 +67,8 @@ class Endpoint:
         self._seen, self._portal = seen, portal
 
     def __getattr__(self, name: str) -> Any:
-        # Everything the portal says of an endpoint (name, model, champion, canary, reason, …), as last seen.
+        # What the portal says of an endpoint (name, model, champion, reason, …), as last seen; `canary` is a verb
+        # here, so the replica of that name is `status.canary`.
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._seen, name)

@@ -19,7 +19,9 @@ def register(name: str, job: Job | str, tags: Mapping[str, str] | None = None) -
     """Register what this job saved as a new version of `name`; its lineage is recorded by the portal."""
     which = job if isinstance(job, str) else job.name
     request = ask(wire.RegisterRequest, name=name, job=which, tags=dict(tags or {}))
-    return wire.ModelVersion.model_validate(client().post("/models", request.model_dump(mode="json")))
+    # One version for each job: asking twice gives the same one, so this may be sent again.
+    answer = client().post("/models", request.model_dump(mode="json"), repeatable=True)
+    return wire.ModelVersion.model_validate(answer)
 
 
 def list() -> Table[wire.ModelVersion]:  # noqa: A001 - dure.models.list() reads well; nothing here needs the builtin

@@ -1,0 +1,135 @@
+"""Commands over the API, for those who are not in a notebook: `dure train`, `jobs`, `logs`, `models`, …"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from dure.display import write
+from dure.errors import BadRequest, reader_language
+
+HELP = {
+    "train": {"en": "train a file outside of this terminal", "ko": "파일을 작업으로 학습"},
+    "jobs": {"en": "your jobs; with a name, one of them", "ko": "내 작업 목록, 이름을 주면 그 작업"},
+    "logs": {"en": "the log of a job", "ko": "작업 로그"},
+    "models": {"en": "models; with a name, its versions", "ko": "모델 목록, 이름을 주면 버전 목록"},
+    "endpoints": {"en": "served models", "ko": "서비스 중인 모델"},
+    "profiles": {"en": "what can be picked, and what is free", "ko": "선택할 수 있는 프로필과 여유"},
+    "entry": {"en": "train.py or train.py:function", "ko": "train.py 또는 train.py:함수"},
+    "name": {"en": "a name; made from the file if not given", "ko": "이름. 없으면 파일 이름으로 만듦"},
+    "profile": {"en": "what to run on", "ko": "실행할 프로필"},
+    "processes": {"en": "number of ranks", "ko": "프로세스(rank) 수"},
+    "experiment": {"en": "MLflow experiment", "ko": "MLflow 실험"},
+    "parameter": {"en": "name=value, once for each", "ko": "이름=값, 여러 번 쓸 수 있음"},
+    "file": {"en": "a file or folder to send along, once for each", "ko": "함께 보낼 파일이나 폴더"},
+    "wait": {"en": "follow the log until it ends", "ko": "끝날 때까지 로그를 따라감"},
+    "follow": {"en": "go on until the job ends", "ko": "작업이 끝날 때까지 계속"},
+    "stop": {"en": "stop it", "ko": "중지"},
+}
+
+
+def register(subparsers: Any) -> None:
+    """Add these commands to the `dure` command."""
+    train = _add(subparsers, "train", _train)
+    train.add_argument("entry", help=_help("entry"))
+    train.add_argument("--name", help=_help("name"))
+    train.add_argument("--profile", default="cpu", help=_help("profile"))
+    train.add_argument("--processes", type=int, help=_help("processes"))
+    train.add_argument("--experiment", default="default", help=_help("experiment"))
+    train.add_argument("-p", "--parameter", action="append", default=[], help=_help("parameter"))
+    train.add_argument("-f", "--file", action="append", default=[], help=_help("file"))
+    train.add_argument("--wait", action="store_true", help=_help("wait"))
+    jobs = _add(subparsers, "jobs", _jobs)
+    jobs.add_argument("name", nargs="?")
+    jobs.add_argument("--stop", action="store_true", help=_help("stop"))
+    logs = _add(subparsers, "logs", _logs)
+    logs.add_argument("name")
+    logs.add_argument("--follow", action="store_true", help=_help("follow"))
+    _add(subparsers, "models", _models).add_argument("name", nargs="?")
+    _add(subparsers, "endpoints", _endpoints)
+    _add(subparsers, "profiles", _profiles)
+
+
+def _add(subparsers: Any, name: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=_help(name), description=_help(name))
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _help(name: str) -> str:
+    return HELP[name][reader_language()]
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """`epochs=3` as a name and a value: a number, true, false or null where it reads as one, else a text."""
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise BadRequest(field="--parameter", value=text, rule="it has the form name=value")
+    try:
+        read = json.loads(value)
+    except ValueError:
+        return name, value
+    return name, value if isinstance(read, dict | list) else read
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from dure.training import train
+
+    job = train(
+        arguments.entry,
+        name=arguments.name,
+        profile=arguments.profile,
+        processes=arguments.processes,
+        parameters=dict(parameter(text) for text in arguments.parameter),
+        experiment=arguments.experiment,
+        files=arguments.file,
+    )
+    write(f"{job.name}\n")
+    if arguments.wait:
+        job.wait(logs=True)
+    return 0
+
+
+def _jobs(arguments: argparse.Namespace) -> int:
+    from dure import training
+
+    if arguments.name is None:
+        write(f"{training.jobs()!r}\n")
+        return 0
+    job = training.job(arguments.name)
+    if arguments.stop:
+        job.stop()
+    write(f"{job!r}\n")
+    return 0
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from dure.training import job
+
+    if arguments.follow:
+        job(arguments.name).logs(follow=True)
+    else:
+        write(job(arguments.name).logs())
+    return 0
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from dure import models
+
+    write(f"{models.list() if arguments.name is None else models.versions(arguments.name)!r}\n")
+    return 0
+
+
+def _endpoints(_arguments: argparse.Namespace) -> int:
+    from dure import endpoints
+
+    write(f"{endpoints.list()!r}\n")
+    return 0
+
+
+def _profiles(_arguments: argparse.Namespace) -> int:
+    from dure.account import profiles
+
+    write(f"{profiles()!r}\n")
+    return 0
