@@ -7,6 +7,7 @@ import os
 import secrets
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from dure_hub.settings import Settings, load_settings, resolve_settings
@@ -27,6 +28,8 @@ def settle(**flags: Any) -> Settings:
         first = why.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "dure.yaml"
         raise BadSetting(name=name, value=first.get("input"), rule=first["msg"]) from why
+    except yaml.YAMLError as why:
+        raise BadSetting(name="dure.yaml", value="its text", rule=" ".join(str(why).split())) from why
 
 
 def last_settings(**flags: Any) -> Settings:

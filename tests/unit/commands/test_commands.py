@@ -1,0 +1,89 @@
+"""The `dure` command as people type it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dure.cli import make_parser
+
+
+def dure(
+    *words: str, data: Path, language: str = "en", feed: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run it on a data folder."""
+    known = {name: value for name, value in os.environ.items() if not name.startswith("DURE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "dure.cli", *words],
+        env={**known, "DURE_DATA": str(data), "DURE_LANGUAGE": language},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        input=feed,
+    )
+
+
+@pytest.mark.parametrize("word", ["up", "down", "status", "doctor", "portal-logs", "user", "token"])
+def test_every_word_explains_itself(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        make_parser().parse_args([word, "--help"])
+    assert ended.value.code == 0
+    assert word in capsys.readouterr().out
+
+
+def test_without_a_word_it_lists_them(tmp_path: Path) -> None:
+    done = dure(data=tmp_path)
+    assert done.returncode == 2
+    assert "doctor" in done.stdout
+
+
+def test_the_list_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; from dure.cli import make_parser; make_parser();"
+        "print([m for m in ('sqlalchemy', 'jupyterhub', 'mlflow', 'fastapi', 'psutil') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_command_before_the_first_up_says_what_to_do(tmp_path: Path) -> None:
+    done = dure("user", "list", data=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("No portal has been started in")
+    assert "dure up" in done.stderr
+    korean = dure("user", "list", data=tmp_path, language="ko")
+    assert "시작하세요" in korean.stderr
+
+
+def test_status_of_a_portal_that_never_ran_is_3(tmp_path: Path) -> None:
+    assert dure("status", data=tmp_path).returncode == 3
+    done = dure("status", "--json", data=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)) == (3, {"up": False, "services": {}})
+
+
+def test_doctor_needs_no_portal_and_says_what_is_limited_and_why(tmp_path: Path) -> None:
+    done = dure("doctor", "--json", data=tmp_path / "none")
+    assert done.returncode in (0, 1), done.stderr
+    found = json.loads(done.stdout)
+    topics = {finding["topic"] for finding in found["machine"]}
+    assert {"gpu", "cpu", "memory", "disk", "port", "isolation", "python", "torch"} <= topics
+    assert all(finding["text"] for finding in found["machine"] + found["limits"])
+    assert "user_isolation" in {finding["topic"] for finding in found["limits"]}
+    assert not (tmp_path / "none").exists()
+    for language, sentence in (("en", "What this machine has"), ("ko", "이 머신의 구성")):
+        assert sentence in dure("doctor", data=tmp_path, language=language).stdout
+
+
+@pytest.mark.parametrize(("text", "named"), [("colour: red\n", "colour"), ("port: [\n", "its text")])
+def test_a_bad_setting_is_an_error_with_its_name(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "dure.yaml").write_text(text)
+    done = dure("up", data=tmp_path)
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert "dure.yaml" in done.stderr
+    assert "Traceback" not in done.stderr

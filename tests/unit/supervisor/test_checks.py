@@ -1,0 +1,163 @@
+"""What `up` refuses, and in which words."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dure.errors import DureError
+from dure_hub.settings import DataFolder, Settings
+from dure_hub.supervisor import checks, errors, prepare, words
+
+MOUNTS = r"""
+overlay / overlay rw 0 0
+server:/homes /home nfs4 rw 0 0
+/dev/sda1 /home/ana/local\040disk ext4 rw 0 0
+tmpfs /tmp tmpfs rw 0 0
+/dev/sdb1 /tmp ext4 rw 0 0
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A data folder that is there."""
+    made = Settings.model_validate({"data": tmp_path / "d"})
+    made.folder.create()
+    return made
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A loopback port that this process listens on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize(("found", "fits"), [((3, 10), False), ((3, 11), True), ((3, 14), True)])
+def test_an_old_python_is_refused(found: tuple[int, int], fits: bool) -> None:
+    if fits:
+        checks.python_new_enough(found)
+        return
+    with pytest.raises(errors.PythonTooOld, match=r"Python 3\.10"):
+        checks.python_new_enough(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/ana", "nfs4"),
+        ("/homework", "overlay"),
+        ("/home/ana/local disk/dure", "ext4"),
+        ("/tmp/x", "ext4"),  # noqa: S108 - a line of a made-up table
+        ("/var", "overlay"),
+    ],
+)
+def test_the_deepest_and_latest_mount_counts(path: str, kind: str) -> None:
+    assert checks.file_system(Path(path), MOUNTS) == kind
+
+
+def test_a_network_file_system_is_refused_for_databases() -> None:
+    with pytest.raises(errors.NetworkFileSystem, match="nfs4"):
+        checks.disk_local(DataFolder(Path("/home/ben/.dure")), MOUNTS)
+    checks.disk_local(DataFolder(Path("/home/ana/local disk/dure")), MOUNTS)
+
+
+def test_a_full_disk_is_refused_with_figures(settings: Settings) -> None:
+    checks.disk_enough(settings)
+    with pytest.raises(errors.DiskTooSmall, match="wants 1000000000 MiB"):
+        checks.disk_enough(settings.model_copy(update={"disk_minimum_mb": 10**9}))
+
+
+def test_a_folder_of_a_newer_version_is_refused_and_untouched(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data": tmp_path / "d"})
+    settings.data.mkdir()
+    (settings.data / "version").write_text(f"{checks.LAYOUT + 1}\n")
+    with pytest.raises(errors.FolderNewer):
+        prepare.make_folder(settings)
+    assert [path.name for path in settings.data.iterdir()] == ["version"]
+
+
+def test_a_new_folder_gets_its_version_and_private_modes(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data": tmp_path / "d"})
+    assert prepare.make_folder(settings) is True
+    assert prepare.make_folder(settings) is False
+    assert (settings.data / "version").read_text().strip() == str(checks.LAYOUT)
+    assert all(path.stat().st_mode & 0o777 == 0o700 for path in (settings.data, settings.folder.secrets))
+
+
+def test_a_path_too_long_for_sockets_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.PathTooLong):
+        prepare.make_folder(Settings.model_validate({"data": tmp_path / ("d" * 120)}))
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.FolderUnusable, match="Not a directory"):
+        prepare.make_folder(Settings.model_validate({"data": tmp_path / "file" / "d"}))
+
+
+def test_a_taken_port_names_the_process_and_another_port(taken: int) -> None:
+    with pytest.raises(errors.PortTaken) as caught:
+        checks.port_free("127.0.0.1", taken)
+    assert f"process {os.getpid()}" in caught.value.text()
+    assert caught.value.facts["free"] > taken
+    checks.port_free("127.0.0.1", taken, ours=[os.getpid()])
+
+
+def test_an_address_of_another_machine_is_said() -> None:
+    with pytest.raises(errors.AddressNotOurs):
+        checks.port_free("192.0.2.1", 8000)
+
+
+def test_own_ports_are_kept_where_free_and_chosen_where_not(taken: int) -> None:
+    chosen = checks.own_port(taken, [])
+    assert chosen in checks.OWN_PORTS
+    assert checks.own_port(chosen, []) == chosen
+    assert checks.own_port(chosen, [chosen]) != chosen
+
+
+def test_secrets_are_private_and_made_once(settings: Settings) -> None:
+    prepare.make_secrets(settings)
+    before = {name: settings.folder.secret(name) for name in prepare.SECRETS}
+    prepare.make_secrets(settings)
+    assert {name: settings.folder.secret(name) for name in prepare.SECRETS} == before
+    assert len(set(before.values())) == len(before)
+    assert len(before["cookie-secret"]) == 64
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in settings.folder.secrets.iterdir())
+
+
+def test_the_mark_is_made_once(settings: Settings) -> None:
+    mark = prepare.instance(settings)
+    assert prepare.instance(settings) == mark
+    assert len(mark) == 12
+
+
+def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DURE_PORT", "many")
+    with pytest.raises(errors.BadSetting, match="The setting port cannot be many"):
+        prepare.settle(data=tmp_path)
+
+
+def test_passwords_are_long_and_readable() -> None:
+    made = {prepare.new_password() for _ in range(50)}
+    assert len(made) == 50
+    assert all(len(word) == 19 and not set(word) & set("01lio") for word in made)
+
+
+def test_every_sentence_is_there_in_both_languages_with_the_same_facts() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DureError)]
+    pairs = [text for kind in kinds for text in (kind.message, kind.next_step)] + list(words.LINES.values())
+    for text in pairs:
+        assert set(text) == {"en", "ko"}
+        assert facts(text["en"]) == facts(text["ko"]), text
+
+
+def facts(sentence: str) -> set[str]:
+    """The names in braces."""
+    return {part.split("}")[0] for part in sentence.split("{")[1:]}
