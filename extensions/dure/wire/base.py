@@ -15,6 +15,14 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=30)]
 Ulid = Annotated[str, Field(pattern=ULID_PATTERN)]
 Scalar = str | int | float | bool | None
 """A value of a training parameter."""
+Words = Annotated[str, Field(max_length=5000)]
+"""Text of a bounded length; half a surrogate pair, which no answer could carry, is refused with it."""
+Value = Words | int | float | bool | None
+"""A value of a training parameter as it is asked for."""
+ParameterName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=100)]
+"""What a keyword argument or a `--name` can be called."""
+TagName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./: -]+$", max_length=250)]
+"""What MLflow takes as the name of a tag."""
 
 
 class Answer(BaseModel):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from dure.wire.base import Answer, Ask, Name
+from dure.wire.base import Answer, Ask, Name, TagName, Words
 
 
 class RegisterRequest(Ask):
@@ -14,7 +14,7 @@ class RegisterRequest(Ask):
 
     name: Name
     job: Name
-    tags: dict[str, str] = Field(default={}, max_length=50)
+    tags: dict[TagName, Words] = Field(default={}, max_length=50)
 
 
 class ModelVersion(Answer):

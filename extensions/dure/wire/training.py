@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from dure.wire.base import Answer, Ask, Name, Scalar, Ulid
+from dure.wire.base import Answer, Ask, Name, ParameterName, Scalar, Ulid, Value
 
 
 class JobRequest(Ask):
@@ -21,7 +21,7 @@ class JobRequest(Ask):
     profile: str = Field(default="cpu", max_length=60)
     snapshot: str = Field(pattern=r"^[0-9a-f]{64}$")
     entry: str = Field(pattern=r"^[A-Za-z0-9_./-]+\.py(:[A-Za-z_][A-Za-z0-9_]*)?$", max_length=200)
-    parameters: dict[str, Scalar] = {}
+    parameters: dict[ParameterName, Value] = Field(default={}, max_length=200)
     processes: int | None = Field(default=None, ge=1, le=64)
     experiment: str = Field(default="default", min_length=1, max_length=120)
     git_commit: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,64}$")

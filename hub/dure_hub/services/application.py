@@ -26,14 +26,12 @@ from dure_hub.services import (
     training,
 )
 from dure_hub.services.identity import Identities
+from dure_hub.services.limits import BodyLimit
 from dure_hub.services.pages import docs, home, spawn, waiting
 from dure_hub.services.pages.rendering import STATIC_FOLDER
 from dure_hub.services.places import API, BASE, STATIC
 from dure_hub.services.portal import Portal
 from dure_hub.services.sessions import Seal
-
-BODY_LIMIT = 1 << 20
-"""Largest request body but for snapshots, which have a limit of their own."""
 
 PUBLIC = frozenset(
     {
@@ -75,12 +73,12 @@ def application(ops: Operations) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=BODY_LIMIT,
         generate_unique_id_function=lambda route: route.name,
     )
     identities = Identities(ops.hub, ops.tokens)
     app.state.portal = Portal(ops, identities, Seal(ops.settings.folder.secret("session-key")))
     errors.install(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(errors.Faults)
     app.add_middleware(Headers)
     app.include_router(_api(), responses={"default": {"model": ErrorAnswer, "description": "An error."}})

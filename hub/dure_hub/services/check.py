@@ -25,7 +25,7 @@ router = APIRouter(include_in_schema=False)
 async def check(request: Request, path: str) -> Response:
     """200 with the person's name in `x-dure-user`, else the answer that the asker gets."""
     served = path.startswith("serve/")
-    if not served and not path.startswith("services/mlflow"):
+    if not served and not f"{path}/".startswith("services/mlflow/"):
         raise NoSuchPage(path=f"/{path}")
     # A model is asked by programs. By cookie, a script on anybody's page could ask it in a visitor's name.
     identity = await portal_of(request).identify(request, cookies=not served)

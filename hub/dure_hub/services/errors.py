@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -133,7 +134,9 @@ def answer(request: Request, error: DureError, headers: Mapping[str, str] | None
         body = error.to_wire(language)["error"]
         return page(request, "error.html", status=error.status, headers=headers, error=body)
     extra = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    return JSONResponse(error.to_wire(language), error.status, {**extra, **(headers or {})})
+    # What was refused may be no text that UTF-8 knows, such as half a surrogate pair.
+    text = json.dumps(error.to_wire(language), ensure_ascii=False).encode("utf-8", "replace")
+    return Response(text, error.status, {**extra, **(headers or {})}, media_type="application/json")
 
 
 async def _on_dure_error(request: Request, error: Exception) -> Response:

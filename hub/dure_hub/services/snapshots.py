@@ -17,14 +17,10 @@ router = APIRouter(prefix="/snapshots", tags=["training"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
 
-# The operation counts what it receives and stops at its own limit, which is a setting; this is only a roof.
-ROOF = 1 << 40
-
 
 @router.put(
     "/{digest}",
     status_code=204,
-    max_body_size=ROOF,
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -51,7 +51,7 @@ def page(
             **values,
         )
     )
-    return HTMLResponse(text, status, {**page_headers(nonce), **(headers or {})})
+    return HTMLResponse(text.encode("utf-8", "replace"), status, {**page_headers(nonce), **(headers or {})})
 
 
 def page_headers(nonce: str) -> dict[str, str]:
@@ -77,8 +77,8 @@ def page_headers(nonce: str) -> dict[str, str]:
 def reason_of(thing: Any, language: str) -> str | None:
     """Why a server, a job or a model server is as it is, in the reader's language where it has words for it."""
     texts = getattr(thing, "reason_text", None)
-    found = texts.get(language) if isinstance(texts, Mapping) else None
-    return found or thing.reason
+    text = (texts.get(language) if isinstance(texts, Mapping) else None) or thing.reason
+    return None if text is None else str(text)
 
 
 @cache

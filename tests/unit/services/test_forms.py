@@ -1,0 +1,137 @@
+"""The pages' forms work without any script."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import httpx
+
+from dure_hub.operations import Operations, Person
+from dure_hub.operations.people import USE
+from dure_hub.services.places import API, BASE, HOME
+from dure_hub.store.models import Environment
+from tests.unit.services.conftest import Browser, bearer
+from tests.unit.services.stub_hub import StubHub
+
+ANA = Person("ana", False, frozenset({USE}))
+
+
+def fields(page: str) -> dict[str, str]:
+    """What the form on a page would send: its fields as they were filled in by us."""
+    found = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+    found |= dict(re.findall(r'<input id="\w+" name="(\w+)" value="([^"]*)"', page))
+    checked = re.search(r'name="(\w+)" id="[\w-]+" value="([^"]+)"[^>]* checked', page)
+    selected = re.search(r'<option value="(\d+)" selected', page)
+    found |= {checked[1]: checked[2]} if checked else {}
+    found |= {"lifetime_s": selected[1]} if selected else {}
+    return {name: unescape(value) for name, value in found.items()}
+
+
+async def test_from_the_form_to_the_waiting_page_to_stop(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser
+) -> None:
+    form = await anyone.get(f"{BASE}/spawn", headers=ana.navigate())
+    sent = fields(form.text)
+    assert sent["profile"] == "cpu"
+    assert sent["lifetime_s"] == str(ops.settings.default_lifetime_s)
+    answer = await anyone.post(f"{BASE}/spawn", data=sent, headers=ana.navigate())
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{BASE}/wait/default")
+    assert (await anyone.post(f"{BASE}/spawn", data=sent, headers=ana.navigate())).status_code == 303
+    assert len(await ops.environments.list(ANA)) == 1
+
+    page = await anyone.get(f"{BASE}/wait/default", headers=ana.navigate())
+    assert "Your server is starting" in page.text
+    assert 'aria-live="polite"' in page.text
+    stopped = await anyone.post(f"{BASE}/wait/default/stop", data=fields(page.text), headers=ana.navigate())
+    assert (stopped.status_code, stopped.headers["location"]) == (303, HOME)
+    assert (await ops.environments.get(ANA, "default")).phase in ("stopping", "stopped")
+
+
+async def test_a_server_that_runs_is_gone_straight_on_to(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser
+) -> None:
+    form = await anyone.get(f"{BASE}/spawn?name=mine", headers=ana.navigate())
+    await anyone.post(f"{BASE}/spawn", data=fields(form.text), headers=ana.navigate())
+
+    def runs(session: object) -> None:
+        for row in session.query(Environment):  # type: ignore[attr-defined]
+            row.phase = "running"
+
+    await ops.store.run(runs)
+    answer = await anyone.get(f"{BASE}/wait/mine", headers=ana.navigate())
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/user/ana/mine/")
+
+
+async def test_a_mistake_comes_back_with_the_form_as_it_was(anyone: httpx.AsyncClient, ana: Browser) -> None:
+    sent = fields((await anyone.get(f"{BASE}/spawn", headers=ana.navigate())).text)
+    for change, words in (
+        ({"name": "My Server"}, "must match"),
+        ({"profile": "gold"}, "no profile named gold"),
+        ({"lifetime_s": "999999"}, "999999 s is not possible"),
+    ):
+        answer = await anyone.post(f"{BASE}/spawn", data={**sent, **change}, headers=ana.navigate())
+        assert answer.status_code == 422
+        assert words in answer.text
+        assert fields(answer.text)["csrf"] == ana.csrf
+    assert (
+        'value="My Server"'
+        in (await anyone.post(f"{BASE}/spawn", data={**sent, "name": "My Server"}, headers=ana.navigate())).text
+    )
+
+
+async def test_a_form_without_the_secret_changes_nothing(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser
+) -> None:
+    sent = fields((await anyone.get(f"{BASE}/spawn", headers=ana.navigate())).text)
+    for secret in ("", "guess", ana.csrf[:-1], ana.csrf + "é"):
+        answer = await anyone.post(f"{BASE}/spawn", data={**sent, "csrf": secret}, headers=ana.navigate())
+        assert answer.status_code == 403
+    assert await ops.environments.list(ANA) == []
+
+
+async def test_a_full_machine_leaves_a_ticket_and_shows_its_place(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub, ana: Browser
+) -> None:
+    free = (await ops.profiles.list(ANA))[-1].free
+    assert free is not None
+    ben = bearer(hub.person("ben"))
+    for number in range(free + 1):
+        form = await anyone.get(f"{BASE}/spawn?name=n{number}", headers=ben)
+        sent = {**fields(form.text), "profile": "cpu"}
+        assert (await anyone.post(f"{BASE}/spawn", data=sent, headers=ben)).status_code == 303
+    page = await anyone.get(f"{BASE}/wait/n{free}", headers={**ben, "Accept": "text/html"})
+    assert "Waiting for a free cpu" in page.text
+    assert re.search(r"<dd data-position>1</dd>", page.text)
+    assert re.search(r"data-expected><time datetime=", page.text)
+    shown = (await anyone.get(f"{BASE}/spawn", headers=ana.navigate())).text
+    assert f"0 of {free}" in shown
+    cancelled = await anyone.post(f"{BASE}/wait/n{free}/stop", data=fields(page.text), headers=ben)
+    assert cancelled.status_code == 303
+    assert (await anyone.get(f"{API}/environments/n{free}", headers=ben)).json()["phase"] == "stopped"
+
+
+async def test_an_unknown_server_is_a_page_that_says_so(anyone: httpx.AsyncClient, ana: Browser) -> None:
+    answer = await anyone.get(f"{BASE}/wait/none", headers=ana.navigate())
+    assert answer.status_code == 404
+    assert "Back to home" in answer.text
+
+
+async def test_home_shows_what_it_can_while_a_part_is_away(anyone: httpx.AsyncClient, ana: Browser) -> None:
+    answer = await anyone.get(HOME, headers=ana.navigate())
+    assert answer.status_code == 200
+    assert "No server yet" in answer.text
+    assert "MLflow does not answer right now." in answer.text
+    assert "Nothing is served yet" in answer.text
+
+
+async def test_what_is_static_may_be_kept(anyone: httpx.AsyncClient, ana: Browser) -> None:
+    page = await anyone.get(HOME, headers=ana.navigate())
+    addresses = re.findall(r'(?:href|src)="(/services/dure/static/[^"]+)"', page.text)
+    assert len(addresses) >= 4
+    for address in addresses:
+        answer = await anyone.get(address)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+    assert (await anyone.get(f"{BASE}/static/../application.py")).status_code == 404
