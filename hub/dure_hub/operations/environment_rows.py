@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure_hub.backends.base import Seen
+from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
 from dure_hub.operations import admission, reasons
 from dure_hub.operations.profiles import Fleet
@@ -56,11 +56,16 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
     if row is None:
         return
     reason = lease.end_reason or "lost"
-    failed = reason in _FAILURES or (reason == "exited" and seen is not None and seen.exit_code != 0)
+    failed = reason in _FAILURES or (reason == "exited" and seen is not None and _badly(seen))
     row.phase = FAILED if failed else STOPPED
     row.reason = row.reason or reason
     if reason == "exited" and seen is not None and seen.reason:
         row.reason = seen.reason[:_REASON_LENGTH]
+
+
+def _badly(seen: Seen) -> bool:
+    """Whether it ended otherwise than by itself or on request (`dure down` stops servers without the hub)."""
+    return seen.exit_code != 0 and seen.reason not in (Reason.STOPPED, Reason.FINISHED)
 
 
 def fail(row: Environment, why: str) -> None:

@@ -150,6 +150,18 @@ async def test_a_lost_server_gives_its_slice_to_the_next(world: World) -> None:
     await until(lambda: ("POST", "/users/ann/servers/three") in [one[:2] for one in world.jupyterhub.asked])
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "phase"),
+    [(0, "finished", "stopped"), (-15, "stopped", "stopped"), (1, "failed", "failed"), (None, "killed", "failed")],
+)
+async def test_how_a_server_exited_is_kept(world: World, code: int | None, reason: str, phase: str) -> None:
+    lease = await started(world)
+    world.servers.put(lease.id, Phase.EXITED, exit_code=code, reason=reason)
+    await until(lambda: environment(world).phase == phase, world)
+    assert environment(world).reason == reason
+    await until(lambda: world.servers.forgotten == [lease.id], world)
+
+
 async def test_a_failed_look_is_no_verdict(world: World) -> None:
     lease = await started(world)
     world.clock.move(world.runs.grace_s)
