@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -18,18 +17,11 @@ from dure_hub.settings import Settings
 
 ACCEPT_TIMEOUT_S = 20.0
 ACCEPT_POLL_S = 0.002
+LOOKS = 10
 ANSWER_TIMEOUT_S = 10.0
 
 CLUSTERS = "cluster_manager.cds"
 ROUTE_TABLE = f"http.front.rds.{ROUTES}"
-
-
-@dataclass(frozen=True)
-class Watch:
-    """One of Envoy's watched files: the version in force, and how often it refused one."""
-
-    version: str
-    refused: int
 
 
 class Admin:
@@ -53,38 +45,42 @@ class Admin:
         answer = await self._client.get("/ready")
         return answer.status_code == 200
 
-    async def watch(self, what: str) -> Watch:
-        """The state of `CLUSTERS` or `ROUTE_TABLE`."""
-        values = await self.statistics(f"^{what}\\.(version_text|update_rejected)$")
-        version = values.get(f"{what}.version_text", "").strip('"')
-        return Watch(version=version, refused=int(values.get(f"{what}.update_rejected", "0")))
+    async def version(self, what: str) -> str:
+        """The version in force of `CLUSTERS` or `ROUTE_TABLE`. Texts are few, so this is the cheap question."""
+        values = await self.statistics(f"^{what}\\.version_text$", "TextReadouts")
+        return values.get(f"{what}.version_text", "").strip('"')
 
-    async def statistics(self, pattern: str) -> dict[str, str]:
-        """Counters, gauges and texts whose names match, as Envoy writes them."""
-        answer = await self._client.get("/stats", params={"filter": pattern})
+    async def refusals(self, what: str) -> int:
+        """How often a version was refused since it started."""
+        values = await self.statistics(f"^{what}\\.update_rejected$", "Counters")
+        return int(values.get(f"{what}.update_rejected", "0"))
+
+    async def statistics(self, pattern: str, kind: str = "All") -> dict[str, str]:
+        """Statistics of one kind whose names match, as Envoy writes them."""
+        answer = await self._client.get("/stats", params={"filter": pattern, "type": kind})
         answer.raise_for_status()
         pairs = (line.partition(": ") for line in answer.text.splitlines())
         return {name: value for name, separator, value in pairs if separator}
 
-    async def before(self, what: str) -> Watch | None:
-        """The state before a write, to compare with; None where no Envoy runs."""
+    async def before(self, what: str) -> int | None:
+        """Refusals before a write, to compare with; None where no Envoy runs."""
         with _away():
-            return await self.watch(what)
+            return await self.refusals(what)
         return None
 
-    async def accepted(self, what: str, version: str, before: Watch | None) -> bool:
+    async def accepted(self, what: str, version: str, before: int | None) -> bool:
         """True once `version` is in force, and where no Envoy runs; False where it is refused."""
         deadline = time.monotonic() + ACCEPT_TIMEOUT_S
         with _away():
             while before is not None:
-                now = await self.watch(what)
-                if now.refused > before.refused:
+                for _ in range(LOOKS):
+                    if await self.version(what) == version:
+                        return True
+                    await asyncio.sleep(ACCEPT_POLL_S)
+                if await self.refusals(what) > before:
                     return False
-                if now.version == version:
-                    return True
                 if time.monotonic() > deadline:
                     raise NotReady(part="Envoy")
-                await asyncio.sleep(ACCEPT_POLL_S)
         return True
 
 

@@ -30,6 +30,7 @@ class Files:
         self.fragments = folder.envoy / "fragments"
         self.socket = folder.run / "envoy-admin.sock"
         self._lock = folder.envoy / "lock"
+        self._present: tuple[tuple[int, int, int] | None, dict[str, Json]] = (None, {})
 
     def write(self, path: Path, text: str) -> None:
         """Write by rename: readers see the old text or the new, and Envoy's watch sees only renames."""
@@ -62,6 +63,7 @@ class Files:
         """Write the clusters; their version."""
         text, version = document([clusters[name] for name in sorted(clusters)])
         self.write(self.clusters, text)
+        self._present = (_signature(self.clusters), dict(clusters))
         return version
 
     def write_routes(self, fragments: Mapping[str, Fragment]) -> str:
@@ -71,10 +73,14 @@ class Files:
         return version
 
     def present_clusters(self) -> dict[str, Json]:
-        """The clusters as last written."""
+        """The clusters as last written, by whichever process; read again only where the file is another."""
         if not self.clusters.exists():
             return {}
-        return {cluster["name"]: cluster for cluster in json.loads(self.clusters.read_text())["resources"]}
+        signature = _signature(self.clusters)
+        if signature != self._present[0]:
+            resources = json.loads(self.clusters.read_text())["resources"]
+            self._present = (signature, {cluster["name"]: cluster for cluster in resources})
+        return self._present[1]
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -102,6 +108,11 @@ class Files:
             yield handle
         finally:
             os.close(handle)
+
+
+def _signature(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _read(path: Path) -> Fragment:

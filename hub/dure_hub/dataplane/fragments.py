@@ -6,7 +6,7 @@ A fragment is checked when it is published, so that a wrong one is refused with 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,7 +63,7 @@ class Fragment:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` reads it back."""
-        return asdict(self)
+        return {"clusters": [vars(one) for one in self.clusters], "routes": [vars(one) for one in self.routes]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Fragment:

@@ -73,7 +73,7 @@ class Load:
 
     async def reach(self, number: int) -> None:
         """Wait until so many were answered in all."""
-        async with asyncio.timeout(UP_S):
+        async with asyncio.timeout(2 * UP_S):
             while self.total < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
