@@ -19,7 +19,7 @@ import pytest
 
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason
-from dure_hub.backends.embedded import processes
+from dure_hub.backends.embedded import ports, processes
 from dure_hub.backends.embedded.errors import StillRuns
 from tests.contract.backends.kit import HERE, EmbeddedPlace, Place, is_alive, until
 
@@ -127,6 +127,24 @@ async def test_without_its_keeper_a_run_is_still_seen_and_stopped(embedded: Embe
     assert not is_alive(facts["grandchild"]), "it changed its session and cleared its environment"
     seen = await embedded.servers().poll(handle)
     assert (seen.phase, seen.exit_code, seen.reason) == (Phase.EXITED, None, Reason.STOPPED)
+
+
+async def test_without_its_keeper_who_ignores_sigterm_is_killed_after_the_grace(embedded: EmbeddedPlace) -> None:
+    handle = await embedded.start(embedded.work(Kind.SERVER, "stubborn"))
+    facts = await embedded.facts(handle)
+    os.kill(handle.where["pid"], signal.SIGKILL)
+    await embedded.servers().stop(handle, grace_s=0.2)
+    assert not is_alive(facts["pid"])
+
+
+async def test_ports_stay_distinct_where_few_are_left(
+    embedded: EmbeddedPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is started does not listen at once: only the records keep two starts from one port."""
+    monkeypatch.setattr(ports, "HIGH", ports.LOW + 40)
+    works = [embedded.work(Kind.SERVER, command=["sleep", "600"]) for _ in range(16)]
+    handles = await asyncio.gather(*(embedded.start(work) for work in works))
+    assert len({handle.where["port"] for handle in handles}) == 16
 
 
 async def test_without_its_keeper_the_end_of_a_run_is_seen_and_its_exit_code_is_unknown(

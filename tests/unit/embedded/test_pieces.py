@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from dure_hub.backends.base import Feature
-from dure_hub.backends.embedded import EmbeddedInventory, gaps, ports
+from dure_hub.backends.embedded import EmbeddedInventory, gaps, ports, processes
 from dure_hub.backends.embedded.records import RunFolder, run_folders
 from dure_hub.settings import Settings
 
@@ -25,6 +27,19 @@ def test_a_port_that_is_listened_on_or_recorded_is_not_given() -> None:
             ports.free_port(everything_else)
     everything_else = set(range(ports.LOW, ports.HIGH)) - {free}
     assert ports.free_port(everything_else) == free
+
+
+def test_a_zombie_is_dead() -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    record = processes.identity(processes.find(child.pid) or pytest.fail("not found"))
+    assert processes.find_recorded(record) is not None
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, but not yet buried
+    try:
+        assert processes.find(child.pid) is None
+        assert processes.find_recorded(record) is None
+    finally:
+        child.wait()
 
 
 @pytest.mark.parametrize("lease", ["../up", "a/b", "", ".draft", "x" * 65, "a\nb"])

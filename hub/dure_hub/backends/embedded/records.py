@@ -43,7 +43,7 @@ class RunFolder:
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
         """Write `<name>.json` at once; the folder must exist."""
-        temporary = self.path / f"{name}.json.{os.getpid()}"
+        temporary = self.path / f"{name}.json.{os.urandom(4).hex()}"
         _private(temporary, json.dumps(record).encode())
         temporary.replace(self.path / f"{name}.json")
 

@@ -163,17 +163,22 @@ class Runner:
             where = processes.identity(process)
         return Handle(folder.lease, self.kind, {**where, "port": (folder.read("spec") or {}).get("port")})
 
-    def ask_to_stop(self, handle: Handle, grace_s: float) -> Reason:
-        """Pass SIGTERM on to what runs under this lease; why it will have ended, unless its keeper says."""
+    def ask_to_stop(self, handle: Handle, grace_s: float) -> tuple[Reason, bool]:
+        """Pass SIGTERM on to what runs under this lease.
+
+        Gives why it will have ended, unless its keeper says, and whether a keeper is there to end it.
+        """
         folder = self.folder(handle.lease)
         if folder.exists():
-            folder.write("stop", {"grace_s": grace_s, "at": time.time()})
+            before = folder.read("stop") or {}
+            folder.write("stop", {"grace_s": min(grace_s, before.get("grace_s", grace_s)), "at": time.time()})
         seen = self.look(handle)
         found = self.marked(handle.lease)
         keepers = [process for process in found if process.keeper]
         for process in keepers or found:
             processes.send(process, signal.SIGTERM)
-        return Reason.STOPPED if seen.phase is not Phase.EXITED else Reason(seen.reason or Reason.STOPPED)
+        reason = seen.reason if seen.phase is Phase.EXITED else None
+        return Reason(reason or Reason.STOPPED), bool(keepers)
 
     def is_over(self, handle: Handle) -> bool:
         """Whether nothing of this lease runs."""

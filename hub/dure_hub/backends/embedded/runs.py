@@ -31,8 +31,8 @@ class EmbeddedRuns(Runs):
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         """Ask, wait for as long as the grace and the keeper need, then sweep. Two at once are fine."""
-        reason = await asyncio.to_thread(self.runner.ask_to_stop, handle, grace_s)
-        deadline = time.monotonic() + grace_s + _KEEPERS_SHARE_S
+        reason, kept = await asyncio.to_thread(self.runner.ask_to_stop, handle, grace_s)
+        deadline = time.monotonic() + grace_s + (_KEEPERS_SHARE_S if kept else 0)
         pause = 0.02
         while time.monotonic() < deadline and not await asyncio.to_thread(self.runner.is_over, handle):
             await asyncio.sleep(pause)
