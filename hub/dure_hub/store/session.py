@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
@@ -24,7 +25,6 @@ from dure_hub.store.migrations import HEAD
 
 T = TypeVar("T")
 _READ = "dure_read"
-_PATIENCE_S = 30
 _ADMISSION_LOCK = 0x64757265  # any fixed number of ours; advisory locks of PostgreSQL have numbers for names
 
 
@@ -50,13 +50,15 @@ class WrongRevision(DureError):
 class Store:
     """A database by its SQLAlchemy URL. Safe to share between threads; each process opens its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_s: float = 30) -> None:
+        """`patience_s`: how long a transaction may wait for SQLite's lock before it raises `NotReady`."""
         self.engine = create_engine(url)
+        self._patience_s = patience_s
         # SQLite's waiting for its lock is not fair: among many, one may lose for all of its five seconds. Within a
         # process writers therefore stand in line here, and only processes compete for the file.
         self._writing = threading.Lock()
         if self.engine.dialect.name == "sqlite":
-            _prepare_sqlite(self.engine)
+            _prepare_sqlite(self.engine, patience_s)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -65,7 +67,7 @@ class Store:
         Rows stay readable afterwards. A database that stays locked raises `NotReady`. Not to be nested.
         """
         one_by_one = self.engine.dialect.name == "sqlite"
-        if one_by_one and not self._writing.acquire(timeout=_PATIENCE_S):
+        if one_by_one and not self._writing.acquire(timeout=self._patience_s):
             raise NotReady(part="the store")
         try:
             with self._session({}) as session:
@@ -126,7 +128,7 @@ class Store:
                 # A cursor that a traceback keeps alive holds its snapshot beyond the rollback, and the next BEGIN
                 # IMMEDIATE on this connection would find it outdated ("locked"). Closing it undoes all of it.
                 session.invalidate()
-                if isinstance(error, OperationalError) and "locked" in str(error.orig):
+                if isinstance(error, OperationalError | sqlite3.OperationalError) and "locked" in str(error):
                     raise NotReady(part="the store") from error
                 raise
 
@@ -140,7 +142,7 @@ def lock_admission(session: Session) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMISSION_LOCK})
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, patience_s: float) -> None:
     @event.listens_for(engine, "connect")
     def opened(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the driver's own BEGIN comes too late and is not IMMEDIATE
@@ -149,5 +151,17 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        reading = connection.get_execution_options().get(_READ)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - this listener is SQLite's
+        if connection.get_execution_options().get(_READ):
+            driver.execute("BEGIN")
+            return
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                # a busy other process may win every time within the busy timeout: stand in line again
+                if "locked" not in str(error) or time.monotonic() >= deadline:
+                    raise

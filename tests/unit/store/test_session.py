@@ -103,7 +103,7 @@ def test_a_second_writer_waits_from_its_beginning_on(store: Store) -> None:
 
 def test_a_store_that_stays_locked_says_so(store: Store) -> None:
     def attempt() -> None:
-        with Store(f"{store.engine.url}").transaction() as session:
+        with Store(f"{store.engine.url}", patience_s=0).transaction() as session:
             session.execute(text("SELECT 1"))
 
     with store.transaction(), pytest.raises(NotReady):
