@@ -29,6 +29,7 @@ SENTENCES: Mapping[str, Text] = {
     "gave_up": {"en": "Waited too long for a place.", "ko": "자리를 너무 오래 기다렸습니다."},
     "start_failed": {"en": "Could not start: {detail}", "ko": "시작하지 못했습니다: {detail}"},
     "ended": {"en": "Its place was taken back ({detail}).", "ko": "자리가 회수되었습니다({detail})."},
+    "fetching": {"en": "The model is being copied.", "ko": "모델을 가져오고 있습니다."},
     "loading": {"en": "The model is being loaded.", "ko": "모델을 불러오고 있습니다."},
     "no_answer": {"en": "It did not become ready in time.", "ko": "제시간에 준비되지 않았습니다."},
     "crashed": {

@@ -158,7 +158,8 @@ class EndpointRuns:
                 self._background.run(f"model {replica.id}", partial(self._bring_up, one.endpoint, replica, lease))
 
     def _waits(self, replica: Replica) -> bool:
-        return self._clock() < self._retry_at.get(replica.id, self._clock())
+        at = self._retry_at.get(replica.id)
+        return at is not None and self._clock() < at
 
     async def _bring_up(self, endpoint: Endpoint, replica: Replica, lease: Lease) -> bool:
         """Download, start (or find what was started), and see it answer."""
@@ -316,7 +317,7 @@ class EndpointRuns:
 def attach(replica: Replica, lease: Lease, now: datetime) -> None:
     """Give a model server its lease; it starts from the next look on."""
     lease.claimed_at = now
-    replica.lease_id, replica.phase, replica.reason = lease.id, "starting", note("preparing")
+    replica.lease_id, replica.phase, replica.reason = lease.id, "starting", note("fetching")
 
 
 def drop(session: Session, replica: Replica, now: datetime) -> None:
