@@ -127,6 +127,9 @@ class HubApi:
     async def start_server(self, user: str, name: str, options: dict[str, Any]) -> None:
         """Ask for a start. One that runs or is starting already is no error; one that is stopping is."""
         answer = await self._ask("POST", _path(user, name), json={"user_options": options})
+        if answer.status_code == 404:  # the hub meets people at their first login; this one came with a token
+            self._good(await self._ask("POST", f"/users/{quote(user, safe='')}"))
+            answer = await self._ask("POST", _path(user, name), json={"user_options": options})
         if answer.status_code == 400 and "already running" in _why(answer):
             return
         self._good(answer)

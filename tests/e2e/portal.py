@@ -124,8 +124,11 @@ class Portal:
 
     def service(self, name: str) -> psutil.Process:
         """The process of one service, from the supervisor's own record."""
-        record = json.loads((self.data / "run" / "services" / f"{name}.json").read_text())
-        return psutil.Process(record["pid"])
+        return psutil.Process(self.pid(name))
+
+    def pid(self, name: str) -> int:
+        """Pid of one service by its record, dead or alive."""
+        return int(json.loads((self.data / "run" / "services" / f"{name}.json").read_text())["pid"])
 
     def logs(self) -> str:
         """The last of every log, for a failure's text."""

@@ -70,7 +70,7 @@ def only_server(portal: Portal) -> psutil.Process:
 def kernel_socket(portal: Portal) -> ClientConnection:
     """A kernel of ana's, and a websocket to it through the front port."""
     record = next((portal.data / "run" / "server").glob("*/spec.json"))
-    token = json.loads(record.read_text())["environment"]["JUPYTERHUB_API_TOKEN"]
+    token = json.loads(record.read_text())["secret"]
     base = f"{portal.url}/user/ana"
     made = httpx.post(f"{base}/api/kernels", headers={"Authorization": f"token {token}"}, json={}, timeout=30)
     assert made.status_code == 201, made.text
@@ -128,7 +128,7 @@ def test_a_killed_service_is_back_and_nothing_is_doubled(
 ) -> None:
     before = own.service(name)
     before.kill()
-    until(lambda: own.service(name).pid != before.pid and whole(own), f"{name} to be back", timeout=WHOLE)
+    until(lambda: own.pid(name) != before.pid and whole(own), f"{name} to be back", timeout=WHOLE)
     until(lambda: phase(api) == "running", "ana's server to be known")
     assert only_server(own) == server
     assert_one_of_each(own)
@@ -138,7 +138,7 @@ def test_after_a_killed_supervisor_the_next_up_adopts_and_resumes(
     own: Portal, api: httpx.Client, server: psutil.Process
 ) -> None:
     envoy = own.service("envoy")
-    supervisor = psutil.Process(json.loads((own.data / "run" / "services" / "supervisor.json").read_text())["pid"])
+    supervisor = own.service("supervisor")
     supervisor.kill()
     until(lambda: not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE, "it to be dead")
     began = time.monotonic()

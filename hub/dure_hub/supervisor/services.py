@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import dure_hub
+from dure.errors import NotReady
 from dure_hub import dataplane
 from dure_hub.dataplane import Cluster, Fragment, Route
 from dure_hub.settings import Settings
@@ -32,7 +33,10 @@ def checks(settings: Settings) -> dict[str, Ready]:
     """How each service is asked whether it is ready. Starts and changes nothing."""
 
     async def envoy() -> bool:
-        return await dataplane.alive(settings)
+        try:
+            return await dataplane.alive(settings)
+        except NotReady:
+            return False
 
     return {
         "envoy": envoy,
