@@ -116,12 +116,13 @@ def workshop_settings(data: Path, mlflow: Settings | None = None, **more: object
 
 
 @asynccontextmanager
-async def workshop(settings: Settings, *, server: str = "dure.server") -> AsyncIterator[Workshop]:
+async def workshop(settings: Settings, serving: EmbeddedServing | None = None) -> AsyncIterator[Workshop]:
     """The operations over this data folder. Leaving it is what a killed portal leaves: processes go on."""
     store = Store(database_url(settings))
     clock = system_clock(settings.folder.root / "clock")
     profiles = Profiles(settings, store, clock, EmbeddedInventory(settings))
-    training, serving, mlflow = OneRank(settings), EmbeddedServing(settings, server), MlflowApi(settings)
+    training, mlflow = OneRank(settings), MlflowApi(settings)
+    serving = serving or EmbeddedServing(settings)
     snapshots, tokens, dataplane = Snapshots(settings), Tokens(store, clock), Dataplane(settings)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     models = Models(store, clock, mlflow)
