@@ -1,104 +1,102 @@
-"""Envoy's admin interface over its Unix socket: whether it lives, what it took, what it counted."""
+"""Envoy's admin interface over its Unix socket: whether it lives, what it took, what it counted.
+
+Asked several times for each new route while a person waits, so it is a bare exchange: one connection, one
+question, and Envoy closes it. A general client costs more than all the rest of a publication.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-
-import httpx
+from urllib.parse import quote
 
 from dure.errors import NotReady
 from dure_hub.dataplane.files import Files
 from dure_hub.dataplane.render import ROUTES
 from dure_hub.settings import Settings
 
-ACCEPT_TIMEOUT_S = 20.0
-ACCEPT_POLL_S = 0.002
-LOOKS = 10
 ANSWER_TIMEOUT_S = 10.0
+ACCEPT_POLL_S = 0.001
 
 CLUSTERS = "cluster_manager.cds"
 ROUTE_TABLE = f"http.front.rds.{ROUTES}"
 
 
+class EnvoyAway(Exception):
+    """No Envoy runs, or it went while it was asked."""
+
+
 class Admin:
-    """Questions to one Envoy. Each raises httpx.TransportError where no Envoy answers."""
+    """Questions to one Envoy. Each raises EnvoyAway where none runs, and NotReady where it stays silent."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, socket: Path) -> AsyncIterator[Admin]:
-        """An interface for one piece of work; opening it asks nothing yet."""
-        transport = httpx.AsyncHTTPTransport(uds=str(socket), verify=False)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://envoy", timeout=ANSWER_TIMEOUT_S, trust_env=False
-        ) as client:
-            yield cls(client)
+    def __init__(self, socket: Path) -> None:
+        self._socket = str(socket)
 
     async def live(self) -> bool:
         """Whether it serves: started, and not draining."""
-        answer = await self._client.get("/ready")
-        return answer.status_code == 200
+        status, _ = await self._get("/ready")
+        return status == 200
 
     async def version(self, what: str) -> str:
         """The version in force of `CLUSTERS` or `ROUTE_TABLE`. Texts are few, so this is the cheap question."""
         values = await self.statistics(f"^{what}\\.version_text$", "TextReadouts")
         return values.get(f"{what}.version_text", "").strip('"')
 
-    async def refusals(self, what: str) -> int:
-        """How often a version was refused since it started."""
-        values = await self.statistics(f"^{what}\\.update_rejected$", "Counters")
-        return int(values.get(f"{what}.update_rejected", "0"))
+    async def accepted(self, what: str, version: str, within_s: float) -> bool:
+        """Whether `version` came into force within this time."""
+        deadline = time.monotonic() + within_s
+        while await self.version(what) != version:
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(ACCEPT_POLL_S)
+        return True
 
     async def statistics(self, pattern: str, kind: str = "All") -> dict[str, str]:
         """Statistics of one kind whose names match, as Envoy writes them."""
-        answer = await self._client.get("/stats", params={"filter": pattern, "type": kind})
-        answer.raise_for_status()
-        pairs = (line.partition(": ") for line in answer.text.splitlines())
+        _, text = await self._get(f"/stats?type={kind}&filter={quote(pattern, safe='')}")
+        pairs = (line.partition(": ") for line in text.splitlines())
         return {name: value for name, separator, value in pairs if separator}
 
-    async def before(self, what: str) -> int | None:
-        """Refusals before a write, to compare with; None where no Envoy runs."""
-        with _away():
-            return await self.refusals(what)
-        return None
+    async def _get(self, path: str) -> tuple[int, str]:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                said = await self._exchange(
+                    f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n".encode()
+                )
+        except TimeoutError as silent:
+            raise NotReady(part="Envoy") from silent
+        except OSError as away:
+            raise EnvoyAway from away
+        head, separator, body = said.partition(b"\r\n\r\n")
+        if not separator:
+            raise EnvoyAway
+        chunked = b"transfer-encoding: chunked" in head.lower()
+        return int(head.split(maxsplit=2)[1]), (_joined(body) if chunked else body).decode()
 
-    async def accepted(self, what: str, version: str, before: int | None) -> bool:
-        """True once `version` is in force, and where no Envoy runs; False where it is refused."""
-        deadline = time.monotonic() + ACCEPT_TIMEOUT_S
-        with _away():
-            while before is not None:
-                for _ in range(LOOKS):
-                    if await self.version(what) == version:
-                        return True
-                    await asyncio.sleep(ACCEPT_POLL_S)
-                if await self.refusals(what) > before:
-                    return False
-                if time.monotonic() > deadline:
-                    raise NotReady(part="Envoy")
-        return True
+    async def _exchange(self, question: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self._socket)
+        try:
+            writer.write(question)
+            return await reader.read(-1)
+        finally:
+            writer.close()
 
 
-@contextmanager
-def _away() -> Iterator[None]:
-    """An Envoy that is gone takes the files at its next start; one that is silent is another matter."""
-    try:
-        yield
-    except httpx.TimeoutException as silent:
-        raise NotReady(part="Envoy") from silent
-    except httpx.TransportError:
-        return
+def _joined(body: bytes) -> bytes:
+    """A chunked body in one piece."""
+    pieces: list[bytes] = []
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        pieces.append(rest[:length])
+        body = rest[length + 2 :]
+    return b"".join(pieces)
 
 
 async def alive(settings: Settings) -> bool:
     """Whether Envoy is LIVE, asked on its admin socket."""
-    async with Admin.open(Files(settings.folder).socket) as admin:
-        try:
-            return await admin.live()
-        except httpx.TransportError:
-            return False
+    try:
+        return await Admin(Files(settings.folder).socket).live()
+    except (EnvoyAway, NotReady):
+        return False

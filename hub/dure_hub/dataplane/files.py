@@ -27,6 +27,7 @@ class Files:
         self.bootstrap = folder.envoy / "bootstrap.json"
         self.clusters = folder.envoy / "clusters.json"
         self.routes = folder.envoy / "routes.json"
+        self.trial = folder.envoy / "trial.json"
         self.fragments = folder.envoy / "fragments"
         self.socket = folder.run / "envoy-admin.sock"
         self._lock = folder.envoy / "lock"

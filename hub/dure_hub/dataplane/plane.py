@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
 
-import httpx
-
-from dure_hub.dataplane.admin import CLUSTERS, ROUTE_TABLE, Admin
+from dure.errors import NotReady
+from dure_hub.dataplane.admin import CLUSTERS, ROUTE_TABLE, Admin, EnvoyAway
 from dure_hub.dataplane.bootstrap import why_refused
 from dure_hub.dataplane.counting import Counts, count, counted, find_cluster
 from dure_hub.dataplane.errors import RoutesRefused
@@ -16,6 +16,16 @@ from dure_hub.dataplane.fragments import Fragment
 from dure_hub.dataplane.render import make_clusters
 from dure_hub.settings import Settings
 
+SOON_S = 0.5
+"""Envoy takes a file within milliseconds. One it has not taken after this may be wrong, and is looked at."""
+
+ACCEPT_TIMEOUT_S = 20.0
+SMALL = 50
+"""A table of up to so many routes is rendered at once; a larger one in a thread, beside the event loop."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class Dataplane:
     """The route table of one portal. Any process of the portal may hold one; a file lock orders them."""
@@ -23,6 +33,8 @@ class Dataplane:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._files = Files(settings.folder)
+        self._admin = Admin(self._files.socket)
+        self._small = True
 
     def read(self, name: str) -> Fragment:
         """What was last published under this name; an empty fragment if nothing was."""
@@ -39,17 +51,17 @@ class Dataplane:
     async def change(self, name: str, edit: Callable[[Fragment], Fragment]) -> None:
         """Read, edit and publish one fragment with no other writer in between."""
         async with self._files.locked():
-            before = await asyncio.to_thread(self._files.read_all)
+            before = await self._do(self._files.read_all)
             fragment = edit(before.get(name, Fragment()))
             fragment.check()
-            async with Admin.open(self._files.socket) as admin:
-                try:
-                    await self._put(admin, {**before, name: fragment})
-                except RoutesRefused:
-                    await asyncio.to_thread(self._restore, before)
-                    raise
-                # Last: a writer killed half-way leaves a fragment that is behind, and its owner adds it again.
-                await asyncio.to_thread(self._files.keep, name, fragment)
+            self._small = sum(len(one.routes) for one in before.values()) + len(fragment.routes) <= SMALL
+            try:
+                await self._put({**before, name: fragment})
+            except RoutesRefused:
+                await self._do(self._restore, before)
+                raise
+            # Last: a writer killed half-way leaves a fragment that is behind, and its owner adds it again.
+            await self._do(self._files.keep, name, fragment)
 
     async def counts(self, clusters: Sequence[str]) -> dict[str, Counts]:
         """Requests and errors (5xx, and requests that got no answer) of each cluster since Envoy started.
@@ -60,30 +72,41 @@ class Dataplane:
         fragments = await asyncio.to_thread(self._files.read_all)
         names = {name: find_cluster(name, fragments) for name in clusters}
         known = [name for name in names.values() if name]
-        async with Admin.open(self._files.socket) as admin:
-            try:
-                seen = await admin.statistics(counted(known)) if known else {}
-            except httpx.TransportError:
-                return dict.fromkeys(clusters, (None, None))
+        try:
+            seen = await self._admin.statistics(counted(known)) if known else {}
+        except (EnvoyAway, NotReady):
+            return dict.fromkeys(clusters, (None, None))
         return {name: count(full, seen) if full else (None, None) for name, full in names.items()}
 
-    async def _put(self, admin: Admin, fragments: Mapping[str, Fragment]) -> None:
+    async def _put(self, fragments: Mapping[str, Fragment]) -> None:
         """Clusters that come, then routes, then without clusters that went: no route ever lacks its cluster."""
-        present = await asyncio.to_thread(self._files.present_clusters)
-        wanted = await asyncio.to_thread(make_clusters, fragments, self._settings.portal_port)
+        present = await self._do(self._files.present_clusters)
+        wanted = await self._do(make_clusters, fragments, self._settings.portal_port)
         both = {**present, **wanted}
         if both != present:
-            await self._write(admin, CLUSTERS, lambda: self._files.write_clusters(both))
-        await self._write(admin, ROUTE_TABLE, lambda: self._files.write_routes(fragments))
+            await self._taken(CLUSTERS, await self._do(self._files.write_clusters, both))
+        await self._taken(ROUTE_TABLE, await self._do(self._files.write_routes, fragments))
         if both != wanted:
-            await self._write(admin, CLUSTERS, lambda: self._files.write_clusters(wanted))
+            await self._taken(CLUSTERS, await self._do(self._files.write_clusters, wanted))
 
-    async def _write(self, admin: Admin, what: str, write: Callable[[], str]) -> None:
-        before = await admin.before(what)
-        version = await asyncio.to_thread(write)
-        if not await admin.accepted(what, version, before):
-            raise RoutesRefused(reason=await why_refused(self._settings))
+    async def _taken(self, what: str, version: str) -> None:
+        """Return once Envoy took it, or where none runs. It keeps no reason for what it refuses: ask another."""
+        try:
+            if await self._admin.accepted(what, version, SOON_S):
+                return
+            reason = await why_refused(self._settings)
+            if reason is not None:
+                raise RoutesRefused(reason=reason)
+            if not await self._admin.accepted(what, version, ACCEPT_TIMEOUT_S):
+                raise NotReady(part="Envoy")
+        except EnvoyAway:
+            return
 
     def _restore(self, fragments: Mapping[str, Fragment]) -> None:
         self._files.write_clusters(make_clusters(fragments, self._settings.portal_port))
         self._files.write_routes(fragments)
+
+    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._small:
+            return work(*args, **kwargs)
+        return await asyncio.to_thread(work, *args, **kwargs)
