@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from dure_hub.app import operations
 from dure_hub.backends.base import Feature
+from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
 from dure_hub.proxy import EnvoyProxy
 from dure_hub.spawners.local import DureLocalSpawner
@@ -23,6 +24,7 @@ hub.bind_url = f"http://{settings.host}:{settings.port}"
 hub.public_url = settings.public_url
 hub.hub_bind_url = hub.hub_connect_url = f"http://127.0.0.1:{settings.hub_port}"
 hub.db_url = f"sqlite:///{folder.db / 'hub.sqlite'}"
+hub.db_kwargs = {"connect_args": CONNECT}
 hub.cookie_secret_file = str(folder.secrets / "cookie-secret")
 hub.proxy_class = EnvoyProxy
 c.EnvoyProxy.data = str(folder.root)
@@ -70,7 +72,8 @@ hub.load_roles = [
     {
         "name": "dure-portal",
         "services": ["dure"],
-        "scopes": ["start:servers", "delete:servers", "read:servers", "list:users", "read:users"],
+        # admin:users only to make known whoever comes with a token before their first login.
+        "scopes": ["start:servers", "delete:servers", "read:servers", "list:users", "read:users", "admin:users"],
     },
 ]
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
@@ -86,7 +89,9 @@ else:
         token_url=settings.oidc_token_url,
         userdata_url=settings.oidc_userdata_url,
         client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret_file.read_text().strip(),
+        client_secret=settings.oidc_client_secret_file.read_text().strip()
+        if settings.oidc_client_secret_file
+        else "",
         username_claim=settings.oidc_username_claim,
         oauth_callback_url=f"{settings.public_url or settings.front_url}/hub/oauth_callback",
         scope=["openid", "profile", "email"],

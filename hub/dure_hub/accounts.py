@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from dure.errors import DureError, Text
+from dure_hub.hubdb import CONNECT
 from dure_hub.policies.naming import PERSON_PATTERN, is_person
 from dure_hub.settings import Settings
 
@@ -189,8 +190,7 @@ def _change(settings: Settings, name: str, **values: object) -> None:
 def _open(settings: Settings) -> Iterator[sa.Connection]:
     """A transaction in the hub's database, with the table there."""
     path = settings.folder.db / "hub.sqlite"
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
-    sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=5000"))
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args=CONNECT)
     with engine.begin() as db:
         _ACCOUNTS.create(db, checkfirst=True)
         yield db

@@ -29,7 +29,7 @@ STUB = Path(__file__).with_name("stub_server.py")
 
 def stub_command(gate: Path | None = None) -> list[str]:
     """The stub as a `server_command`; it does not answer as long as `gate` exists."""
-    return [sys.executable, "-I", "-S", str(STUB), "{port}", *([str(gate)] if gate else [])]
+    return [sys.executable, "-I", "-S", str(STUB), *([str(gate)] if gate else [])]
 
 
 @dataclass

@@ -1,6 +1,7 @@
-"""The smallest server that JupyterHub takes for one: answers every GET with 200 on `stub_server.py PORT [GATE]`.
+"""The smallest server that JupyterHub takes for one: answers every GET with 200 on the port it is told.
 
-It does not listen as long as the file GATE exists. Standard library only, so that `python -I -S` can run it.
+`stub_server.py [GATE]`, with the port in JupyterHub's own variable. It does not listen as long as the file GATE
+exists. Standard library only, and little of that, so that `python -I -S` starts it in a moment.
 """
 
 import os
@@ -24,4 +25,5 @@ def main(port: int, gate: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")
+    address = os.environ["JUPYTERHUB_SERVICE_URL"].split("/")[2]
+    main(int(address.rpartition(":")[2]), sys.argv[1] if len(sys.argv) > 1 else "")

@@ -7,6 +7,7 @@ moment finds the server again, or finds that there is none.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -34,6 +35,9 @@ INHERITED = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 """What a server sees of the hub's own environment. Nothing else: the hub's holds secrets of the portal."""
+
+LAB = (sys.executable, "-P", "-m", "dure_hub.spawners.jupyterhub_singleuser")
+"""With -P, no `random.py` in a person's folder takes the place of Python's own."""
 
 
 class DureLocalSpawner(Spawner):  # type: ignore[misc]
@@ -83,15 +87,19 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
 
     async def start(self) -> tuple[str, int]:
         """Run the server and wait until it answers. What was started is ended again if that fails."""
+        keeping: asyncio.Task[None] | None = None
         try:
             async for handle in self.operations.servers.start(self._work()):
                 self.handle = handle
-                await self.operations.environments.save_handle(handle)
-                self._remember()
+                if keeping is not None:
+                    await keeping
+                keeping = asyncio.create_task(self.operations.environments.save_handle(handle))
             host, port = self.operations.servers.address(self._running())
             timeout_s = self.operations.settings.http_timeout_s
             path = f"{self.server.base_url}api"
             await until_answers(host, port, path, look=self._raise_if_ended, timeout_s=timeout_s)
+            if keeping is not None:
+                await keeping  # beside the wait, since the backend's own record is ahead of this one anyway
         except DureError as error:
             await self.stop(now=True)
             raise Refused(error, self._language()) from error
@@ -120,9 +128,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
 
     def _work(self) -> ServerWork:
         environment = self.get_env()
-        command = self.operations.settings.server_command or [
-            sys.executable, "-m", "jupyterhub.singleuser", *(["--allow-root"] if os.geteuid() == 0 else []),
-        ]  # fmt: skip
+        lab = [*LAB, "--allow-root"] if os.geteuid() == 0 else LAB
+        command = self.operations.settings.server_command or lab
         return ServerWork(
             lease=self._leased(),
             owner=self.user.name,
