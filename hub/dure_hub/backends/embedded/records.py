@@ -1,8 +1,8 @@
 """A run folder and the records in it: what was asked for, what was started, how it ended.
 
 `spec.json` is written before anything runs (with the server's API token, hence mode 600 in a folder of mode
-700), `started.json` and `exit.json` by the keeper, `stop.json` before a stop is asked for. Each appears whole or
-not at all; one that a power cut left empty reads as missing.
+700), `keeper.json` once the keeper is there, `started.json` and `exit.json` by the keeper, `stop.json` before a
+stop is asked for. Each appears whole or not at all; one that a power cut left empty reads as missing.
 """
 
 from __future__ import annotations

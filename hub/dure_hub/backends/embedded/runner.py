@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
 from dure_hub.backends.embedded import processes
@@ -95,7 +96,10 @@ class Runner:
             name: value.replace("{port}", str(port)) if port else value for name, value in plan.environment.items()
         }
         marks = processes.marks(self.settings.instance, plan.lease, self.kind)
-        return self._handle(folder, spawn_keeper(folder, environment | marks))
+        keeper = spawn_keeper(folder, environment | marks)
+        with contextlib.suppress(OSError):  # it runs: a full disk does not make that untrue
+            folder.write("keeper", processes.identity(keeper))  # its mark does not show at once
+        return self._handle(folder, keeper)
 
     def look(self, handle: Handle) -> Seen:
         """One run, as it is now. Asks as little of the machine as the answer needs."""
@@ -158,9 +162,7 @@ class Runner:
         return self._handle(folder, None) if folder.exists() else None
 
     def _handle(self, folder: RunFolder, process: Process | None) -> Handle:
-        where = (folder.read("started") or {}).get("keeper") or {"pid": None, "start_time": None}
-        if process:
-            where = processes.identity(process)
+        where = processes.identity(process) if process else _keeper(folder)
         return Handle(folder.lease, self.kind, {**where, "port": (folder.read("spec") or {}).get("port")})
 
     def ask_to_stop(self, handle: Handle, grace_s: float) -> tuple[Reason, bool]:
@@ -261,6 +263,12 @@ def _certain(seen: Seen) -> bool:
 def _first(found: Iterable[Process]) -> Process | None:
     """The keeper, else the oldest."""
     return min(found, key=lambda process: (not process.keeper, process.start_time), default=None)
+
+
+def _keeper(folder: RunFolder) -> Mapping[str, Any]:
+    """Its identity, from its own record, or from the starter's."""
+    own = (folder.read("started") or {}).get("keeper")
+    return own or folder.read("keeper") or {"pid": None, "start_time": None, "boot_id": None}
 
 
 def _started(folder: RunFolder) -> float | None:
