@@ -102,7 +102,8 @@ def compute(socket: ClientConnection, code: str) -> str:
             continue
         if answer["msg_type"] == "stream":
             printed += answer["content"]["text"]
-        if answer["msg_type"] == "execute_reply":
+        # The reply comes on another channel and may overtake what was printed; this cannot.
+        if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
             return printed
     pytest.fail("the kernel did not answer")
 

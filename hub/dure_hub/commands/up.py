@@ -21,6 +21,7 @@ READY = "\0ready"
 
 def run(arguments: argparse.Namespace) -> int:
     """Start; the exit code is 0 once it was up, 1 where it could not be."""
+    os.umask(0o077)  # whatever is made from here on is the portal's own
     flags = {"data": arguments.data, "port": arguments.port, "host": arguments.host}
     if arguments.detach:
         return _detach(flags)
@@ -67,7 +68,8 @@ def _detach(flags: dict[str, Any]) -> int:
     from dure_hub.supervisor import prepare
 
     settings = prepare.settle(**flags)
-    prepare.make_folder(settings)
+    if prepare.make_folder(settings):
+        _say(sys.stdout, "made", folder=settings.folder.root)
     words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
     read, write = os.pipe()
     log = os.open(settings.folder.log / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -110,7 +110,6 @@ async def up(
     Ended by a signal, nothing of the portal runs when it returns. Where it fails instead, its services have ended
     when it raises, but people's servers and jobs, which an earlier run may have left, go on.
     """
-    os.umask(0o077)  # whatever is made from here on is the portal's own
     settings = prepare.settle(**flags)
     if prepare.make_folder(settings):
         say("made", folder=str(settings.folder.root))
