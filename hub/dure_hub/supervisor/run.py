@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from dure_hub.backends.base import Feature
 from dure_hub.settings import Settings
 from dure_hub.supervisor import closing, lock, prepare
 from dure_hub.supervisor.keeper import Keeper, end_leftovers, log_path
@@ -149,13 +150,15 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
 
 async def greet(settings: Settings, say: Say) -> None:
     """Say where the portal is, and, the first time, who may log in."""
+    from dure_hub.backends.embedded import EmbeddedServers
+
     say("ready", url=settings.public_url or settings.front_url)
     command = f"ssh -L {settings.port}:127.0.0.1:{settings.port} {getpass.getuser()}@{os.uname().nodename}"
     say("ssh", command=command, port=settings.port)
     login = await asyncio.to_thread(prepare.add_first_admin, settings)
     if login is not None:
         say("admin", name=login[0], password=login[1])
-    if os.geteuid() != 0:
+    if Feature.USER_ISOLATION in EmbeddedServers(settings).unsupported:
         say("trusting", user=getpass.getuser())
 
 

@@ -72,7 +72,7 @@ def portal_services(settings: Settings) -> list[Service]:
         ),
         Service(
             name="portal",
-            title="the portal service",
+            title="portal",
             command=[python, "-m", "dure_hub.app"],
             ready=ready["portal"],
             environment=environment(settings, "portal"),
