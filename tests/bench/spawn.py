@@ -28,7 +28,7 @@ from tests.e2e.portal import free_port
 from tests.support.hub import RealHub, hub_settings, real_hub, stub_command
 
 FIGURES = ("spawn_overhead", "time_to_notebook_cold")
-OVERHEAD_PAIRS = 11
+OVERHEAD_PAIRS = 15
 NOTEBOOK_PAIRS = 7
 PATIENCE_S = 120
 QUICK_S = 0.01
