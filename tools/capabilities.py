@@ -31,7 +31,9 @@ def table() -> str:
     """The table in Markdown: a row a feature, the backend's own sentence where there is a gap."""
     gaps = declared_gaps()
     rows = ["| | one machine |", "|---|---|"]
-    rows += [f"| {words} | {gaps[feature]['en'] if feature in gaps else 'yes'} |" for feature, words in WORDS.items()]
+    rows += [
+        f"| {words} | {gaps[feature]['en'] if feature in gaps else 'yes'} |" for feature, words in WORDS.items()
+    ]
     return "\n".join(rows)
 
 
