@@ -69,7 +69,8 @@ def test_from_login_to_an_endpoint_that_answers(
     page.get_by_role("button", name="Start", exact=False).click()
     page.wait_for_url("**/user/ana/**", timeout=120_000)
     page.goto(f"{portal.url}/user/ana/lab/tree/tutorials/first-model.ipynb")
-    expect(page.locator(".jp-Notebook")).to_be_visible()
+    expect(page.get_by_role("heading", name="A first model: train, register, serve")).to_be_visible()
+    expect(page.get_by_text("| Idle", exact=False)).to_be_visible()  # the status bar: the kernel is up
     shot(page, "lab")
 
     (folder,) = (portal.data / "users").glob("ana*")
