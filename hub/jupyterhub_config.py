@@ -89,9 +89,7 @@ else:
         token_url=settings.oidc_token_url,
         userdata_url=settings.oidc_userdata_url,
         client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret_file.read_text().strip()
-        if settings.oidc_client_secret_file
-        else "",
+        client_secret=settings.oidc_client_secret,
         username_claim=settings.oidc_username_claim,
         oauth_callback_url=f"{settings.public_url or settings.front_url}/hub/oauth_callback",
         scope=["openid", "profile", "email"],

@@ -194,7 +194,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.001)
         for server in self.servers:
             server.close()
-        while self.server_state.connections and not self.force_exit and time.monotonic() < deadline:
+        while self.server_state.connections and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 

@@ -13,7 +13,13 @@ import time
 from pathlib import Path
 
 from dure.errors import DureError
-from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+from dure_hub.backends.embedded import (
+    EmbeddedInventory,
+    EmbeddedServers,
+    EmbeddedServing,
+    EmbeddedTraining,
+    FolderArtifacts,
+)
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
@@ -48,7 +54,7 @@ def operations(data: Path | str) -> Operations:
     inventory, hub = EmbeddedInventory(settings), HubApi(settings)
     mlflow, plane = MlflowApi(settings), Dataplane(settings)
     profiles = Profiles(settings, store, clock, inventory)
-    tokens, snapshots = Tokens(store, clock), Snapshots(settings)
+    tokens, snapshots = Tokens(store, clock), Snapshots(settings, FolderArtifacts(settings))
     runs = EnvironmentRuns(settings, store, clock, servers, hub)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     models = Models(store, clock, mlflow)

@@ -33,6 +33,7 @@ class DataFolder:
         self.jobs = root / "jobs"
         self.artifacts = root / "artifacts"
         self.backup = root / "backup"
+        self.uploads = self.run / "uploads"
 
     def create(self) -> None:
         """Make what is missing."""
@@ -47,7 +48,7 @@ class DataFolder:
             self.jobs,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.artifacts, self.backup):
+        for folder in (self.artifacts, self.backup, self.uploads):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     @property
@@ -100,6 +101,9 @@ class Settings(BaseModel):
     max_lifetime_s: int = Field(24 * 3600, ge=300, description="Longest lifetime of a server.")
     ticket_timeout_s: int = Field(24 * 3600, ge=60, description="How long a request may wait before it ends.")
 
+    artifacts_url: str = Field(
+        "", pattern=r"^(file:///.+)?$", description="Where artifacts are kept; empty is the data folder."
+    )
     server_command: list[str] = Field([], description="Command of a person's server; empty is JupyterLab.")
     http_timeout_s: int = Field(120, ge=5, description="How long a server may take to answer after its start.")
     stop_grace_s: float = Field(10, ge=0, description="Time between asking a process to end and ending it.")
@@ -114,6 +118,16 @@ class Settings(BaseModel):
     def folder(self) -> DataFolder:
         """Where things lie."""
         return DataFolder(self.data.expanduser().resolve())
+
+    @property
+    def artifacts(self) -> str:
+        """The artifact store's URL."""
+        return self.artifacts_url or self.folder.artifacts.as_uri()
+
+    @property
+    def oidc_client_secret(self) -> str:
+        """The client secret from its file; empty where none is named."""
+        return self.oidc_client_secret_file.read_text().strip() if self.oidc_client_secret_file else ""
 
     @property
     def front_url(self) -> str:

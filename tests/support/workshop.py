@@ -19,7 +19,7 @@ from typing import TypeVar
 import pytest
 
 from dure_hub.backends.base import Handle, TrainingWork
-from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServing, EmbeddedTraining
+from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServing, EmbeddedTraining, FolderArtifacts
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import environment_of
 from dure_hub.backends.embedded.training import make_job
@@ -123,7 +123,11 @@ async def workshop(settings: Settings, serving: EmbeddedServing | None = None) -
     profiles = Profiles(settings, store, clock, EmbeddedInventory(settings))
     training, mlflow = OneRank(settings), MlflowApi(settings)
     serving = serving or EmbeddedServing(settings)
-    snapshots, tokens, dataplane = Snapshots(settings), Tokens(store, clock), Dataplane(settings)
+    snapshots, tokens, dataplane = (
+        Snapshots(settings, FolderArtifacts(settings)),
+        Tokens(store, clock),
+        Dataplane(settings),
+    )
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     models = Models(store, clock, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, dataplane)

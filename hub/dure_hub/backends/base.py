@@ -262,6 +262,22 @@ class ServingBackend(Runs):
         """Whether it answers its readiness check now."""
 
 
+class ArtifactBackend(ABC):
+    """Keeps files for good, by name, at one URL. A name is relative, as `snapshots/<digest>.zip`."""
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether it is there, whole."""
+
+    @abstractmethod
+    def keep(self, name: str, file: Path) -> None:
+        """Take over this finished local file, whole or not at all; it may be gone from its place afterwards."""
+
+    @abstractmethod
+    def fetch(self, name: str) -> Path:
+        """A local file with its content, to read and not to change. Raises `FileNotFoundError`."""
+
+
 class InventoryBackend(ABC):
     """Says what there is."""
 

@@ -165,6 +165,12 @@ def _ask_portal() -> Json:
         "http_service": {
             "server_uri": {"uri": "http://127.0.0.1", "cluster": CHECK, "timeout": CHECK_TIMEOUT},
             "path_prefix": CHECK_PATH,
+            # A portal that restarts costs those who ask a moment, and no error.
+            "retry_policy": {
+                "retry_on": "connect-failure,refused-stream,reset",
+                "num_retries": 10,
+                "retry_back_off": {"base_interval": "0.2s", "max_interval": "1s"},
+            },
             "authorization_response": {
                 "allowed_upstream_headers": {"patterns": [{"exact": name} for name in IDENTITY]},
                 "allowed_client_headers": {"patterns": [{"exact": name} for name in _REFUSED]},

@@ -158,7 +158,7 @@ class Jobs:
             raise BadRequest(field="processes", value=request.processes, rule=rule)
         if not self._snapshots.has(request.snapshot):
             raise SnapshotMissing(snapshot=request.snapshot)
-        archive = self._settings.folder.artifacts / "snapshots" / f"{request.snapshot}.zip"
+        archive = await asyncio.to_thread(self._snapshots.path, request.snapshot)
         if not await asyncio.to_thread(has_entry, archive, request.entry):
             raise BadRequest(field="entry", value=request.entry, rule="it is a file of the snapshot")
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from dure.errors import NotFound
 from dure.wire.ids import new_id
+from dure_hub.backends.base import ArtifactBackend
 from dure_hub.operations.errors import BadSnapshot, SnapshotTooLarge
 from dure_hub.settings import Settings
 
@@ -38,35 +39,35 @@ _PATH = (
 
 
 class Snapshots:
-    """A content-addressed folder of zips."""
+    """Content-addressed zips in the artifact store."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._folder = settings.folder.artifacts / "snapshots"
+    def __init__(self, settings: Settings, artifacts: ArtifactBackend) -> None:
+        self._artifacts = artifacts
+        self._incoming = settings.folder.uploads
         self._limit_mb = settings.snapshot_limit_mb
 
     def path(self, digest: str) -> Path:
-        """Where this snapshot lies, or would. The digest must have been validated (64 hex digits)."""
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise BadSnapshot(digest=digest[:80], why_en=_UNLIKE[0], why_ko=_UNLIKE[1])
-        return self._folder / f"{digest}.zip"
+        """A local file with this snapshot, to read. Raises `NotFound`."""
+        try:
+            return self._artifacts.fetch(_name(digest))
+        except FileNotFoundError as error:
+            raise NotFound(kind="snapshot", name=digest[:12]) from error
 
     def has(self, digest: str) -> bool:
         """Whether it is here, whole."""
-        return self.path(digest).is_file()
+        return self._artifacts.has(_name(digest))
 
     async def put(self, digest: str, stream: AsyncIterator[bytes]) -> None:
         """Keep what is streamed, if it is what `digest` says and within the limit; else keep nothing.
 
         It appears under its name only when whole. Sending what is here already is no error, and is not read.
         """
-        target = self.path(digest)
-        if target.is_file():
+        if await asyncio.to_thread(self.has, digest):
             return
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._folder / f".{new_id()}.part"
+        temporary = self._incoming / f"{new_id()}.part"
         try:
             await self._receive(digest, stream, temporary)
-            await asyncio.to_thread(_keep, temporary, target)
+            await asyncio.to_thread(self._artifacts.keep, _name(digest), temporary)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -105,19 +106,14 @@ class Snapshots:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 for member, place in places:
                     limit -= _write(archive, member, place, limit, self._limit_mb)
-        except FileNotFoundError as error:
-            raise NotFound(kind="snapshot", name=digest[:12]) from error
         except _BROKEN as error:
             raise BadSnapshot(digest=digest[:12], why_en=_NO_ZIP[0], why_ko=_NO_ZIP[1]) from error
 
 
-def _keep(temporary: Path, target: Path) -> None:
-    temporary.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the name must outlive a power cut, as the job's row does
-    finally:
-        os.close(folder)
+def _name(digest: str) -> str:
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise BadSnapshot(digest=digest[:80], why_en=_UNLIKE[0], why_ko=_UNLIKE[1])
+    return f"snapshots/{digest}.zip"
 
 
 def _inside(member: zipfile.ZipInfo, digest: str) -> PurePosixPath:

@@ -30,7 +30,7 @@ def socket_path(settings: Settings) -> Path:
     return settings.folder.run / "mlflow.sock"
 
 
-def environment(folder: DataFolder) -> dict[str, str]:
+def environment(folder: DataFolder, artifacts: str) -> dict[str, str]:
     """What MLflow reads from the environment; nothing of it is secret."""
     return {
         "MLFLOW_AUTH_CONFIG_PATH": str(folder.run / "mlflow-auth.ini"),
@@ -46,7 +46,7 @@ def environment(folder: DataFolder) -> dict[str, str]:
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder.db / 'mlflow.sqlite'}",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder.artifacts / "mlflow"),
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": f"{artifacts}/mlflow",
     }
 
 
@@ -114,7 +114,7 @@ def main() -> None:
     settings = load_settings(os.environ["DURE_DATA"])
     folder = settings.folder
     write_auth_config(folder)
-    os.environ.update(environment(folder))
+    os.environ.update(environment(folder, settings.artifacts))
     # After exec, so that /proc/<pid>/environ does not show it; MLflow reads it from here and nowhere else.
     os.environ["MLFLOW_FLASK_SERVER_SECRET_KEY"] = folder.secret("mlflow-flask-key")
 

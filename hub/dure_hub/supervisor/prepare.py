@@ -53,7 +53,6 @@ def make_folder(settings: Settings) -> bool:
         folder.root.chmod(0o700)
         folder.secrets.chmod(0o700)
         checks.layout_known(folder)
-        (folder.artifacts / "mlflow").mkdir(exist_ok=True)
     except OSError as why:
         raise FolderUnusable(folder=str(folder.root), reason=why.strerror or str(why)) from why
     return new
@@ -131,6 +130,8 @@ async def prepare(settings: Settings) -> Settings:
     from dure_hub.supervisor.services import routes
 
     make_secrets(settings)
+    for unfinished in settings.folder.uploads.iterdir():  # what a killed portal was still receiving
+        unfinished.unlink()
     settings = with_ports(settings)
     settings.save()
     migrate(settings)

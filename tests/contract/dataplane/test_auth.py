@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from dure_hub.dataplane import Fragment, Route
-from tests.contract.dataplane.world import Upstream, World
+from dure_hub.dataplane.admin import Admin
+from dure_hub.dataplane.files import Files
+from tests.contract.dataplane.conftest import make_settings
+from tests.contract.dataplane.world import Upstream, World, envoy, upstream
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -58,6 +64,20 @@ async def test_an_open_route_asks_nobody(guarded: World) -> None:
     answer = await guarded.ask("/open/x", x_dure_user="root")
     assert answer.status_code == 200
     assert "x-dure-user" not in answer.json()["headers"]
+
+
+async def test_a_portal_that_restarts_costs_a_moment_and_no_error(tmp_path: Path, ana: Upstream) -> None:
+    settings = make_settings(tmp_path)
+    with envoy(settings) as world:
+        guarded = Fragment((ana.cluster(),), (Route("/guarded/", ((ana.name, 1),), auth=True),))
+        await world.plane().publish("services", guarded)
+        asked = asyncio.create_task(world.ask("/guarded/x", authorization="Bearer good"))
+        admin = Admin(Files(settings.folder).socket)
+        async with asyncio.timeout(20):  # it was asked, and nobody was there
+            while not any(map(int, (await admin.statistics("check.upstream_cx_connect_fail$")).values())):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        with upstream("portal", f"127.0.0.1:{settings.portal_port}", settings.folder.log / "portal.log"):
+            assert (await asked).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dure.errors import NotFound
+from dure_hub.backends.embedded import FolderArtifacts
 from dure_hub.operations import snapshots as module
 from dure_hub.operations.errors import BadSnapshot, SnapshotTooLarge
 from dure_hub.operations.snapshots import Snapshots
@@ -22,7 +23,7 @@ from dure_hub.settings import Settings
 def kept(tmp_path: Path) -> Snapshots:
     settings = Settings(data=tmp_path, snapshot_limit_mb=1)
     settings.folder.create()
-    return Snapshots(settings)
+    return Snapshots(settings, FolderArtifacts(settings))
 
 
 def pack(members: dict[str | zipfile.ZipInfo, bytes]) -> bytes:
@@ -67,12 +68,13 @@ async def test_what_is_sent_comes_back(kept: Snapshots, tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_wrong_leaves_nothing(
-    kept: Snapshots, data: bytes, digest: str, error: type[Exception]
+    kept: Snapshots, tmp_path: Path, data: bytes, digest: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         await kept.put(digest, pieces(data))
     assert not kept.has(digest)
-    assert files(kept.path(digest).parent) == []
+    folder = Settings(data=tmp_path).folder
+    assert files(folder.artifacts) == files(folder.uploads) == []
 
 
 async def test_a_digest_is_no_path(kept: Snapshots) -> None:

@@ -1,8 +1,9 @@
 """Processes of this machine, and its GPUs by NVML. Only app and supervisor name these classes."""
 
+from dure_hub.backends.embedded.artifacts import FolderArtifacts
 from dure_hub.backends.embedded.inventory import EmbeddedInventory
 from dure_hub.backends.embedded.servers import EmbeddedServers
 from dure_hub.backends.embedded.serving import EmbeddedServing
 from dure_hub.backends.embedded.training import EmbeddedTraining
 
-__all__ = ["EmbeddedInventory", "EmbeddedServers", "EmbeddedServing", "EmbeddedTraining"]
+__all__ = ["EmbeddedInventory", "EmbeddedServers", "EmbeddedServing", "EmbeddedTraining", "FolderArtifacts"]
