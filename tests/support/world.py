@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,12 @@ class MemoryServers(ServerBackend):
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
         return LogPiece("", offset, offset)
 
+    async def keep_log(self, handle: Handle, target: Path) -> None:
+        await asyncio.to_thread(target.touch)
+
+    async def tail(self, handle: Handle, limit: int) -> str:
+        return ""
+
     def address(self, handle: Handle) -> tuple[str, int]:
         return "127.0.0.1", 1
 
@@ -116,6 +123,7 @@ class MemoryHub:
     refusal: tuple[int, str] | None = None
     failure: str | None = None
     hold: bool = False
+    stops_slowly: bool = False
     users: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
 
@@ -145,6 +153,8 @@ class MemoryHub:
             if self.failure is None:
                 self.put(user, name, ready=not self.hold, pending="spawn" if self.hold else None)
             return httpx.Response(201)
+        if request.method == "DELETE" and self.stops_slowly:
+            return httpx.Response(202)
         if request.method == "DELETE":
             servers.pop(name, None)
             return httpx.Response(204)

@@ -217,6 +217,15 @@ class Runs(ABC):
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
         """A piece of its log; an empty one past the end."""
 
+    @abstractmethod
+    async def keep_log(self, handle: Handle, target: Path) -> None:
+        """Copy its whole log, byte for byte, to a local file of mode 600 that appears whole; an empty one where
+        there is none."""
+
+    @abstractmethod
+    async def tail(self, handle: Handle, limit: int) -> str:
+        """The last `limit` bytes of its log as text."""
+
 
 class ServerBackend(Runs):
     """Runs people's servers."""
@@ -243,7 +252,7 @@ class TrainingBackend(Runs):
 
     @abstractmethod
     def start(self, work: TrainingWork) -> AsyncIterator[Handle]:
-        """As `ServerBackend.start`. What the job saves lies under the work's `run_folder`."""
+        """As `ServerBackend.start`. What the job saves lies under the work's `outputs`."""
 
 
 class ServingBackend(Runs):

@@ -33,6 +33,12 @@ class Background:
         """Whether something of this key runs."""
         return key in self._tasks
 
+    async def still_busy(self, key: str, seconds: float) -> bool:
+        """The same, after waiting at most so long for its end."""
+        if task := self._tasks.get(key):
+            await asyncio.wait({task}, timeout=seconds)
+        return self.busy(key)
+
     async def close(self) -> None:
         """Cancel everything and wait for it."""
         tasks = list(self._tasks.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ _TRY_AGAIN = (400, 429)
 """The hub's answers to a start that go away by themselves: it is stopping the last one, or starts too many."""
 _EVERY = 5
 """The hub is asked for all servers in each of so many passes, and whenever one starts that nobody follows."""
+_POLL_S = 0.1
 _MISSES = 2
 """Answers in a row in which the hub does not know a running server, before that counts as lost."""
 
@@ -86,11 +88,18 @@ class EnvironmentRuns:
             await self._store.run(lambda session: _stopping(session, handle.lease))
             try:
                 if not await self._hub.stop_server(*place):
+                    await self._watch_end(handle)
                     return
             except DureError as error:
                 log.warning("the hub does not stop %s/%s, so the backend does: %s", *place, error)
         if (await self.runs.poll(handle)).phase is Phase.RUNNING:
             await self.runs.stop(handle, self._settings.stop_grace_s)
+
+    async def _watch_end(self, handle: Handle) -> None:
+        """The hub is at it. Whoever asked it now would ask it again at once, for as long as that takes."""
+        deadline = time.monotonic() + self._settings.look_interval_s
+        while (await self.runs.poll(handle)).phase is Phase.RUNNING and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_S)
 
     async def act(self, seen: Mapping[str, Seen]) -> None:
         """Ask the hub to start what was granted; read from the hub what is ready, and what it has lost."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from dure_hub.settings import Settings
 
 _TAIL = 4096
+_LAUNCHERS_OWN = "torch/distributed/elastic/"
+"""In every line that torchrun logs: which process it ended and how, never what the code said."""
 
 
 class JobFolder:
@@ -41,10 +43,6 @@ class JobFolder:
         """Keep the job's token, readable by its owner alone; whole or not at all."""
         write_private(self.token, text.encode())
 
-    def save_log(self, content: bytes) -> None:
-        """Keep the log beyond the run's own folder."""
-        write_private(self.log, content)
-
     def tail(self, lines: int = 3) -> str:
         """The last lines that say something, for a reason; empty without a log."""
         try:
@@ -69,8 +67,8 @@ class JobFolder:
 
 
 def tail(text: str, lines: int = 3) -> str:
-    """The last lines that say something, on one line."""
-    said = [line.strip() for line in text.splitlines() if line.strip()]
+    """The last lines in which the code says something, on one line."""
+    said = [line.strip() for line in text.splitlines() if line.strip() and _LAUNCHERS_OWN not in line]
     return " / ".join(said[-lines:])[-200:]
 
 

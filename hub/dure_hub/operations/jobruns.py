@@ -26,6 +26,7 @@ from dure_hub.operations.jobfiles import JobFolder
 from dure_hub.operations.notes import note
 from dure_hub.operations.people import USE
 from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.reconcile import forget
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
 from dure_hub.settings import Settings
@@ -93,24 +94,27 @@ class JobRuns:
     async def act(self, seen: Mapping[str, Seen]) -> None:
         """Start what was granted, note what runs, keep the log of what has exited, tidy up after what ended."""
         rows = await self._store.read(_open)
-        exited = False
-        for job, attempt, lease in rows:
-            what = seen.get(lease.id)
-            if what is None and attempt.state == "starting" and lease.end_reason is None:
-                await self._renew(lease.id)
-                self._background.run(f"job {job.id}", partial(self._start, (job, attempt, lease)))
-            elif what is not None and what.phase is Phase.EXITED:
-                exited = True
-                await self._exited(job, attempt, what)
-            elif what is not None and attempt.state == "starting":
-                await self._store.run(partial(self._running, job_id=job.id, handle=what.handle))
+        for row in rows:
+            try:
+                await self._step(row, seen.get(row[2].id))
+            except (DureError, OSError):
+                log.exception("job %s; tried again in the next pass", row[0].id)
         await self._tidy({lease.id for _, _, lease in rows}, seen)
-        if exited:
-            self.kick()  # the second look closes it
 
     async def close(self) -> None:
         """Cancel what is being prepared; the next portal goes on with it."""
         await self._background.close()
+
+    async def _step(self, row: Open, what: Seen | None) -> None:
+        job, attempt, lease = row
+        if what is None and attempt.state == "starting" and lease.end_reason is None:
+            await self._renew(lease.id)
+            self._background.run(f"job {job.id}", partial(self._start, row))
+        elif what is not None and what.phase is Phase.EXITED:
+            await self._exited(job, attempt, what)
+            self.kick()  # the second look closes it
+        elif what is not None and attempt.state == "starting":
+            await self._store.run(partial(self._running, job_id=job.id, handle=what.handle))
 
     async def _renew(self, lease_id: str) -> bool:
         return await self._store.run(lambda session: renew(session, lease_id, self._clock()))
@@ -122,6 +126,8 @@ class JobRuns:
             work = await self._prepare(job, lease)
             if not await self._renew(lease.id):
                 return True
+            if self._settings.folder.closing.exists():
+                return False
             async for handle in self._training.start(work):
                 await self._store.run(partial(keep_handle, handle=handle))
             if handle is not None:
@@ -142,9 +148,9 @@ class JobRuns:
         folder = JobFolder(self._settings, job.id)
         await asyncio.to_thread(folder.create)
         if not await asyncio.to_thread(folder.code.is_dir):
-            spare = folder.spare()
+            spare = await asyncio.to_thread(folder.spare)
             await self._snapshots.unpack(job.snapshot, spare)
-            spare.replace(folder.code)
+            await asyncio.to_thread(spare.replace, folder.code)
         if job.run_id is None:
             await asyncio.to_thread(folder.run_open.touch, mode=0o600)
             job.device = jobwork.device_of(await self._profiles.fleet(), lease)
@@ -201,14 +207,7 @@ class JobRuns:
         if await asyncio.to_thread(folder.log.exists):
             return
         await asyncio.to_thread(folder.create)
-        pieces, offset = [], 0
-        while True:
-            piece = await self._training.log(handle, offset, 1 << 20)
-            if piece.next_offset == offset:
-                break
-            pieces.append(piece.text)
-            offset = piece.next_offset
-        await asyncio.to_thread(folder.save_log, "".join(pieces).encode())
+        await self._training.keep_log(handle, folder.log)
 
     def _close(
         self, session: Session, job: Job, attempt: Attempt, state: str, reason: str | None, code: int | None
@@ -238,7 +237,7 @@ class JobRuns:
                 of = await self._store.read(partial(_job_of, lease_id=lease))
                 if of is not None:
                     await self._keep_log(JobFolder(self._settings, of), what.handle)
-                await self._training.forget(what.handle)
+                await forget(self._training, what.handle)
 
     async def _tidy_one(self, job_id: str, job: Job | None) -> bool:
         folder = JobFolder(self._settings, job_id)
@@ -272,6 +271,8 @@ def outcome(ended: str, wanted_stop: bool, seen: Seen | None, tail: str) -> tupl
         return "failed", note("expired")
     if wanted_stop:
         return "stopped", note("asked")
+    if why == Reason.STOPPED:
+        return "stopped", note("portal_down")
     if ended not in ("exited", "lost", "unclaimed"):
         return "failed", note("ended", ended)
     if seen is None or (seen.exit_code is None and why != Reason.NOT_EXECUTABLE):

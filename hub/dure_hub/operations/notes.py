@@ -26,12 +26,15 @@ SENTENCES: Mapping[str, Text] = {
     },
     "expired": {"en": "Its time was over.", "ko": "허용된 시간이 끝났습니다."},
     "asked": {"en": "Stopped on request.", "ko": "요청에 따라 중지했습니다."},
+    "portal_down": {
+        "en": "The portal was shut down while it ran.",
+        "ko": "실행 중에 포털이 종료되었습니다.",
+    },
     "gave_up": {"en": "Waited too long for a place.", "ko": "자리를 너무 오래 기다렸습니다."},
     "start_failed": {"en": "Could not start: {detail}", "ko": "시작하지 못했습니다: {detail}"},
     "ended": {"en": "Its place was taken back ({detail}).", "ko": "자리가 회수되었습니다({detail})."},
     "fetching": {"en": "The model is being copied.", "ko": "모델을 가져오고 있습니다."},
     "loading": {"en": "The model is being loaded.", "ko": "모델을 불러오고 있습니다."},
-    "no_answer": {"en": "It did not become ready in time.", "ko": "제시간에 준비되지 않았습니다."},
     "crashed": {
         "en": "It ended and is started again. {detail}",
         "ko": "종료되어 다시 시작합니다. {detail}",

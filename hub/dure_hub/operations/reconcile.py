@@ -32,6 +32,7 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
 from dure_hub.operations import admission
@@ -220,7 +221,7 @@ class Reconciler:
             self._stop(None, what, "orphan", subject.runs)
         if not subject.keeps:
             for what in decision.leftovers:
-                await subject.runs.forget(what.handle)
+                await forget(subject.runs, what.handle)
 
     def _write(self, session: Session, subject: Subject, decision: Decision) -> None:
         now = self._clock()
@@ -284,6 +285,14 @@ def lead(session: Session, holder: str, now: datetime, task: str = "reconcile") 
         return False
     row.holder, row.until = holder, now + _LEAD
     return True
+
+
+async def forget(runs: Runs, handle: Handle) -> None:
+    """Drop what an ended thing left behind. One that cannot be dropped yet stays listed, and holds up nobody."""
+    try:
+        await runs.forget(handle)
+    except (DureError, OSError):
+        log.exception("what is left of %s cannot be removed yet", handle.lease)
 
 
 def _wanted(session: Session, purpose: str) -> list[Wanted]:

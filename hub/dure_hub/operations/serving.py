@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure.errors import DureError, NotReady
@@ -34,10 +35,11 @@ from dure_hub.policies.canary import CHAMPION, RETIRED
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
-from dure_hub.store.models import Endpoint, Lease, Replica, Ticket
+from dure_hub.store.models import Endpoint, Event, Lease, Replica, Ticket
 
 log = logging.getLogger(__name__)
 
+_SEES_SOON_S = 1.0
 DRAIN_S = 2.0
 """How long a server goes on after Envoy was told to send it nothing more; then it ends what it still answers."""
 _COMING = ("starting", "crashed")
@@ -69,7 +71,6 @@ class EndpointRuns:
         self._background = Background(lambda: self.kick())
         self._publishing = asyncio.Lock()
         # Known only here; after a restart of the portal they begin anew, which only costs time.
-        self._answered: set[str] = set()
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, datetime] = {}
         self._unrouted_at: dict[str, float] = {}
@@ -104,7 +105,7 @@ class EndpointRuns:
         for one in views:
             for replica in one.replicas:
                 if replica.role != RETIRED:
-                    await self._step(one, replica, seen.get(replica.lease_id or ""))
+                    await self._step_alone(one, replica, seen.get(replica.lease_id or ""))
         if await self.publish():
             await self._drain(views)
         await self._store.run(self._note_states)
@@ -142,10 +143,16 @@ class EndpointRuns:
         """Cancel what is being started; the next portal goes on with it."""
         await self._background.close()
 
+    async def _step_alone(self, one: View, replica: Replica, what: Seen | None) -> None:
+        """One step, whose failure holds up no other endpoint."""
+        try:
+            await self._step(one, replica, what)
+        except (DureError, OSError) as error:
+            log.warning("model server %s of %s: %s; tried again", replica.id, one.endpoint.name, error)
+            await self._explain(replica, note("start_failed", error), phase=replica.phase)
+
     async def _step(self, one: View, replica: Replica, what: Seen | None) -> None:
         lease = one.lease(replica)
-        if replica.phase == "ready":
-            self._answered.add(replica.id)
         if lease is None:
             if replica.phase == "crashed" and not self._waits(replica):
                 await self._ask_again(one.endpoint, replica)
@@ -169,6 +176,8 @@ class EndpointRuns:
             folder = await self._mlflow.acting(endpoint.owner).download(endpoint.model, replica.version, target)
             if not await self._store.run(lambda session: renew(session, lease.id, self._clock())):
                 return True
+            if self._settings.folder.closing.exists():
+                return False
             work = ServingWork(
                 lease=lease.id,
                 owner=endpoint.owner,
@@ -188,7 +197,20 @@ class EndpointRuns:
             return False
         except (DureError, OSError) as error:
             log.warning("model server %s of %s cannot start: %s", replica.id, endpoint.name, error)
-            await self._fail(replica, lease, note("start_failed", error))
+            why = note("start_failed", error)
+            if not await self._tries_again(replica):
+                await self._fail(replica, lease, why)
+                return True
+            await self._explain(replica, why)
+            return False
+        return True
+
+    async def _tries_again(self, replica: Replica) -> bool:
+        """Count a failed start, and whether there is another, later; a shortage of memory or disk may pass."""
+        failures = self._failures[replica.id] = self._failures.get(replica.id, 0) + 1
+        if canary.gives_up(failures, await self._store.read(partial(_has_answered, replica_id=replica.id))):
+            return False
+        self._retry_at[replica.id] = self._clock() + timedelta(seconds=canary.restart_delay_s(failures))
         return True
 
     async def _see_ready(self, replica: Replica, handle: Handle) -> None:
@@ -207,27 +229,17 @@ class EndpointRuns:
 
     async def _crashed(self, replica: Replica, lease: Lease, what: Seen) -> None:
         """Note it with the end of its log, and make way for the next start under the same lease."""
-        if lease.end_reason is not None or self._background.busy(f"model {replica.id}"):
+        if lease.end_reason is not None:
             return
-        said = tail((await self._serving.log(what.handle, await self._log_end(what.handle), 1 << 16)).text)
-        failures = self._failures[replica.id] = self._failures.get(replica.id, 0) + 1
-        if what.reason != Reason.NEVER_STARTED and canary.gives_up(failures, replica.id in self._answered):
+        # Its start sees the same in a moment. Otherwise the next look would be the second, and end the lease.
+        if await self._background.still_busy(f"model {replica.id}", _SEES_SOON_S):
+            return
+        said = tail(await self._serving.tail(what.handle, 1 << 16))
+        if what.reason != Reason.NEVER_STARTED and not await self._tries_again(replica):
             await self._fail(replica, lease, note("crashes", said))
             return
-        delay = timedelta(seconds=canary.restart_delay_s(failures))
-        self._retry_at[replica.id] = self._clock() + delay
         await self._store.run(lambda session: self._note_crash(session, replica.id, lease.id, said))
         await self._serving.forget(what.handle)
-
-    async def _log_end(self, handle: Handle) -> int:
-        """Where the last piece of a log begins."""
-        begin = 0
-        while True:
-            piece = await self._serving.log(handle, begin, 1 << 16)
-            following = await self._serving.log(handle, piece.next_offset, 1)
-            if not following.text:
-                return begin
-            begin = piece.next_offset
 
     def _note_crash(self, session: Session, replica_id: str, lease_id: str, said: str) -> None:
         replica = session.get_one(Replica, replica_id)
@@ -251,11 +263,11 @@ class EndpointRuns:
         await self._store.run(write)
         self.kick()
 
-    async def _explain(self, replica: Replica, reason: str) -> None:
+    async def _explain(self, replica: Replica, reason: str, phase: str = "starting") -> None:
         def write(session: Session) -> None:
             row = session.get_one(Replica, replica.id)
             if row.phase in _COMING:
-                row.phase, row.reason = "starting", reason
+                row.phase, row.reason = phase, reason
 
         await self._store.run(write)
 
@@ -287,12 +299,13 @@ class EndpointRuns:
 
     async def _drain(self, views: Sequence[View]) -> None:
         """End those to which nothing has been routed for a while."""
-        for one in views:
-            for replica in one.replicas:
-                at = self._unrouted_at.get(replica.id)
-                if replica.role == RETIRED and at is not None and time.monotonic() - at >= DRAIN_S:
-                    await self._store.run(partial(_end, replica_id=replica.id, now=self._clock()))
-                    self.kick()
+        dropped = [replica.id for one in views for replica in one.replicas if replica.role == RETIRED]
+        for replica_id in dropped:
+            at = self._unrouted_at.get(replica_id)
+            if at is None or time.monotonic() - at < DRAIN_S:
+                continue
+            if await self._store.run(partial(_end, replica_id=replica_id, now=self._clock())):
+                self.kick()
 
     def _note_states(self, session: Session) -> None:
         for one in serving_rows.open_views(session):
@@ -325,6 +338,12 @@ def drop(session: Session, replica: Replica, now: datetime) -> None:
     replica.role, replica.percent, replica.phase, replica.retired_at = RETIRED, 0, "draining", now
 
 
+def _has_answered(session: Session, replica_id: str) -> bool:
+    """Whether it was ever ready."""
+    query = select(Event.id).where(Event.object == f"replica:{replica_id}", Event.verb == "replica.ready").limit(1)
+    return session.scalar(query) is not None
+
+
 def _ready(session: Session, replica_id: str, now: datetime) -> None:
     replica = session.get_one(Replica, replica_id)
     if replica.role != RETIRED and replica.phase != "ready":
@@ -332,16 +351,16 @@ def _ready(session: Session, replica_id: str, now: datetime) -> None:
         record(session, now, PORTAL, "replica.ready", f"replica:{replica_id}", {"version": replica.version})
 
 
-def _end(session: Session, replica_id: str, now: datetime) -> None:
-    """Ask for the end of a drained one's lease; without any it is gone at once."""
+def _end(session: Session, replica_id: str, now: datetime) -> bool:
+    """Ask for the end of a drained one's lease; without any it is gone at once. Whether that changed anything."""
     replica = session.get_one(Replica, replica_id)
     lease = session.get(Lease, replica.lease_id) if replica.lease_id else None
     if lease is not None and lease.ended_at is None:
-        admission.ask_end(session, lease, "asked", now)
-        return
+        return admission.ask_end(session, lease, "asked", now)
     if replica.ticket_id:
         admission.cancel(session, replica.ticket_id, "cancelled", now)
     replica.phase = GONE
+    return True
 
 
 def _environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from jupyterhub.spawner import Spawner
 
-from dure.errors import BadRequest, DureError
+from dure.errors import BadRequest, DureError, NotReady
 from dure.wire.base import NAME_PATTERN
 from dure_hub.backends.base import Handle, Kind, Phase, ServerWork
 from dure_hub.hubpages import language_of
@@ -75,6 +75,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         """Claim a slice, or refuse. Here and not in `start`, so that no refusal sticks to the server's address."""
         options = _known_options(self.user_options)
         try:
+            if self.operations.settings.folder.closing.exists():
+                raise NotReady(part="The portal")
             if not is_server_name(self.name):
                 raise BadRequest(field="name", value=self.name, rule=f"it must match {NAME_PATTERN}")
             grant = await self.operations.environments.claim(
@@ -144,8 +146,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
     async def _raise_if_ended(self) -> None:
         seen = await self.operations.servers.poll(self._running())
         if seen.phase is not Phase.RUNNING:
-            log = await self.operations.servers.log(self._running(), 0, 1 << 20)
-            raise ServerEnded(exit_code=seen.exit_code, last=log.text.strip()[-300:] or "-")
+            said = await self.operations.servers.tail(self._running(), 1 << 12)
+            raise ServerEnded(exit_code=seen.exit_code, last=said.strip()[-300:] or "-")
 
     # -- looking and stopping
 
@@ -170,9 +172,16 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
 
     async def run_post_stop_hook(self) -> None:
         """The lease ends with the server, however that ended: the hub skips `stop` where it was gone already."""
-        if self.lease is not None:
-            reason = "stopped" if self.exit_code is None else "exited"
-            await self.operations.environments.ended(self.lease, reason)
+        if self.lease is None:
+            return
+        reason = "stopped" if self.exit_code is None else "exited"
+        if self.handle is None and (recalled := self.operations.servers.recall(self.lease)):
+            self.handle = recalled[0]  # the start was cancelled before it could say what it had begun
+        if self.handle is not None and await self.poll() is None:
+            # The hub comes here also where `stop` failed: what still runs keeps its slice until it is ended.
+            self.log.error("%s still runs; the reconciler ends it, and then its lease", self._log_name)
+            return
+        await self.operations.environments.ended(self.lease, reason)
 
     async def get_url(self) -> str:
         """Where the server is: a hub killed during a start has a made-up port in its database."""

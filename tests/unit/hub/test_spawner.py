@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 
-from dure_hub.backends.base import Handle, Seen
+from dure_hub.backends.base import Handle, Phase, Seen
 from dure_hub.backends.embedded import EmbeddedServers
 from dure_hub.settings import Settings
 from dure_hub.spawners.folder import TUTORIALS, prepare_folder, tutorials
@@ -113,6 +113,25 @@ async def test_a_look_that_fails_does_not_end_a_server(tmp_path: Path) -> None:
     spawner = make_spawner(tmp_path, backend=Blind)
     spawner.load_state({"lease": "01J00000000000000000000001", "where": {"port": 1}})
     assert await spawner.poll() is None
+
+
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.GONE])
+async def test_a_stop_that_failed_keeps_the_slice(tmp_path: Path, phase: Phase) -> None:
+    class Stuck(EmbeddedServers):
+        async def poll(self, handle: Handle) -> Seen:
+            return Seen(handle, phase)
+
+    ended: list[str] = []
+
+    class Leases:
+        async def ended(self, lease: str, reason: str) -> None:
+            ended.append(lease)
+
+    spawner = make_spawner(tmp_path, backend=Stuck)
+    spawner.operations.environments = Leases()  # type: ignore[assignment]
+    spawner.load_state({"lease": "01J00000000000000000000001", "where": {"port": 1}})
+    await spawner.run_post_stop_hook()
+    assert ended == ([] if phase is Phase.RUNNING else ["01J00000000000000000000001"])
 
 
 def test_tutorials_come_once_and_are_never_overwritten(tmp_path: Path) -> None:

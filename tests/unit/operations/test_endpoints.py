@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -18,12 +19,14 @@ from dure.errors import Conflict, NotAllowed, NotFound
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, ServingWork
 from dure_hub.backends.embedded import EmbeddedServing
+from dure_hub.backends.embedded.errors import CouldNotStart
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import environment_of
 from dure_hub.dataplane import Route
 from dure_hub.operations.people import USE, Person
 from dure_hub.operations.serving_errors import CanaryNotReady, CanaryRuns, ChampionNotReady, NoCanary
 from dure_hub.operations.serving_rows import View, fragment_for
+from dure_hub.policies import canary
 from dure_hub.settings import Settings
 from dure_hub.store.models import Endpoint, Event, Lease, Replica, Rollout
 from tests.support.mlflow import mlflow_settings, running_mlflow, save_model
@@ -57,6 +60,21 @@ class StubServing(EmbeddedServing):
                 port=True,
             )
         )
+
+
+class NoMemory(StubServing):
+    """A machine that refuses the first starts."""
+
+    def __init__(self, settings: Settings, refusals: int) -> None:
+        super().__init__(settings)
+        self.refusals = refusals
+
+    def start(self, work: ServingWork) -> AsyncIterator[Handle]:
+        """Refuse, or start."""
+        if self.refusals:
+            self.refusals -= 1
+            raise CouldNotStart(why="Cannot allocate memory")
+        return super().start(work)
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +352,47 @@ async def test_a_crashed_champion_is_started_again_under_its_lease(shop: Worksho
     (after,) = await shop.serving.seen()
     assert after.handle.lease == before.handle.lease
     assert after.handle.where != before.handle.where
+
+
+async def test_what_has_answered_once_is_tried_again_also_by_the_next_portal(
+    settings: Settings, mlflow: Settings
+) -> None:
+    async with workshop(settings, serving=StubServing(settings)) as first:
+        await four_versions(first, mlflow)
+        await first.endpoints.deploy(ANA, deploying())
+        await until_state(first, "ready")
+        (before,) = await first.serving.seen()
+        await first.serving.stop(before.handle, 0)
+    (settings.folder.root / "clock").write_text("11")  # its leadership has ended
+    short = NoMemory(settings, refusals=canary.GIVE_UP + 1)
+    async with workshop(settings, serving=short) as second:
+        times = itertools.count(1)
+
+        async def ready() -> bool:
+            (settings.folder.root / "clock").write_text(str(11 + 31 * next(times)))  # past every pause
+            champion = (await second.endpoints.get(ANA, "numbers")).champion
+            assert champion is not None
+            assert champion.phase != "failed"
+            return champion.phase == "ready"
+
+        await second.until(ready, "it runs again")
+        assert short.refusals == 0
+
+
+async def test_one_endpoint_that_cannot_go_on_holds_up_no_other(shop: Workshop) -> None:
+    await shop.endpoints.deploy(ANA, deploying())
+    await until_state(shop, "ready")
+    with shop.store.transaction() as session:  # the profile has gone with its card, and its lease with it
+        session.scalars(select(Endpoint)).one().profile = "gpu-gone"
+        replica = session.scalars(select(Replica)).one()
+        lease = session.get_one(Lease, replica.lease_id)
+        lease.ended_at, lease.end_reason = datetime.now(UTC), "lost"
+        replica.phase, replica.lease_id = "crashed", None
+    await shop.endpoints.deploy(ANA, deploying(4, "others"))
+    await until_state(shop, "ready", "others")
+    stuck = (await shop.endpoints.get(ANA, "numbers")).champion
+    assert stuck is not None
+    assert "gpu-gone" in (stuck.reason or "")
 
 
 async def test_a_champion_that_vanished_gets_a_new_place(shop: Workshop) -> None:

@@ -14,9 +14,11 @@ from sqlalchemy import select
 from dure import wire
 from dure.errors import BadRequest, Conflict, DureError, NotFound
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Phase
+from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
+from dure_hub.operations.jobruns import outcome
 from dure_hub.operations.jobs import OVER, SnapshotMissing
 from dure_hub.operations.models import JobNotSucceeded, NoSavedModel
+from dure_hub.operations.notes import sentence
 from dure_hub.operations.people import USE, Person
 from dure_hub.settings import Settings
 from dure_hub.store.models import Attempt, Event, Job, Lease, Token
@@ -263,6 +265,14 @@ async def test_without_mlflow_a_job_waits_and_says_so(tmp_path: Path) -> None:
         assert not await shop.training.seen()
         await shop.jobs.stop(ANA, "first")
         assert (await over(shop)).state == "stopped"
+
+
+def test_a_job_that_went_down_with_the_portal_says_so() -> None:
+    stopped = Seen(Handle("a", Kind.JOB), Phase.EXITED, -15, Reason.STOPPED)
+    state, reason = outcome("exited", False, stopped, "")
+    assert (state, sentence(reason)) == ("stopped", "The portal was shut down while it ran.")
+    assert outcome("exited", True, stopped, "") == ("stopped", "asked")
+    assert outcome("expired", False, stopped, "") == ("failed", "expired")
 
 
 @pytest.mark.parametrize(

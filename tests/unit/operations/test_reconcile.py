@@ -176,6 +176,28 @@ async def test_a_failed_look_is_no_verdict(world: World) -> None:
     assert environment(world).phase == "running"
 
 
+async def test_what_cannot_be_forgotten_yet_holds_up_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forget(handle: Handle) -> None:
+        raise OSError("something of it still runs")
+
+    monkeypatch.setattr(world.servers, "forget", forget)
+    world.servers.put(new_id(), Phase.EXITED)
+    lease = await started(world)
+    world.servers.put(lease.id, Phase.EXITED, exit_code=0, reason="finished")
+    await until(lambda: environment(world).phase == "stopped", world)
+
+
+async def test_a_stop_that_the_hub_has_begun_is_not_asked_for_again_at_once(world: World) -> None:
+    lease = await started(world)
+    world.jupyterhub.stops_slowly = True
+    await world.environments.stop(ANN, "default")
+    await until(lambda: ("DELETE", "/users/ann/server") in [one[:2] for one in world.jupyterhub.asked])
+    await settle(world, 20)  # the server takes its time
+    assert [one[0] for one in world.jupyterhub.asked].count("DELETE") <= 2
+    del world.servers.there[lease.id]
+    await until(lambda: environment(world).phase == "stopped", world)
+
+
 async def test_an_orphan_is_stopped_by_the_backend(world: World) -> None:
     world.servers.put(new_id())
     await until(lambda: world.servers.there == {}, world)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import os
+import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work
@@ -76,11 +79,39 @@ class EmbeddedRuns(Runs):
         begun, _ = decoder.getstate()  # the first bytes of a character whose rest comes with the next piece
         return LogPiece(text, offset, offset + len(data) - len(begun))
 
+    async def keep_log(self, handle: Handle, target: Path) -> None:
+        """Copied in pieces: a log may be larger than memory."""
+        await asyncio.to_thread(_copy, self.runner.folder(handle.lease).log, target)
+
+    async def tail(self, handle: Handle, limit: int) -> str:
+        """From the end, however long it is."""
+        return await asyncio.to_thread(_end_of, self.runner.folder(handle.lease).log, limit)
+
     async def _run(self, plan: Plan) -> AsyncIterator[Handle]:
         try:
             yield await asyncio.to_thread(self.runner.start, plan)
         except OSError as error:
             raise CouldNotStart(why=error.strerror or str(error)) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(f"{target.name}.new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123
+        try:
+            with source.open("rb") as file:
+                shutil.copyfileobj(file, out, 1 << 20)
+        except FileNotFoundError:
+            pass  # it never wrote a line
+    temporary.replace(target)
+
+
+def _end_of(log: Path, limit: int) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - limit, 0))
+            return file.read(limit).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
 
 
 def environment_of(work: Work) -> Mapping[str, str]:
