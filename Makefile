@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
 comma := ,
 # DURE_TORCH=none leaves torch out; everything but training and serving works without it.
+EXTRAS := hub,lab,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)
+# A stamp for each choice: what was installed without torch is not ready for a target that needs it.
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 .PHONY: up test bench docs clean lock install format
 
@@ -13,16 +15,16 @@ up: $(STAMP)
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml requirements.lock tools/install.sh
-	@PYTHON="$(PYTHON)" EXTRAS="hub,lab,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)" sh tools/install.sh $(VENV)
+$(STAMP): pyproject.toml requirements.lock tools/install.sh tools/uv.sh
+	@PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" sh tools/install.sh $(VENV)
 	@touch $(STAMP)
 
 test: $(STAMP)
-	@sh tools/browser.sh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	@sh tools/packages.sh chromium fonts-nanum
 	$(BIN)/pytest
 
 format: $(STAMP)
@@ -30,6 +32,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)
+	@sh tools/packages.sh wrk npm || echo "Going on with the benches that can do without."
 	@mkdir -p build
 	$(BIN)/python -m tests.bench
 
@@ -39,7 +42,7 @@ docs: $(STAMP)
 
 # Every version for Python 3.11 to 3.13; no index address is written.
 lock: $(STAMP)
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
+	sh tools/uv.sh $(VENV) pip compile -q --universal --python-version 3.11 --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
 
 # Data folders are never touched.
 clean:

@@ -25,8 +25,8 @@ fi
 if [ ! -x "$venv/bin/uv" ]; then
   echo "Making $venv with $("$python" -V) ..."
   "$python" -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet uv
+  "$venv/bin/python" -m pip install --quiet --constraint requirements.lock uv
 fi
 echo "Installing what requirements.lock names (the first time: some minutes and 7 GB, most of it torch) ..."
-UV_PYTHON_DOWNLOADS=never "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" \
+sh tools/uv.sh "$venv" pip install --quiet --python "$venv/bin/python" \
   --constraints requirements.lock --editable ".[$extras]"

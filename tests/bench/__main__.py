@@ -1,8 +1,9 @@
 """`python -m tests.bench [names]`: run benches, print their figures, add them to build/bench.jsonl.
 
-A bench is a module here with `run() -> list[Figure]`; `FIGURES` in it names what it measures. A name is a
-module's or a figure's; without names all run. A target that is missed is shown, and is no failure of the run: a
-busy machine may do that. A bench that could not be run is one.
+A bench is a module here with `run() -> list[Figure]`; `WHAT` in it says of each figure how it is measured. A name
+is a module's or a figure's; without names all run. A target that is missed is shown, and is no failure of the run:
+a busy machine may do that. A bench that could not be run is one. `--page` measures nothing, and writes
+docs/benchmarks.md from the newest figures.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import traceback
 from types import ModuleType
 
 import tests.bench
+from tests.bench import page
 from tests.bench.record import FILE, Figure, ReferenceMissing, keep
 
-NOT_BENCHES = {"__main__", "record"}
+NOT_BENCHES = {"__main__", "record", "page"}
 
 
 def main(names: list[str]) -> int:
     """Run the named benches; 0 if every one of them could be measured."""
     benches = find()
-    chosen = [name for name in benches if not names or {name, *_figures(benches[name])} & set(names)]
-    known = {*benches, *(figure for module in benches.values() for figure in _figures(module))}
+    if names == ["--page"]:
+        page.write({name: said for module in benches.values() for name, said in _what(module).items()})
+        return 0
+    chosen = [name for name in benches if not names or {name, *_what(benches[name])} & set(names)]
+    known = {*benches, *(figure for module in benches.values() for figure in _what(module))}
     if unknown := sorted(set(names) - known):
         print(f"There is no bench named {', '.join(unknown)}; there are {', '.join(sorted(known))}.")
         return 2
@@ -57,15 +62,15 @@ def table(figures: list[Figure]) -> str:
     """The figures as aligned text."""
     rows: list[tuple[str, ...]] = [("figure", "unit", "ours", "reference", "ratio", "target", "", "pairs", "load")]
     for one in figures:
-        met = "met" if one.met else "MISSED"
+        met = ("met" if one.met else "MISSED") if one.target else ""
         values = (_text(value) for value in (one.ours, one.baseline, one.ratio))
         rows.append((one.name, one.unit, *values, one.target, met, str(one.pairs), str(one.load_average)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
 
-def _figures(module: ModuleType) -> tuple[str, ...]:
-    return tuple(getattr(module, "FIGURES", ()))
+def _what(module: ModuleType) -> dict[str, str]:
+    return dict(getattr(module, "WHAT", {}))
 
 
 def _text(value: float | None) -> str:

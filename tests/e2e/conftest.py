@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +24,24 @@ QUIET = [
 ]
 
 
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+"""Its names on PATH, the same as in tools/packages.sh; `DURE_CHROMIUM` goes before them."""
+
+
+def chromium_path() -> str:
+    """Where the browser is."""
+    asked = os.environ.get("DURE_CHROMIUM")
+    for name in [asked] if asked else CHROMIUM:
+        if found := shutil.which(name):
+            return found
+    pytest.fail(
+        f"No chromium: DURE_CHROMIUM is {asked!r}, which is no program."
+        if asked
+        else f"No chromium: none of {', '.join(CHROMIUM)} is on PATH. Set DURE_CHROMIUM, or: "
+        "sudo apt-get install -y chromium"
+    )
+
+
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """One portal that is up, with engineers ana and ben and the administrator."""
@@ -37,11 +57,11 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Debian's chromium, driven by Playwright.
+    """This machine's own chromium, driven by Playwright.
 
     Not for the whole session: while the synchronous Playwright lives, no asynchronous test can run beside it.
     """
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=QUIET)
         yield browser
         browser.close()

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Brings the Debian packages named in the arguments: those that are missing, if we may; else says the one command.
+set -eu
+
+has() {
+  for program in "$@"; do
+    if command -v "$program" >/dev/null 2>&1; then return 0; fi
+  done
+  return 1
+}
+
+# A package counts as there when what it is for is there, wherever that came from.
+present() {
+  case $1 in
+    chromium) [ -n "${DURE_CHROMIUM:-}" ] || has chromium chromium-browser google-chrome ;;
+    fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
+    *) has "$1" ;;
+  esac
+}
+
+need=""
+for package in "$@"; do
+  present "$package" || need="$need $package"
+done
+[ -n "$need" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! has apt-get; then
+  echo "Missing on this machine; install with:  sudo apt-get install -y$need" >&2
+  exit 1
+fi
+echo "Installing Debian's$need ..."
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of package names
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null
