@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
+import contextlib
 import signal
 import sys
 
@@ -41,11 +41,14 @@ async def down(settings: Settings) -> int:
 
 async def _ask(settings: Settings) -> None:
     """Signal the supervisor and wait until it is gone; its own graces bound that."""
-    supervisor = processes.identify(int(lock.holder(settings.folder.run).get("pid") or 0))
+    supervisor = lock.holder_process(settings.folder.run)
     if supervisor is None:
         return
     _say("closing")
-    os.kill(supervisor.pid, signal.SIGTERM)
+    try:
+        supervisor.signal(signal.SIGTERM)
+    except PermissionError as why:
+        raise StillRunning(pids=supervisor.pid) from why
     longest = settings.job_grace_s + 8 * settings.stop_grace_s + MARGIN_S
     if await processes.until_gone([supervisor], longest):
         raise StillRunning(pids=supervisor.pid)
@@ -58,4 +61,6 @@ def _forget(settings: Settings) -> None:
 
 
 def _say(key: str, **facts: object) -> None:
-    print(line(key, language(), **facts), file=sys.stdout, flush=True)
+    # Whoever read this may be gone (`dure down | head`); the portal goes down all the same.
+    with contextlib.suppress(OSError):
+        print(line(key, language(), **facts), file=sys.stdout, flush=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from dure_hub.backends.base import Phase, Runs
 from dure_hub.settings import Settings
@@ -19,22 +20,32 @@ async def close(settings: Settings, stop_service: StopService, say: Say, hurry: 
     """Refuse new work; end jobs, servers, hub, model servers, portal, MLflow, Envoy; then all with our mark.
 
     With `hurry` set, now or later, nothing is waited for. Rows are not touched: the reconciler of the next `up`
-    closes them with the reason that each run left behind.
+    closes them with the reason that each run left behind. Whatever fails is said, and the rest is ended all the
+    same; what then still lives is in `StillRunning`.
     """
     from dure_hub.backends.embedded import EmbeddedServers, EmbeddedServing, EmbeddedTraining
 
     mark = settings.folder.closing
-    mark.touch(mode=0o600)
+    with _going_on(say, "run/closing"):
+        mark.touch(mode=0o600)
     say("closing")
     stop = settings.stop_grace_s
-    await _end_runs(EmbeddedTraining(settings), settings.job_grace_s, "closing_jobs", say, hurry)
-    await _end_runs(EmbeddedServers(settings), stop, "closing_servers", say, hurry)
-    await _within(hurry, stop_service, "hub", stop)
-    await _end_runs(EmbeddedServing(settings), stop, "closing_models", say, hurry)
+    with _going_on(say, "jobs"):
+        await _end_runs(EmbeddedTraining(settings), settings.job_grace_s, "closing_jobs", say, hurry)
+    with _going_on(say, "servers"):
+        await _end_runs(EmbeddedServers(settings), stop, "closing_servers", say, hurry)
+    with _going_on(say, "hub"):
+        await _within(hurry, stop_service, "hub", stop)
+    with _going_on(say, "models"):
+        await _end_runs(EmbeddedServing(settings), stop, "closing_models", say, hurry)
     for name in ("portal", "mlflow", "envoy"):
-        await _within(hurry, stop_service, name, stop)
-    left = await sweep(settings, 0 if hurry.is_set() else stop)
-    mark.unlink(missing_ok=True)
+        with _going_on(say, name):
+            await _within(hurry, stop_service, name, stop)
+    try:
+        left = await sweep(settings, 0 if hurry.is_set() else stop)
+    finally:
+        with _going_on(say, "run/closing"):
+            mark.unlink(missing_ok=True)
     if left:
         raise StillRunning(pids=", ".join(str(process.pid) for process in left))
 
@@ -79,9 +90,25 @@ async def _end_runs(backend: Runs, grace_s: float, key: str, say: Say, hurry: as
     say(key, count=len(running), seconds=round(grace_s))
 
     async def end(_: str, grace: float) -> None:
-        await asyncio.gather(*(backend.stop(handle, grace) for handle in running))
+        stops = (backend.stop(handle, grace) for handle in running)
+        for handle, why in zip(running, await asyncio.gather(*stops, return_exceptions=True), strict=True):
+            if isinstance(why, Exception):
+                _tell(say, handle.lease, why)
 
     await _within(hurry, end, "", grace_s)
+
+
+@contextmanager
+def _going_on(say: Say, what: str) -> Iterator[None]:
+    """One step of closing: any failure of it is said and never keeps the next from its turn."""
+    try:
+        yield
+    except Exception as why:  # noqa: BLE001 - a portal that stays up half is worse than any bug in one step
+        _tell(say, what, why)
+
+
+def _tell(say: Say, what: str, why: Exception) -> None:
+    say("trouble", what=what, why=str(why) or repr(why))
 
 
 async def _within(hurry: asyncio.Event, stop: StopService, name: str, grace_s: float) -> None:

@@ -41,11 +41,12 @@ async def end_leftovers(settings: Settings, name: str, grace_s: float) -> None:
     if record is not None:
         await processes.end([record.process], grace_s)
     # The mark finds one whose supervisor died between its start and its record, and children that stayed behind.
-    await processes.end(_marked(settings, name), grace_s, group=False)
+    await processes.end(marked(settings, name), grace_s, group=False)
     record_path(settings.folder, name).unlink(missing_ok=True)
 
 
-def _marked(settings: Settings, name: str) -> list[Process]:
+def marked(settings: Settings, name: str) -> list[Process]:
+    """Whatever carries the mark of this service, recorded or not."""
     return processes.marked(
         settings.instance, lambda found: found.get("DURE_SERVICE") == name and "DURE_LEASE" not in found
     )
@@ -93,10 +94,11 @@ class Keeper:
             await asyncio.sleep(0.1)
 
     async def stop(self, grace_s: float | None = None) -> list[Process]:
-        """End it and do not start it again. Returns what lives on in spite of it."""
-        self._closing.set()
-        if self._task is not None:
-            await self._task
+        """End it and do not start it again. Returns what lives on in spite of it.
+
+        One that is cancelled can be asked for again.
+        """
+        await self.release()
         grace = self.service.stop_grace_s if grace_s is None else grace_s
         left = [] if self.process is None else await processes.end([self.process], grace)
         if self._child is not None and not left:
@@ -107,8 +109,11 @@ class Keeper:
     async def release(self) -> None:
         """Look after it no more, and let it run."""
         self._closing.set()
-        if self._task is not None:
-            await self._task
+        if self._task is None:
+            return
+        await asyncio.wait({self._task})  # waiting so, a cancel ends the waiting and not the task
+        if not self._task.cancelled() and (bug := self._task.exception()) is not None:
+            self.note(f"{self.service.name}: was no longer kept: {bug!r}")
 
     async def _launch(self) -> None:
         log = log_path(self.settings.folder, self.service.name)
@@ -146,8 +151,8 @@ class Keeper:
             if await self._closed_before(asyncio.sleep(delay)):
                 return
             delay, began = min(delay * 2, LONGEST_DELAY_S), time.monotonic()
-            await processes.end(_marked(self.settings, self.service.name), 1, group=False)
             try:
+                await processes.end(marked(self.settings, self.service.name), 1, group=False)
                 await self._launch()
             except OSError as why:  # no memory, no file descriptors: later there may be
                 self._child, self.process = None, None

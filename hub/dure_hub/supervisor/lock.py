@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dure_hub.settings import Settings
+from dure_hub.supervisor import processes
 from dure_hub.supervisor.errors import AlreadyUp
+from dure_hub.supervisor.processes import Process
 
 
 @contextmanager
@@ -23,18 +27,16 @@ def held(settings: Settings) -> Iterator[None]:
     """
     descriptor = os.open(settings.folder.run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take(descriptor):
             about = holder(settings.folder.run)
-            raise AlreadyUp(folder=str(settings.folder.root), url=about.get("url"), pid=about.get("pid")) from None
+            raise AlreadyUp(folder=str(settings.folder.root), url=about.get("url"), pid=about.get("pid"))
         yield
     finally:
         os.close(descriptor)
 
 
 def _take(descriptor: int) -> bool:
-    # A few tries: `is_held` of a `status` beside us holds the lock for an instant.
+    # A few tries: `is_held` of a `status` beside us shares the lock for an instant.
     for _ in range(10):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,13 +48,13 @@ def _take(descriptor: int) -> bool:
 
 
 def is_held(run: Path) -> bool:
-    """Whether some supervisor holds the lock now."""
+    """Whether some supervisor holds the lock now. Who looks shares the lock, so two who look are none."""
     try:
-        descriptor = os.open(run / "lock", os.O_RDWR)
+        descriptor = os.open(run / "lock", os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -61,14 +63,19 @@ def is_held(run: Path) -> bool:
 
 
 def write_holder(run: Path, url: str, phase: str) -> None:
-    """Leave word of who holds the lock, where, since when, and whether it is `starting`, `up` or `closing`."""
-    known = holder(run)
-    since = known["since"] if known.get("pid") == os.getpid() else time.time()
+    """Leave word of who holds the lock, where, since when, and whether it is `starting`, `up` or `closing`.
+
+    On a full disk the word of before stays: the lock is what counts.
+    """
+    known, me = holder(run), processes.identify(os.getpid())
+    since = known["since"] if me is not None and _recorded(known) == me and "since" in known else time.time()
     path = run / "services" / "supervisor.json"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    identity = {"pid": os.getpid()} if me is None else asdict(me)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"pid": os.getpid(), "url": url, "since": since, "phase": phase}))
-    temporary.replace(path)
+    with contextlib.suppress(OSError):  # going down must not fail for want of room to say so
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        temporary.write_text(json.dumps({**identity, "url": url, "since": since, "phase": phase}))
+        temporary.replace(path)
 
 
 def holder(run: Path) -> dict[str, Any]:
@@ -78,3 +85,16 @@ def holder(run: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def holder_process(run: Path) -> Process | None:
+    """The very process that left word, while it lives; never a later one with its pid."""
+    process = _recorded(holder(run))
+    return process if process is not None and process.alive() else None
+
+
+def _recorded(known: Mapping[str, Any]) -> Process | None:
+    try:
+        return Process(int(known["pid"]), int(known["start_time"]), str(known["boot_id"]))
+    except (KeyError, TypeError, ValueError):
+        return None  # no word, or a damaged one

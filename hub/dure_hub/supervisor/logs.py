@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def tail(path: Path, lines: int = 20, limit: int = 64 * 1024) -> str:
@@ -23,12 +26,19 @@ def tail(path: Path, lines: int = 20, limit: int = 64 * 1024) -> str:
 def rotate(path: Path, limit_bytes: int) -> bool:
     """Copy a log beyond its limit to `<name>.1` and truncate it; its writer goes on appending to the same file.
 
-    What is written between copy and truncation is lost: a few lines of a log, never data.
+    What is written between copy and truncation is lost: a few lines of a log, never data. Where there is no room
+    for the copy, all of it is: a log that grows on would take the last room from the databases.
     """
+    copy = path.with_name(path.name + ".1")
     try:
         if path.stat().st_size <= limit_bytes:
             return False
-        shutil.copyfile(path, path.with_name(path.name + ".1"))
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as why:
+            if why.errno not in NO_ROOM:
+                raise
+            copy.unlink(missing_ok=True)
         os.truncate(path, 0)
     except FileNotFoundError:
         return False

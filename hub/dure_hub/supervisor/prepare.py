@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from dure_hub.settings import Settings, load_settings, resolve_settings
 from dure_hub.supervisor import checks, processes
 from dure_hub.supervisor.errors import BadSetting, FolderUnusable, NotUp
-from dure_hub.supervisor.keeper import record_path
+from dure_hub.supervisor.keeper import marked, record_path
 
 SECRETS = {"portal-token": 32, "cookie-secret": 32, "session-key": 32, "mlflow-flask-key": 32}
 """Name and number of random bytes; each is kept as hex digits."""
@@ -92,7 +92,10 @@ def check(settings: Settings) -> None:
     checks.disk_enough(settings)
     checks.disk_local(settings.folder)
     envoy = processes.load_record(record_path(settings.folder, "envoy"))
-    ours = [envoy.process.pid] if envoy is not None and envoy.process.alive() else []
+    # One whose supervisor was killed between its start and its record is known by its mark alone.
+    ours = {process.pid for process in marked(settings, "envoy")}
+    if envoy is not None and envoy.process.alive():
+        ours.add(envoy.process.pid)
     checks.port_free(settings.host, settings.port, ours)
 
 

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 POLL_S = 0.05
+KILL_S = 5.0
+"""How long the kernel may take over a SIGKILL."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,8 @@ def boot_id() -> str:
 
 def look(pid: int) -> tuple[int, bool] | None:
     """Start time in clock ticks and whether it is a zombie; None where there is no such process."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (OSError, ValueError):
-        return None
-    fields = text[text.rindex(")") + 2 :].split()  # the name before may hold anything, brackets too
-    return int(fields[19]), fields[0] in "ZX"
+    fields = _fields(pid)
+    return None if fields is None else (int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
 def identify(pid: int) -> Process | None:
@@ -128,18 +126,26 @@ def ancestors() -> set[int]:
     found, pid = set(), os.getpid()
     while pid > 1 and pid not in found:
         found.add(pid)
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
+        fields = _fields(pid)
+        if fields is None:
             break
-        pid = int(text[text.rindex(")") + 2 :].split()[1])
+        pid = int(fields[1])
     return found
+
+
+def _fields(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the third (state) on; None where there is no such process."""
+    try:
+        raw = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    return raw.rpartition(b")")[2].split()  # the name before may hold anything: brackets, half a character
 
 
 async def end(processes: Iterable[Process], grace_s: float, *, group: bool = True) -> list[Process]:
     """SIGTERM, then SIGKILL after `grace_s`. Returns those that live on (not ours to end, or stuck)."""
     left = [process for process in processes if process.alive()]
-    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, KILL_S)):
         for process in left:
             with contextlib.suppress(PermissionError):
                 process.signal_group(number) if group else process.signal(number)

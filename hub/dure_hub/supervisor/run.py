@@ -10,19 +10,23 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from dure_hub.backends.base import Feature
+from dure_hub.backends.base import Feature, Kind
 from dure_hub.settings import Settings
 from dure_hub.supervisor import closing, lock, prepare
+from dure_hub.supervisor.errors import StillRunning
 from dure_hub.supervisor.keeper import Keeper, end_leftovers, log_path
 from dure_hub.supervisor.logs import rotate
 from dure_hub.supervisor.services import portal_services
 from dure_hub.supervisor.spec import Service
+from dure_hub.supervisor.words import line
 
 Say = Callable[..., None]
 MakeServices = Callable[[Settings], Sequence[Service]]
 ROTATE_EVERY_S = 30
+ENDLESS = (Kind.SERVER, Kind.MODEL)
 
 
 class Supervisor:
@@ -62,12 +66,30 @@ class Supervisor:
         return ", ".join(self.keepers[name].service.title for name, event in ready.items() if not event.is_set())
 
     async def watch(self) -> None:
-        """Rotate the services' logs, for as long as the portal is up."""
-        limit = self.settings.log_limit_mb * 2**20
+        """Rotate logs, for as long as the portal is up."""
         while True:
-            for name in (*self.keepers, "supervisor"):
-                await asyncio.to_thread(rotate, log_path(self.settings.folder, name), limit)
+            await asyncio.to_thread(self._rotate)
             await asyncio.sleep(ROTATE_EVERY_S)
+
+    def _rotate(self) -> None:
+        """The services' logs and those of servers and models, which have no end. A job's is kept whole for it."""
+        limit = self.settings.log_limit_mb * 2**20
+        for log in (
+            *(log_path(self.settings.folder, name) for name in (*self.keepers, "supervisor")),
+            *self._work(),
+        ):
+            try:
+                rotate(log, limit)
+            except OSError as why:  # one log that is too long is no reason to end the portal
+                self.note(f"cannot rotate {log}: {why}")
+
+    def _work(self) -> list[Path]:
+        run = self.settings.folder.run
+        try:
+            return [log for kind in ENDLESS for log in run.glob(f"{kind}/*/log")]
+        except OSError as why:  # no file descriptors: the next look may have them
+            self.note(f"cannot list the logs in {run}: {why}")
+            return []
 
     async def stop(self, name: str, grace_s: float) -> None:
         """End one service and do not start it again."""
@@ -78,10 +100,10 @@ class Supervisor:
     async def abandon(self) -> None:
         """End what this supervisor started after a failure; what it adopted stays for the next one."""
         for keeper in reversed(list(self.keepers.values())):
-            if keeper.adopted:
-                await keeper.release()
-            else:
-                await keeper.stop()
+            try:
+                await (keeper.release() if keeper.adopted else keeper.stop())
+            except Exception as why:  # noqa: BLE001 - the others must end, and the first failure is the one to tell
+                self.note(f"{keeper.service.name}: cannot end: {why!r}")
 
 
 class Stop:
@@ -144,8 +166,17 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
         await supervisor.abandon()
         raise
     lock.write_holder(settings.folder.run, settings.front_url, "closing")
-    await closing.close(settings, supervisor.stop, say, stop.hurry)
-    say("down")
+
+    def told(key: str, **facts: object) -> None:
+        supervisor.note(line(key, "en", **facts))  # in the background nobody hears what is said
+        say(key, **facts)
+
+    try:
+        await closing.close(settings, supervisor.stop, told, stop.hurry)
+    except StillRunning as left:
+        supervisor.note(str(left))
+        raise
+    told("down")
 
 
 async def greet(settings: Settings, say: Say) -> None:

@@ -63,6 +63,10 @@ LINES: dict[str, Text] = {
         "en": "Stopping {count} model server(s) ...",
         "ko": "모델 서버 {count}개를 종료하는 중 ...",
     },
+    "trouble": {
+        "en": "Trouble with {what}; the rest is stopped all the same: {why}",
+        "ko": "{what} 종료 중 문제가 생겼지만 나머지는 계속 종료합니다: {why}",
+    },
     "hurry": {
         "en": "Ending everything now.",
         "ko": "즉시 모두 종료합니다.",

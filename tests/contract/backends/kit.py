@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -162,6 +164,38 @@ async def until(
             return answer
         await asyncio.sleep(0.02)
     pytest.fail(await report())
+
+
+@contextmanager
+def no_room(pid: int = 0) -> Iterator[None]:
+    """As on a full disk: this process (0 is ours) can make files, and write nothing into any."""
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):  # it may have ended meanwhile
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def deaf(pid: int) -> Iterator[None]:
+    """Our signals to this process are lost, as on one that hangs in the kernel."""
+
+    def unless(send: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        return lambda target, number: None if target == pid else send(target, number)
+
+    def pidfd_open(target: int, flags: int = 0) -> int:
+        if target == pid:
+            raise PermissionError(target)
+        return opened(target, flags)
+
+    opened = os.pidfd_open
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "kill", unless(os.kill))
+        patch.setattr(os, "killpg", unless(os.killpg))
+        patch.setattr(os, "pidfd_open", pidfd_open)
+        yield
 
 
 def is_alive(pid: int) -> bool:

@@ -41,13 +41,13 @@ def main() -> None:
         facts["grandchild"] = grandchild.pid
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if mode == "parent":
+        signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
     print(json.dumps({**facts, **{name: os.environ.get(name) for name in shown}}), flush=True)
     if mode == "exit":
         sys.exit(int(number))
     if mode == "kill":
         os.kill(os.getpid(), int(number))
-    if mode == "parent":
-        signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
     ports = [part for part in sys.argv if part.isdigit() and int(part) > 1024]
     if ports:
         http.server.ThreadingHTTPServer(("127.0.0.1", int(ports[-1])), Ready).serve_forever()

@@ -20,8 +20,8 @@ import pytest
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason
 from dure_hub.backends.embedded import ports, processes
-from dure_hub.backends.embedded.errors import StillRuns
-from tests.contract.backends.kit import HERE, EmbeddedPlace, Place, is_alive, until
+from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns
+from tests.contract.backends.kit import HERE, EmbeddedPlace, Place, deaf, is_alive, until
 
 STEPS = 20
 """More than a start has, so that the last ones get to their end."""
@@ -67,15 +67,15 @@ async def check_world(place: EmbeddedPlace, leases: list[str]) -> None:
 
 def mains(place: EmbeddedPlace) -> list[int]:
     """Pids of the stubs themselves, keepers left out."""
-    found = []
-    for pid in place.marked():
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"stub" in command:
-            found.append(pid)
-    return found
+    return [pid for pid in place.marked() if b"stub" in commandline(pid).split(b"\0")]
+
+
+def commandline(pid: int) -> bytes:
+    """As /proc has it; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 async def test_a_starter_killed_at_any_step_leaves_nothing_unknown(
@@ -147,6 +147,19 @@ async def test_ports_stay_distinct_where_few_are_left(
     assert len({handle.where["port"] for handle in handles}) == 16
 
 
+@pytest.mark.parametrize("name", ["port", "hub_port", "portal_port"])
+async def test_the_portals_own_ports_are_not_given(
+    embedded: EmbeddedPlace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One of them may be free for the instant in which its service is started again."""
+    only = ports.free_port(set())
+    monkeypatch.setattr(ports, "LOW", only)
+    monkeypatch.setattr(ports, "HIGH", only + 1)
+    embedded.settings = embedded.settings.model_copy(update={name: only})
+    with pytest.raises(CouldNotStart, match="no free port"):
+        await embedded.start(embedded.work(Kind.SERVER))
+
+
 async def test_without_its_keeper_the_end_of_a_run_is_seen_and_its_exit_code_is_unknown(
     embedded: EmbeddedPlace,
 ) -> None:
@@ -197,6 +210,27 @@ async def test_orphans_of_a_lost_keeper_go_with_their_run(embedded: EmbeddedPlac
     os.kill(started["pid"], signal.SIGKILL)
     await embedded.ended(handle)
     assert not any(is_alive(pid) for pid in orphans)
+
+
+async def test_an_orphan_that_does_not_end_keeps_its_run_running(embedded: EmbeddedPlace) -> None:
+    """What is said to have ended gives its GPU to the next one."""
+    handle = await embedded.start(embedded.work(Kind.SERVER, command=["sh", "-c", "setsid sleep 600 & sleep 601"]))
+    started = await embedded.started(handle)
+
+    async def sleeping() -> int | None:
+        found = [pid for pid in embedded.marked(handle.lease) if commandline(pid).split(b"\0")[1:2] == [b"600"]]
+        return found[0] if found else None
+
+    orphan = await until(sleeping, lambda: embedded.report(handle))
+    with deaf(orphan):
+        os.kill(handle.where["pid"], signal.SIGKILL)
+        os.kill(started["pid"], signal.SIGKILL)
+        await until(lambda: asyncio.sleep(0, not is_alive(started["pid"])), lambda: embedded.report(handle))
+        for one in (await embedded.servers().poll(handle), *await embedded.servers().seen()):
+            assert (one.phase, one.reason) == (Phase.RUNNING, None)
+    seen = await embedded.ended(handle)
+    assert (seen.exit_code, seen.reason) == (None, Reason.KEEPER_LOST)
+    assert not is_alive(orphan)
 
 
 Begin = Callable[..., "subprocess.Popen[bytes]"]

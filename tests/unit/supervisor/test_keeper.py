@@ -12,22 +12,14 @@ from pathlib import Path
 import pytest
 
 from dure_hub.settings import Settings
-from dure_hub.supervisor import lock, logs, processes
-from dure_hub.supervisor.errors import AlreadyUp, ServiceFailed
+from dure_hub.supervisor import logs, processes
+from dure_hub.supervisor.errors import ServiceFailed
 from dure_hub.supervisor.keeper import Keeper, end_leftovers, log_path, record_path
 from dure_hub.supervisor.spec import Service, http_status
+from tests.unit.supervisor.kit import WAIT_S, until
 
-WAIT_S = 20
 SERVE = "import sys, time; print('up', flush=True); time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A data folder with a mark."""
-    made = Settings.model_validate({"data": tmp_path / "d", "instance": os.urandom(6).hex()})
-    made.folder.create()
-    return made
 
 
 Make = Callable[..., Keeper]
@@ -62,15 +54,6 @@ async def make(settings: Settings) -> AsyncIterator[Make]:
         await one.stop(0)
 
 
-async def until(look: Callable[[], bool]) -> None:
-    """Poll until true."""
-    async with asyncio.timeout(WAIT_S):
-        while True:
-            if look():
-                return
-            await asyncio.sleep(0.02)
-
-
 async def started(keeper: Keeper) -> processes.Process:
     """Begin, and its process."""
     await keeper.begin()
@@ -101,6 +84,19 @@ async def test_a_stopped_one_is_gone_and_stays_so(make: Make, settings: Settings
     assert await keeper.stop() == []
     assert not process.alive()
     assert not record_path(settings.folder, "thing").exists()
+
+
+async def test_a_stop_that_was_cut_short_can_be_repeated(make: Make) -> None:
+    """As a second Ctrl-C does."""
+    keeper = make()
+    process = await started(keeper)
+    calm = asyncio.create_task(keeper.stop(600))
+    await asyncio.sleep(0)  # it waits for the keeping to end now
+    calm.cancel()
+    await asyncio.gather(calm, return_exceptions=True)
+    assert calm.cancelled()
+    assert await keeper.stop(5) == []
+    assert not process.alive()
 
 
 async def test_one_that_ignores_the_wish_is_killed(make: Make) -> None:
@@ -180,39 +176,6 @@ async def test_whoever_asks_is_never_among_the_marked(settings: Settings) -> Non
     )
     said, _ = await asked.communicate()
     assert said == b"[]\n"
-
-
-def test_a_second_holder_is_told_where_the_first_is(settings: Settings) -> None:
-    assert not lock.is_held(settings.folder.run)
-    with lock.held(settings):
-        lock.write_holder(settings.folder.run, "http://127.0.0.1:1", "up")
-        assert lock.is_held(settings.folder.run)
-        with (
-            pytest.raises(AlreadyUp, match=rf"http://127\.0\.0\.1:1 \(process {os.getpid()}\)"),
-            lock.held(settings),
-        ):
-            pass
-    assert not lock.is_held(settings.folder.run)
-
-
-def test_a_long_log_is_copied_and_its_writer_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "x.log"
-    with path.open("a") as writer:
-        writer.write("a" * 100)
-        writer.flush()
-        assert not logs.rotate(path, 100)
-        assert logs.rotate(path, 99)
-        writer.write("b")
-    assert path.read_text() == "b"
-    assert (tmp_path / "x.log.1").read_text() == "a" * 100
-    assert not logs.rotate(tmp_path / "none.log", 1)
-
-
-def test_the_tail_of_a_log(tmp_path: Path) -> None:
-    path = tmp_path / "x.log"
-    assert logs.tail(path) == ""
-    path.write_text("one\ntwo\nthree\n")
-    assert logs.tail(path, 2) == "two\nthree"
 
 
 async def test_nothing_at_an_address_is_no_status(tmp_path: Path) -> None:

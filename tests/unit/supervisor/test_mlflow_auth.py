@@ -121,6 +121,10 @@ def test_files_and_environment_hold_no_secret_for_others(server: Settings) -> No
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     key = server.folder.secret("mlflow-flask-key")
     for process in psutil.process_iter():
-        if "dure_hub.supervisor.mlflow_server" in process.cmdline():
+        try:
+            command = process.cmdline()
+        except psutil.Error:  # it ended between the list and the look
+            continue
+        if "dure_hub.supervisor.mlflow_server" in command:
             environment = Path(f"/proc/{process.pid}/environ").read_bytes()
             assert key.encode() not in environment

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # typing itself would be half of the start
 PR_SET_CHILD_SUBREAPER = 36
 ASKED = {signal.SIGTERM, signal.SIGINT}
 WATCHED = ASKED | {signal.SIGCHLD, signal.SIGHUP}
+LONGEST_PAUSE_S = 10.0
 
 
 def main(folder: str) -> int:
@@ -49,7 +50,7 @@ def main(folder: str) -> int:
     code, asked = wait(child, float(spec["grace_s"]))
     end_all()
     if trouble:
-        print(f"Could not start: {trouble}", file=sys.stderr, flush=True)  # noqa: T201 - stderr is the run's log
+        say(f"Could not start: {trouble}")
         record_exit(None, "not_executable", trouble)
     else:
         record_exit(code, reason(code, asked), None)
@@ -165,12 +166,40 @@ def record_start(child: int) -> None:
     try:
         write("started.json", {**identity(child), "keeper": identity(os.getpid()), "at": time.time()})
     except OSError as error:
-        print(f"Could not record the start: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        say(f"Could not record the start: {error}")
 
 
 def record_exit(code: int | None, why: str, detail: str | None) -> None:
-    """The last thing a keeper does; it must survive a power cut."""
-    write("exit.json", {"code": code, "reason": why, "detail": detail, "at": time.time()}, durable=True)
+    """The last thing a keeper does; it must survive a power cut.
+
+    Where this fails (a full disk) it tries until it can, since nobody else knows the exit code; the run counts as
+    running meanwhile. Only once it is asked to end, it tries one time more: who asked records the end.
+    """
+    record = {"code": code, "reason": why, "detail": detail, "at": time.time()}
+    asked, told, pause = why == "stopped", False, 0.1
+    while True:
+        try:
+            write("exit.json", record, durable=True)
+        except FileNotFoundError:
+            return  # the run folder was dropped: nobody will ask
+        except OSError as error:
+            if asked and told:
+                return
+            if not told:
+                say(f"Could not record the end yet: {error}")
+        else:
+            return
+        told = True
+        asked = signal.sigtimedwait(ASKED, pause) is not None or asked
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def say(text: str) -> None:
+    """A line in the run's log, which is stderr."""
+    try:
+        os.write(2, f"{text}\n".encode(errors="replace"))
+    except OSError:
+        return  # the log lies on the same disk as the records: what cannot be said there must not end a keeper
 
 
 def read(name: str) -> dict[str, Any]:
@@ -186,10 +215,14 @@ def write(name: str, record: dict[str, Any], durable: bool = False) -> None:
     """Write a record so that readers see all of it or nothing."""
     temporary = f"{name}.{os.getpid()}"
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.write(file, json.dumps(record).encode())
-    if durable:
-        os.fsync(file)
-    os.close(file)
+    try:
+        left = json.dumps(record).encode()
+        while left:  # the last room of a disk takes a part, and says so only when asked for more
+            left = left[os.write(file, left) :]
+        if durable:
+            os.fsync(file)
+    finally:
+        os.close(file)
     os.replace(temporary, name)  # noqa: PTH105
     if durable:
         folder = os.open(".", os.O_RDONLY)

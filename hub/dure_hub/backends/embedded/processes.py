@@ -1,9 +1,9 @@
 """Processes of this machine as /proc shows them: who carries our mark, who is still the one we started.
 
 The mark is in the environment (`DURE_PORTAL`, `DURE_LEASE`, `DURE_KIND`). A forked server shows its parent's
-environment there, so a command line that begins with `title(...)` counts too. Children of a marked process
-that carry no mark of their own (they cleared their environment) count as theirs, and so does who is in the
-session that a marked process leads.
+environment there, so a command line that begins with `dure:<portal>:<kind>:<lease>` counts too. Children of a
+marked process that carry no mark of their own (they cleared their environment) count as theirs, and so does who
+is in the session that a marked process leads.
 """
 
 from __future__ import annotations
@@ -67,11 +67,6 @@ def identity(process: Process) -> dict[str, Any]:
 def marks(instance: str, lease: str, kind: str) -> dict[str, str]:
     """The environment variables that mark a process as ours."""
     return {"DURE_PORTAL": instance, "DURE_LEASE": lease, "DURE_KIND": kind}
-
-
-def title(instance: str, lease: str, kind: str) -> str:
-    """What the command line of a forked server has to begin with."""
-    return f"dure:{instance}:{kind}:{lease}"
 
 
 def marked(instance: str) -> list[Process]:

@@ -44,8 +44,12 @@ class RunFolder:
     def write(self, name: str, record: Mapping[str, Any]) -> None:
         """Write `<name>.json` at once; the folder must exist."""
         temporary = self.path / f"{name}.json.{os.urandom(4).hex()}"
-        _private(temporary, json.dumps(record).encode())
-        temporary.replace(self.path / f"{name}.json")
+        try:
+            _private(temporary, json.dumps(record).encode())
+            temporary.replace(self.path / f"{name}.json")
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def create(self, spec: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Make the folder with its first records in it, so that none is ever seen without them."""

@@ -25,6 +25,8 @@ from dure_hub.backends.embedded.processes import Process
 from dure_hub.backends.embedded.records import RunFolder, run_folders
 from dure_hub.settings import Settings
 
+PATIENCE_S = 10.0
+"""How long a sweep tries before it says what would not go."""
 _spawned: set[int] = set()
 """Keepers that are children of this process, to be buried when they end. Nothing else is remembered."""
 
@@ -134,9 +136,12 @@ class Runner:
         """While nothing is being started, so that what is not there is not just about to come."""
         with self._starting():
             seen = self._judge(folder, self.marked(folder.lease))
+            if seen.reason != Reason.KEEPER_LOST:
+                return seen
             # The keeper's last duty, done for it: what a run started does not outlive the run.
-            if seen.reason == Reason.KEEPER_LOST and not self.sweep(folder.lease, patience_s=1):
-                self.close(folder.lease, Reason.KEEPER_LOST)
+            if self.sweep(folder.lease, patience_s=1):
+                return Seen(seen.handle, Phase.RUNNING, started=seen.started)  # what lives holds its GPU
+            self.close(folder.lease, Reason.KEEPER_LOST)
             return seen
 
     def _judge(self, folder: RunFolder, found: Sequence[Process]) -> Seen:
@@ -173,7 +178,10 @@ class Runner:
         folder = self.folder(handle.lease)
         if folder.exists():
             before = folder.read("stop") or {}
-            folder.write("stop", {"grace_s": min(grace_s, before.get("grace_s", grace_s)), "at": time.time()})
+            # On a full disk it is stopped without the record; its keeper then gives the grace of its start, at
+            # most until the caller sweeps.
+            with contextlib.suppress(OSError):
+                folder.write("stop", {"grace_s": min(grace_s, before.get("grace_s", grace_s)), "at": time.time()})
         seen = self.look(handle)
         found = self.marked(handle.lease)
         keepers = [process for process in found if process.keeper]
@@ -186,9 +194,9 @@ class Runner:
         """Whether nothing of this lease runs."""
         return processes.find_recorded(handle.where) is None and not self.marked(handle.lease)
 
-    def sweep(self, lease: str, patience_s: float = 10) -> list[int]:
+    def sweep(self, lease: str, patience_s: float | None = None) -> list[int]:
         """SIGKILL whatever carries this lease's mark until nothing does; pids that would not go."""
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
         clean = 0
         while clean < 2:  # a process shows no mark for an instant while it executes another program
             found = self.marked(lease)
@@ -205,11 +213,13 @@ class Runner:
         """Record how it ended, where the keeper could not."""
         folder = self.folder(lease)
         if folder.exists() and not folder.read("exit"):
-            folder.write("exit", {"code": None, "reason": reason, "detail": None, "at": time.time()})
+            # On a full disk it has ended all the same: each look finds that anew, with a reason less exact.
+            with contextlib.suppress(OSError):
+                folder.write("exit", {"code": None, "reason": reason, "detail": None, "at": time.time()})
 
     def _ports(self, but: RunFolder) -> set[int]:
-        """Ports of runs that have not ended. What holds one may not listen on it yet."""
-        taken = set()
+        """Ports of the portal and of runs that have not ended. What holds one may not listen on it yet."""
+        taken = {self.settings.port, self.settings.hub_port, self.settings.portal_port}
         for kind in Kind:
             for folder in run_folders(self.run / kind):
                 if folder.path != but.path and not (folder.path / "exit.json").exists():

@@ -1,0 +1,69 @@
+"""Closing goes through to its end, whatever fails on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+import pytest
+
+from dure_hub.backends.embedded import runner
+from dure_hub.settings import Settings
+from dure_hub.supervisor import closing, processes
+from dure_hub.supervisor.errors import StillRunning
+from tests.contract.backends.kit import deaf, no_room
+from tests.unit.supervisor.kit import SLEEP, Begin
+
+SERVICES = ["hub", "portal", "mlflow", "envoy"]
+
+
+class Services:
+    """Each of them fails to stop; it is written down that it was asked to, and what was said."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.troubles: list[str] = []
+
+    async def stop(self, name: str, grace_s: float) -> None:
+        """Fail."""
+        self.asked.append(name)
+        raise RuntimeError(f"no end of {name}")
+
+    def say(self, key: str, **facts: Any) -> None:
+        """Keep what was said of troubles."""
+        if key == "trouble":
+            self.troubles.append(f"{facts['what']}: {facts['why']}")
+
+
+@pytest.fixture
+def quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Nothing that will not end is waited for long."""
+    monkeypatch.setattr(runner, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(processes, "KILL_S", 0.05)
+    return settings.model_copy(update={"stop_grace_s": 0.0, "job_grace_s": 0.0})
+
+
+async def test_services_that_fail_and_a_full_disk_keep_nothing_up(settings: Settings, begin: Begin) -> None:
+    stray, _ = begin(SLEEP, DURE_PORTAL=settings.instance)
+    services = Services()
+    with no_room():
+        await closing.close(settings, services.stop, services.say, asyncio.Event())
+    assert services.asked == SERVICES
+    assert services.troubles == [f"{name}: no end of {name}" for name in SERVICES]
+    assert stray.wait(timeout=20) == -signal.SIGTERM
+    assert not settings.folder.closing.exists()
+
+
+async def test_a_job_that_does_not_end_is_named_when_all_the_rest_has(quick: Settings, begin: Begin) -> None:
+    marks = {"DURE_PORTAL": quick.instance, "DURE_KIND": "job"}
+    stuck, _ = begin(SLEEP, DURE_LEASE="STUCK", **marks)
+    fine, _ = begin(SLEEP, DURE_LEASE="FINE", **marks)
+    services = Services()
+    with deaf(stuck.pid), pytest.raises(StillRunning) as left:
+        await closing.close(quick, services.stop, services.say, asyncio.Event())
+    assert left.value.facts["pids"] == str(stuck.pid)
+    assert any(said.startswith("STUCK: ") and str(stuck.pid) in said for said in services.troubles)
+    assert services.asked == SERVICES
+    assert fine.wait(timeout=20) < 0
+    assert not quick.folder.closing.exists()
