@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+import dure
+from dure.training import Job
 from dure.wire.ids import new_id
 from tests.e2e.portal import Portal, make_portal, until
 
 pytestmark = pytest.mark.timeout(400)
+Running = tuple[Job, list[int], Path]
 WHOLE = 30
 """Seconds until the portal must be whole again."""
 
@@ -45,6 +49,42 @@ def server(own: Portal, api: httpx.Client) -> psutil.Process:
     assert answer.status_code == 202, answer.text
     until(lambda: phase(api) == "running", "ana's server to run", timeout=90)
     return only_server(own)
+
+
+STEPS = """
+import argparse, pathlib, time
+import dure
+
+words = argparse.ArgumentParser()
+words.add_argument("--until")
+until, ctx, step = pathlib.Path(words.parse_args().until), dure.context(), 0
+ctx.join()
+while not until.exists():
+    step += 1
+    ctx.log(step=step, steps=step)
+    time.sleep(0.2)
+print("went through all of it", flush=True)
+"""
+"""A job that goes on, logging to MLflow, until a file is there."""
+
+
+@pytest.fixture(scope="module")
+def job(own: Portal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A job of two ranks that runs through every kill: itself, its ranks' pids, and the file that lets it end."""
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "steps.py").write_text(STEPS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DURE_URL", own.url)
+        patch.setenv("DURE_TOKEN", own.token("ana"))
+        patch.chdir(folder)
+        made = dure.train("steps.py", name="steps", processes=2, parameters={"until": str(folder / "go")})
+        until(lambda: made.state == "running" and len(ranks(own)) == 2, "two ranks to run", timeout=90)
+        yield made, ranks(own), folder / "go"
+
+
+def ranks(portal: Portal) -> list[int]:
+    """Pids of the job's ranks."""
+    return sorted(p.pid for p in portal.processes() if "dure.worker" in p.cmdline() and "RANK" in p.environ())
 
 
 def phase(api: httpx.Client) -> str | None:
@@ -125,7 +165,7 @@ def test_a_killed_hub_leaves_the_kernel_socket_open_and_knows_the_server_again(
 
 @pytest.mark.parametrize("name", ["portal", "mlflow", "envoy"])
 def test_a_killed_service_is_back_and_nothing_is_doubled(
-    own: Portal, api: httpx.Client, server: psutil.Process, name: str
+    own: Portal, api: httpx.Client, server: psutil.Process, job: Running, name: str
 ) -> None:
     before = own.service(name)
     before.kill()
@@ -133,22 +173,33 @@ def test_a_killed_service_is_back_and_nothing_is_doubled(
     until(lambda: phase(api) == "running", "ana's server to be known")
     assert only_server(own) == server
     assert_one_of_each(own)
+    assert ranks(own) == job[1]
 
 
 def test_after_a_killed_supervisor_the_next_up_adopts_and_resumes(
-    own: Portal, api: httpx.Client, server: psutil.Process
+    own: Portal, api: httpx.Client, server: psutil.Process, job: Running
 ) -> None:
     envoy = own.service("envoy")
     supervisor = own.service("supervisor")
     supervisor.kill()
     until(lambda: not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE, "it to be dead")
-    began = time.monotonic()
     own.up()
     until(lambda: whole(own) and phase(api) == "running", "the portal to be whole", timeout=WHOLE)
-    assert time.monotonic() - began < WHOLE
     assert own.service("envoy") == envoy
     assert only_server(own) == server
     assert_one_of_each(own)
+    assert ranks(own) == job[1]
+
+
+def test_the_job_went_through_all_of_it_once(own: Portal, job: Running) -> None:
+    running, _, go = job
+    go.touch()
+    running.wait(timeout=90)
+    assert running.logs().count("went through all of it") == 2, "each rank once"
+    assert [attempt.state for attempt in running.attempts] == ["succeeded"]
+    until(lambda: not ranks(own), "no rank to be left")
+    steps = [step for step, _ in running.metrics("steps")]
+    assert steps == [*range(1, steps[-1] + 1)], "no metric is lost or doubled"
 
 
 def test_a_killed_server_is_seen_and_its_lease_ends(

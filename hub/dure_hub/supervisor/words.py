@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 from dure.errors import Text, fill
 
 LINES: dict[str, Text] = {
@@ -31,17 +35,17 @@ LINES: dict[str, Text] = {
     },
     "admin": {
         "en": "Administrator:  {name}\nPassword:       {password}\n"
-        "This password is shown once. Forgotten: dure user reset {name}",
+        "This password is shown once. Forgotten: {dure} user reset {name}",
         "ko": "관리자:    {name}\n비밀번호:  {password}\n"
-        "이 비밀번호는 한 번만 표시됩니다. 잊었다면: dure user reset {name}",
+        "이 비밀번호는 한 번만 표시됩니다. 잊었다면: {dure} user reset {name}",
     },
     "foreground": {
-        "en": "Ctrl-C ends it. Logs: dure portal-logs",
-        "ko": "Ctrl-C로 종료합니다. 로그: dure portal-logs",
+        "en": "Ctrl-C ends it. Logs: {dure} portal-logs",
+        "ko": "Ctrl-C로 종료합니다. 로그: {dure} portal-logs",
     },
     "detached": {
-        "en": "It runs in the background. End it: dure down   Logs: dure portal-logs",
-        "ko": "백그라운드에서 실행됩니다. 종료: dure down   로그: dure portal-logs",
+        "en": "It runs in the background. End it: {dure} down   Logs: {dure} portal-logs",
+        "ko": "백그라운드에서 실행됩니다. 종료: {dure} down   로그: {dure} portal-logs",
     },
     "trusting": {
         "en": "Everyone's servers run as the operating-system user {user}: for one team that trusts each other.",
@@ -84,4 +88,12 @@ LINES: dict[str, Text] = {
 
 def line(key: str, language: str, **facts: object) -> str:
     """One line in the reader's language."""
-    return fill(LINES[key], language, facts)
+    return fill(LINES[key], language, {"dure": typed(), **facts})
+
+
+def typed() -> str:
+    """The `dure` command as the reader can type it: by its path, where the shell would not find it."""
+    if shutil.which("dure"):
+        return "dure"
+    beside = Path(sys.executable).with_name("dure")
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
