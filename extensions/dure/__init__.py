@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dure.injob import Context as Context
     from dure.injob import context as context
     from dure.training import Job as Job
+    from dure.training import job as job
     from dure.training import jobs as jobs
     from dure.training import train as train
 
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "train": "training",
+    "job": "training",
     "jobs": "training",
     "Job": "training",
     "Endpoint": "endpoints",

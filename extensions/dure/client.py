@@ -7,15 +7,17 @@ no connection came about, so that the portal cannot have seen it.
 
 from __future__ import annotations
 
+import json
 import os
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from dure.errors import BadAnswer, BadRequest, DureError, PortalUnreachable, from_wire, reader_language
+from dure.errors import BadAnswer, BadRequest, DureError, PortalUnreachable, Text, from_wire, reader_language
 from dure.sdk_errors import NoPortal, NoToken, TokenFileMissing
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.url = (url or find_url()).rstrip("/")
-        self.token = token or find_token()
+        self.url = checked_url(url or find_url())
+        self.token = checked_token(token or find_token())
         self.patience_s = patience_s
         self.sleep, self.now = sleep, now
         self._http = httpx.Client(
@@ -54,19 +56,21 @@ class Client:
             # A proxy of the environment cannot reach this machine's own loopback.
             trust_env=httpx.URL(self.url).host not in LOOPBACK,
         )
+        # Jobs and endpoints keep the client they came by, so nobody but the last of them knows when to close it.
+        weakref.finalize(self, self._http.close)
 
     def get(self, path: str, *, patience_s: float | None = None, **query: Any) -> Any:
         """The JSON of a read."""
-        return self.send("GET", API + path, repeatable=True, params=query, patience_s=patience_s).json()
+        return said(self.send("GET", API + path, repeatable=True, params=query, patience_s=patience_s))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False) -> Any:
         """Ask for a change; `repeatable` where the body carries an id that makes a second one the same request."""
         answer = self.send("POST", API + path, repeatable=repeatable, json=body)
-        return answer.json() if answer.content else None
+        return said(answer) if answer.content else None
 
-    def delete(self, path: str) -> None:
-        """End something."""
-        self.send("DELETE", API + path)
+    def delete(self, path: str, *, repeatable: bool = False) -> None:
+        """End something; `repeatable` where ending what has ended is no error."""
+        self.send("DELETE", API + path, repeatable=repeatable)
 
     def has(self, path: str) -> bool:
         """Whether something is there."""
@@ -88,6 +92,9 @@ class Client:
         **request: Any,
     ) -> httpx.Response:
         """Send until answered or out of patience; `path` is on the front port. Raises only `DureError`s."""
+        body = request.pop("json", None)
+        if body is not None:
+            request |= {"content": encoded(body), "headers": {"Content-Type": "application/json"}}
         deadline = self.now() + (self.patience_s if patience_s is None else patience_s)
         pause = 0.2
         while True:
@@ -97,8 +104,10 @@ class Client:
                 answer = self._once(method, path, file, request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as away:
                 problem, again = away, True
-            except httpx.TransportError as broken:
+            except httpx.RequestError as broken:
                 problem, again = broken, repeatable
+            except httpx.InvalidURL as wrong:
+                raise BadRequest(field="path", value=repr(path)[:80], rule=PATH_RULE) from wrong
             else:
                 again = repeatable and answer.status_code in AWAY
             if not again or self.now() + pause > deadline:
@@ -135,6 +144,92 @@ class Client:
         return from_wire(body, answer.status_code)
 
 
+def said(answer: httpx.Response) -> Any:
+    """The JSON of an answer. Other text under a good status came from something that is not the portal."""
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise BadAnswer(status=answer.status_code) from error
+
+
+def read(kind: type[M], answer: Any) -> M:
+    """An answer as what it should be; `BadAnswer` where it is something else."""
+    from pydantic import ValidationError
+
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        raise BadAnswer(status=200) from error
+
+
+def read_all(kind: type[M], answer: Any) -> list[M]:
+    """An answer that should be a list of these."""
+    if not isinstance(answer, list):
+        raise BadAnswer(status=200)
+    return [read(kind, entry) for entry in answer]
+
+
+def encoded(body: Any) -> bytes:
+    """A body as JSON; `BadRequest` names what in it JSON has no word for."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        field, value = _culprit(body, "", 8)
+        raise BadRequest(field=field or "body", value=repr(value)[:80], rule=JSON_RULE) from error
+
+
+def _culprit(value: Any, path: str, depth: int) -> tuple[str, Any]:
+    inner: Any = ()
+    if isinstance(value, Mapping):
+        inner = ((f"{path}.{key}".lstrip("."), part) for key, part in value.items())
+    elif isinstance(value, list | tuple):
+        inner = ((f"{path}[{number}]", part) for number, part in enumerate(value))
+    for name, part in inner:
+        try:
+            json.dumps(part, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            return _culprit(part, name, depth - 1) if depth else (name, part)
+    return path, value
+
+
+JSON_RULE: Text = {
+    "en": "a value is a finite number, a text, true, false or null; fill in missing values, write dates as texts",
+    "ko": "값은 유한한 수, 문자열, true, false, null 중 하나여야 합니다. 빈 값은 채우고 날짜는 문자열로 쓰세요",
+}
+PATH_RULE: Text = {
+    "en": "a name in an address has no control characters",
+    "ko": "주소에 들어가는 이름에는 제어 문자를 쓸 수 없습니다",
+}
+URL_RULE: Text = {
+    "en": "it is the address you open in the browser, with http:// or https:// in front",
+    "ko": "http:// 또는 https://로 시작하는, 브라우저로 여는 주소여야 합니다",
+}
+TOKEN_RULE: Text = {
+    "en": "a token is one word of ASCII letters, digits and signs",
+    "ko": "토큰은 공백 없이 ASCII 문자로만 이루어진 한 단어여야 합니다",
+}
+EMPTY: Text = {"en": "it is empty", "ko": "비어 있습니다"}
+NO_TEXT: Text = {"en": "it is not a text file", "ko": "텍스트 파일이 아닙니다"}
+
+
+def checked_url(text: str) -> str:
+    """An address that can be asked, without a slash at its end."""
+    try:
+        parsed: httpx.URL | None = httpx.URL(text.strip())
+    except httpx.InvalidURL:
+        parsed = None  # refused below, with the same sentence
+    if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host:
+        raise BadRequest(field="DURE_URL", value=text, rule=URL_RULE)
+    return text.strip().rstrip("/")
+
+
+def checked_token(text: str) -> str:
+    """A token that a header can carry. The error does not show it."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise BadRequest(field="DURE_TOKEN", value="***", rule=TOKEN_RULE)
+    return text
+
+
 def find_url() -> str:
     """The portal's address from the environment."""
     if url := os.environ.get("DURE_URL"):
@@ -144,14 +239,18 @@ def find_url() -> str:
 
 def find_token() -> str:
     """A token from the environment: DURE_TOKEN, the file DURE_TOKEN_FILE names, or the server's own."""
-    if token := os.environ.get("DURE_TOKEN"):
+    if token := os.environ.get("DURE_TOKEN", "").strip():
         return token
     if path := os.environ.get("DURE_TOKEN_FILE"):
         try:
-            return Path(path).read_text().strip()
+            if kept := Path(path).read_text().strip():
+                return kept
         except OSError as error:
             raise TokenFileMissing(path=path, why=error.strerror or str(error)) from error
-    if token := os.environ.get("JUPYTERHUB_API_TOKEN"):
+        except UnicodeDecodeError as error:
+            raise TokenFileMissing(path=path, why=NO_TEXT) from error
+        raise TokenFileMissing(path=path, why=EMPTY)
+    if token := os.environ.get("JUPYTERHUB_API_TOKEN", ""):
         return token
     raise NoToken()
 
@@ -160,7 +259,7 @@ def client() -> Client:
     """The client that the SDK's functions use; made anew when address or token in the environment change."""
     global _default
     if _default is None or (
-        not _fixed and (_default.url, _default.token) != (find_url().rstrip("/"), find_token())
+        not _fixed and (_default.url, _default.token) != (find_url().strip().rstrip("/"), find_token())
     ):
         _default = Client()
     return _default

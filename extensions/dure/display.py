@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from dure.errors import reader_language
+from dure.errors import Text as Words
+from dure.errors import as_text, reader_language
 
 T = TypeVar("T")
 
@@ -15,6 +16,16 @@ T = TypeVar("T")
 def say(en: str, ko: str) -> None:
     """One line of progress in the reader's language."""
     write((ko if reader_language() == "ko" else en) + "\n")
+
+
+def reason_of(thing: Any) -> Words | str | None:
+    """Why something is as it is: in every language where the portal has said it so, else as it said it."""
+    texts = getattr(thing, "reason_text", None)
+    return (
+        texts
+        if isinstance(texts, dict) and texts.get("en") and texts.get("ko")
+        else getattr(thing, "reason", None)
+    )
 
 
 def write(text: str) -> None:
@@ -56,7 +67,7 @@ def shown(value: Any) -> str:
     if value is None:
         return "unknown"
     if isinstance(value, dict) and set(value) >= {"en", "ko"}:
-        return str(value[reader_language()])
+        return str(as_text(value, reader_language()))
     if isinstance(value, list | tuple):
         return ", ".join(str(part) for part in value)
     return str(value)

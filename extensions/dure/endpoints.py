@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dure import wire
-from dure.client import Client, ask, client
-from dure.display import Table, say
+from dure.client import Client, ask, client, read, read_all, said
+from dure.display import Table, reason_of, say
+from dure.errors import BadAnswer, reader_language
 from dure.sdk_errors import EndpointFailed, WaitedTooLong
 from dure.wire.ids import new_id
 
 GOING_UP = frozenset({"waiting", "queued", "starting"})
 WAIT_PATIENCE_S = 120.0
 DEFAULT_WAIT_S = 300.0
+KOREAN: Mapping[str, str] = {
+    "waiting": "대기 중",
+    "queued": "대기 중",
+    "starting": "시작 중",
+    "ready": "준비됨",
+    "degraded": "일부만 응답",
+    "failed": "실패",
+    "stopping": "종료 중",
+    "stopped": "종료됨",
+    "champion": "챔피언",
+    "canary": "카나리",
+}
+"""States of an endpoint, phases and roles of its versions; the API's own words are the English ones."""
 
 
 def deploy(name: str, model: str, version: int, profile: str = "cpu") -> Endpoint:
@@ -22,19 +36,19 @@ def deploy(name: str, model: str, version: int, profile: str = "cpu") -> Endpoin
     request = ask(wire.DeployRequest, id=new_id(), name=name, model=model, version=version, profile=profile)
     portal = client()
     answer = portal.post("/endpoints", request.model_dump(mode="json"), repeatable=True)
-    return Endpoint(wire.Endpoint.model_validate(answer), portal)
+    return Endpoint(read(wire.Endpoint, answer), portal)
 
 
 def get(name: str) -> Endpoint:
     """An endpoint by its name."""
     portal = client()
-    return Endpoint(wire.Endpoint.model_validate(portal.get(f"/endpoints/{name}")), portal)
+    return Endpoint(read(wire.Endpoint, portal.get(f"/endpoints/{name}")), portal)
 
 
 def list() -> Table[Endpoint]:  # noqa: A001 - dure.endpoints.list() reads well
     """Every endpoint you may use."""
     portal = client()
-    found = (Endpoint(wire.Endpoint.model_validate(entry), portal) for entry in portal.get("/endpoints"))
+    found = (Endpoint(seen, portal) for seen in read_all(wire.Endpoint, portal.get("/endpoints")))
     return Table(found, ("name", "last_state", "model", "profile", "address"))
 
 
@@ -91,7 +105,7 @@ class Endpoint:
     def refresh(self, *, patience_s: float | None = None) -> Endpoint:
         """Ask the portal how it is now."""
         answer = self._portal.get(f"/endpoints/{self._seen.name}", patience_s=patience_s)
-        self._seen = wire.Endpoint.model_validate(answer)
+        self._seen = read(wire.Endpoint, answer)
         return self
 
     def wait(self, timeout: float = DEFAULT_WAIT_S) -> Endpoint:
@@ -99,27 +113,29 @@ class Endpoint:
         started, told = self._portal.now(), ""
         while True:
             self.refresh(patience_s=WAIT_PATIENCE_S)
-            if (now := self._described()) != told:
+            if (now := self._described("en")) != told:
                 told = now
-                say(f"{self._seen.name}: {now}", f"{self._seen.name}: {now}")
+                say(f"{self._seen.name}: {now}", f"{self._seen.name}: {self._described('ko')}")
             if self._seen.state in ("failed", "stopped"):
-                raise EndpointFailed(name=self._seen.name, reason=self._seen.reason or self._seen.state)
+                raise EndpointFailed(name=self._seen.name, reason=reason_of(self._seen) or _both(self._seen.state))
             for replica in self._replicas():
                 if replica.phase == "failed":
-                    raise EndpointFailed(name=self._seen.name, reason=replica.reason or replica.phase)
+                    raise EndpointFailed(name=self._seen.name, reason=reason_of(replica) or _both(replica.phase))
             if self._seen.state == "ready" and not any(r.phase in GOING_UP for r in self._replicas()):
                 return self
             if self._portal.now() - started > timeout:
-                state = self._seen.state
+                state = _both(self._seen.state)
                 raise WaitedTooLong(kind="endpoint", name=self._seen.name, state=state, seconds=round(timeout))
             self._portal.sleep(0.5)
 
     def predict(self, rows: Any) -> Predictions:
-        """Ask for predictions: `rows` is a list of rows, or an array or frame of them."""
+        """Ask for predictions: `rows` is a list of rows, or an array or frame of them, all finite numbers."""
         path = self._seen.url.rstrip("/") + "/invocations"
         answer = self._portal.send("POST", path, repeatable=True, json={"inputs": _plain(rows)})
-        version = answer.headers.get("x-dure-model-version", "")
-        return Predictions(answer.json()["predictions"], int(version) if version.isdigit() else None)
+        body, version = said(answer), answer.headers.get("x-dure-model-version", "")
+        if not isinstance(body, dict) or "predictions" not in body:
+            raise BadAnswer(status=answer.status_code)
+        return Predictions(body["predictions"], int(version) if version.isdigit() else None)
 
     def canary(self, version: int, percent: int = 10) -> Endpoint:
         """Send `percent` of the requests to `version`; the champion keeps the rest."""
@@ -140,27 +156,37 @@ class Endpoint:
 
     def _change(self, verb: str, body: Mapping[str, Any] | None = None, repeatable: bool = False) -> Endpoint:
         answer = self._portal.post(f"/endpoints/{self._seen.name}/{verb}", body, repeatable=repeatable)
-        self._seen = wire.Endpoint.model_validate(answer)
+        self._seen = read(wire.Endpoint, answer)
         return self
 
     def _replicas(self) -> Sequence[wire.Replica]:
         return [replica for replica in (self._seen.champion, self._seen.canary) if replica is not None]
 
-    def _described(self) -> str:
-        parts = [f"{r.role} v{r.version} {r.percent} % ({r.phase})" for r in self._replicas()]
-        return f"{self._seen.state}: {', '.join(parts)}" if parts else self._seen.state
+    def _described(self, language: str) -> str:
+        def word(code: str) -> str:
+            return _both(code)[language]
+
+        parts = [f"{word(r.role)} v{r.version} {r.percent} % ({word(r.phase)})" for r in self._replicas()]
+        state = word(self._seen.state)
+        return f"{state}: {', '.join(parts)}" if parts else state
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self._seen.name} {self._described()}>"
+        return f"<Endpoint {self._seen.name} {self._described(reader_language())}>"
 
     def _repr_html_(self) -> str:
-        return f"<b>{html.escape(self._seen.name)}</b> {html.escape(self._described())}"
+        return f"<b>{html.escape(self._seen.name)}</b> {html.escape(self._described(reader_language()))}"
+
+
+def _both(code: str) -> Mapping[str, str]:
+    return {"en": code, "ko": KOREAN.get(code, code)}
 
 
 def _plain(rows: Any) -> Any:
-    """Arrays, tensors and frames as lists."""
+    """Arrays, tensors, frames and generators as lists."""
     if hasattr(rows, "to_numpy"):
         rows = rows.to_numpy()
     if hasattr(rows, "tolist"):
         rows = rows.tolist()
+    if isinstance(rows, Iterator):
+        rows = [*rows]
     return [_plain(row) for row in rows] if isinstance(rows, Sequence) and not isinstance(rows, str) else rows

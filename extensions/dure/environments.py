@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dure import wire
-from dure.client import ask, client
+from dure.client import ask, client, read, read_all
 from dure.display import Table
 from dure.wire.ids import new_id
 
@@ -14,20 +14,20 @@ def create(profile: str = "cpu", name: str = "default", lifetime_s: int | None =
     """Ask for a server. It starts when there is room; until then the answer holds a ticket with its place."""
     request = ask(wire.EnvironmentRequest, id=new_id(), name=name, profile=profile, lifetime_s=lifetime_s)
     answer = client().post("/environments", request.model_dump(mode="json"), repeatable=True)
-    return wire.Environment.model_validate(answer)
+    return read(wire.Environment, answer)
 
 
 def list() -> Table[wire.Environment]:  # noqa: A001 - dure.environments.list() reads well
     """Your servers and the requests that wait."""
-    found = (wire.Environment.model_validate(entry) for entry in client().get("/environments"))
+    found = read_all(wire.Environment, client().get("/environments"))
     return Table(found, COLUMNS)
 
 
 def get(name: str = "default") -> wire.Environment:
     """One server of yours."""
-    return wire.Environment.model_validate(client().get(f"/environments/{name}"))
+    return read(wire.Environment, client().get(f"/environments/{name}"))
 
 
 def stop(name: str = "default") -> None:
     """Stop a server, or leave the queue. Files stay."""
-    client().delete(f"/environments/{name}")
+    client().delete(f"/environments/{name}", repeatable=True)

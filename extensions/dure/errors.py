@@ -1,7 +1,8 @@
 """Every error a person can see: a code, typed facts, and sentences in English and Korean.
 
 Only `DureError` and its children reach a user. The error's class fixes code and HTTP status; its facts
-fill the sentences. The same sentences serve page, widget, API, command and log.
+fill the sentences. The same sentences serve page, widget, API, command and log. A fact that differs by language
+is itself a mapping with `en` and `ko`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,19 @@ from typing import Any, ClassVar
 Text = Mapping[str, str]
 LANGUAGES = ("en", "ko")
 _KINDS: dict[str, type[DureError]] = {}
+_KOREAN_KINDS: Text = {
+    "endpoint": "엔드포인트",
+    "environment": "환경",
+    "file": "파일",
+    "id": "ID",
+    "job": "작업",
+    "model": "모델",
+    "path": "경로",
+    "snapshot": "스냅샷",
+    "token": "토큰",
+    "user": "사용자",
+}
+"""What a fact named `kind` is called in a Korean sentence."""
 
 
 class DureError(Exception):
@@ -30,6 +44,10 @@ class DureError(Exception):
 
     def __init_subclass__(cls) -> None:
         _KINDS[cls.code] = cls
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Made of facts alone, so it comes whole out of a pool of processes.
+        return _made_again, (type(self), self.facts)
 
     def text(self, language: str = "en") -> str:
         """What happened, with the values, in the reader's language."""
@@ -69,7 +87,14 @@ class RemoteError(DureError):
 
 def fill(text: Text, language: str, facts: Mapping[str, Any]) -> str:
     """Put facts into the sentence of `language`, else the English one; a missing fact shows as `unknown`."""
-    return text.get(language, text["en"]).format_map(_Facts(facts))
+    return text.get(language, text["en"]).format_map(_Facts(language, facts))
+
+
+def as_text(value: Any, language: str) -> Any:
+    """A value as it stands in a sentence of this language."""
+    if isinstance(value, Mapping) and set(value) >= set(LANGUAGES):
+        return value[language if language in value else "en"]
+    return value
 
 
 def from_wire(body: Mapping[str, Any], status: int) -> DureError:
@@ -96,7 +121,19 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+def _made_again(kind: type[DureError], facts: Mapping[str, Any]) -> DureError:
+    return kind(**facts)
+
+
 class _Facts(dict[str, Any]):
+    def __init__(self, language: str, facts: Mapping[str, Any]) -> None:
+        super().__init__(facts)
+        self.language = language
+
+    def __getitem__(self, key: str) -> Any:
+        value = as_text(super().__getitem__(key), self.language)
+        return _KOREAN_KINDS.get(str(value), value) if key == "kind" and self.language == "ko" else value
+
     def __missing__(self, key: str) -> str:
         return "unknown"
 
@@ -194,8 +231,8 @@ class Conflict(DureError):
         "ko": "{kind} {name} 때문에 진행할 수 없습니다: {rule}.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Choose another name, or end that one first.",
-        "ko": "다른 이름을 쓰거나 먼저 그것을 종료하세요.",
+        "en": "Choose another name; where one is made up for you, as for a job, leave `name` out.",
+        "ko": "다른 이름을 쓰세요. 작업처럼 이름이 자동으로 만들어지는 것은 `name`을 생략해도 됩니다.",
     }
 
 
@@ -234,5 +271,5 @@ class ServerFault(DureError):
     }
     next_step: ClassVar[Text] = {
         "en": "Nothing of yours was lost. Tell an administrator the reference; it is in the portal's log.",
-        "ko": "잃어버린 것은 없습니다. 관리자에게 참조 번호를 알려 주세요. 포털 로그에 있습니다.",
+        "ko": "손실된 데이터는 없습니다. 관리자에게 참조 번호를 알려 주세요. 포털 로그에 있습니다.",
     }

@@ -65,14 +65,19 @@ class Context:
             self.tracker.log(step, metrics)
 
     def wrap(self, model: Any) -> Any:
-        """The model on this job's device, and in DistributedDataParallel where there are several ranks."""
+        """The model on this job's device, and in DistributedDataParallel where there are several ranks.
+
+        Buffers (BatchNorm's running mean, say) stay each rank's own, so that one rank may evaluate alone; those
+        of rank 0 are saved.
+        """
         moved = model.to(self.device)
         if self.world_size == 1:
             return moved
         from torch.nn.parallel import DistributedDataParallel
 
         self.join()
-        return DistributedDataParallel(moved, device_ids=[self.local_rank] if self.backend == "nccl" else None)
+        devices = [self.local_rank] if self.backend == "nccl" else None
+        return DistributedDataParallel(moved, device_ids=devices, broadcast_buffers=False)
 
     def join(self) -> None:
         """Let the ranks find each other. `wrap` does it; call it yourself for collectives without it."""

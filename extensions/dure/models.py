@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dure import wire
-from dure.client import ask, client
+from dure.client import ask, client, read, read_all
 from dure.display import Table
 
 if TYPE_CHECKING:
@@ -21,18 +21,18 @@ def register(name: str, job: Job | str, tags: Mapping[str, str] | None = None) -
     request = ask(wire.RegisterRequest, name=name, job=which, tags=dict(tags or {}))
     # One version for each job: asking twice gives the same one, so this may be sent again.
     answer = client().post("/models", request.model_dump(mode="json"), repeatable=True)
-    return wire.ModelVersion.model_validate(answer)
+    return read(wire.ModelVersion, answer)
 
 
 def list() -> Table[wire.ModelVersion]:  # noqa: A001 - dure.models.list() reads well; nothing here needs the builtin
     """Every model, each by its newest version."""
-    return Table((wire.ModelVersion.model_validate(entry) for entry in client().get("/models")), COLUMNS)
+    return Table(read_all(wire.ModelVersion, client().get("/models")), COLUMNS)
 
 
 def versions(name: str) -> Table[wire.ModelVersion]:
     """The versions of a model, with tags, metrics and aliases."""
     found = client().get(f"/models/{name}/versions")
-    return Table((wire.ModelVersion.model_validate(entry) for entry in found), COLUMNS)
+    return Table(read_all(wire.ModelVersion, found), COLUMNS)
 
 
 def set_alias(name: str, alias: str, version: int) -> None:

@@ -133,7 +133,7 @@ class WaitedTooLong(DureError):
     code, status = "waited_too_long", 408
     message: ClassVar[Text] = {
         "en": "{kind} {name} is still {state} after {seconds} s.",
-        "ko": "{kind} {name}이(가) {seconds}초 뒤에도 아직 {state} 상태입니다.",
+        "ko": "{kind} {name}이(가) {seconds}초가 지났지만 아직 {state} 상태입니다.",
     }
     next_step: ClassVar[Text] = {
         "en": "It goes on by itself; call wait() again, or give a longer timeout.",
@@ -197,6 +197,36 @@ class BadModelFolder(DureError):
     }
 
 
+class NotSavable(DureError):
+    """A model, or the example of its rows, that could be saved only to be refused when it is served."""
+
+    code, status = "not_savable", 422
+    message: ClassVar[Text] = {
+        "en": "The model cannot be saved: {why}.",
+        "ko": "모델을 저장할 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "A model takes one array of rows and gives one tensor with an entry for each row: wrap it in a "
+        "module whose forward() does so. ctx.save_checkpoint(...) keeps weights of every kind.",
+        "ko": "모델은 행의 배열 하나를 받아 행마다 항목이 하나씩 있는 텐서 하나를 돌려줘야 합니다. "
+        "그렇게 하는 forward()를 가진 모듈로 감싸세요. 가중치만은 ctx.save_checkpoint(...)로 남길 수 있습니다.",
+    }
+
+
+class NotTracked(DureError):
+    """A model that was saved here and that MLflow did not take."""
+
+    code, status = "not_tracked", 503
+    message: ClassVar[Text] = {
+        "en": "The model was saved to {folder}, but MLflow did not take it: {why}.",
+        "ko": "모델을 {folder}에 저장했지만 MLflow에 기록하지 못했습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Save it again when MLflow answers; `dure status` on the portal's machine says what is missing.",
+        "ko": "MLflow가 응답하면 save_model을 다시 부르세요. 포털 머신의 `dure status`가 원인을 알려 줍니다.",
+    }
+
+
 class NeedsTorch(DureError):
     """torch is not installed here."""
 
@@ -206,6 +236,6 @@ class NeedsTorch(DureError):
         "ko": "PyTorch가 필요하지만 설치되어 있지 않습니다.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Install it with `pip install 'dure[train]'`, or ask whoever runs the portal.",
-        "ko": "`pip install 'dure[train]'`로 설치하거나 포털 관리자에게 문의하세요.",
+        "en": "Run `make install` without DURE_TORCH=none on the portal's machine, or ask whoever runs it.",
+        "ko": "포털 머신에서 DURE_TORCH=none 없이 `make install`을 실행하거나 포털 관리자에게 문의하세요.",
     }

@@ -50,20 +50,29 @@ class Snapshot:
 def collect(folder: Path, wanted: Iterable[str | Path]) -> dict[str, Path]:
     """Files to send by their name in the zip. Folders are taken whole but for caches and environments.
 
-    Names count from `folder`; what lies outside of it is taken under its own last name.
+    Names count from `folder`, as they were given: a link goes as a file of the link's name. What lies outside of
+    it is taken under its own last name.
     """
     found: dict[str, Path] = {}
     for entry in wanted:
-        path = (folder / entry).expanduser()
+        path = placed(folder, entry)
         if not path.exists():
             raise MissingFile(path=str(entry), folder=str(folder))
-        path = path.resolve()
         top = folder if path.is_relative_to(folder) and path != folder else path.parent
         for file in _files(path):
             name = file.relative_to(path if path == folder else top).as_posix()
             if found.setdefault(name, file) != file:
                 raise Conflict(kind="file", name=name, rule=f"both {found[name]} and {file} would have this name")
     return found
+
+
+def placed(folder: Path, entry: str | Path) -> Path:
+    """Where this entry is, under the name it was given: in `folder` where it can be said so, else anywhere."""
+    path = Path(os.path.normpath(folder / Path(entry).expanduser()))
+    if path.is_relative_to(folder):
+        return path
+    # By another way into the folder (it is a link itself, or /tmp is): only the last name is the person's own.
+    return path.parent.resolve() / path.name
 
 
 def local_imports(entry: Path) -> set[Path]:

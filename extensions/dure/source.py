@@ -18,6 +18,12 @@ from dure.sdk_errors import NotSelfContained, NotTrainable
 
 HEADER = "from __future__ import annotations\n\nimport dure\n\n"
 PROVIDED = frozenset({"dure"})
+KERNELS_OWN = {
+    "get_ipython": "get_ipython (a magic, as %time or !ls)",
+    "display": "display",
+    "__IPYTHON__": "__IPYTHON__",
+}
+"""What a kernel adds to Python's own names, as an error should say it; a job has none of them."""
 CONTEXT = "ctx"
 """The parameter that gets the job's context instead of a value."""
 
@@ -25,6 +31,8 @@ CONTEXT = "ctx"
 def as_module(function: Callable[..., Any]) -> str:
     """The text of a module that holds just this function. Raises where it would not run by itself."""
     name = getattr(function, "__name__", repr(function))
+    if hasattr(function, "__wrapped__") and not inspect.isfunction(function):
+        raise NotTrainable(entry=name, why=HIDDEN)
     if not inspect.isfunction(function) or name == "<lambda>":
         raise NotTrainable(entry=name, why="it is not a function written with `def`")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
@@ -33,16 +41,30 @@ def as_module(function: Callable[..., Any]) -> str:
         source = HEADER + textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError) as error:
         raise NotTrainable(entry=name, why="its source is not known here") from error
-    if foreign := foreign_names(source, name):
-        raise NotSelfContained(function=name, names=", ".join(foreign))
+    try:
+        foreign = foreign_names(source, name)
+    except SyntaxError as error:
+        raise NotTrainable(entry=name, why=NO_PYTHON) from error
+    if foreign:
+        raise NotSelfContained(function=name, names=", ".join(KERNELS_OWN.get(one, one) for one in foreign))
     return source
+
+
+HIDDEN = {
+    "en": "a decorator such as lru_cache hides the function; define it without the decorator",
+    "ko": "lru_cache 같은 데코레이터가 함수를 가립니다. 데코레이터 없이 정의하세요",
+}
+NO_PYTHON = {
+    "en": "its source is not plain Python (a magic, as %time or !ls, works in a notebook only)",
+    "ko": "순수한 파이썬 코드가 아닙니다(%time, !ls 같은 매직은 노트북에서만 동작합니다)",
+}
 
 
 def foreign_names(source: str, function: str) -> list[str]:
     """Names that the function in this module uses and that neither it nor the module defines."""
     top = symtable.symtable(source, "entry.py", "exec")
     defined = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    known = defined | {function} | PROVIDED | set(dir(builtins)) | {"__file__", "__name__"}
+    known = defined | {function} | PROVIDED | (set(dir(builtins)) - set(KERNELS_OWN)) | {"__file__", "__name__"}
     used = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
     for table in _below(top):
         used |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}

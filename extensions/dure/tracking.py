@@ -21,6 +21,8 @@ import httpx
 
 BATCH = 500
 """Metrics a request; MLflow takes up to 1,000."""
+PARAMETERS = 100
+"""Parameters a request; MLflow takes no more."""
 EVERY_S = 1.0
 LAST_TRY_S = 15.0
 
@@ -45,6 +47,7 @@ class Tracker:
         self._wake, self._ending = threading.Event(), threading.Event()
         self._sending = threading.Lock()
         self._refused = 0
+        self._parameters: list[dict[str, str]] = []
         self._http = _client(uri, transport) if uri and run_id else None
         self._thread: threading.Thread | None = None
 
@@ -59,19 +62,27 @@ class Tracker:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a") as out:
             out.write(lines)
-        if self._http is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="dure-tracking", daemon=True)
-            self._thread.start()
+        self._begin()
 
     def parameters(self, values: Mapping[str, Any]) -> None:
         """Record the run's parameters; one that the run has already with another value is left as it is."""
         if self._http is not None and values:
-            params = [{"key": str(key), "value": str(value)[:6000]} for key, value in values.items()]
-            self._post({"run_id": self.run_id, "params": params[:100]})
+            # Appended without the lock, which is held while a server that is away is waited for.
+            self._parameters.extend({"key": str(key), "value": str(value)[:6000]} for key, value in values.items())
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._http is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="dure-tracking", daemon=True)
+            self._thread.start()
 
     def flush(self) -> bool:
-        """Send what is there; whether all of it has been dealt with."""
+        """Send what is there, parameters first; whether all of it has been dealt with."""
         with self._sending:
+            while some := self._parameters[:PARAMETERS]:
+                if not self._post({"run_id": self.run_id, "params": some}):
+                    return False
+                del self._parameters[: len(some)]
             while batch := self._unsent():
                 lines, size = batch
                 if not self._post({"run_id": self.run_id, "metrics": lines}):
@@ -88,13 +99,16 @@ class Tracker:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=30)
-        if self._http is None or not self.file.exists():
+        if self._http is None or not (self._parameters or self.file.exists()):
             return
         deadline, done = time.monotonic() + LAST_TRY_S, self.flush()
         while not done and time.monotonic() < deadline:
             time.sleep(0.5)
             done = self.flush()
-        if not done:
+        if self._parameters:
+            names = ", ".join(parameter["key"] for parameter in self._parameters[:5])
+            _tell(f"Tracking does not answer; {len(self._parameters)} parameters were not sent ({names} …).")
+        if not done and self.file.exists():
             _tell(f"Tracking does not answer; metrics that were not sent are kept in {self.file}.")
         if self._refused:
             _tell(f"Tracking refused {self._refused} metrics; they are in {self.file}.")
@@ -107,6 +121,8 @@ class Tracker:
             pause = EVERY_S if self.flush() else min(pause * 2, 30.0)
 
     def _unsent(self) -> tuple[list[dict[str, Any]], int] | None:
+        if not self.file.exists():
+            return None
         with self.file.open("rb") as lines:
             lines.seek(self._sent)
             taken = [line for line, _ in zip(lines, range(BATCH), strict=False) if line.endswith(b"\n")]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from dure import wire
-from dure.client import Client, ask, client
-from dure.display import Table, Text, say, write
-from dure.errors import BadRequest, DureError
+from dure.client import Client, ask, client, read, read_all, said
+from dure.display import Table, Text, reason_of, say, write
+from dure.errors import BadRequest, DureError, as_text, reader_language
 from dure.sdk_errors import JobDidNotSucceed, MissingFile, NotTrainable, WaitedTooLong
-from dure.snapshot import collect, git_commit, local_imports, pack
+from dure.snapshot import collect, git_commit, local_imports, pack, placed
 from dure.source import as_module, check_parameters
 from dure.wire.ids import new_id
 
@@ -22,6 +24,9 @@ Entry = Callable[..., Any] | str | Path
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 WAIT_PATIENCE_S = 120.0
 """How long a wait outlasts a portal that is away; the job runs on without it."""
+TAIL_LINES = 15
+LAUNCHERS_OWN = "torch/distributed/elastic/"
+"""In every line of a log that torchrun wrote about its processes, and not the code."""
 
 
 def train(
@@ -42,7 +47,7 @@ def train(
     it that it imports. `files` are sent along; paths count from the working folder, which becomes the job's.
     `processes` is the number of ranks, None for the portal's choice. `name` is made from the entry if not given.
     """
-    values = {key: _scalar(value) for key, value in (parameters or {}).items()}
+    values = {key: _scalar(key, value) for key, value in (parameters or {}).items()}
     folder = Path.cwd().resolve()
     texts: dict[str, str] = {}
     if callable(entry):
@@ -69,20 +74,20 @@ def train(
         if not portal.has(f"/snapshots/{snapshot.digest}"):
             portal.put_file(f"/snapshots/{snapshot.digest}", snapshot.file)
         answer = portal.post("/training/jobs", request.model_dump(mode="json"), repeatable=True)
-    return Job(wire.Job.model_validate(answer), portal)
+    return Job(read(wire.Job, answer), portal)
 
 
 def jobs() -> Table[Job]:
     """Your jobs, as the portal lists them."""
     portal = client()
-    found = (Job(wire.Job.model_validate(entry), portal) for entry in portal.get("/training/jobs"))
+    found = (Job(seen, portal) for seen in read_all(wire.Job, portal.get("/training/jobs")))
     return Table(found, ("name", "last_state", "profile", "device", "processes", "created_at"))
 
 
 def job(name: str) -> Job:
-    """A job of yours by its name."""
+    """A job of yours by its name, also one of another notebook or of yesterday."""
     portal = client()
-    return Job(wire.Job.model_validate(portal.get(f"/training/jobs/{name}")), portal)
+    return Job(read(wire.Job, portal.get(f"/training/jobs/{name}")), portal)
 
 
 class Job:
@@ -115,7 +120,7 @@ class Job:
     def refresh(self, *, patience_s: float | None = None) -> Job:
         """Ask the portal how it is now."""
         answer = self._portal.get(f"/training/jobs/{self._seen.name}", patience_s=patience_s)
-        self._seen = wire.Job.model_validate(answer)
+        self._seen = read(wire.Job, answer)
         return self
 
     def wait(self, timeout: float | None = None, logs: bool = False) -> Job:
@@ -133,14 +138,22 @@ class Job:
             if logs:
                 offset = self._print_from(offset)
             if told in ENDED:
-                break
+                return self._well_ended()
             if timeout is not None and self._portal.now() - started > timeout:
-                raise WaitedTooLong(kind="job", name=self._seen.name, state=told, seconds=round(timeout))
+                state = STATES.get(told, told)
+                raise WaitedTooLong(kind="job", name=self._seen.name, state=state, seconds=round(timeout))
             self._portal.sleep(1.0)
-        if told != "succeeded":
-            tail = "\n".join(self.logs().rstrip().splitlines()[-15:])
-            raise JobDidNotSucceed(name=self._seen.name, state=told, reason=self._seen.reason, tail=tail)
-        return self
+
+    def _well_ended(self) -> Job:
+        if self.last_state == "succeeded":
+            return self
+        lines = [line for line in self.logs().rstrip().splitlines() if LAUNCHERS_OWN not in line]
+        raise JobDidNotSucceed(
+            name=self._seen.name,
+            state=STATES[self.last_state],
+            reason=reason_of(self._seen) or NO_REASON,
+            tail="\n".join(lines[-TAIL_LINES:]),
+        )
 
     @overload
     def logs(self, follow: Literal[False] = False) -> Text: ...
@@ -166,7 +179,7 @@ class Job:
 
     def stop(self) -> None:
         """Ask it to stop; it gets up to half a minute to write a checkpoint. Stopping twice is no error."""
-        self._portal.delete(f"/training/jobs/{self._seen.name}")
+        self._portal.delete(f"/training/jobs/{self._seen.name}", repeatable=True)
 
     @overload
     def metrics(self, name: None = None) -> dict[str, float]: ...
@@ -177,19 +190,19 @@ class Job:
         if self.run_id is None:
             return {} if name is None else []
         if name is None:
-            run = self._tracking("runs/get", run_id=self.run_id)["run"]
-            return {metric["key"]: float(metric["value"]) for metric in run["data"].get("metrics", [])}
+            run = self._tracking("runs/get", run_id=self.run_id).get("run") or {}
+            return {metric["key"]: float(metric["value"]) for metric in run.get("data", {}).get("metrics", [])}
         found = self._tracking("metrics/get-history", run_id=self.run_id, metric_key=name).get("metrics", [])
         return sorted((int(metric.get("step", 0)), float(metric["value"])) for metric in found)
 
     def _tracking(self, path: str, **query: str) -> dict[str, Any]:
         address = f"/services/mlflow/api/2.0/mlflow/{path}"
-        answer: dict[str, Any] = self._portal.send("GET", address, repeatable=True, params=query).json()
+        answer: dict[str, Any] = said(self._portal.send("GET", address, repeatable=True, params=query))
         return answer
 
     def _page(self, offset: int) -> wire.LogPage:
         path = f"/training/jobs/{self._seen.name}/logs"
-        return wire.LogPage.model_validate(self._portal.get(path, patience_s=WAIT_PATIENCE_S, offset=offset))
+        return read(wire.LogPage, self._portal.get(path, patience_s=WAIT_PATIENCE_S, offset=offset))
 
     def _print_from(self, offset: int) -> int:
         while (page := self._page(offset)).text:
@@ -199,15 +212,17 @@ class Job:
 
     def _described(self, language: str) -> str:
         ranks = self._seen.processes
-        where = f" ({self._seen.device}, {ranks} × rank)" if self._seen.device and ranks else ""
-        why = f": {self._seen.reason}" if self._seen.reason and self._seen.state != "succeeded" else ""
+        each = f"프로세스 {ranks}개" if language == "ko" else f"{ranks} × rank"
+        where = f" ({self._seen.device}, {each})" if self._seen.device and ranks else ""
+        reason = as_text(reason_of(self._seen), language)
+        why = f": {reason}" if reason and self._seen.state != "succeeded" else ""
         return STATES.get(self._seen.state, {}).get(language, self._seen.state) + where + why
 
     def __repr__(self) -> str:
-        return f"<Job {self._seen.name}: {self._described('en')}>"
+        return f"<Job {self._seen.name}: {self._described(reader_language())}>"
 
     def _repr_html_(self) -> str:
-        return f"<b>{html.escape(self._seen.name)}</b>: {html.escape(self._described('en'))}"
+        return f"<b>{html.escape(self._seen.name)}</b>: {html.escape(self._described(reader_language()))}"
 
 
 STATES: Mapping[str, Mapping[str, str]] = {
@@ -218,6 +233,9 @@ STATES: Mapping[str, Mapping[str, str]] = {
     "failed": {"en": "failed", "ko": "실패"},
     "stopped": {"en": "stopped", "ko": "중지됨"},
 }
+
+
+NO_REASON: Mapping[str, str] = {"en": "nobody noted why", "ko": "이유가 기록되지 않음"}
 
 
 def unique_name(base: str) -> str:
@@ -233,7 +251,8 @@ def unique_name(base: str) -> str:
 
 def _from_file(entry: str, folder: Path, files: Sequence[str | Path]) -> tuple[str, str, Path, dict[str, Path]]:
     text, _, function = entry.partition(":")
-    path = (folder / Path(text).expanduser()).resolve()
+    function = unicodedata.normalize("NFKC", function)  # as Python reads the name in the file
+    path = placed(folder, text)
     if path.suffix != ".py" or (function and not function.isidentifier()):
         raise NotTrainable(entry=entry, why='it is not of the form "file.py" or "file.py:function"')
     if not path.is_file():
@@ -245,13 +264,28 @@ def _from_file(entry: str, folder: Path, files: Sequence[str | Path]) -> tuple[s
     return f"{inside}:{function}" if function else inside, function or path.stem, folder, sent
 
 
-def _scalar(value: Any) -> wire.base.Scalar:
-    # A NumPy number is a number to whoever passes it.
-    plain = value.item() if hasattr(value, "item") and not isinstance(value, str) else value
+def _scalar(key: str, value: Any) -> wire.base.Scalar:
+    plain = value
+    if hasattr(value, "item"):
+        try:
+            plain = value.item()  # a NumPy number is a number to whoever passes it
+        except (TypeError, ValueError, RuntimeError):
+            plain = value  # an array or tensor of several, which the rule below is about
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise BadRequest(field=f"parameters.{key}", value=repr(plain), rule=FINITE_RULE)
     if plain is None or isinstance(plain, str | int | float | bool):
         return plain
-    rule = "a parameter is a text, a number, true or false, or nothing; send anything larger as a file"
-    raise BadRequest(field="parameters", value=repr(value)[:80], rule=rule)
+    raise BadRequest(field=f"parameters.{key}", value=repr(value)[:80], rule=SCALAR_RULE)
+
+
+FINITE_RULE: Mapping[str, str] = {
+    "en": "a number must be finite; send a text such as 'inf' and let the code read it",
+    "ko": "유한한 수여야 합니다. 'inf' 같은 문자열로 보내고 코드에서 읽으세요",
+}
+SCALAR_RULE: Mapping[str, str] = {
+    "en": "a parameter is a text, a number, true or false, or nothing; send anything larger as a file",
+    "ko": "매개변수는 문자열, 수, 참/거짓, 빈 값 중 하나여야 합니다. 더 큰 것은 파일로 보내세요",
+}
 
 
 __all__ = ["DureError", "Job", "job", "jobs", "train"]

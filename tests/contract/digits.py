@@ -145,7 +145,7 @@ def make_job(folder: Path, code: str, entry: str, parameters: Mapping[str, Any],
 
 def torchrun(folder: Path, environment: Mapping[str, str], processes: int) -> subprocess.Popen[str]:
     """Start the job as the backend does; its output goes to `<folder>/log`."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"]
+    command = [sys.executable, "-m", "dure.launch", "--standalone", "--nnodes=1"]
     with (folder / "log").open("w") as log:
         return subprocess.Popen(
             [*command, f"--nproc-per-node={processes}", "-m", "dure.worker"],

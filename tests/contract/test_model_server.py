@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import threading
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dure.archive import check
+from dure.archive import EXPRESSION, TARGET, check
 from dure.sdk_errors import BadModelFolder
+from dure.serving import Model
 from tests.contract.digits import held_out, model_server
 
 pytestmark = pytest.mark.timeout(300)
@@ -141,6 +143,102 @@ def test_bytes_are_never_a_server_error(url: str, content: bytes) -> None:
     assert 400 <= httpx.post(url + "/invocations", content=content, timeout=30).status_code < 500
 
 
+def models() -> dict[str, tuple[Any, Any]]:
+    """Models of kinds that people train, each with rows."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+
+    class Casts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(4, 2)
+
+        def forward(self, rows: Any) -> Any:
+            return self.out(rows.float())
+
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.out = nn.Embedding(10, 4), nn.Linear(4, 2)
+
+        def forward(self, rows: Any) -> Any:
+            return self.out(self.words(rows).mean(1))
+
+    class Course(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.course, self.out = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, rows: Any) -> Any:
+            return self.out(self.course(rows)[0][:, -1])
+
+    counts = torch.arange(20).reshape(4, 5) % 10
+    return {
+        "float()": (Casts(), counts[:, :4]),
+        "embedding": (Words(), counts),
+        "lstm": (Course(), torch.randn(4, 5, 3)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["float()", "embedding", "lstm"])
+def test_models_that_people_train_are_served_and_right(kind: str, tmp_path: Path) -> None:
+    import torch
+
+    from dure.saving import save
+
+    module, rows = models()[kind]
+    saved = save(module, rows, tmp_path / "model", classes=None, name="model", run_id=None)
+    served = Model(saved, "m", "1")
+    with torch.no_grad():
+        right = module(rows)
+    for some in (slice(0, 1), slice(0, 4)):
+        assert torch.allclose(torch.tensor(served.predict(rows[some].tolist())), right[some].cpu(), atol=1e-4)
+
+
+def test_only_operators_are_looked_up() -> None:
+    for good in (
+        "torch.ops.aten._assert_tensor_metadata.default",
+        "torch.ops.aten._softmax.default",
+        "torch.ops.aten.relu.default",
+        "torch.ops.higher_order.cond",
+        "torch.sym_max",
+        "_operator.add",
+    ):
+        assert TARGET.fullmatch(good), good
+    for bad in (
+        "torch.ops.aten._dir",
+        "torch.ops.aten._dir.append",
+        "torch.ops.aten._assert_tensor_metadata",
+        "torch.ops.aten.__class__",
+        "torch.ops.aten.__class__.mro",
+        "torch.ops.aten.relu.__class__",
+        "torch.ops.aten.relu._op",
+        "torch.ops.aten._relu._op",
+        "torch.ops.aten.relu.default.__class__",
+        "torch.ops.load_library",
+        "torch.ops._dir.a.b",
+        "torch.hub.load",
+        "torch.load",
+        "torch._C._jit_exec",
+        "_operator.attrgetter",
+        "math.__loader__",
+        "os.system",
+    ):
+        assert not TARGET.fullmatch(bad), bad
+
+
+def test_shape_expressions_are_read_in_one_go() -> None:
+    for good in ("s31", "2*s0 + 1", "Symbol('s77', integer=True, positive=True)", "Max(1, floor(s1/2))", ""):
+        assert EXPRESSION.fullmatch(good), good
+    # With a pattern that tries every way to cut these, each would take longer than the world has been there.
+    for bad in ("A" * 5000 + "$", "1" * 5000 + "$", "s1" * 5000 + "$", "'a'" * 5000 + "$", "a " * 5000 + "$"):
+        assert not EXPRESSION.fullmatch(bad), bad[:10]
+    for bad in ("open('x')", "A.__class__", "1\nA__class__", "().x"):
+        assert not EXPRESSION.fullmatch(bad), bad
+
+
 class Load(threading.Thread):
     """One caller with a kept connection. A refused connection is no loss: the server had left by then."""
 
@@ -223,7 +321,6 @@ def spoil(source: Path, target: Path, record: str, content: bytes) -> Path:
 
 
 def test_an_archive_that_could_run_code_is_refused(folder: Path, tmp_path: Path) -> None:
-    import io
     import pickle
 
     import torch
@@ -238,9 +335,50 @@ def test_an_archive_that_could_run_code_is_refused(folder: Path, tmp_path: Path)
         "data/constants/opaque_obj_0": pickle.dumps(Evil()),
         "data/aotinductor/model/code.so": b"\x7fELF",
         "models/model.json": graph.replace("torch.ops.aten.relu.default", "torch.hub.load").encode(),
+        "models/second.json": graph.replace("torch.ops.aten.relu.default", "torch.ops.aten._dir.append").encode(),
+        "models/third.json": graph.replace('"as_tensor"', '"as_operator": "torch.hub.load", "as_tensor"').encode(),
         "models/other.json": graph.replace("positive=True", "positive=open('x')").encode(),
     }
     for number, (record, content) in enumerate(crafted.items()):
         spoiled = spoil(good, tmp_path / f"{number}.pt2", record, content)
         with pytest.raises(BadModelFolder, match="could run code"):
             check(spoiled)
+
+
+@pytest.mark.parametrize(
+    ("path", "entries"),
+    [
+        ("weight_0", [("weight_0", False), ("weight_0", True)]),
+        ("weight_0", [("weight_0", True)]),
+        ("weight_0", [("weight_0", None)]),
+        ("weight_m.pt", [("weight_m.pt", False)]),
+        ("opaque_obj_0", [("opaque_obj_0", False)]),
+        ("weight_0", "not an object"),
+    ],
+)
+def test_no_entry_makes_a_pickle_pass_for_a_tensor(
+    folder: Path, tmp_path: Path, path: str, entries: list[tuple[str, bool | None]] | str
+) -> None:
+    import torch
+
+    pickled = io.BytesIO()
+    torch.save(Evil(), pickled)
+    config = {
+        f"w{number}": {"path_name": name} | ({} if pickle is None else {"use_pickle": pickle})
+        for number, (name, pickle) in enumerate(entries if isinstance(entries, list) else ())
+    }
+    listed = json.dumps({"config": config or entries}).encode()
+    spoiled = spoil(
+        folder / "data" / "model.pt2", tmp_path / "1.pt2", "data/weights/model_weights_config.json", listed
+    )
+    spoiled = spoil(spoiled, tmp_path / "2.pt2", f"data/weights/{path}", pickled.getvalue())
+    with pytest.raises(BadModelFolder, match="could run code"):
+        check(spoiled)
+
+
+def test_a_second_folder_in_an_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+    spoiled = spoil(folder / "data" / "model.pt2", tmp_path / "1.pt2", "version", b"1")
+    with zipfile.ZipFile(spoiled, "a") as archive:
+        archive.writestr("other/data/weights/weight_0", b"")
+    with pytest.raises(BadModelFolder, match="one folder"):
+        check(spoiled)

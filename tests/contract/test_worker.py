@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.contract.digits import CODE, held_out, make_job, model_server, torchrun, tracking, until
 
@@ -72,6 +73,9 @@ def test_the_model_is_logged_to_its_run(trained: tuple[Path, str], mlflow_url: s
     assert found["info"]["status"] == "LOGGED_MODEL_READY"
     assert found["info"]["source_run_id"] == trained[1]
     assert {"key": "dure.model_id", "value": output["model_id"]} in run["data"]["tags"]
+    kept = yaml.safe_load((trained[0] / "outputs" / "model" / "MLmodel").read_text())
+    assert (kept["model_id"], kept["run_id"]) == (output["model_id"], trained[1])
+    assert kept["artifact_path"] == found["info"]["artifact_uri"]
 
 
 def test_what_mlflow_has_is_served_and_right(trained: tuple[Path, str], mlflow_url: str, tmp_path: Path) -> None:
@@ -128,6 +132,28 @@ def test_a_file_gets_words_and_keeps_its_traceback(tmp_path: Path) -> None:
     log = (tmp_path / "job" / "log").read_text()
     assert "['--lr', '0.5', '--deep', 'true'] __main__" in log
     assert "ValueError: no such column: petal" in log
+
+
+ALONE = """
+def go(ctx):
+    import torch
+    model = ctx.wrap(torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1)))
+    model(torch.randn(8, 2)).sum().backward()
+    if ctx.is_main:
+        model.eval()
+        with torch.no_grad():
+            print("alone", tuple(model(torch.randn(3, 2)).shape), flush=True)
+    ctx.should_stop()
+    ctx.save_model(model, torch.ones(2, 2))
+"""
+
+
+def test_rank_0_may_evaluate_alone_where_the_model_has_buffers(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    process = torchrun(folder, make_job(folder, ALONE, "go.py:go", {}, processes=2), 2)
+    assert process.wait(timeout=120) == 0, (folder / "log").read_text()
+    assert "alone (3, 1)" in (folder / "log").read_text()
+    assert (folder / "outputs" / "model" / "MLmodel").exists()
 
 
 STOPPABLE = """

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dure.wire.base import Answer, Ask, Name, ParameterName, Scalar, Ulid, Value
+
+
+def _entry(text: str) -> str:
+    function = text.partition(":")[2]
+    if function and not function.isidentifier():
+        raise ValueError(f"{function} is not a name that a function can have")
+    return text
+
+
+Entry = Annotated[str, Field(pattern=r"^[\w./-]+\.py(:\w+)?$", max_length=200), AfterValidator(_entry)]
+"""A file, and perhaps a function in it; letters of every script, as Python allows them."""
 
 
 class JobRequest(Ask):
@@ -20,7 +32,7 @@ class JobRequest(Ask):
     name: Name
     profile: str = Field(default="cpu", max_length=60)
     snapshot: str = Field(pattern=r"^[0-9a-f]{64}$")
-    entry: str = Field(pattern=r"^[A-Za-z0-9_./-]+\.py(:[A-Za-z_][A-Za-z0-9_]*)?$", max_length=200)
+    entry: Entry
     parameters: dict[ParameterName, Value] = Field(default={}, max_length=200)
     processes: int | None = Field(default=None, ge=1, le=64)
     experiment: str = Field(default="default", min_length=1, max_length=120)

@@ -50,7 +50,7 @@ async def test_a_failure_is_seen_as_one(place: Place, kind: Kind) -> None:
     handle = await place.start(place.work(kind, "exit 3"))
     seen = await place.ended(handle)
     assert seen.reason == Reason.FAILED
-    assert seen.exit_code == (1 if kind is Kind.JOB else 3)  # torchrun's own is 1
+    assert seen.exit_code == 3
 
 
 @PLAIN

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dure_hub.backends.base import Kind, Reason
+from dure_hub.backends.base import Kind, Reason, Seen
 from dure_hub.backends.embedded import EmbeddedTraining
+from dure_hub.operations.jobfiles import tail
 from tests.contract.backends.kit import EmbeddedPlace, Place
 
 pytestmark = pytest.mark.skipif(
@@ -49,18 +50,43 @@ class RealWorker(EmbeddedPlace):
         return EmbeddedTraining(self.settings)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("dure.worker") is None, reason="needs the SDK's worker")
-async def test_two_ranks_of_the_sdks_worker_add_up_over_gloo(tmp_path: Path) -> None:
-    place = RealWorker(tmp_path)
-    (place.code / "train.py").write_text(TRAIN)
-    changes: dict[str, Any] = {"entry": "train.py:main", "parameters": {"number": 7}, "processes": 2}
-    outputs = tmp_path / "outputs"
+async def run(folder: Path, code: str, **changes: Any) -> tuple[Seen, str]:
+    """This code's `main`, run by the real worker to its end: how it ended, and its log."""
+    place = RealWorker(folder)
+    (place.code / "train.py").write_text(code)
+    outputs = folder / "outputs"
     outputs.mkdir()
-    handle = await place.start(place.work(Kind.JOB, outputs=outputs, **changes))
+    handle = await place.start(place.work(Kind.JOB, outputs=outputs, entry="train.py:main", **changes))
     try:
-        seen = await place.ended(handle)
-        log = (await place.training().log(handle, 0, 1 << 20)).text
-        assert (seen.exit_code, seen.reason) == (0, Reason.FINISHED), log
-        assert "total 21" in log
+        return await place.ended(handle), (await place.training().log(handle, 0, 1 << 20)).text
     finally:
         await place.training().stop(handle, grace_s=0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("dure.worker") is None, reason="needs the SDK's worker")
+async def test_two_ranks_of_the_sdks_worker_add_up_over_gloo(tmp_path: Path) -> None:
+    seen, log = await run(tmp_path, TRAIN, parameters={"number": 7}, processes=2)
+    assert (seen.exit_code, seen.reason) == (0, Reason.FINISHED), log
+    assert "total 21" in log
+
+
+ENDS = [
+    ("raise ValueError('no such column: petal')", 1, "ValueError: no such column: petal"),
+    ("print('half of it is done'); sys.exit(3)", 3, "half of it is done"),
+    ("os.kill(os.getpid(), 9)", 137, "Rank 0 was ended by SIGKILL."),
+]
+
+
+@pytest.mark.parametrize(("end", "code", "said"), ENDS)
+async def test_what_the_code_said_is_the_last_word(tmp_path: Path, end: str, code: int, said: str) -> None:
+    seen, log = await run(tmp_path, f"import os, sys\n\ndef main():\n    {end}\n", processes=1)
+    assert (seen.exit_code, seen.reason) == (code, Reason.FAILED), log
+    assert tail(log, 1) == said
+    assert "ChildFailedError" not in log
+    assert "torch/distributed/elastic/" in log, "otherwise this says nothing about the tail"
+
+
+async def test_a_rank_that_fails_alone_still_has_the_last_word(tmp_path: Path) -> None:
+    code = "def main(ctx):\n    if ctx.is_main:\n        raise ValueError('only here')\n    while True: pass\n"
+    seen, log = await run(tmp_path, code, processes=2)
+    assert (seen.exit_code, tail(log, 1)) == (1, "ValueError: only here"), log

@@ -73,7 +73,7 @@ def test_missing_torch_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> No
     text = gaps.without_torch(Feature.TRAINING)[Feature.TRAINING]
     for language in ("en", "ko"):
         assert "DURE_TORCH=none" in text[language]
-        assert "uv pip install 'dure[train]'" in text[language]
+        assert "make up" in text[language]
 
 
 async def test_the_inventory_says_what_there_is_or_why_not(tmp_path: Path) -> None:

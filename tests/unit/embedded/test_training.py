@@ -34,7 +34,7 @@ def test_ranks_share_the_cores() -> None:
 def test_the_command_is_torchrun_on_this_machine() -> None:
     assert training.make_command(2, "dure.worker") == [
         sys.executable,
-        *("-m", "torch.distributed.run", "--standalone", "--nnodes=1", "--nproc-per-node=2", "-m", "dure.worker"),
+        *("-m", "dure.launch", "--standalone", "--nnodes=1", "--nproc-per-node=2", "-m", "dure.worker"),
     ]
 
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import datetime
+import gc
+import pickle
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+import dure
 from dure.client import Client, client, use
-from dure.errors import BadAnswer, DureError, NotFound, NotReady, PortalUnreachable, RemoteError
-from dure.sdk_errors import NoPortal, NoToken, TokenFileMissing
+from dure.errors import (
+    BadAnswer,
+    BadRequest,
+    Conflict,
+    DureError,
+    NotFound,
+    NotReady,
+    PortalUnreachable,
+    RemoteError,
+)
+from dure.sdk_errors import NeedsTorch, NoPortal, NoToken, TokenFileMissing, WaitedTooLong
 from tests.unit.sdk.portal import URL, FakePortal, Queue, error
 
 REFUSED = httpx.ConnectError("refused")
@@ -120,3 +134,110 @@ def test_errors_speak_korean_to_a_korean_terminal(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DURE_LANGUAGE", "ko_KR.UTF-8")
     assert "설정되지" in str(NoPortal())
     assert isinstance(Client(URL, "t"), Client)
+
+
+@pytest.mark.parametrize(
+    "url", ["portal.test:8000", "127.0.0.1:8000", "//portal.test", "ftp://portal.test", "http://"]
+)
+def test_an_address_that_cannot_be_one_is_refused_at_once(url: str) -> None:
+    with pytest.raises(BadRequest, match="http://") as problem:
+        Client(url, "t")
+    assert "브라우저" in problem.value.text("ko")
+    assert url in str(problem.value)
+
+
+def test_a_token_that_cannot_be_one_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DURE_TOKEN", raising=False)
+    monkeypatch.setenv("DURE_TOKEN_FILE", str(tmp_path / "token"))
+    for content, why in ((b"\n", "empty"), (b"\xff\xfe", "text file")):
+        (tmp_path / "token").write_bytes(content)
+        with pytest.raises(TokenFileMissing, match=why):
+            Client(URL)
+    with pytest.raises(BadRequest) as problem:
+        Client(URL, "비밀 토큰")
+    assert "비밀" not in str(problem.value)
+
+
+@pytest.mark.parametrize("text", ["<html>login</html>", "[]", '{"half": '])
+def test_a_good_status_from_something_else_is_no_answer(text: str) -> None:
+    routes = {
+        f"GET /api/v1/{path}": httpx.Response(200, text=text) for path in ("me", "training/jobs/a", "models")
+    }
+    use(FakePortal(routes | {"GET /api/v1/models": httpx.Response(200, text='{"a": 1}')}).client())
+    try:
+        for call in (dure.whoami, lambda: dure.job("a"), dure.models.list):
+            with pytest.raises(BadAnswer, match="HTTP 200"):
+                call()
+    finally:
+        use(None)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"inputs": [[1.0], [float("nan")]]}, r"inputs\[1\]\[0\] = nan"),
+        ({"inputs": [datetime.date(2026, 1, 2)]}, r"inputs\[0\] = datetime.date"),
+        ({"inputs": {1, 2}}, r"inputs = \{1, 2\}"),
+        ({"note": "half \ud800"}, "note"),
+    ],
+)
+def test_what_json_cannot_hold_is_named_before_anything_is_sent(body: Any, field: str) -> None:
+    portal = FakePortal({})
+    with pytest.raises(BadRequest, match=field) as problem:
+        portal.client().post("/x", body)
+    assert "유한한 수" in problem.value.text("ko")
+    assert portal.asked == []
+
+
+def test_a_value_that_holds_itself_is_no_endless_search() -> None:
+    rows: list[Any] = []
+    rows.append(rows)
+    with pytest.raises(BadRequest):
+        FakePortal({}).client().post("/x", {"inputs": rows})
+
+
+def test_a_name_that_no_address_can_hold_is_refused() -> None:
+    with pytest.raises(BadRequest, match="control characters"):
+        FakePortal({}).client().get("/training/jobs/a\x00b")
+
+
+@pytest.mark.parametrize("problem", [BROKEN, AWAY])
+def test_a_stop_is_sent_again(problem: httpx.Response | Exception) -> None:
+    routes = {"DELETE /api/v1/environments/default": Queue(problem, httpx.Response(204))}
+    fake = FakePortal(routes)
+    use(fake.client())
+    try:
+        dure.environments.stop()
+    finally:
+        use(None)
+    assert len(fake.asked) == 2
+
+
+def test_an_error_comes_whole_out_of_another_process() -> None:
+    error = pickle.loads(pickle.dumps(NotFound(kind="job", name="x")))  # noqa: S301 - our own bytes
+    assert isinstance(error, NotFound)
+    assert (error.facts, str(error)) == ({"kind": "job", "name": "x"}, str(NotFound(kind="job", name="x")))
+
+
+def test_korean_sentences_have_korean_words_for_kinds_and_states() -> None:
+    assert NotFound(kind="job", name="x").text("ko") == "이름이 x인 작업이(가) 없습니다."
+    assert NotFound(kind="job", name="x").text("en") == "There is no job named x."
+    waited = WaitedTooLong(kind="endpoint", name="x", state={"en": "starting", "ko": "시작 중"}, seconds=3)
+    assert waited.text("ko") == "엔드포인트 x이(가) 3초가 지났지만 아직 시작 중 상태입니다."
+    assert "still starting" in waited.text("en")
+
+
+def test_advice_is_such_that_it_helps() -> None:
+    assert "leave `name` out" in Conflict(kind="job", name="mine", rule="names of jobs are used once").advice()
+    assert "make install" in NeedsTorch().advice()
+    assert "pip" not in NeedsTorch().advice("ko")
+
+
+def test_connections_are_closed_with_the_last_who_used_them() -> None:
+    ours = FakePortal({"GET /api/v1/me": {}}).client()
+    ours.get("/me")
+    http = ours._http
+    assert not http.is_closed
+    del ours
+    gc.collect()
+    assert http.is_closed

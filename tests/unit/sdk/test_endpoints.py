@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 import dure
-from dure.errors import BadRequest
+from dure.errors import BadAnswer, BadRequest
 from dure.sdk_errors import BadRows, EndpointFailed, WaitedTooLong
 from tests.unit.sdk.portal import JOB, URL, Queue, endpoint, error, portal, replica
 
@@ -65,6 +65,45 @@ def test_predictions_come_with_the_version_that_said_them(rows: Any) -> None:
     assert said.version == 2
     assert fake.bodies[-1] == {"inputs": [[1.0, 2.0]]}
     assert fake.asked[-1].headers["authorization"] == "Bearer secret-token"
+
+
+def test_rows_of_a_generator_are_sent_and_rows_that_no_request_can_hold_are_refused() -> None:
+    answer = httpx.Response(200, json={"predictions": [7]})
+    with portal({f"GET {PATH}/digits": endpoint(), "POST /serve/digits/invocations": answer}) as fake:
+        ours = dure.endpoints.get("digits")
+        assert ours.predict([number, 2.0] for number in (1.0, 3.0)) == [7]
+        assert fake.bodies[-1] == {"inputs": [[1.0, 2.0], [3.0, 2.0]]}
+        with pytest.raises(BadRequest, match=r"inputs\[0\]\[1\] = nan"):
+            ours.predict(numpy.array([[1.0, numpy.nan]]))
+        with pytest.raises(BadRequest, match="datetime"):
+            ours.predict(numpy.array([["2026-01-02"]], dtype="datetime64[s]"))
+
+
+@pytest.mark.parametrize("text", ["<html></html>", "[1]", '{"other": 1}'])
+def test_a_prediction_of_something_else_is_no_answer(text: str) -> None:
+    routes = {f"GET {PATH}/digits": endpoint(), "POST /serve/digits/invocations": httpx.Response(200, text=text)}
+    with portal(routes), pytest.raises(BadAnswer):
+        dure.endpoints.get("digits").predict([[1.0]])
+
+
+def test_a_korean_reader_is_told_in_korean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DURE_LANGUAGE", "ko")
+    bad = replica(2, "canary", "failed", 10) | {
+        "reason": "no model",
+        "reason_text": {"en": "x", "ko": "모델 없음"},
+    }
+    looks = Queue(endpoint("starting"), endpoint("degraded", champion=replica(1), canary=bad))
+    with portal({f"GET {PATH}/digits": looks}), pytest.raises(EndpointFailed, match="모델 없음"):
+        dure.endpoints.get("digits").wait()
+    assert "챔피언 v1 100 % (준비됨), 카나리 v2 10 % (실패)" in capsys.readouterr().out
+    with portal({f"GET {PATH}/digits": endpoint("starting")}):
+        ours = dure.endpoints.get("digits")
+        assert "시작 중" in repr(ours)
+        assert "시작 중" in ours._repr_html_()
+        with pytest.raises(WaitedTooLong, match=r"엔드포인트 digits.*아직 시작 중"):
+            ours.wait(timeout=5)
 
 
 def test_bad_rows_are_explained_by_the_model_server() -> None:

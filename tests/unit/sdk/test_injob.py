@@ -22,12 +22,14 @@ class Tracking:
         self.away = False
         self.status = 200
         self.metrics: list[dict[str, Any]] = []
+        self.bodies: list[dict[str, Any]] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
         if self.away:
             raise httpx.ConnectError("refused")
         if self.status == 200:
+            self.bodies.append(json.loads(request.content))
             self.metrics += json.loads(request.content).get("metrics", [])
         return httpx.Response(self.status, json={})
 
@@ -75,6 +77,29 @@ def test_refused_metrics_do_not_block_those_that_follow(
     tracker.log(0, {"loss": 1.0})
     tracker.close()
     assert "refused 1 metrics" in capsys.readouterr().err
+
+
+def test_parameters_are_kept_until_they_are_sent_all_of_them_and_first(tmp_path: Path) -> None:
+    server = Tracking()
+    server.away = True
+    tracker = server.tracker(tmp_path)
+    tracker.parameters({f"p{number}": number for number in range(250)})
+    tracker.log(0, {"loss": 1.0})
+    assert not tracker.flush()
+    server.away = False
+    tracker.close()
+    sent = [body["params"] for body in server.bodies if "params" in body]
+    assert [len(some) for some in sent] == [100, 100, 50]
+    assert [one for some in sent for one in some] == [{"key": f"p{n}", "value": str(n)} for n in range(250)]
+    assert "metrics" in server.bodies[-1]
+
+
+def test_parameters_alone_are_sent_too(tmp_path: Path) -> None:
+    server = Tracking()
+    tracker = server.tracker(tmp_path)
+    tracker.parameters({"lr": 0.5})
+    tracker.close()
+    assert [body["params"] for body in server.bodies] == [[{"key": "lr", "value": "0.5"}]]
 
 
 def test_outside_of_a_job_the_same_code_runs_as_one_rank(tmp_path: Path) -> None:

@@ -59,6 +59,30 @@ def test_what_lies_elsewhere_keeps_its_last_name(tmp_path: Path) -> None:
         collect(here, ["a.csv", there / "a.csv"])
 
 
+def test_a_link_goes_under_the_name_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = write(tmp_path / "here", "real_v3.csv"), write(tmp_path / "there", "big/a.csv", "home.csv")
+    (here / "train.csv").symlink_to("real_v3.csv")
+    (here / "data").symlink_to(there / "big")
+    (tmp_path / "way").symlink_to(here)
+    monkeypatch.setenv("HOME", str(there))
+    assert {name: file.read_text() for name, file in collect(here, ["train.csv"]).items()} == {
+        "train.csv": "real_v3.csv"
+    }
+    assert set(collect(here, ["data"])) == set(collect(here, ["data/a.csv"])) == {"data/a.csv"}
+    assert set(collect(here, ["~/home.csv"])) == {"home.csv"}
+    assert set(collect(here, [tmp_path / "way" / "train.csv"])) == {"train.csv"}
+
+
+def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
+    here = write(tmp_path / "here", "a.csv", "sub/b.csv")
+    write(tmp_path, "secret")
+    (here / "link").symlink_to(tmp_path / "secret")
+    for entry in ("../secret", "sub/../../secret", "link", tmp_path / "secret", "sub/../a.csv", "..", "sub/.."):
+        for name in collect(here, [entry]):
+            assert not Path(name).is_absolute()
+            assert ".." not in Path(name).parts
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match=r"iris\.csv"):
         collect(tmp_path, ["iris.csv"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import functools
+import linecache
 from typing import Any
 
 import pytest
@@ -77,6 +80,27 @@ def test_defaults_and_decorators_count_annotations_do_not() -> None:
 def test_what_is_no_plain_function_is_refused(entry: Any) -> None:
     with pytest.raises(NotTrainable):
         as_module(entry)
+
+
+def in_a_notebook(code: str) -> Any:
+    """The function `train` of a cell with this code."""
+    name, space = "<cell>", dict[str, Any]()
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    exec(compile(code, name, "exec"), space)  # noqa: S102 - as a kernel runs a cell
+    return space["train"]
+
+
+def test_what_only_a_kernel_has_is_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("get_ipython", "display"):
+        monkeypatch.setattr(builtins, name, print, raising=False)
+    with pytest.raises(NotSelfContained, match=r"display, get_ipython .*magic"):
+        as_module(in_a_notebook("def train():\n    get_ipython().run_line_magic('time', '')\n    display(1)\n"))
+
+
+def test_a_decorator_that_hides_the_function_is_named() -> None:
+    with pytest.raises(NotTrainable, match="lru_cache") as problem:
+        as_module(functools.lru_cache(whole))
+    assert "데코레이터" in problem.value.text("ko")
 
 
 def test_asynchronous_functions_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import unicodedata
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy
 import pytest
 
 import dure
+from dure.client import ask
 from dure.errors import BadRequest
 from dure.sdk_errors import JobDidNotSucceed, MissingFile, NotTrainable, WaitedTooLong
 from dure.training import unique_name
@@ -93,11 +95,60 @@ def test_mistakes_are_found_before_anything_is_sent(tmp_path: Path, monkeypatch:
             dure.train("train.py:not a name")
         with pytest.raises(BadRequest, match="parameters"):
             dure.train("train.py", parameters={"layers": [1, 2]})
+        for several in (numpy.array([1, 2]), float("inf"), numpy.float32("nan")):
+            with pytest.raises(BadRequest, match=r"parameters\.x") as problem:
+                dure.train("train.py", parameters={"x": several})
+            assert problem.value.text("ko") != problem.value.text("en")
         with pytest.raises(BadRequest, match="name"):
             dure.train("train.py", name="Not A Name")
         with pytest.raises(BadRequest, match="processes"):
             dure.train("train.py", processes=0)
     assert fake.asked == []
+
+
+def test_a_number_without_end_is_refused_on_the_command_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dure.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("")
+    with portal({}):
+        assert main(["train", "train.py", "-p", "x=1e999"]) == 1
+    assert "parameters.x = inf is not accepted" in capsys.readouterr().err
+
+
+def test_names_in_every_script_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "학습.py").write_text("")
+    with portal(Anything({})) as fake:
+        dure.train("학습.py:학습")
+        dure.train(
+            unicodedata.normalize("NFD", "학습.py:학습").replace(
+                unicodedata.normalize("NFD", "학습.py"), "학습.py"
+            )
+        )
+    assert [body["entry"] for body in fake.bodies if isinstance(body, dict)] == ["학습.py:학습"] * 2
+    for entry in ("학습.py:1회", "학습 .py", "a.py:b:c", "a.py:b-c", "a.sh"):
+        with pytest.raises(BadRequest):
+            ask(JobRequest, id=JOB["id"], name="a", snapshot="0" * 64, entry=entry)
+
+
+def test_an_entry_that_is_a_link_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "v3.py").write_text("import helper\n")
+    (tmp_path / "helper.py").write_text("")
+    (tmp_path / "train.py").symlink_to("old/v3.py")
+    with portal(Anything({})) as fake:
+        dure.train("train.py")
+    (content,) = fake.routes.kept.values()  # type: ignore[attr-defined]
+    assert zipfile.ZipFile(io.BytesIO(content)).namelist() == ["helper.py", "train.py"]
+
+
+def test_a_job_is_found_again_by_its_name() -> None:
+    with portal({f"GET {PATH}/train-a1": job("running")}):
+        assert dure.job("train-a1").last_state == "running"
 
 
 @pytest.mark.parametrize("base", ["train", "my_long_function_name_that_never_ends", "학습", "9lives", "_"])
@@ -153,9 +204,40 @@ def test_a_failed_job_raises_with_its_reason_and_the_logs_end() -> None:
     assert "ValueError: no such column" in str(problem.value)
 
 
+def test_torchruns_own_lines_push_the_error_out_of_no_tail() -> None:
+    noise = "E1125 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1)\n" * 20
+    page = {"text": f"ValueError: no such column\n{noise}", "offset": 0, "next_offset": 30, "done": True}
+    fake = FakePortal(followed(job("failed", reason="exit code 1"), logs=page))
+    with pytest.raises(JobDidNotSucceed, match="ValueError: no such column") as problem:
+        the_job(fake).wait()
+    assert "elastic" not in str(problem.value)
+
+
+def test_a_korean_reader_is_told_in_korean(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DURE_LANGUAGE", "ko")
+    texts = {"en": "Ended with exit code 1", "ko": "종료 코드 1"}
+    failed = job("failed", reason=texts["en"], reason_text=texts)
+    ours = the_job(FakePortal(followed(job("queued"), failed)))
+    with pytest.raises(JobDidNotSucceed, match=r"실패 상태로 끝났습니다: 종료 코드 1\."):
+        ours.wait()
+    assert "train-a1: 실패 (cpu, 프로세스 2개): 종료 코드 1\n" in capsys.readouterr().out
+    for shown in (repr(ours), ours._repr_html_()):
+        assert "실패" in shown
+        assert "종료 코드 1" in shown
+
+
 def test_wait_gives_up_after_its_timeout_and_says_the_job_goes_on() -> None:
     with pytest.raises(WaitedTooLong, match="still running after 3 s"):
         the_job(FakePortal(followed(job("running")))).wait(timeout=3)
+
+
+@pytest.mark.parametrize("problem", [httpx.ReadError("reset"), httpx.Response(503, text="away")])
+def test_a_stop_is_sent_again(problem: httpx.Response | Exception) -> None:
+    fake = FakePortal({f"DELETE {PATH}/train-a1": Queue(problem, httpx.Response(204))})
+    the_job(fake).stop()
+    assert len(fake.asked) == 2
 
 
 def test_logs_are_read_to_their_end(capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,9 +53,8 @@ def without_torch(feature: Feature) -> Gaps:
         return {}
     return {
         feature: {
-            "en": "This needs PyTorch, which is not installed: run `make up` without DURE_TORCH=none,"
-            " or `uv pip install 'dure[train]'`.",
-            "ko": "PyTorch가 설치되어 있지 않습니다. DURE_TORCH=none 없이 `make up`을 실행하거나"
-            " `uv pip install 'dure[train]'`로 설치하세요.",
+            "en": "This needs PyTorch, which is not installed: start the portal"
+            " with `make up` without DURE_TORCH=none.",
+            "ko": "PyTorch가 설치되어 있지 않습니다. DURE_TORCH=none 없이 `make up`으로 포털을 시작하세요.",
         }
     }

@@ -59,8 +59,8 @@ def threads_each(processes: int) -> int:
 
 
 def make_command(processes: int, worker: str) -> list[str]:
-    """torchrun on this machine alone; it finds itself a port."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nnodes=1"]
+    """torchrun on this machine alone, under the SDK's launcher; it finds itself a port."""
+    launcher = [sys.executable, "-m", "dure.launch", "--standalone", "--nnodes=1"]
     return [*launcher, f"--nproc-per-node={processes}", "-m", worker]
 
 
