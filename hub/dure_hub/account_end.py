@@ -1,29 +1,35 @@
-"""What ends with a disabled account, as far as it can be reached now."""
+"""What ends with an account, as far as it can be reached now."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from dure.errors import DureError
 from dure_hub.hubapi import HubApi
+from dure_hub.operations import admission
+from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.notes import note
 from dure_hub.settings import Settings
 from dure_hub.store import Store
 from dure_hub.store.events import PORTAL, record
-from dure_hub.store.models import Token
+from dure_hub.store.models import Environment, Job, Lease, Ticket, Token
+from dure_hub.store.session import database_url
 
 
 async def end_everything_of(settings: Settings, name: str) -> list[str]:
-    """Revoke the person's own tokens and stop their servers. Answers with a sentence for each part not reached.
+    """Revoke the person's own tokens, empty their places in the queue and stop their servers.
 
-    Jobs run on under the leases they were given, with the tokens of those leases.
+    Answers with a sentence for each part not reached: the reconciler stops what the hub could not be asked to.
+    Jobs that run go on under the leases they were given, with the tokens of those leases, and so do endpoints:
+    others use them, and an administrator can delete them.
     """
+    await asyncio.to_thread(_write, settings, name, _end)
     missing = []
-    if (settings.folder.db / "dure.sqlite").exists():
-        await asyncio.to_thread(_revoke_tokens, settings, name)
     hub = HubApi(settings)
     try:
         for server in await hub.servers():
@@ -36,17 +42,48 @@ async def end_everything_of(settings: Settings, name: str) -> list[str]:
     return missing
 
 
-def _revoke_tokens(settings: Settings, name: str) -> None:
-    store = Store(f"sqlite:///{settings.folder.db / 'dure.sqlite'}")
-    now = datetime.now(UTC)
+def revoke_tokens_of(settings: Settings, name: str) -> None:
+    """Revoke the person's own tokens of the portal; those of jobs end with their leases."""
+    _write(settings, name, _revoke)
 
-    def write(session: Session) -> None:
-        own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
-        session.execute(own.values(revoked_at=now))
-        record(session, now, PORTAL, "account.disable", f"user:{name}")
 
+def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime], None]) -> None:
+    if not (settings.folder.db / "dure.sqlite").exists():
+        return
+    store = Store(database_url(settings))
     try:
         with store.transaction() as session:
-            write(session)
+            work(session, name, datetime.now(UTC))
     finally:
         store.close()
+
+
+def _revoke(session: Session, name: str, now: datetime) -> None:
+    own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
+    session.execute(own.values(revoked_at=now))
+    record(session, now, PORTAL, "account.sign_out", f"user:{name}")
+
+
+def _end(session: Session, name: str, now: datetime) -> None:
+    _revoke(session, name, now)
+    record(session, now, PORTAL, "account.disable", f"user:{name}")
+    queued = select(Ticket).where(
+        Ticket.owner == name, Ticket.state == "waiting", Ticket.purpose != admission.SERVING
+    )
+    for ticket in session.scalars(queued).all():
+        admission.cancel(session, ticket.id, "cancelled", now)
+        _settle(session, ticket, now)
+    held = select(Lease).where(Lease.owner == name, Lease.purpose == admission.NOTEBOOK, Lease.ended_at.is_(None))
+    for lease in session.scalars(held).all():
+        admission.ask_end(session, lease, "stopped", now)
+        if row := rows.of_lease(session, lease):
+            row.phase = rows.STOPPING
+
+
+def _settle(session: Session, ticket: Ticket, now: datetime) -> None:
+    """What waited with this ticket waits no more."""
+    server, job = session.get(Environment, ticket.subject), session.get(Job, ticket.subject)
+    if server is not None and server.ticket_id == ticket.id and server.phase == rows.WAITING:
+        server.phase, server.reason = rows.STOPPED, "cancelled"
+    if job is not None and job.state == "queued":
+        job.wanted, job.state, job.reason, job.ended_at = "stop", "stopped", note("asked"), now

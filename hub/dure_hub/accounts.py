@@ -7,6 +7,7 @@ a database that holds nothing else still counts as empty for the hub. Passwords 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ _ACCOUNTS = sa.Table(
     sa.Column("disabled", sa.Boolean, nullable=False, default=False),
     sa.Column("changed_at", sa.DateTime, nullable=False),
 )
+
+_HUB_USERS = sa.table("users", sa.column("id"), sa.column("name"), sa.column("cookie_id"))
+"""JupyterHub's own; a login's cookie holds `cookie_id`."""
 
 
 class BadName(DureError):
@@ -111,8 +115,15 @@ def add_user(settings: Settings, name: str, password: str, admin: bool = False) 
 
 
 def reset_password(settings: Settings, name: str, password: str) -> None:
-    """Give an account a new password; a disabled one may log in again."""
-    _change(settings, name, password=hash_password(password), disabled=False)
+    """Give an account a new password; a disabled one may log in again.
+
+    Whoever was logged in, or held a token of this person's, is out from now on. A server that runs loses its token
+    too: it goes on computing, and opens again once it was stopped and started. Tokens of jobs stay.
+    """
+    from dure_hub.account_end import revoke_tokens_of
+
+    _change(settings, name, sign_out=True, password=hash_password(password), disabled=False)
+    revoke_tokens_of(settings, name)
 
 
 def set_password(settings: Settings, name: str, password: str) -> None:
@@ -121,14 +132,14 @@ def set_password(settings: Settings, name: str, password: str) -> None:
 
 
 def disable_user(settings: Settings, name: str) -> list[str]:
-    """Let somebody in no more. Sessions and hub tokens end within `authenticator.REFRESH_S` seconds.
+    """Let somebody in no more. Sessions and tokens, of the hub and of the portal, end at once.
 
-    Tokens of the portal are revoked at once, and servers are stopped where the hub runs. Answers with the parts
-    that could not be reached; each ends at its next check of the account.
+    What waits in the queue is cancelled, and servers are asked to end: by the hub now where it runs, else by the
+    portal's reconciler as soon as it does. Answers with the parts that could not be reached now.
     """
     from dure_hub.account_end import end_everything_of
 
-    _change(settings, name, disabled=True)
+    _change(settings, name, sign_out=True, disabled=True)
     return asyncio.run(end_everything_of(settings, name))
 
 
@@ -179,11 +190,25 @@ def _matches(digest: str, password: str) -> bool:
         return False
 
 
-def _change(settings: Settings, name: str, **values: object) -> None:
+def _change(settings: Settings, name: str, *, sign_out: bool = False, **values: object) -> None:
     with _open(settings) as db:
         done = db.execute(sa.update(_ACCOUNTS).where(_ACCOUNTS.c.name == name).values(**values, changed_at=_now()))
         if done.rowcount == 0:
             raise NoSuchAccount(name=name)
+        if sign_out:
+            _sign_out(db, name)
+
+
+def _sign_out(db: sa.Connection, name: str) -> None:
+    """End every login and hub token of a person in the hub's own tables, which are there once the hub has run."""
+    if not sa.inspect(db).has_table("users"):
+        return
+    key = db.scalar(sa.select(_HUB_USERS.c.id).where(_HUB_USERS.c.name == name))
+    if key is None:
+        return
+    db.execute(sa.update(_HUB_USERS).where(_HUB_USERS.c.id == key).values(cookie_id=secrets.token_hex(16)))
+    for table in ("api_tokens", "oauth_codes"):
+        db.execute(sa.delete(sa.table(table, sa.column("user_id"))).where(sa.column("user_id") == key))
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Login by password, one account a person; and the page on which people change theirs.
 
 JupyterHub's own login page and handler do the talking. There is no sign-up: accounts come from `dure user add`.
-An account that was disabled is turned away at the next look at it, at most `REFRESH_S` seconds later, be it by
-cookie or by token.
+`dure user reset` and `dure user disable` end every login and hub token in the hub's database themselves; whatever
+came after that is turned away at the next look at the account: at most `REFRESH_S` seconds later, by cookie or by
+token, and at every start of a server.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
         self.username_pattern = f"^{PERSON_PATTERN}$"
         self.auth_refresh_age = REFRESH_S
         self.auth_refresh_strict = True
+        self.refresh_pre_spawn = True
         self.throttle = Throttle()
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
@@ -117,6 +119,8 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
         if account is None:
             return None
         if known := handler.find_user(name):
+            # `dure user reset` changed these rows behind the hub, which else goes by what it once read.
+            handler.db.expire(known.orm_user, ["cookie_id", "api_tokens"])
             give_role(handler.db, known.orm_user, account.admin)
         return {"name": account.name, "admin": account.admin}
 
@@ -157,7 +161,7 @@ class TooManyFailures(Exception):
 
 
 class ChangePassword(BaseHandler):  # type: ignore[misc]
-    """One's own password. Asks for the present one; ends every other session."""
+    """One's own password. Asks for the present one; ends every session but this one."""
 
     @web.authenticated
     async def get(self) -> None:
@@ -183,6 +187,7 @@ class ChangePassword(BaseHandler):  # type: ignore[misc]
         except web.HTTPError as error:
             return await self._again(error.status_code, error.log_message or "")
         user.orm_user.cookie_id = orm.new_token()
+        end_sessions(self.db, user.orm_user, but=self.get_session_cookie())
         self.db.commit()
         self.set_hub_cookie(user)
         self.finish(await self.render_template("change-password.html", done=True))
@@ -191,6 +196,17 @@ class ChangePassword(BaseHandler):  # type: ignore[misc]
     async def _again(self, status: int, sentence: str) -> None:
         self.set_status(status)
         self.finish(await self.render_template("change-password.html", sentence=sentence))
+
+
+def end_sessions(db: Any, owner: Any, *, but: str | None) -> None:
+    """End what other browsers hold: the tokens in cookies of the portal and of servers, and codes for such.
+
+    A token without a session is a program's or a running server's own, and stays.
+    """
+    for kind in (orm.APIToken, orm.OAuthCode):
+        held = db.query(kind).filter(kind.user_id == owner.id, kind.session_id.is_not(None))
+        for row in held.filter(kind.session_id != (but or "")):
+            db.delete(row)
 
 
 def give_role(db: Any, entity: Any, admin: bool) -> None:

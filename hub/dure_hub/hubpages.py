@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import pass_context
 from jinja2.runtime import Context
 
+from dure.wire import languages
 from dure_hub.settings import Settings
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
@@ -110,15 +111,7 @@ def choose_language(asked: str | None, kept: str | None, accepted: str, default:
     for wish in (asked, kept):
         if wish in LANGUAGES:
             return wish
-    wishes = []
-    for position, part in enumerate(accepted.split(",")):
-        tag, _, rest = part.strip().partition(";")
-        weight = rest.strip().removeprefix("q=") or "1"
-        try:
-            wishes.append((-float(weight), position, tag.strip().lower()[:2]))
-        except ValueError:
-            continue
-    return next((tag for weight, _, tag in sorted(wishes) if tag in LANGUAGES and weight < 0), default)
+    return languages.accepted(accepted) or default
 
 
 def language_of(handler: Any, default: str | None = None) -> str:

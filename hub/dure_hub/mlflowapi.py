@@ -36,6 +36,17 @@ class MlflowRefused(DureError):
     }
 
 
+class MlflowHasOne(Conflict):
+    """A name that is taken in MLflow, perhaps by what nobody but its owner sees."""
+
+    code, status = "mlflow_has_one", 409
+    message: ClassVar[Text] = {
+        "en": "MLflow has a {kind} named {name} already.",
+        "ko": "MLflow에 이름이 {name}인 {kind}이(가) 이미 있습니다.",
+    }
+    next_step: ClassVar[Text] = {"en": "Choose another name.", "ko": "다른 이름을 쓰세요."}
+
+
 class ForeignArtifacts(DureError):
     """A version whose files lie where this portal does not serve from."""
 
@@ -91,7 +102,7 @@ class MlflowSession:
     def __init__(self, http: httpx.AsyncClient, user: str, *, admin: bool) -> None:
         self._http = http
         self.user = user
-        self._headers = {"x-dure-user": user, "x-dure-admin": "1" if admin else "0"}
+        self._headers = {"x-dure-user": header_name(user), "x-dure-admin": "1" if admin else "0"}
 
     async def experiment(self, name: str) -> str:
         """The id of an experiment, made if missing, brought back if deleted."""
@@ -286,10 +297,18 @@ class MlflowSession:
         if answer.status_code in (401, 403):
             return NotAllowed(user=self.user, scope=f"MLflow: {kind} {name}".strip())
         if code == "RESOURCE_ALREADY_EXISTS":
-            return Conflict(kind=kind, name=name, rule="MLflow has one of this name")
+            return MlflowHasOne(kind=kind, name=name)
         if answer.status_code == 404 and kind:
             return NotFound(kind=kind, name=name)
         return MlflowRefused(why=why)
+
+
+def header_name(name: str) -> str:
+    """A person's name as a header carries it, and so as MLflow knows them: ASCII, the rest percent-encoded.
+
+    Envoy's requests and ours must agree in it, or one person would be two in MLflow.
+    """
+    return quote(name, safe="@.+-_ ")
 
 
 def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DEFAULT_DATA = Path("~/.dure")
@@ -112,7 +112,15 @@ class Settings(BaseModel):
     token_lifetime_s: int = Field(30 * 86400, ge=60, description="Lifetime of a token made by `dure token`.")
     snapshot_limit_mb: int = Field(512, ge=1, description="Largest upload of code and data for one job (MiB).")
     log_limit_mb: int = Field(64, ge=1, description="A log is copied and truncated beyond this size (MiB).")
-    disk_minimum_mb: int = Field(1024, ge=0, description="`up` refuses to start with less free disk (MiB).")
+    disk_minimum_mb: int = Field(
+        1024, ge=0, description="With less free disk `up` does not start; uploads leave as much (MiB)."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_slash(cls, address: str) -> str:
+        """Paths are put behind it, and they begin with one."""
+        return address.rstrip("/")
 
     @property
     def folder(self) -> DataFolder:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from dure.errors import NotAllowed, NotFound, NotReady
-from dure_hub.mlflowapi import PREFIX, MlflowApi, MlflowRefused, MlflowSession
+from dure_hub.mlflowapi import PREFIX, MlflowApi, MlflowRefused, MlflowSession, header_name
+from dure_hub.operations.models import Models
+from dure_hub.operations.people import Person
 from dure_hub.settings import Settings
+from dure_hub.store import Store, system_clock
 from tests.support.mlflow import mlflow_settings, raw, running_mlflow, save_model
 
 # httpcore 1.0 leaves the socket of a refused Unix connection to the garbage collector.
@@ -79,6 +82,34 @@ async def test_a_version_is_registered_named_and_downloaded(
     (folder / "mark").write_text("kept")
     assert await ann.download("digits", version, folder) == folder
     assert (folder / "mark").exists()
+
+
+@pytest.mark.parametrize("name", ["김민수", "o'brien"])
+async def test_the_portal_and_envoy_are_one_person_to_mlflow(server: Settings, api: MlflowApi, name: str) -> None:
+    person = api.acting(name)
+    run_id = await person.create_run(await person.experiment(f"{name}/default"), "theirs", {}, 1000)
+    with raw(server, header_name(name)) as client:  # as Envoy sends it, with the name from the check
+        tag = {"run_id": run_id, "key": "note", "value": "mine"}
+        assert client.post(f"{PREFIX}/api/2.0/mlflow/runs/set-tag", json=tag).status_code == 200
+    assert (await person.run(run_id)).tags["note"] == "mine"
+
+
+async def test_the_list_of_models_asks_for_metrics_only_where_somebody_sees_them(
+    server: Settings, api: MlflowApi, tmp_path: Path
+) -> None:
+    ann = api.acting("ann")
+    run_id, model_id = await finished_run(server, ann, {"MLmodel": b"x"})
+    await ann.ensure_model("seen", {"dure.owner": "ann"})
+    await ann.create_version("seen", model_id, run_id, {"dure.owner": "ann"})
+    store = Store(f"sqlite:///{tmp_path / 'dure.sqlite'}")
+    try:
+        models = Models(store, system_clock(), api)
+        found = {model.name: model for model in await models.list(Person("ben"))}
+        assert (found["seen"].metrics, found["seen"].owner) == ({"accuracy": 0.97}, "ann")
+        found = {model.name: model for model in await models.list(Person("ben"), metrics=False)}
+        assert (found["seen"].metrics, found["seen"].owner) == ({}, "ann")
+    finally:
+        store.close()
 
 
 async def test_others_read_and_do_not_write(server: Settings, api: MlflowApi) -> None:

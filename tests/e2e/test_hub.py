@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import re
+import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import psutil
@@ -14,9 +18,10 @@ import pytest
 
 from dure.wire.environments import EnvironmentRequest
 from dure.wire.ids import new_id
-from dure_hub.accounts import add_user, disable_user
+from dure_hub.accounts import add_user, disable_user, reset_password
 from dure_hub.app import operations
 from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers
+from dure_hub.hubapi import HubApi
 from dure_hub.operations import Person
 from tests.e2e.portal import until
 from tests.support.hub import RealHub, hub_settings, real_hub, stub_command, xsrf
@@ -82,10 +87,11 @@ def test_no_page_of_the_hub_names_another_origin(hub: RealHub) -> None:
         assert not loaded, page
 
 
-def test_guessing_is_slowed_down(hub: RealHub) -> None:
-    for _ in range(5):
-        hub.log_in("dan", "not-it-at-all")
-    _, answer = hub.log_in("dan", "dan-secret")
+def test_guessing_is_slowed_down_wherever_the_guesser_says_to_be(hub: RealHub) -> None:
+    for number in range(5):
+        said = {"X-Real-Ip": f"10.0.0.{number}", "X-Forwarded-For": f"10.0.1.{number}"}
+        assert hub.log_in("dan", "not-it-at-all", **said)[1].status_code == 403
+    _, answer = hub.log_in("dan", "dan-secret", **{"X-Real-Ip": "10.0.0.99"})
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
     assert "Too many failed attempts" in answer.text
@@ -95,13 +101,34 @@ def test_changing_the_password_ends_other_sessions(hub: RealHub) -> None:
     add_user(hub.settings, "eun", "eun-secret")
     elsewhere, _ = hub.log_in("eun", "eun-secret")
     here, _ = hub.log_in("eun", "eun-secret")
+    theirs, mine = portal_token(hub, elsewhere), portal_token(hub, here)
+    with hub.api() as api:
+        assert api.post("/users/eun/server").status_code in (201, 202)
+    hub.ready("eun")
+    of_server = secret_of(hub)
+    assert [known(hub, token) for token in (theirs, mine, of_server)] == ["eun", "eun", "eun"]
     form = {"_xsrf": xsrf(here.get("/hub/change-password").text), "new": "a-newer-one", "again": "a-newer-one"}
     assert here.post("/hub/change-password", data={**form, "present": "wrong-one"}).status_code == 403
     assert here.post("/hub/change-password", data={**form, "present": "eun-secret"}).status_code == 200
     assert here.get("/hub/home").status_code == 200
     assert elsewhere.get("/hub/home").status_code == 302
+    assert [known(hub, token) for token in (theirs, mine, of_server)] == [None, "eun", "eun"]
     assert hub.log_in("eun", "eun-secret")[1].status_code == 403
     assert hub.log_in("eun", "a-newer-one")[1].status_code == 302
+    stop_all(hub, "eun")
+
+
+def test_a_reset_ends_every_session_and_lets_the_new_password_in(hub: RealHub) -> None:
+    add_user(hub.settings, "han", "han-secret")
+    client, _ = hub.log_in("han", "han-secret")
+    token = portal_token(hub, client)
+    assert client.get("/hub/home").status_code == 200
+    reset_password(hub.settings, "han", "a-newer-one")
+    assert client.get("/hub/home").status_code == 302
+    assert known(hub, token) is None
+    assert hub.log_in("han", "han-secret")[1].status_code == 403
+    again, _ = hub.log_in("han", "a-newer-one")
+    assert again.get("/hub/home").status_code == 200, "the running hub gives out the new cookie"
 
 
 def test_a_disabled_account_is_turned_away(hub: RealHub) -> None:
@@ -113,7 +140,10 @@ def test_a_disabled_account_is_turned_away(hub: RealHub) -> None:
     assert disable_user(hub.settings, "gil") == []
     until(lambda: hub.server("gil") is None, "gil's server to be stopped")
     assert hub.log_in("gil", "gil-secret")[1].status_code == 403
-    until(lambda: client.get("/hub/home").status_code == 302, "gil's session to end", timeout=30)
+    assert client.get("/hub/home").status_code == 302
+    with hub.api() as api:
+        assert api.post("/users/gil/server").status_code == 403, "nobody starts a server for gil"
+    assert asyncio.run(phase(hub, "gil")) == "stopped"
 
 
 def test_a_granted_lease_becomes_a_server_behind_the_front_port(hub: RealHub, people: None) -> None:
@@ -226,6 +256,39 @@ async def request(hub: RealHub, name: str) -> str:
         return environment.lease.id
     finally:
         await ops.close()
+
+
+def portal_token(hub: RealHub, browser: httpx.Client) -> str:
+    """The hub's token that the portal's cookie holds after a login in this browser."""
+    verifier = secrets.token_urlsafe(48)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    query = {
+        "client_id": "service-dure",
+        "redirect_uri": "/services/dure/oauth_callback",
+        "response_type": "code",
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+    }
+    answer = browser.get("/hub/api/oauth2/authorize", params=query)
+    (code,) = parse_qs(urlsplit(answer.headers["location"]).query)["code"]
+
+    async def exchange() -> str | None:
+        api = HubApi(hub.settings)
+        try:
+            return await api.exchange(code, verifier=verifier, redirect="/services/dure/oauth_callback")
+        finally:
+            await api.close()
+
+    token = asyncio.run(exchange())
+    assert token is not None
+    return token
+
+
+def known(hub: RealHub, token: str) -> str | None:
+    """Whose token the hub takes this for."""
+    with hub.api(token) as api:
+        answer = api.get("/user")
+    return answer.json()["name"] if answer.status_code == 200 else None
 
 
 async def phase(hub: RealHub, name: str) -> str:

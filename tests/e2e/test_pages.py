@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
 
-from tests.e2e.portal import Portal
+from dure.wire.ids import new_id
+from tests.e2e.portal import Portal, until
 
 SHOTS = Path(os.environ.get("DURE_SHOTS", "build/shots"))
 HOME = "/services/dure/"
@@ -19,9 +22,20 @@ PAGES = {
     "home": (HOME, 200),
     "spawn": (f"{HOME}spawn", 200),
     "docs": (f"{HOME}docs", 200),
+    "stopped-server": (f"{HOME}wait/shown", 200),
     "unknown-server": (f"{HOME}wait/none", 404),
     "unknown-page": (f"{HOME}none", 404),
 }
+OF_HUB = {
+    "hub-token": ("/hub/token", 200),
+    "hub-change-password": ("/hub/change-password", 200),
+    "hub-not-running": ("/hub/user/ben/none", 424),
+    "hub-unknown-page": ("/hub/nothing", 404),
+}
+ACCENT = {"light": "rgb(29, 107, 87)", "dark": "rgb(108, 195, 168)"}
+"""`--accent` of templates/hub/style.css."""
+ERRORS = ("404", "424")
+"""Statuses that a browser mentions on its console; that a page is not there is no fault of the page's."""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -40,6 +54,10 @@ def login(chromium: Browser, portal: Portal) -> Iterator[Path]:
     """Ben's cookies, after a login by the form."""
     context = chromium.new_context(locale="en-US")
     log_in(context.new_page(), portal, "ben")
+    with portal.client("ben") as ben:
+        ben.post("/environments", json={"id": new_id(), "name": "shown", "profile": "cpu"}).raise_for_status()
+        ben.delete("/environments/shown").raise_for_status()
+        until(lambda: ben.get("/environments/shown").json()["phase"] == "stopped", "ben's server to be stopped")
     kept = portal.data.parent / "ben-cookies.json"
     context.storage_state(path=kept)
     yield kept
@@ -55,39 +73,132 @@ def context(chromium: Browser, login: Path) -> Iterator[BrowserContext]:
     context.close()
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
-def test_pages_fit_and_stay_within_the_portal(
-    chromium: Browser, login: Path, portal: Portal, colours: str, width: int, locale: str
-) -> None:
+@dataclass
+class Window:
+    """A window whose requests are watched: what would leave the portal is stopped and counted."""
+
+    context: BrowserContext
+    origin: str
+    said: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    page: Page = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.context.set_default_timeout(60_000)
+        self.context.route("**/*", self._look)
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("console", self._hear)
+
+    def open(self, path: str, status: int) -> None:
+        """Go there; it answers with this status."""
+        answer = self.page.goto(f"http://{self.origin}{path}", wait_until="load")
+        assert answer is not None
+        assert answer.status == status, path
+
+    def fits(self, width: int) -> bool:
+        """Whether nothing hangs out of the window."""
+        return int(self.page.evaluate("document.documentElement.scrollWidth")) <= width
+
+    def keep(self, name: str) -> None:
+        """A picture of the whole page."""
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(status in message.text for status in ERRORS):
+            self.said.append(message.text)
+
+    def _look(self, route: Route) -> None:
+        if urlsplit(route.request.url).netloc == self.origin:
+            route.continue_()
+        else:
+            self.strangers.append(route.request.url)
+            route.abort()
+
+
+@contextmanager
+def window(
+    chromium: Browser, portal: Portal, login: Path | None, colours: str, width: int, locale: str = "en-US"
+) -> Iterator[Window]:
+    """Such a window; at its end nothing has gone elsewhere, and no page has complained."""
     context = chromium.new_context(
         locale=locale,
         storage_state=login,
         color_scheme="dark" if colours == "dark" else "light",
         viewport={"width": width, "height": 844},
     )
-    said: list[str] = []
-    strangers: list[str] = []
-    page = context.new_page()
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    origin = urlsplit(portal.url).netloc
-    page.on("request", lambda asked: strangers.append(asked.url) if urlsplit(asked.url).netloc != origin else None)
-    for name, (path, status) in PAGES.items():
-        answer = page.goto(portal.url + path)
-        assert answer is not None
-        assert answer.status == status, name
-        expect(page.get_by_role("heading", level=1)).to_be_visible()
-        assert page.locator("html").get_attribute("lang") == locale[:2]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than its window"
-        assert page.get_by_role("main").count() == 1
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SHOTS / f"{name}-{locale[:2]}-{colours}-{width}.png", full_page=True)
+    watched = Window(context, urlsplit(portal.url).netloc)
+    yield watched
     context.close()
-    assert strangers == []
-    # A page that is not found is no fault of the page's; the browser mentions its status.
-    assert [text for text in said if "404" not in text] == []
+    assert watched.strangers == []
+    assert watched.said == []
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_pages_fit_and_stay_within_the_portal(
+    chromium: Browser, login: Path, portal: Portal, colours: str, width: int, locale: str
+) -> None:
+    with window(chromium, portal, login, colours, width, locale) as shown:
+        for name, (path, status) in PAGES.items():
+            shown.open(path, status)
+            expect(shown.page.get_by_role("heading", level=1)).to_be_visible()
+            assert shown.page.locator("html").get_attribute("lang") == locale[:2]
+            assert shown.fits(width), f"{name} is wider than its window"
+            assert shown.page.get_by_role("main").count() == 1
+            shown.keep(f"{name}-{locale[:2]}-{colours}-{width}")
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_of_the_hub_fit_and_stay_within_the_portal(
+    chromium: Browser, login: Path, portal: Portal, colours: str, width: int
+) -> None:
+    with window(chromium, portal, login, colours, width) as shown:
+        for name, (path, status) in OF_HUB.items():
+            shown.open(path, status)
+            expect(shown.page.get_by_role("heading", level=1)).to_be_visible()
+            assert shown.fits(width), f"{name} is wider than its window"
+            shown.keep(f"{name}-{colours}-{width}")
+        shown.open("/hub/token", 200)
+        button = shown.page.get_by_role("button", name="Request new API token")
+        assert button.evaluate("node => getComputedStyle(node).backgroundColor") == ACCENT[colours]
+        for path, target in (("/hub/spawn", f"{HOME}spawn"), ("/hub/home", HOME)):
+            shown.page.goto(portal.url + path, wait_until="commit")
+            shown.page.wait_for_url(portal.url + target)
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_a_stranger_and_an_administrator_see_fits_and_stays_within_the_portal(
+    chromium: Browser, portal: Portal, colours: str, width: int
+) -> None:
+    with window(chromium, portal, None, colours, width) as shown:
+        shown.open("/hub/login", 200)
+        expect(shown.page.get_by_role("heading", level=1)).to_be_visible()
+        assert shown.fits(width)
+        shown.keep(f"hub-login-{colours}-{width}")
+        log_in(shown.page, portal, "admin")
+        shown.open("/hub/admin", 200)
+        expect(shown.page.get_by_test_id("user-row-ben")).to_be_visible()
+        assert shown.fits(width)
+        shown.keep(f"hub-admin-{colours}-{width}")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_mlflows_pages_stay_within_the_portal(chromium: Browser, login: Path, portal: Portal, width: int) -> None:
+    with window(chromium, portal, login, "light", width) as shown:
+        shown.open(HOME, 200)
+        shown.page.get_by_role("link", name="Experiments", exact=True).click()
+        shown.page.wait_for_url("**/services/mlflow/#/experiments**")
+        # It asks on and on and is never idle: what its page is about says that it is there.
+        expect(shown.page.get_by_role("heading", name="Experiments")).to_be_visible(timeout=30_000)
+        shown.keep(f"mlflow-experiments-{width}")
+        shown.open("/services/mlflow/", 200)
+        expect(shown.page.get_by_role("link", name="Experiments").first).to_be_visible(timeout=30_000)
+        shown.keep(f"mlflow-{width}")
 
 
 def test_the_language_toggle_is_kept(context: BrowserContext, portal: Portal) -> None:

@@ -28,8 +28,14 @@ IDENTITY = ("x-dure-user", "x-dure-admin", "x-dure-viewer-token")
 
 _TYPE = "type.googleapis.com/"
 _FILTERS = f"{_TYPE}envoy.extensions.filters.http."
-_ASKED = ("cookie", "accept", "authorization", "origin")
-_REFUSED = ("set-cookie", "location", "www-authenticate", "content-type", "cache-control")
+CLIENT_ADDRESS = "x-real-ip"
+"""Where a request comes from. JupyterHub counts failed logins by it, so a client's own word is overwritten."""
+
+_ASKED = ("cookie", "accept", "accept-language", "authorization", "origin")
+_REFUSED = (
+    *("set-cookie", "location", "www-authenticate", "content-type", "cache-control"),
+    *("content-security-policy", "x-frame-options", "x-content-type-options"),
+)
 _CONNECTIONS = 50_000
 REASON_LENGTH = 400
 
@@ -133,6 +139,8 @@ def _manager(settings: Settings, files: Files) -> Json:
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "UNESCAPE_AND_FORWARD",
         "use_remote_address": True,
+        # WSGI reads `x_dure_user` as `x-dure-user`: no second spelling of a header goes on.
+        "common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"},
         # Where a proxy of yours stands in front, its word on the scheme and the client counts.
         "xff_num_trusted_hops": 1 if settings.public_url else 0,
         # Nobody is internal, so nobody steers Envoy by x-envoy- headers.
@@ -141,7 +149,7 @@ def _manager(settings: Settings, files: Files) -> Json:
         "generate_request_id": False,
         "local_reply_config": {"mappers": _replies()},
         "http_filters": [
-            {"name": "identity", "typed_config": _strip_identity()},
+            {"name": "identity", "typed_config": _identity()},
             {"name": "envoy.filters.http.ext_authz", "disabled": True, "typed_config": _ask_portal()},
             {
                 "name": "envoy.filters.http.router",
@@ -151,10 +159,15 @@ def _manager(settings: Settings, files: Files) -> Json:
     }
 
 
-def _strip_identity() -> Json:
+def _identity() -> Json:
+    """Before anything else: nobody says for themselves who they are or where they come from."""
+    address = {
+        "header": {"key": CLIENT_ADDRESS, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
     return {
         "@type": f"{_FILTERS}header_mutation.v3.HeaderMutation",
-        "mutations": {"request_mutations": [{"remove": name} for name in IDENTITY]},
+        "mutations": {"request_mutations": [*({"remove": name} for name in IDENTITY), {"append": address}]},
     }
 
 
@@ -202,7 +215,8 @@ def _replies() -> list[Json]:
 
 
 def _reply(header: Json | None, kind: str, text: str) -> Json:
-    # Only what Envoy made itself comes here. A refusal of the portal's does too, but never with 503.
+    # Only what Envoy made itself comes here, and what the portal's check refused. Of that the 503 alone is
+    # replaced by these words: it says that JupyterHub or the store is away, which is a part of the portal too.
     made_here = {"response_flag_filter": {"flags": ["UF", "UH", "UC", "UO", "NC", "URX", "LR", "UAEX"]}}
     unavailable = {
         "status_code_filter": {

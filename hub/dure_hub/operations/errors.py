@@ -93,6 +93,24 @@ class SnapshotTooLarge(DureError):
     }
 
 
+class DiskFull(DureError):
+    """An upload might leave too little of the disk."""
+
+    code, status = "disk_full", 507
+    message: ClassVar[Text] = {
+        "en": "The portal's disk has {free_mb} MiB free. An upload needs {needed_mb} MiB: {limit_mb} for itself, "
+        "and {minimum_mb} must stay free.",
+        "ko": "포털 디스크에 {free_mb} MiB가 남아 있습니다. 업로드에는 {needed_mb} MiB가 필요합니다"
+        "(업로드 {limit_mb} MiB, 항상 비워 두는 공간 {minimum_mb} MiB).",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Delete large files you no longer need from your folder, or ask an administrator to make room. "
+        "Nothing was kept.",
+        "ko": "내 폴더에서 필요 없는 큰 파일을 지우거나 관리자에게 공간을 늘려 달라고 하세요. "
+        "보관된 것은 없습니다.",
+    }
+
+
 class BadSnapshot(DureError):
     """The upload is not what its digest says, or not a zip that may be unpacked."""
 

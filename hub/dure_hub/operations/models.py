@@ -22,6 +22,8 @@ from dure_hub.store.models import Job
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 """The aliases that serving sets."""
+LINEAGE = "dure."
+"""Where a version comes from is written under these tags."""
 _AT_ONCE = 8  # MLflow on SQLite has one worker; more requests at a time only wait there
 
 
@@ -53,6 +55,33 @@ class JobNotSucceeded(DureError):
     }
 
 
+class ModelTaken(Conflict):
+    """The name of a model belongs to somebody else."""
+
+    code, status = "model_taken", 409
+    message: ClassVar[Text] = {
+        "en": "The model {name} is somebody else's; only its owner adds versions to it.",
+        "ko": "모델 {name}은(는) 다른 사람의 것입니다. 소유자만 버전을 추가할 수 있습니다.",
+    }
+    next_step: ClassVar[Text] = {"en": "Register under another name.", "ko": "다른 이름으로 등록하세요."}
+
+
+class ReservedTag(DureError):
+    """A tag that only the portal writes."""
+
+    code, status = "reserved_tag", 422
+    message: ClassVar[Text] = {
+        "en": "The tag {tag} is not accepted: under names that begin with {prefix} the portal writes where a "
+        "version comes from.",
+        "ko": "태그 {tag}은(는) 쓸 수 없습니다. {prefix}으로 시작하는 이름은 버전의 출처를 남기는 데 "
+        "포털만 사용합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose another name for the tag. Nothing was registered.",
+        "ko": "태그 이름을 바꾸세요. 등록된 것은 없습니다.",
+    }
+
+
 class Models:
     """Register, list, name."""
 
@@ -63,8 +92,11 @@ class Models:
     async def register(self, person: Person, request: wire.RegisterRequest) -> wire.ModelVersion:
         """The version that this job's model has under this name; made now unless it was before.
 
-        Raises `NotFound`, `JobNotSucceeded`, `NoSavedModel`, and `Conflict` where the name is somebody else's.
+        Raises `NotFound`, `JobNotSucceeded`, `NoSavedModel`, `ReservedTag`, and `ModelTaken` where the name is
+        somebody else's.
         """
+        if reserved := next((tag for tag in request.tags if tag.startswith(LINEAGE)), None):
+            raise ReservedTag(tag=reserved, prefix=LINEAGE)
         job = await self._store.read(lambda session: find(session, person.name, request.job))
         if job.state != "succeeded" or job.run_id is None:
             raise JobNotSucceeded(job=job.name, state=job.state)
@@ -74,7 +106,7 @@ class Models:
         if saved is None:
             raise NoSavedModel(job=job.name)
         async with self._registering[request.name]:  # two at once would make two versions of one run
-            taken = Conflict(kind="model", name=request.name, rule="it is somebody else's")
+            taken = ModelTaken(kind="model", name=request.name)
             try:
                 model = await mlflow.ensure_model(request.name, {"dure.owner": person.name})
                 owner = mapping(model.get("tags", [])).get("dure.owner", person.name)
@@ -90,12 +122,12 @@ class Models:
             await self._store.run(lambda session: self._record(session, person, job, request.name, version))
         return on_wire(await mlflow.version(request.name, version), run)
 
-    async def list(self, person: Person) -> Sequence[wire.ModelVersion]:
-        """The newest version of every model."""
+    async def list(self, person: Person, *, metrics: bool = True) -> Sequence[wire.ModelVersion]:
+        """The newest version of every model. Without `metrics` MLflow is asked once, and not for every run too."""
         mlflow = self._mlflow.acting(person.name, admin=person.admin)
         models = [model for model in await mlflow.models() if model.get("latest_versions")]
         newest = [max(model["latest_versions"], key=lambda v: int(v["version"])) for model in models]
-        runs = await self._runs(person, newest)
+        runs = await self._runs(person, newest) if metrics else {}
         return [
             on_wire(version, runs.get(version.get("run_id", "")), aliases_of(model))
             for model, version in zip(models, newest, strict=True)
@@ -151,7 +183,7 @@ def lineage(job: Job, run: Run) -> dict[str, str]:
         "dure.processes": str(job.processes or ""),
     }
     # what the job itself saw: versions of Python and torch, image, driver
-    seen = {key: value for key, value in run.tags.items() if key.startswith("dure.") and key not in tags}
+    seen = {key: value for key, value in run.tags.items() if key.startswith(LINEAGE) and key not in tags}
     return {**seen, **{key: value for key, value in tags.items() if value}}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import stat
 import zipfile
 import zlib
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from dure.errors import NotFound
 from dure.wire.ids import new_id
 from dure_hub.backends.base import ArtifactBackend
-from dure_hub.operations.errors import BadSnapshot, SnapshotTooLarge
+from dure_hub.operations.errors import BadSnapshot, DiskFull, SnapshotTooLarge
 from dure_hub.settings import Settings
 
 _FILES = 20_000
@@ -45,6 +46,7 @@ class Snapshots:
         self._artifacts = artifacts
         self._incoming = settings.folder.uploads
         self._limit_mb = settings.snapshot_limit_mb
+        self._minimum_mb = settings.disk_minimum_mb
 
     def path(self, digest: str) -> Path:
         """A local file with this snapshot, to read. Raises `NotFound`."""
@@ -61,9 +63,11 @@ class Snapshots:
         """Keep what is streamed, if it is what `digest` says and within the limit; else keep nothing.
 
         It appears under its name only when whole. Sending what is here already is no error, and is not read.
+        Raises `DiskFull` before anything is read where the largest upload would leave too little of the disk.
         """
         if await asyncio.to_thread(self.has, digest):
             return
+        await asyncio.to_thread(self._need_room)
         temporary = self._incoming / f"{new_id()}.part"
         try:
             await self._receive(digest, stream, temporary)
@@ -94,6 +98,13 @@ class Snapshots:
             raise BadSnapshot(digest=digest[:12], why_en=_UNLIKE[0], why_ko=_UNLIKE[1])
         if not zipfile.is_zipfile(temporary):
             raise BadSnapshot(digest=digest[:12], why_en=_NO_ZIP[0], why_ko=_NO_ZIP[1])
+
+    def _need_room(self) -> None:
+        free_mb, needed_mb = shutil.disk_usage(self._incoming).free >> 20, self._limit_mb + self._minimum_mb
+        if free_mb < needed_mb:
+            raise DiskFull(
+                free_mb=free_mb, needed_mb=needed_mb, limit_mb=self._limit_mb, minimum_mb=self._minimum_mb
+            )
 
     def _unpack(self, digest: str, folder: Path) -> None:
         limit = (self._limit_mb << 20) * _GROWTH

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select, update
@@ -19,6 +20,14 @@ from dure_hub.store.events import record
 from dure_hub.store.models import Token
 
 PREFIX = "dure_"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who a token acts for; with `lease`, it is that of a job, and ends with the job."""
+
+    person: Person
+    lease: str | None
 
 
 class Tokens:
@@ -65,7 +74,7 @@ class Tokens:
 
         return await self._store.run(write), text
 
-    async def find(self, text: str) -> Person | None:
+    async def find(self, text: str) -> Holder | None:
         """Whose token this is; None if it is unknown, has expired or was revoked."""
         if not text.startswith(PREFIX):
             return None
@@ -75,7 +84,7 @@ class Tokens:
             return None
         if row.revoked_at is not None or self._clock() >= row.expires_at:
             return None
-        return Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ())))
+        return Holder(Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ()))), row.lease_id)
 
     async def revoke(self, token_id: str, person: Person | None = None) -> None:
         """End one token now; of somebody else only as an administrator. Ending it twice is no error."""

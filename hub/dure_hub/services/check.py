@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dure.errors import NotAllowed, NotLoggedIn
+from dure_hub.mlflowapi import header_name
 from dure_hub.operations.people import USE
 from dure_hub.services.errors import NoSuchPage, WriteUnproven
 from dure_hub.services.guard import SAFE
@@ -54,15 +55,21 @@ def _prove_same_origin(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
     hosts = {request.headers.get("host", ""), urlsplit(portal_of(request).ops.settings.public_url).netloc}
-    if origin is not None and urlsplit(origin).netloc not in hosts - {""}:
+    if origin is not None and _host_of(origin) not in hosts - {""}:
         raise WriteUnproven
     if site not in (None, "same-origin") or (site is None and origin is None):
         raise WriteUnproven
 
 
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as `http://[::1`: no address, so nobody's
+        return ""
+
+
 def _about(identity: Identity) -> dict[str, str]:
-    # A header is ASCII; names that are not come percent-encoded.
     return {
-        "x-dure-user": quote(identity.person.name, safe="@.+-_ "),
+        "x-dure-user": header_name(identity.person.name),
         "x-dure-admin": "1" if identity.person.admin else "0",
     }

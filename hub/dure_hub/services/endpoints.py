@@ -10,16 +10,17 @@ from dure.wire.endpoints import CanaryRequest, DeployRequest, Endpoint
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import PathName
-from dure_hub.services.guard import needs
+from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
+Starter = Annotated[Person, starts(USE)]
 
 
 @router.post("", status_code=202)
-async def deploy(ask: DeployRequest, person: Caller, ops: Ops) -> Endpoint:
+async def deploy(ask: DeployRequest, person: Starter, ops: Ops) -> Endpoint:
     """Serve a model version under a name; it answers once its state is ready."""
     return await ops.endpoints.deploy(person, ask)
 
@@ -44,7 +45,7 @@ async def delete_endpoint(name: PathName, person: Caller, ops: Ops) -> Response:
 
 
 @router.post("/{name}/canary", status_code=202)
-async def start_canary(name: PathName, ask: CanaryRequest, person: Caller, ops: Ops) -> Endpoint:
+async def start_canary(name: PathName, ask: CanaryRequest, person: Starter, ops: Ops) -> Endpoint:
     """Send a share of the requests to another version beside the champion."""
     return await ops.endpoints.canary(person, name, ask)
 

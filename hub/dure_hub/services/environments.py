@@ -10,16 +10,17 @@ from dure.wire.environments import Environment, EnvironmentRequest
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import PathName
-from dure_hub.services.guard import needs
+from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/environments", tags=["environments"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
+Starter = Annotated[Person, starts(USE)]
 
 
 @router.post("", status_code=202)
-async def request_environment(ask: EnvironmentRequest, person: Caller, ops: Ops) -> Environment:
+async def request_environment(ask: EnvironmentRequest, person: Starter, ops: Ops) -> Environment:
     """Ask for a server. With room it starts at once, else it waits as a ticket; `page` follows either."""
     return await ops.environments.request(person, ask)
 

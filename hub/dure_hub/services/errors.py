@@ -104,13 +104,44 @@ class NotANavigation(DureError):
     }
 
 
+class NotForJobs(DureError):
+    """Something that would outlive the job whose token asks for it."""
+
+    code, status = "not_for_jobs", 403
+    message: ClassVar[Text] = {
+        "en": "{path} is closed to code in a job: what it starts would outlive the job.",
+        "ko": "작업 안의 코드는 {path}에 요청할 수 없습니다. 시작한 것이 작업보다 오래 남기 때문입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask from a notebook, or with a token of your own in DURE_TOKEN. In a job, MLflow, models and "
+        "served endpoints stay open.",
+        "ko": "노트북에서 요청하거나 DURE_TOKEN에 내 토큰을 설정하세요. 작업 안에서는 MLflow, 모델 등록, "
+        "서빙 중인 엔드포인트를 쓸 수 있습니다.",
+    }
+
+
+class NoTokenFromToken(DureError):
+    """A token of the portal asks for another one."""
+
+    code, status = "no_token_from_token", 403
+    message: ClassVar[Text] = {
+        "en": "A token of this portal cannot make another token.",
+        "ko": "포털 토큰으로는 다른 토큰을 만들 수 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Log in and make it at /hub/token, or ask an administrator, who has `dure token` on the portal's "
+        "machine.",
+        "ko": "로그인해서 /hub/token에서 만들거나, 포털 머신에서 `dure token`을 쓸 수 있는 관리자에게 부탁하세요.",
+    }
+
+
 class LoginFailed(DureError):
     """The hub's part of a login did not fit ours."""
 
     code, status = "login_failed", 400
     message: ClassVar[Text] = {
-        "en": "The login could not be finished: {rule}.",
-        "ko": "로그인을 마치지 못했습니다: {rule}.",
+        "en": "The login could not be finished: {why_en}.",
+        "ko": "로그인을 마치지 못했습니다: {why_ko}.",
     }
     next_step: ClassVar[Text] = {
         "en": "Open /services/dure/ again; a login must be finished within ten minutes in the same browser.",
@@ -202,6 +233,7 @@ RULES: dict[str, Text] = {
     "string_too_short": {"en": "at least {min_length} characters", "ko": "최소 {min_length}자입니다"},
     "int_type": {"en": "it must be a whole number", "ko": "정수여야 합니다"},
     "int_parsing": {"en": "it must be a whole number", "ko": "정수여야 합니다"},
+    "int_parsing_size": {"en": "it has too many digits", "ko": "자릿수가 너무 많습니다"},
     "int_from_float": {"en": "it must be a whole number", "ko": "정수여야 합니다"},
     "bool_parsing": {"en": "it must be true or false", "ko": "true 또는 false여야 합니다"},
     "greater_than_equal": {"en": "it must be at least {ge}", "ko": "{ge} 이상이어야 합니다"},

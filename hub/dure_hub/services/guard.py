@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from dure.errors import NotAllowed, NotLoggedIn
 from dure_hub.operations.people import Person
-from dure_hub.services.errors import NotANavigation, WriteUnproven
+from dure_hub.services.errors import NotANavigation, NotForJobs, WriteUnproven
 from dure_hub.services.identity import Identity
 from dure_hub.services.places import is_navigation
 from dure_hub.services.portal import portal_of
@@ -22,12 +22,14 @@ CSRF_FIELD = "csrf"
 class Guard:
     """Lets a request pass if its sender holds `scope`, and if a write by cookie comes from one of our pages.
 
-    A page answers navigations only, and sends who is not logged in to the login.
+    A page answers navigations only, and sends who is not logged in to the login. What `outlives` a job is closed
+    to the token of one: were it to start more, what leaks from a job would live on.
     """
 
-    def __init__(self, scope: str, *, page: bool = False) -> None:
+    def __init__(self, scope: str, *, page: bool = False, outlives: bool = False) -> None:
         self.scope = scope
         self.page = page
+        self.outlives = outlives
 
     async def __call__(self, request: Request) -> Person:
         """The person behind the request."""
@@ -40,6 +42,8 @@ class Guard:
         request.state.identity = identity
         if not identity.holds(self.scope):
             raise NotAllowed(user=identity.person.name, scope=self.scope)
+        if self.outlives and identity.via == "job":
+            raise NotForJobs(path=request.url.path)
         if identity.csrf is not None and request.method not in SAFE:
             await self._prove_write(request, identity.csrf)
         return identity.person
@@ -57,9 +61,14 @@ def needs(scope: str) -> Any:
     return Depends(Guard(scope))
 
 
+def starts(scope: str) -> Any:
+    """For an API route that makes what lives on by itself: the same, but for the token of a job."""
+    return Depends(Guard(scope, outlives=True))
+
+
 def opens_for(scope: str) -> Any:
-    """For a page or its form: the same, in a browser."""
-    return Depends(Guard(scope, page=True))
+    """For a page or its form: as `starts`, in a browser."""
+    return Depends(Guard(scope, page=True, outlives=True))
 
 
 def identity_of(request: Request) -> Identity:

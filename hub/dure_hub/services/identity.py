@@ -27,10 +27,13 @@ LIMIT = 2000
 
 @dataclass(frozen=True)
 class Identity:
-    """A person and how they showed who they are. `csrf` is set only for a session."""
+    """A person and how they showed who they are. `csrf` is set only for a session.
+
+    `job` is a token of the portal that was made for a job, and is to be worth nothing once that is over.
+    """
 
     person: Person
-    via: Literal["hub", "portal", "session"]
+    via: Literal["hub", "portal", "job", "session"]
     csrf: str | None = None
 
     def holds(self, scope: str) -> bool:
@@ -51,23 +54,30 @@ class Identities:
         self._seen: OrderedDict[str, tuple[float, Person]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Person | None]] = {}
 
-    async def by_token(self, text: str) -> Identity | None:
-        """The holder of a token: `dure_…` is ours, anything else the hub's."""
+    async def by_token(self, text: str, *, now: bool = False) -> Identity | None:
+        """The holder of a token: `dure_…` is ours, anything else the hub's.
+
+        With `now`, what is remembered does not count: the hub is asked, and must answer.
+        """
         if text.startswith("dure_"):
-            person = await self._tokens.find(text)
-            return None if person is None else Identity(person, "portal")
-        person = await self._of_hub(text, None, TOKEN_FRESH_S)
+            holder = await self._tokens.find(text)
+            return None if holder is None else Identity(holder.person, "job" if holder.lease else "portal")
+        person = await self._of_hub(text, None, TOKEN_FRESH_S, now)
         return None if person is None else Identity(person, "hub")
 
-    async def by_session(self, session: Session, hub_session: str) -> Identity | None:
-        """The person of a browser session; none once the hub's session it belongs to is over."""
+    async def by_session(self, session: Session, hub_session: str, *, now: bool = False) -> Identity | None:
+        """The person of a browser session; none once the hub's session it belongs to is over. `now` as above."""
         if not hub_session:
             return None
-        person = await self._of_hub(session.token, hub_session, SESSION_FRESH_S)
+        person = await self._of_hub(session.token, hub_session, SESSION_FRESH_S, now)
         return None if person is None else Identity(person, "session", session.csrf)
 
-    async def _of_hub(self, token: str, hub_session: str | None, fresh_s: float) -> Person | None:
+    async def _of_hub(self, token: str, hub_session: str | None, fresh_s: float, now: bool) -> Person | None:
         key = sha256(f"{hub_session or ''}\n{token}".encode()).hexdigest()
+        if now:
+            person = await self._ask(token, hub_session)
+            self._remember(key, person)
+            return person
         known = self._seen.get(key)
         if known is not None and self._now() - known[0] < fresh_s:
             return known[1]

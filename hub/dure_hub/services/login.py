@@ -29,6 +29,16 @@ from dure_hub.services.sessions import (
 CLIENT = "service-dure"
 AUTHORIZE = "/hub/api/oauth2/authorize"
 
+_NOT_BEGUN = {
+    "why_en": "it was not begun in this browser, or it took too long",
+    "why_ko": "이 브라우저에서 시작하지 않았거나 시간이 초과되었습니다",
+}
+_NOT_AGREED = {"why_en": "JupyterHub did not agree to it", "why_ko": "JupyterHub가 동의하지 않았습니다"}
+_CODE_REFUSED = {
+    "why_en": "its code was not accepted; it may have been used already",
+    "why_ko": "코드를 쓸 수 없습니다. 이미 사용한 코드일 수 있습니다",
+}
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -67,12 +77,12 @@ async def oauth_callback(
     portal = portal_of(request)
     kept = portal.seal.open("login", request.cookies.get(_cookie(state)), LOGIN_LIFETIME_S)
     if kept is None or not hmac.compare_digest(kept["state"].encode(), state.encode()):
-        raise LoginFailed(rule="it was not begun in this browser, or it took too long")
+        raise LoginFailed(**_NOT_BEGUN)
     if error or not code:
-        raise LoginFailed(rule="JupyterHub did not agree to it")
+        raise LoginFailed(**_NOT_AGREED)
     token = await portal.ops.hub.exchange(code, verifier=kept["verifier"], redirect=CALLBACK)
     if token is None:
-        raise LoginFailed(rule="its code was not accepted; it may have been used already")
+        raise LoginFailed(**_CODE_REFUSED)
     response = RedirectResponse(safe_next(kept["next"]), status_code=302)
     write_session(portal.seal, response, Session.new(token), secure=portal.secure)
     drop_cookie(response, _cookie(state))

@@ -24,19 +24,23 @@ class Portal:
         """Whether browsers reach the portal by https, so that cookies may insist on it."""
         return self.ops.settings.public_url.startswith("https:")
 
-    async def identify(self, request: Request, *, cookies: bool = True) -> Identity | None:
-        """Who sends this request. A token decides where there is one; a cookie is not looked at beside it."""
+    async def identify(self, request: Request, *, cookies: bool = True, now: bool = False) -> Identity | None:
+        """Who sends this request. A token decides where there is one; a cookie is not looked at beside it.
+
+        With `now` the hub vouches for it at this moment, and nothing that is remembered does.
+        """
         header = request.headers.get("authorization")
         if header is not None:
             kind, _, text = header.partition(" ")
             text = text.strip()
             if kind.lower() not in ("bearer", "token") or not text or not text.isascii():
                 return None
-            return await self.identities.by_token(text)
+            return await self.identities.by_token(text, now=now)
         session = read_session(self.seal, request) if cookies else None
         if session is None:
             return None
-        return await self.identities.by_session(session, request.cookies.get(HUB_SESSION_COOKIE, ""))
+        hub_session = request.cookies.get(HUB_SESSION_COOKIE, "")
+        return await self.identities.by_session(session, hub_session, now=now)
 
 
 def portal_of(request: Request) -> Portal:

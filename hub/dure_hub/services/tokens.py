@@ -8,17 +8,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
-from dure.errors import NotAllowed
+from dure.errors import NotLoggedIn
 from dure.wire.base import Answer, Ask
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.services.errors import NoTokenFromToken
 from dure_hub.services.fields import PathId
-from dure_hub.services.guard import identity_of, needs
-from dure_hub.services.portal import operations_of
+from dure_hub.services.guard import identity_of, needs, starts
+from dure_hub.services.portal import operations_of, portal_of
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
+Maker = Annotated[Person, starts(USE)]
 
 
 class TokenRequest(Ask):
@@ -37,11 +39,13 @@ class NewToken(Answer):
 
 
 @router.post("", status_code=201)
-async def mint_token(ask: TokenRequest, request: Request, person: Caller, ops: Ops) -> NewToken:
+async def mint_token(ask: TokenRequest, request: Request, person: Maker, ops: Ops) -> NewToken:
     """A token that acts for you in this API. It never carries administrator rights."""
-    # A job's token ends with its lease; were it to mint, what leaks from a job would live on.
     if identity_of(request).via == "portal":
-        raise NotAllowed(user=person.name, scope="a login")
+        raise NoTokenFromToken
+    # It lives long: whose login ended a moment ago must not get one on the strength of what is remembered of it.
+    if await portal_of(request).identify(request, now=True) is None:
+        raise NotLoggedIn
     now = ops.clock()
     longest = ops.settings.token_lifetime_s
     lifetime_s = min(ask.lifetime_s or longest, longest)

@@ -10,16 +10,17 @@ from dure.wire.training import Job, JobRequest, LogPage
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import Offset, PathName
-from dure_hub.services.guard import needs
+from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/training/jobs", tags=["training"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
+Starter = Annotated[Person, starts(USE)]
 
 
 @router.post("", status_code=202)
-async def submit_job(ask: JobRequest, person: Caller, ops: Ops) -> Job:
+async def submit_job(ask: JobRequest, person: Starter, ops: Ops) -> Job:
     """Train. The snapshot it names must have been uploaded."""
     return await ops.jobs.submit(person, ask)
 

@@ -37,8 +37,33 @@ async def test_who_it_is_comes_from_the_portal_and_from_nobody_else(guarded: Wor
     sent = answer.json()
     told = {name: value for name, value in sent["headers"].items() if name.startswith("x-dure-")}
     assert sent["path"] == "/x"
-    assert told == {"x-dure-user": "ann", "x-dure-admin": "0"}
+    assert told == {"x-dure-user": "ann", "x-dure-admin": "0", "x-dure-viewer-token": "none"}
     assert not {"cookie", "authorization"} & sent["headers"].keys()
+
+
+async def test_no_second_spelling_of_who_it_is_goes_on(guarded: World) -> None:
+    spelled = {"x_dure_user": "root", "X_Dure_Admin": "1", "x_real_ip": "6.6.6.6", "authorization": "Bearer good"}
+    for path in ("/guarded/x", "/open/x"):
+        async with guarded.client(headers=spelled) as client:
+            sent = (await client.get(path)).json()["headers"]
+        assert [name for name in sent if "_" in name] == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_real_ip": "6.6.6.6"}, {"x_forwarded_for": "6.6.6.6"}])
+async def test_where_a_request_comes_from_is_not_for_the_client_to_say(
+    guarded: World, headers: dict[str, str]
+) -> None:
+    sent = (await guarded.ask("/open/x", **headers)).json()["headers"]
+    assert sent["x-real-ip"] == "127.0.0.1"
+
+
+async def test_behind_a_proxy_it_comes_from_where_the_proxy_says(tmp_path: Path, ana: Upstream) -> None:
+    settings = make_settings(tmp_path).model_copy(update={"public_url": "https://gpu.example"})
+    with envoy(settings) as world:
+        fragment = Fragment((ana.cluster(),), (Route("/open/", ((ana.name, 1),)),))
+        await world.plane().publish("services", fragment)
+        answer = await world.ask("/open/x", x_forwarded_for="6.6.6.6, 10.0.0.9", x_real_ip="7.7.7.7")
+        assert answer.json()["headers"]["x-real-ip"] == "10.0.0.9"
 
 
 async def test_a_cookie_is_enough(guarded: World) -> None:
@@ -51,6 +76,14 @@ async def test_a_program_without_login_gets_the_portals_refusal(guarded: World) 
     assert answer.headers["www-authenticate"] == "Bearer"
     assert answer.headers["content-type"].startswith("application/json")
     assert answer.json() == {"error": {"code": "not_logged_in"}}
+    assert answer.headers["content-security-policy"] == "default-src 'none'"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_the_check_knows_the_readers_language(guarded: World) -> None:
+    answer = await guarded.ask("/guarded/x", authorization="Bearer good", accept_language="ko")
+    assert answer.json()["headers"]["x-dure-viewer-token"] == "ko"
 
 
 async def test_a_browser_without_login_is_led_to_it(guarded: World) -> None:

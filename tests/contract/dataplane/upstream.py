@@ -69,6 +69,7 @@ class Check(RequestHandler):
         if self.request.headers.get("authorization") == "Bearer good" or self.get_cookie("login") == "good":
             self.set_header("x-dure-user", "ann")
             self.set_header("x-dure-admin", "0")
+            self.set_header("x-dure-viewer-token", self.request.headers.get("accept-language", "none"))
             self.set_header("x-dure-seen", self.request.path)
         elif "text/html" in self.request.headers.get("accept", ""):
             self.set_cookie("state", "1")
@@ -76,6 +77,9 @@ class Check(RequestHandler):
         else:
             self.set_status(401)
             self.set_header("www-authenticate", "Bearer")
+            self.set_header("content-security-policy", "default-src 'none'")
+            self.set_header("x-frame-options", "DENY")
+            self.set_header("x-content-type-options", "nosniff")
             self.write({"error": {"code": "not_logged_in"}})
 
     post = put = get

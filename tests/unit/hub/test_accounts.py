@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,6 +26,10 @@ from dure_hub.accounts import (
 )
 from dure_hub.authenticator import FREE_FAILURES, LONGEST_WAIT_S, Throttle
 from dure_hub.settings import Settings
+from dure_hub.store import Store
+from dure_hub.store.migrate import migrate
+from dure_hub.store.models import Environment, Job, Lease, Ticket, Token
+from dure_hub.store.session import database_url
 from tests.e2e.portal import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:alembic")
@@ -34,6 +42,17 @@ def settings(tmp_path: Path) -> Settings:
     made.folder.create()
     (made.folder.secrets / "portal-token").write_text("x")
     return made
+
+
+@contextmanager
+def hub_database(settings: Settings) -> Iterator[Any]:
+    """A session in JupyterHub's own tables, which it makes."""
+    session = orm.new_session_factory(f"sqlite:///{settings.folder.db / 'hub.sqlite'}")()
+    try:
+        yield session
+    finally:
+        session.close()
+        session.get_bind().dispose()
 
 
 def test_a_password_opens_its_own_account_only(settings: Settings) -> None:
@@ -60,6 +79,89 @@ def test_a_reset_replaces_the_password_and_opens_a_disabled_account(settings: Se
     assert check_password(settings, "ana", "a-new-one") is not None
 
 
+@pytest.mark.parametrize("end", ["reset", "disable"])
+def test_a_reset_and_a_disabling_end_every_login_of_that_person_only(settings: Settings, end: str) -> None:
+    for name in ("ana", "ben"):
+        add_user(settings, name, f"{name}-secret")
+    with hub_database(settings) as hub:
+        hub.add(orm.OAuthClient(identifier="jupyterhub"))  # which every token is made through
+        for name in ("ana", "ben"):
+            user = orm.User(name=name)
+            hub.add(user)
+            hub.commit()
+            for session in ("s1", None):
+                user.new_api_token(note=f"{name} {session}", session_id=session, scopes=[])
+        before = {user.name: user.cookie_id for user in hub.query(orm.User)}
+    if end == "reset":
+        reset_password(settings, "ana", "a-new-one")
+    else:
+        disable_user(settings, "ana")
+    with hub_database(settings) as hub:
+        after = {user.name: user.cookie_id for user in hub.query(orm.User)}
+        assert {token.user.name for token in hub.query(orm.APIToken)} == {"ben"}
+        assert hub.query(orm.APIToken).count() == 2
+    assert after["ben"] == before["ben"]
+    assert after["ana"]
+    assert after["ana"] != before["ana"]
+
+
+def test_a_disabled_persons_places_and_servers_end_even_while_the_hub_is_away(settings: Settings) -> None:
+    add_user(settings, "ana", "ana-secret")
+    migrate(settings)
+    store = Store(database_url(settings))
+    now = datetime.now(UTC)
+
+    def row(kind: Any, key: str, **values: object) -> Any:
+        return kind(id=key, profile="cpu", **values)
+
+    def ticket(key: str, owner: str, purpose: str, subject: str) -> Any:
+        return row(Ticket, key, owner=owner, purpose=purpose, subject=subject, asked_at=now)
+
+    def lease(key: str, owner: str, purpose: str, subject: str) -> Any:
+        return row(Lease, key, owner=owner, purpose=purpose, subject=subject, granted_at=now)
+
+    def token(key: str, owner: str, lease_id: str | None) -> Token:
+        times = {"made_at": now, "expires_at": now + timedelta(hours=1)}
+        return Token(id=key, digest=key, owner=owner, purpose="x", lease_id=lease_id, **times)
+
+    runs = {"owner": "ana", "phase": "running", "lease_id": "held", "asked_at": now}
+    queues = {"owner": "ana", "phase": "waiting", "ticket_id": "for-server", "asked_at": now}
+    job = {"owner": "ana", "name": "j", "state": "queued", "snapshot": "0", "entry": "t.py", "experiment": "e"}
+    try:
+        with store.transaction() as session:
+            session.add_all(
+                [
+                    row(Environment, "runs", name="runs", **runs),
+                    row(Environment, "queues", name="queues", **queues),
+                    row(Job, "job", created_at=now, **job),
+                    lease("held", "ana", "notebook", "runs"),
+                    lease("training", "ana", "training", "other-job"),
+                    lease("bens", "ben", "notebook", "bens"),
+                    ticket("for-server", "ana", "notebook", "queues"),
+                    ticket("for-job", "ana", "training", "job"),
+                    ticket("for-model", "ana", "serving", "replica"),
+                    ticket("bens", "ben", "notebook", "bens"),
+                    token("own", "ana", None),
+                    token("of-job", "ana", "training"),
+                    token("bens", "ben", None),
+                ]
+            )
+        assert len(disable_user(settings, "ana")) == 1, "no hub runs, and that is said"
+        with store.reading() as session:
+            asked = {lease.id: lease.end_reason for lease in session.scalars(sa.select(Lease))}
+            waiting = {ticket.id for ticket in session.scalars(sa.select(Ticket)) if ticket.state == "waiting"}
+            phases = {server.name: server.phase for server in session.scalars(sa.select(Environment))}
+            states = {found.id: (found.state, found.wanted) for found in session.scalars(sa.select(Job))}
+            live = {token.id for token in session.scalars(sa.select(Token)) if token.revoked_at is None}
+    finally:
+        store.close()
+    assert asked == {"held": "stopped", "training": None, "bens": None}
+    assert waiting == {"for-model", "bens"}
+    assert phases == {"runs": "stopping", "queues": "stopped"}
+    assert states == {"job": ("stopped", "stop")}
+    assert live == {"of-job", "bens"}
+
+
 def test_what_is_refused_names_the_rule(settings: Settings) -> None:
     add_user(settings, "ana", "ana-secret")
     with pytest.raises(AccountTaken):
@@ -75,15 +177,10 @@ def test_what_is_refused_names_the_rule(settings: Settings) -> None:
 
 def test_the_hub_takes_a_database_with_nothing_but_accounts_for_a_new_one(settings: Settings) -> None:
     add_user(settings, "ana", "ana-secret")
-    url = f"sqlite:///{settings.folder.db / 'hub.sqlite'}"
-    session = orm.new_session_factory(url)()
-    try:
-        session.add(orm.User(name="ana"))
-        session.commit()
-        assert session.scalar(sa.select(orm.User.name)) == "ana"
-    finally:
-        session.close()
-        session.get_bind().dispose()
+    with hub_database(settings) as hub:
+        hub.add(orm.User(name="ana"))
+        hub.commit()
+        assert hub.scalar(sa.select(orm.User.name)) == "ana"
     assert check_password(settings, "ana", "ana-secret") is not None
 
 

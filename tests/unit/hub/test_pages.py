@@ -24,6 +24,8 @@ TEMPLATES = Path(str(files("dure_hub"))) / "templates" / "hub"
         (None, None, "fr", "en"),
         (None, None, "", "en"),
         (None, None, "ko;q=0", "en"),
+        (None, None, "en;q=0.5, ko; q=0.9", "ko"),
+        (None, None, "kok", "en"),
         (None, None, "ko;q=nonsense,en", "en"),
         (None, "ko", "en", "ko"),
         ("en", "ko", "ko", "en"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import stat
 import zipfile
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ import pytest
 from dure.errors import NotFound
 from dure_hub.backends.embedded import FolderArtifacts
 from dure_hub.operations import snapshots as module
-from dure_hub.operations.errors import BadSnapshot, SnapshotTooLarge
+from dure_hub.operations.errors import BadSnapshot, DiskFull, SnapshotTooLarge
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.settings import Settings
 
@@ -75,6 +76,21 @@ async def test_what_is_wrong_leaves_nothing(
     assert not kept.has(digest)
     folder = Settings(data=tmp_path).folder
     assert files(folder.artifacts) == files(folder.uploads) == []
+
+
+async def test_an_upload_that_might_fill_the_disk_is_not_begun(kept: Snapshots, tmp_path: Path) -> None:
+    there = pack({"train.py": b"print(1)"})
+    await put(kept, there)
+    free_mb = shutil.disk_usage(tmp_path).free >> 20
+    full = Settings(data=tmp_path, snapshot_limit_mb=free_mb + 1000, disk_minimum_mb=1)
+    snapshots = Snapshots(full, FolderArtifacts(full))
+    await put(snapshots, there)  # what is here costs nothing
+    with pytest.raises(DiskFull) as refused:
+        await put(snapshots, pack({"train.py": b"print(2)"}))
+    error = refused.value.to_wire("ko")["error"]
+    assert (refused.value.status, error["facts"]["needed_mb"]) == (507, free_mb + 1001)
+    assert "디스크" in error["message"]
+    assert files(full.folder.uploads) == []
 
 
 async def test_a_digest_is_no_path(kept: Snapshots) -> None:

@@ -9,7 +9,7 @@ from dure.errors import NotAllowed, NotFound
 from dure.wire.ids import new_id
 from dure_hub.operations.events import Events
 from dure_hub.operations.people import USE, Person
-from dure_hub.operations.tokens import Tokens
+from dure_hub.operations.tokens import Holder, Tokens
 from dure_hub.store.models import Token
 from tests.support.world import World
 
@@ -27,7 +27,7 @@ async def test_a_token_is_its_owner(world: World, tokens: Tokens) -> None:
     _, text = await mint(tokens)
     assert text.startswith("dure_")
     assert len(text) == len("dure_") + 43
-    assert await tokens.find(text) == Person("ann", False, frozenset({USE}))
+    assert await tokens.find(text) == Holder(Person("ann", False, frozenset({USE})), None)
     assert await tokens.find(text[:-1] + ("a" if text[-1] != "a" else "b")) is None
     assert await tokens.find("something else") is None
     with world.store.reading() as session:
@@ -58,6 +58,9 @@ async def test_tokens_of_a_lease_end_together(tokens: Tokens) -> None:
     lease = new_id()
     texts = [(await mint(tokens, lease=lease))[1] for _ in range(2)]
     _, other = await mint(tokens)
+    found = await tokens.find(texts[0])
+    assert found is not None
+    assert found.lease == lease
     await tokens.revoke_lease(lease)
     assert [await tokens.find(text) for text in texts] == [None, None]
     assert await tokens.find(other) is not None

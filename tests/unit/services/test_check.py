@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from dure_hub.operations import Operations
 from dure_hub.services.places import BASE
 from tests.unit.services.conftest import ORIGIN, Browser, bearer
 from tests.unit.services.stub_hub import StubHub
@@ -64,6 +65,8 @@ async def test_mlflow_takes_writes_by_cookie_from_its_own_origin(anyone: httpx.A
     assert await status(Sec_Fetch_Site="same-site", Origin=ORIGIN) == 403
     assert await status(Sec_Fetch_Site="none") == 403
     assert await status(Origin="null") == 403
+    for broken in ("http://[::1", "http://[x]/", "http://", "//"):
+        assert await status(Origin=broken) == 403
     assert await status() == 403
     assert (await anyone.get(where, headers={"Cookie": ana.cookies})).status_code == 200
 
@@ -79,3 +82,11 @@ async def test_nothing_else_passes(anyone: httpx.AsyncClient, hub: StubHub, path
 async def test_a_name_of_any_letters_fits_in_a_header(anyone: httpx.AsyncClient, hub: StubHub) -> None:
     answer = await anyone.get(f"{MLFLOW}/", headers=bearer(hub.person("아나")))
     assert answer.headers["x-dure-user"] == "%EC%95%84%EB%82%98"
+
+
+@pytest.mark.parametrize("name", ["ana", "아나", "o'brien", "a@b.example", "50% & more"])
+async def test_mlflow_knows_a_person_by_one_name(
+    anyone: httpx.AsyncClient, hub: StubHub, ops: Operations, name: str
+) -> None:
+    answer = await anyone.get(f"{MLFLOW}/", headers=bearer(hub.person(name)))
+    assert answer.headers["x-dure-user"] == ops.mlflow.acting(name)._headers["x-dure-user"]

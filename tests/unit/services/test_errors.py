@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI
 
 from dure.wire.ids import new_id
+from dure.wire.languages import accepted
 from dure_hub.operations import Operations
 from dure_hub.services.errors import RULES
-from dure_hub.services.languages import accepted
 from dure_hub.services.places import API, BASE
 from tests.unit.services.conftest import Browser, bearer
 from tests.unit.services.stub_hub import StubHub
@@ -102,6 +102,10 @@ def test_every_rule_has_both_languages() -> None:
         ("ko", "ko"),
         ("fr, en;q=0.2, ko-KR;q=0.9", "ko"),
         ("en;q=x, ko;q=0", None),
+        ("en;q=0.5, ko; q=0.9", "ko"),
+        ("en;q=0.5,ko ; Q=0.9", "ko"),
+        ("kok,en;q=0.1", "en"),
+        ("en;q=0.5,ko;q=nan,ko;q=inf,ko;q=-1,ko;q=7", "en"),
         ("*", None),
         (",;q=1," * 1000, None),
     ],

@@ -6,11 +6,16 @@ import re
 from html import unescape
 
 import httpx
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from dure_hub.operations import Operations, Person
+from dure.wire.environments import EnvironmentRequest
+from dure.wire.ids import new_id
+from dure_hub.operations import Operations, Person, environment_rows
 from dure_hub.operations.people import USE
 from dure_hub.services.places import API, BASE, HOME
-from dure_hub.store.models import Environment
+from dure_hub.store.models import Environment, Lease
 from tests.unit.services.conftest import Browser, bearer
 from tests.unit.services.stub_hub import StubHub
 
@@ -45,7 +50,10 @@ async def test_from_the_form_to_the_waiting_page_to_stop(
     assert 'aria-live="polite"' in page.text
     stopped = await anyone.post(f"{BASE}/wait/default/stop", data=fields(page.text), headers=ana.navigate())
     assert (stopped.status_code, stopped.headers["location"]) == (303, HOME)
-    assert (await ops.environments.get(ANA, "default")).phase in ("stopping", "stopped")
+    server = await ops.environments.get(ANA, "default")
+    assert server.phase in ("stopping", "stopped")
+    page = await anyone.get(f"{BASE}/wait/default", headers=ana.navigate())
+    assert re.search(r"<title>(Stopping default|default is stopped) · Dure</title>", page.text)
 
 
 async def test_a_server_that_runs_is_gone_straight_on_to(
@@ -70,6 +78,7 @@ async def test_a_mistake_comes_back_with_the_form_as_it_was(anyone: httpx.AsyncC
         ({"name": "My Server"}, "must match"),
         ({"profile": "gold"}, "no profile named gold"),
         ({"lifetime_s": "999999"}, "999999 s is not possible"),
+        ({"lifetime_s": "9" * 5000}, "too many digits"),
     ):
         answer = await anyone.post(f"{BASE}/spawn", data={**sent, **change}, headers=ana.navigate())
         assert answer.status_code == 422
@@ -112,6 +121,60 @@ async def test_a_full_machine_leaves_a_ticket_and_shows_its_place(
     assert (await anyone.get(f"{API}/environments/n{free}", headers=ben)).json()["phase"] == "stopped"
 
 
+@pytest.fixture
+async def waits(ops: Operations) -> str:
+    """The name of a server of ana's that waits, on a machine whose only profile is full."""
+    free = (await ops.profiles.get("cpu")).free
+    assert free is not None
+    for number in range(free + 1):
+        await ops.environments.request(ANA, EnvironmentRequest(id=new_id(), name=f"n{number}", profile="cpu"))
+    assert (await ops.environments.get(ANA, f"n{free}")).phase == "waiting"
+    return f"n{free}"
+
+
+async def test_another_profile_is_looked_at_before_the_place_in_line_is_given_up(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser, waits: str
+) -> None:
+    sent = {"csrf": ana.csrf, "id": new_id(), "profile": "gold"}
+    answer = await anyone.post(f"{BASE}/wait/{waits}/instead", data=sent, headers=ana.navigate())
+    assert (answer.status_code, "no profile named gold" in answer.text) == (422, True)
+    server = await ops.environments.get(ANA, waits)
+    assert server.ticket is not None
+    assert server.ticket.position == 1
+
+
+async def test_another_profile_takes_the_place_of_the_ticket_once(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser, waits: str
+) -> None:
+    sent = {"csrf": ana.csrf, "id": new_id(), "profile": "cpu"}
+    for _ in range(2):
+        answer = await anyone.post(f"{BASE}/wait/{waits}/instead", data=sent, headers=ana.navigate())
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{BASE}/wait/{waits}")
+        server = await ops.environments.get(ANA, waits)
+        assert server.ticket is not None
+        assert (server.phase, server.ticket.id) == ("waiting", sent["id"])
+
+
+async def test_another_profile_does_not_stop_what_was_granted_meanwhile(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser, waits: str
+) -> None:
+    def grant(session: Session) -> None:
+        first = session.scalars(select(Lease).where(Lease.ended_at.is_(None))).first()
+        row = environment_rows.find(session, "ana", waits)
+        assert first is not None
+        assert row is not None
+        environment_rows.grant(row, first)
+
+    await ops.store.run(grant)
+    sent = {"csrf": ana.csrf, "id": new_id(), "profile": "cpu"}
+    answer = await anyone.post(f"{BASE}/wait/{waits}/instead", data=sent, headers=ana.navigate())
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{BASE}/wait/{waits}")
+    server = await ops.environments.get(ANA, waits)
+    assert server.phase == "starting"
+    assert server.lease is not None
+    assert server.lease.end_reason is None
+
+
 async def test_an_unknown_server_is_a_page_that_says_so(anyone: httpx.AsyncClient, ana: Browser) -> None:
     answer = await anyone.get(f"{BASE}/wait/none", headers=ana.navigate())
     assert answer.status_code == 404
@@ -124,6 +187,7 @@ async def test_home_shows_what_it_can_while_a_part_is_away(anyone: httpx.AsyncCl
     assert "No server yet" in answer.text
     assert "MLflow does not answer right now." in answer.text
     assert "Nothing is served yet" in answer.text
+    assert "pip install dure" not in answer.text, "nobody's package on PyPI"
 
 
 async def test_what_is_static_may_be_kept(anyone: httpx.AsyncClient, ana: Browser) -> None:

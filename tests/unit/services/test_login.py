@@ -72,6 +72,8 @@ async def test_a_code_without_its_verifier_is_refused(anyone: httpx.AsyncClient,
     answer = await anyone.get(callback, headers={**NAVIGATE, "Cookie": kept})
     assert answer.status_code == 400
     assert "login_failed" in answer.text
+    korean = await anyone.get(callback, headers={**NAVIGATE, "Cookie": kept, "Accept-Language": "ko"})
+    assert "로그인을 마치지 못했습니다: 코드를 쓸 수 없습니다." in korean.text
 
 
 async def test_a_logout_at_the_hub_ends_the_session_at_once(

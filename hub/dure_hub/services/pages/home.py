@@ -34,7 +34,7 @@ async def home(
         _part(ops.environments.list(person), language),
         _part(ops.jobs.list(person), language),
         _part(ops.endpoints.list(person), language),
-        _part(ops.models.list(person), language),
+        _part(ops.models.list(person, metrics=False), language),
     )
     return page(
         request,
@@ -43,7 +43,7 @@ async def home(
         jobs=jobs,
         endpoints=endpoints,
         models=models,
-        address=ops.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/"),
+        address=ops.settings.public_url or str(request.base_url).rstrip("/"),
     )
 
 

@@ -27,6 +27,7 @@ Ops = Annotated[Operations, Depends(operations_of)]
 Visitor = Annotated[Person, opens_for(USE)]
 
 _OFFERED_S = (1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 24 * 3600, 3 * 86400, 7 * 86400)
+_DIGITS = 12  # Python reads no number of thousands of digits
 
 
 @router.get(f"{BASE}/spawn")
@@ -88,9 +89,10 @@ def _chosen(profiles: Sequence[Profile], given: dict[str, str]) -> dict[str, Any
     free = [profile for profile in profiles if profile.free]
     first = next(iter([*named, *free, *profiles]), None)
     lifetime = given.get("lifetime_s", "")
+    readable = lifetime.isascii() and lifetime.isdigit() and len(lifetime) < _DIGITS
     default = first.default_lifetime_s if first else 0
     return {
         "name": given.get("name") or "default",
         "profile": first.name if first else "",
-        "lifetime_s": int(lifetime) if lifetime.isascii() and lifetime.isdigit() else default,
+        "lifetime_s": int(lifetime) if readable else default,
     }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
+from dure.errors import NotFound
 from dure.wire.environments import Environment, EnvironmentRequest
 from dure.wire.ids import new_id
-from dure_hub.operations import Operations
+from dure_hub.operations import Operations, admission
+from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import PathName
 from dure_hub.services.guard import opens_for
@@ -54,7 +58,7 @@ async def stop(name: PathName, person: Visitor, ops: Ops) -> Response:
 
 @router.post("/{name}/instead")
 async def instead(name: PathName, request: Request, person: Visitor, ops: Ops) -> Response:
-    """Leave the queue and ask for another profile under the same name."""
+    """Leave the queue and ask for another profile under the same name; what was granted meanwhile goes on."""
     form = await request.form()
     try:
         ask = EnvironmentRequest.model_validate(
@@ -62,9 +66,25 @@ async def instead(name: PathName, request: Request, person: Visitor, ops: Ops) -
         )
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-    await ops.environments.stop(person, name)
-    await ops.environments.request(person, ask)
+    await ops.profiles.get(ask.profile)  # or `NoSuchProfile`, before the place in line is given up
+    if await ops.store.run(lambda session: _leave(session, person, ask, ops.clock())):
+        await ops.environments.request(person, ask)
     return RedirectResponse(f"{BASE}/wait/{name}", status_code=303)
+
+
+def _leave(session: Session, person: Person, ask: EnvironmentRequest, now: datetime) -> bool:
+    """Give up the place in line, and whether this name is free for `ask` now.
+
+    In the transaction that looks: the place may be granted at any moment, and a server that starts is not stopped.
+    """
+    row = rows.find(session, person.name, ask.name)
+    if row is None:
+        raise NotFound(kind="environment", name=ask.name)
+    # Sent twice, the form finds its own ticket; that stays.
+    place = row.ticket_id if row.phase == rows.WAITING and row.ticket_id != ask.id else None
+    if place is not None and admission.cancel(session, place, "cancelled", now, person.name) is not None:
+        row.phase, row.reason = rows.STOPPED, "cancelled"
+    return row.phase not in rows.ALIVE
 
 
 def _why(server: Environment, language: str) -> str | None:

@@ -52,9 +52,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "이곳의 노트북에서는 준비할 것이 없습니다. import dure만 하면 로그인되어 있습니다.",
     ),
     "home.api.elsewhere": (
-        "Elsewhere, make a token and set two variables:",
-        "다른 곳에서는 토큰을 만들고 변수 두 개를 설정하세요:",
+        "Elsewhere, install the package from the repository this portal came from, or from a wheel built there "
+        "(it is not on PyPI). Then make a token and set two variables:",
+        "다른 곳에서는 이 포털을 설치한 저장소나 거기서 만든 wheel로 패키지를 설치하세요(PyPI에는 없습니다). "
+        "그다음 토큰을 만들고 변수 두 개를 설정하세요:",
     ),
+    "home.api.folder": ("the repository's folder, or its wheel", "저장소 폴더 또는 wheel 파일"),
     "home.api.token": ("Make a token", "토큰 만들기"),
     "home.api.list": ("See every API call", "API 목록 보기"),
     "col.name": ("Name", "이름"),
@@ -120,7 +123,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "spawn.minutes": ("{n} minutes", "{n}분"),
     "spawn.submit": ("Start", "시작"),
     # waiting
-    "wait.title": ("Starting {name}", "{name} 시작"),
+    "wait.title.waiting": ("{name} is waiting", "{name} 대기 중"),
+    "wait.title.starting": ("Starting {name}", "{name} 시작 중"),
+    "wait.title.running": ("{name} is ready", "{name} 준비됨"),
+    "wait.title.stopping": ("Stopping {name}", "{name} 중지 중"),
+    "wait.title.stopped": ("{name} is stopped", "{name} 중지됨"),
+    "wait.title.failed": ("{name} did not start", "{name} 시작 실패"),
     "wait.waiting": ("Waiting for a free {profile}", "{profile} 자리를 기다리는 중"),
     "wait.starting": ("Your server is starting", "서버를 시작하고 있습니다"),
     "wait.running": ("Your server is ready", "서버가 준비되었습니다"),
