@@ -27,6 +27,7 @@ class Files:
         self.bootstrap = folder.envoy / "bootstrap.json"
         self.clusters = folder.envoy / "clusters.json"
         self.routes = folder.envoy / "routes.json"
+        self.leaving = folder.envoy / "leaving"
         self.trial = folder.envoy / "trial.json"
         self.fragments = folder.envoy / "fragments"
         self.socket = folder.run / "envoy-admin.sock"
@@ -82,6 +83,14 @@ class Files:
             resources = json.loads(self.clusters.read_text())["resources"]
             self._present = (signature, {cluster["name"]: cluster for cluster in resources})
         return self._present[1]
+
+    def left(self) -> dict[str, float]:
+        """Clusters that no route names any more, with the time since when."""
+        return dict(json.loads(self.leaving.read_text())) if self.leaving.exists() else {}
+
+    def leave(self, clusters: Mapping[str, float]) -> None:
+        """Remember them."""
+        self.write(self.leaving, json.dumps(clusters))
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:

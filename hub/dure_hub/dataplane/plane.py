@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
@@ -18,6 +19,9 @@ from dure_hub.settings import Settings
 
 SOON_S = 0.5
 """Envoy takes a file within milliseconds. One it has not taken after this may be wrong, and is looked at."""
+
+LINGER_S = 15.0
+"""Longer than the portal's check may take (`bootstrap.CHECK_TIMEOUT`)."""
 
 ACCEPT_TIMEOUT_S = 20.0
 SMALL = 50
@@ -79,15 +83,26 @@ class Dataplane:
         return {name: count(full, seen) if full else (None, None) for name, full in names.items()}
 
     async def _put(self, fragments: Mapping[str, Fragment]) -> None:
-        """Clusters that come, then routes, then without clusters that went: no route ever lacks its cluster."""
+        """Clusters that come, then routes: no route ever lacks its cluster.
+
+        A cluster that no route names any more stays for a while, and goes with a later change: a request may be
+        on its way to it since before, and still be waiting for the portal's check.
+        """
         present = await self._do(self._files.present_clusters)
         wanted = await self._do(make_clusters, fragments, self._settings.portal_port)
-        both = {**present, **wanted}
+        now = time.time()
+        left = self._files.left()
+        leaving = {
+            name: left.get(name, now)
+            for name in present
+            if name not in wanted and now - left.get(name, now) < LINGER_S
+        }
+        both = {**{name: present[name] for name in leaving}, **wanted}
         if both != present:
             await self._taken(CLUSTERS, await self._do(self._files.write_clusters, both))
         await self._taken(ROUTE_TABLE, await self._do(self._files.write_routes, fragments))
-        if both != wanted:
-            await self._taken(CLUSTERS, await self._do(self._files.write_clusters, wanted))
+        if leaving != left:
+            self._files.leave(leaving)
 
     async def _taken(self, what: str, version: str) -> None:
         """Return once Envoy took it, or where none runs. It keeps no reason for what it refuses: ask another."""

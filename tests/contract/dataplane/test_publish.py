@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dure.errors import BadRequest
 from dure_hub.dataplane import Cluster, Dataplane, Fragment, Route, RoutesRefused, alive
+from dure_hub.dataplane.admin import Admin
+from dure_hub.dataplane.files import Files
 from tests.contract.dataplane.conftest import make_settings
 from tests.contract.dataplane.world import Upstream, World, envoy
 
@@ -29,6 +32,43 @@ async def test_what_envoy_refuses_raises_its_reason_and_changes_nothing(world: W
     await plane.publish("other", one(ana, "/third/"))
     assert (await world.ask("/third/")).status_code == 200
     await plane.publish("other", Fragment())
+
+
+async def test_a_request_that_is_being_checked_still_finds_its_cluster(
+    world: World, ana: Upstream, ben: Upstream
+) -> None:
+    def to(upstream: Upstream) -> Fragment:
+        return Fragment((upstream.cluster(),), (Route("/checked/", ((upstream.name, 1),), auth=True),))
+
+    async def asking() -> bool:
+        seen = await Admin(Files(world.settings.folder).socket).statistics("^cluster.check.upstream_rq_active$")
+        return "1" in seen.values()
+
+    plane = world.plane()
+    await plane.publish("other", to(ana))
+    before = asyncio.create_task(world.ask("/checked/x", authorization="Bearer slow"))
+    async with asyncio.timeout(20):
+        while not await asking():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await plane.publish("other", to(ben))
+    after = await world.ask("/checked/x", authorization="Bearer good")
+    async with httpx.AsyncClient() as client:
+        await client.get(f"http://127.0.0.1:{world.settings.portal_port}/next")
+    assert (after.json()["name"], (await before).status_code, (await before).json()["name"]) == ("ben", 200, "ana")
+    await plane.publish("other", Fragment())
+
+
+async def test_a_cluster_that_went_is_gone_after_a_while(
+    world: World, ana: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane, files = world.plane(), Files(world.settings.folder)
+    await plane.publish("brief", one(ana, "/brief/"))
+    await plane.publish("brief", Fragment())
+    assert "brief/ana" in files.present_clusters()
+    monkeypatch.setattr("dure_hub.dataplane.plane.LINGER_S", 0)
+    await plane.publish("brief", Fragment())
+    assert "brief/ana" not in files.present_clusters()
+    assert "brief/ana" not in files.left()
 
 
 async def test_what_cannot_be_routed_is_refused_before_it_is_written(world: World, ana: Upstream) -> None:
