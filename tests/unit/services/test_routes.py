@@ -48,7 +48,7 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("POST", "/endpoints/none/promote", None, {404}),
     ("POST", "/endpoints/none/rollback", None, {404}),
     ("POST", "/tokens", {}, {201}),
-    ("DELETE", f"/tokens/{new_id()}", None, {404}),
+    ("DELETE", "/tokens/01J00000000000000000000000", None, {404}),
     ("GET", "/events", None, {403}),
 ]
 PAGES = ["/", "", "/spawn", "/wait/none", "/docs"]
