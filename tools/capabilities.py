@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from dure_hub.backends.base import Feature
-from dure_hub.backends.embedded import declared_gaps
+from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+from dure_hub.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- capabilities -->", "<!-- /capabilities -->"
@@ -26,14 +27,26 @@ WORDS = {
     Feature.SCHEDULES: "Scheduled notebooks",
 }
 
+OF_A_MACHINE = {
+    Feature.GPU: "yes, with NVIDIA's driver",
+    Feature.TRAINING: "yes, with PyTorch (installed by default)",
+    Feature.SERVING: "yes, with PyTorch (installed by default)",
+}
+"""What depends on where this runs; here only what the portal itself can do counts."""
+
+
+def declared_gaps() -> dict[Feature, str]:
+    """Each gap that the backends of one machine declare, with its sentence."""
+    settings = Settings()
+    backends = [kind(settings) for kind in (EmbeddedInventory, EmbeddedServers, EmbeddedTraining, EmbeddedServing)]
+    return {feature: text["en"] for backend in backends for feature, text in backend.unsupported.items()}
+
 
 def table() -> str:
     """The table in Markdown: a row a feature, the backend's own sentence where there is a gap."""
     gaps = declared_gaps()
     rows = ["| | one machine |", "|---|---|"]
-    rows += [
-        f"| {words} | {gaps[feature]['en'] if feature in gaps else 'yes'} |" for feature, words in WORDS.items()
-    ]
+    rows += [f"| {words} | {OF_A_MACHINE.get(f) or gaps.get(f, 'yes')} |" for f, words in WORDS.items()]
     return "\n".join(rows)
 
 

@@ -149,6 +149,19 @@ def test_the_hub_process_loads_nothing_heavy() -> None:
     assert loaded.isdisjoint({"torch", "mlflow", "fastapi", "uvicorn", "alembic", "numpy", "jupyterhub"})
 
 
+def test_the_first_pages_are_whole_and_their_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text()
+        assert "@@" not in text, page
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_capability_table_says_what_the_backends_say() -> None:
+    done = subprocess.run([sys.executable, "tools/capabilities.py", "--check"], cwd=ROOT, check=False)
+    assert done.returncode == 0, "run `python tools/capabilities.py`"
+
+
 def test_settings_are_one_flat_model() -> None:
     """Nested models would have no single variable to set them by."""
     for field in Settings.model_fields.values():
