@@ -32,7 +32,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)
-	@sh tools/packages.sh wrk npm || echo "Going on with the benches that can do without."
+	@sh tools/packages.sh wrk nginx-light npm || echo "Going on with the benches that can do without."
 	@mkdir -p build
 	$(BIN)/python -m tests.bench
 

@@ -14,6 +14,7 @@ present() {
   case $1 in
     chromium) [ -n "${DURE_CHROMIUM:-}" ] || has chromium chromium-browser google-chrome ;;
     fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
+    nginx-light) has nginx ;;
     *) has "$1" ;;
   esac
 }
