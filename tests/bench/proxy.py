@@ -158,7 +158,7 @@ http {{
 
 @contextmanager
 def _upstream(folder: Path, port: int) -> Iterator[None]:
-    """An nginx of one worker that answers every request with two bytes: 150,000 a second where nothing else runs."""
+    """An nginx of one worker that answers every request with two bytes."""
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port))
     with running(["nginx", "-c", str(config)], folder / "upstream.log", lambda: accepts(port)):
