@@ -122,7 +122,7 @@ class Job(Base):
     run_id: Mapped[str | None]
     ticket_id: Mapped[str | None]
     created_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class Attempt(Base):
@@ -134,7 +134,7 @@ class Attempt(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
     number: Mapped[int]
-    lease_id: Mapped[str]
+    lease_id: Mapped[str] = mapped_column(index=True)
     state: Mapped[str]
     exit_code: Mapped[int | None]
     reason: Mapped[str | None]
@@ -169,7 +169,7 @@ class Replica(Base):
     version: Mapped[int]
     role: Mapped[str]
     percent: Mapped[int]
-    phase: Mapped[str]
+    phase: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str | None]
     restarts: Mapped[int] = mapped_column(default=0)
     ticket_id: Mapped[str | None]

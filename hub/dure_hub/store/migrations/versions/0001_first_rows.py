@@ -16,7 +16,8 @@ depends_on = None
 def upgrade() -> None:
     """Make every table."""
     _queue()
-    _work()
+    _training()
+    _serving()
     _record()
 
 
@@ -93,7 +94,7 @@ def _queue() -> None:
     op.create_index("ix_environments_owner", "environments", ["owner"])
 
 
-def _work() -> None:
+def _training() -> None:
     op.create_table(
         "jobs",
         _text("id", primary_key=True),
@@ -116,6 +117,7 @@ def _work() -> None:
         _time("ended_at", nullable=True),
         sa.UniqueConstraint("owner", "name"),
     )
+    op.create_index("ix_jobs_ended_at", "jobs", ["ended_at"])
     op.create_index("ix_jobs_owner", "jobs", ["owner"])
     op.create_index("ix_jobs_state", "jobs", ["state"])
     op.create_table(
@@ -133,6 +135,10 @@ def _work() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"]),
     )
     op.create_index("ix_attempts_job_id", "attempts", ["job_id"])
+    op.create_index("ix_attempts_lease_id", "attempts", ["lease_id"])
+
+
+def _serving() -> None:
     op.create_table(
         "endpoints",
         _text("id", primary_key=True),
@@ -165,6 +171,7 @@ def _work() -> None:
         sa.ForeignKeyConstraint(["endpoint_id"], ["endpoints.id"]),
     )
     op.create_index("ix_replicas_endpoint_id", "replicas", ["endpoint_id"])
+    op.create_index("ix_replicas_phase", "replicas", ["phase"])
     op.create_table(
         "rollouts",
         _text("id", primary_key=True),
