@@ -20,8 +20,8 @@ def save(
 ) -> Path:
     """Write the model to `folder`; with a run, log it there too. The first dimension is the batch, of any size.
 
-    Raises `NotSavable` for what could not be served, before anything is written; `NotTracked` where the folder is
-    complete and MLflow did not take it.
+    Raises `NotSavable` for what could not be served, and leaves an earlier model as it was; `NotTracked` where the
+    folder is complete and MLflow did not take it.
     """
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
@@ -40,9 +40,15 @@ def save(
         outputs=Schema([TensorSpec(out.dtype, (-1, *out.shape[1:]))]),
     )
     described = {"metadata": {METADATA: [_plain(label) for label in classes]}} if classes is not None else {}
-    shutil.rmtree(folder, ignore_errors=True)
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
     mlflow_model = Model()
-    _write(module, rows, folder, mlflow_model, signature, described)
+    try:
+        _write(module, rows, fresh, mlflow_model, signature, described)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.replace(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     if run_id is not None:
         _track(folder, mlflow_model, name, run_id)
     return folder

@@ -132,7 +132,8 @@ def set_password(settings: Settings, name: str, password: str) -> None:
 
 
 def disable_user(settings: Settings, name: str) -> list[str]:
-    """Let somebody in no more. Sessions and tokens, of the hub and of the portal, end at once.
+    """Let somebody in no more. Sessions and tokens, of the hub and of the portal, end at once; the tokens
+    of jobs that run end with those.
 
     What waits in the queue is cancelled, and servers are asked to end: by the hub now where it runs, else by the
     portal's reconciler as soon as it does. Answers with the parts that could not be reached now.

@@ -286,6 +286,10 @@ class ArtifactBackend(ABC):
     def fetch(self, name: str) -> Path:
         """A local file with its content, to read and not to change. Raises `FileNotFoundError`."""
 
+    @abstractmethod
+    def free(self) -> int:
+        """Bytes that still fit."""
+
 
 class InventoryBackend(ABC):
     """Says what there is."""

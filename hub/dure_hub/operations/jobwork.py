@@ -49,6 +49,7 @@ def environment(settings: Settings, job: Job, folder: JobFolder) -> dict[str, st
         "USER": job.owner,
         "PYTHONUNBUFFERED": "1",
         "DURE_URL": settings.front_url,
+        "DURE_LANGUAGE": settings.language,
         "DURE_JOB": job.name,
         "MLFLOW_TRACKING_URI": f"{settings.front_url}{PREFIX}",
         "MLFLOW_RUN_ID": job.run_id or "",

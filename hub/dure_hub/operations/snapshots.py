@@ -100,7 +100,8 @@ class Snapshots:
             raise BadSnapshot(digest=digest[:12], why_en=_NO_ZIP[0], why_ko=_NO_ZIP[1])
 
     def _need_room(self) -> None:
-        free_mb, needed_mb = shutil.disk_usage(self._incoming).free >> 20, self._limit_mb + self._minimum_mb
+        free = min(shutil.disk_usage(self._incoming).free, self._artifacts.free())
+        free_mb, needed_mb = free >> 20, self._limit_mb + self._minimum_mb
         if free_mb < needed_mb:
             raise DiskFull(
                 free_mb=free_mb, needed_mb=needed_mb, limit_mb=self._limit_mb, minimum_mb=self._minimum_mb

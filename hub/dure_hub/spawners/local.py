@@ -119,6 +119,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             "USER": self.user.name,
             "LOGNAME": self.user.name,
             "DURE_URL": settings.front_url,
+            "DURE_LANGUAGE": settings.language,
             "MLFLOW_TRACKING_URI": f"{settings.front_url}/services/mlflow",
             "MLFLOW_TRACKING_TOKEN": self.api_token,
             "MLFLOW_EXPERIMENT_NAME": f"{self.user.name}/default",  # MLflow's own default is nobody's to write

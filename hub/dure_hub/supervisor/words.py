@@ -96,4 +96,8 @@ def typed() -> str:
     if shutil.which("dure"):
         return "dure"
     beside = Path(sys.executable).with_name("dure")
-    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the folder it was started in is gone
+        return str(beside)
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)

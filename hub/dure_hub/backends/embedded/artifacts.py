@@ -31,11 +31,14 @@ class FolderArtifacts(ArtifactBackend):
         except OSError as why:
             if why.errno != errno.EXDEV:
                 raise
-            near = target.with_name(f".{target.name}.part")
-            shutil.copyfile(file, near)
-            near.chmod(0o600)
-            _sync(near)
-            near.replace(target)
+            near = target.with_name(f".{target.name}.{os.urandom(4).hex()}.part")  # two may send the same at once
+            try:
+                shutil.copyfile(file, near)
+                near.chmod(0o600)
+                _sync(near)
+                near.replace(target)
+            finally:
+                near.unlink(missing_ok=True)
         _sync(target.parent)  # the name must outlive a power cut, as the row that mentions it does
 
     def fetch(self, name: str) -> Path:
@@ -44,6 +47,11 @@ class FolderArtifacts(ArtifactBackend):
         if not place.is_file():
             raise FileNotFoundError(name)
         return place
+
+    def free(self) -> int:
+        """What the file system of the folder has left, or of the nearest that is there already."""
+        there = next(path for path in (self._root, *self._root.parents) if path.exists())
+        return shutil.disk_usage(there).free
 
     def _place(self, name: str) -> Path:
         place = (self._root / name).resolve()
