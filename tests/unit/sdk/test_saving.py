@@ -119,3 +119,11 @@ def test_a_tracking_server_that_is_away_costs_no_local_copy(
     with pytest.raises(NotTracked, match="model"):
         kept(linear(), torch.ones(2, 2), tmp_path, run_id="0" * 32)
     assert len(Model(tmp_path / "model", "m", "1").predict([[1.0, 2.0]])) == 1
+
+
+def test_a_model_that_cannot_be_exported_leaves_the_earlier_one(tmp_path: Path) -> None:
+    kept(linear(), torch.ones(2, 2), tmp_path)
+    with pytest.raises(NotSavable):
+        kept(giving(lambda out: out if out.sum() > 0 else out + 1), torch.ones(2, 2), tmp_path)
+    assert len(Model(tmp_path / "model", "m", "1").predict([[1.0, 1.0]])) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
