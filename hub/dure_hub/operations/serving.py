@@ -235,7 +235,8 @@ class EndpointRuns:
         if await self._background.still_busy(f"model {replica.id}", _SEES_SOON_S):
             return
         said = tail(await self._serving.tail(what.handle, 1 << 16))
-        if what.reason != Reason.NEVER_STARTED and not await self._tries_again(replica):
+        again = await self._tries_again(replica)
+        if what.reason != Reason.NEVER_STARTED and not again:
             await self._fail(replica, lease, note("crashes", said))
             return
         await self._store.run(lambda session: self._note_crash(session, replica.id, lease.id, said))

@@ -1,13 +1,31 @@
-"""A small portal for each test."""
+"""A small portal for each test, and a data folder beside a real MLflow."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from dure_hub.settings import Settings
+from tests.support.mlflow import mlflow_settings, running_mlflow
+from tests.support.workshop import end_all, workshop_settings
 from tests.support.world import World
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A real MLflow server for all tests here."""
+    with running_mlflow(mlflow_settings(tmp_path_factory.mktemp("mlflow"))) as settings:
+        yield settings
+
+
+@pytest.fixture
+async def settings(tmp_path: Path, mlflow: Settings) -> AsyncIterator[Settings]:
+    """A data folder; whatever runs of it is ended at the end."""
+    made = workshop_settings(tmp_path / "data", mlflow)
+    yield made
+    await end_all(made)
 
 
 @pytest.fixture

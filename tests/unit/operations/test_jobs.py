@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from dure_hub.operations.notes import sentence
 from dure_hub.operations.people import USE, Person
 from dure_hub.settings import Settings
 from dure_hub.store.models import Attempt, Event, Job, Lease, Token
-from tests.support.mlflow import mlflow_settings, running_mlflow, save_model
+from tests.support.mlflow import save_model
 from tests.support.workshop import Workshop, end_all, workshop, workshop_settings
 
 # httpcore 1.0 leaves the socket of a refused Unix connection to the garbage collector.
@@ -41,21 +41,6 @@ FILES = {
     "job = json.loads(pathlib.Path(os.environ['DURE_JOB_FILE']).read_text())\n"
     "print(pathlib.Path(job['token_file']).read_text(), os.environ['MLFLOW_RUN_ID'], os.environ['LOGNAME'])\n",
 }
-
-
-@pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A real MLflow server for all tests here."""
-    with running_mlflow(mlflow_settings(tmp_path_factory.mktemp("mlflow"))) as settings:
-        yield settings
-
-
-@pytest.fixture
-async def settings(tmp_path: Path, mlflow: Settings) -> AsyncIterator[Settings]:
-    """A data folder; whatever runs of it is ended at the end."""
-    made = workshop_settings(tmp_path / "data", mlflow)
-    yield made
-    await end_all(made)
 
 
 @pytest.fixture
