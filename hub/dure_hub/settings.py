@@ -99,6 +99,9 @@ class Settings(BaseModel):
     memory_reserved_mb: int = Field(2048, ge=0, description="Memory (MiB) kept for the portal itself.")
     default_lifetime_s: int = Field(8 * 3600, ge=300, description="Lifetime of a server where none is asked for.")
     max_lifetime_s: int = Field(24 * 3600, ge=300, description="Longest lifetime of a server.")
+    idle_timeout_s: int = Field(
+        4 * 3600, ge=0, description="A server nobody used for so long ends; 0 lets it run to its end."
+    )
     ticket_timeout_s: int = Field(24 * 3600, ge=60, description="How long a request may wait before it ends.")
 
     artifacts_url: str = Field(
@@ -107,6 +110,12 @@ class Settings(BaseModel):
     server_command: list[str] = Field([], description="Command of a person's server; empty is JupyterLab.")
     http_timeout_s: int = Field(120, ge=5, description="How long a server may take to answer after its start.")
     stop_grace_s: float = Field(10, ge=0, description="Time between asking a process to end and ending it.")
+    execution_limit_s: int = Field(
+        3600, ge=60, description="Longest run of a scheduled notebook that names no limit of its own."
+    )
+    dashboard_idle_s: int = Field(
+        300, ge=10, description="A dashboard's kernel ends when nobody has looked at it for so long."
+    )
     job_grace_s: float = Field(30, ge=0, description="The same for a training job, which may write a checkpoint.")
     look_interval_s: float = Field(2, gt=0, description="Time between two looks of the reconciler.")
     token_lifetime_s: int = Field(30 * 86400, ge=60, description="Lifetime of a token made by `dure token`.")

@@ -19,6 +19,7 @@ from dure_hub.backends.base import (
     InventoryBackend,
     Kind,
     LogPiece,
+    Measures,
     Phase,
     Seen,
     ServerBackend,
@@ -58,9 +59,13 @@ class FixedInventory(InventoryBackend):
 
     def __init__(self, inventory: Inventory) -> None:
         self.inventory = inventory
+        self.measures = Measures()
 
     async def look(self) -> Inventory:
         return self.inventory
+
+    async def measure(self) -> Measures:
+        return self.measures
 
 
 class MemoryServers(ServerBackend):

@@ -18,13 +18,23 @@ if TYPE_CHECKING:
     from dure.wire.endpoints import Replica as Replica
     from dure.wire.environments import Environment as Environment
     from dure.wire.environments import EnvironmentRequest as EnvironmentRequest
+    from dure.wire.environments import ExtendRequest as ExtendRequest
     from dure.wire.environments import Lease as Lease
     from dure.wire.environments import Slice as Slice
     from dure.wire.environments import Ticket as Ticket
     from dure.wire.events import Event as Event
+    from dure.wire.fleet import Fleet as Fleet
+    from dure.wire.fleet import FleetDevice as FleetDevice
+    from dure.wire.fleet import Holder as Holder
     from dure.wire.models import ModelVersion as ModelVersion
     from dure.wire.models import RegisterRequest as RegisterRequest
+    from dure.wire.profiles import Plan as Plan
     from dure.wire.profiles import Profile as Profile
+    from dure.wire.schedules import Execution as Execution
+    from dure.wire.schedules import Failure as Failure
+    from dure.wire.schedules import RunRequest as RunRequest
+    from dure.wire.schedules import Schedule as Schedule
+    from dure.wire.schedules import ScheduleRequest as ScheduleRequest
     from dure.wire.training import Attempt as Attempt
     from dure.wire.training import Job as Job
     from dure.wire.training import JobRequest as JobRequest
@@ -34,11 +44,21 @@ _WHERE = {
     "About": "about",
     "User": "about",
     "Profile": "profiles",
+    "Plan": "profiles",
     "Slice": "environments",
     "Ticket": "environments",
     "Lease": "environments",
     "Environment": "environments",
     "EnvironmentRequest": "environments",
+    "ExtendRequest": "environments",
+    "Fleet": "fleet",
+    "FleetDevice": "fleet",
+    "Holder": "fleet",
+    "Schedule": "schedules",
+    "ScheduleRequest": "schedules",
+    "RunRequest": "schedules",
+    "Execution": "schedules",
+    "Failure": "schedules",
     "Event": "events",
     "Attempt": "training",
     "Job": "training",

@@ -28,7 +28,7 @@ class CanaryRequest(Ask):
 
 
 class Replica(Answer):
-    """One served version. Counters come from Envoy and are null while unknown."""
+    """One served version. Counters and latencies (milliseconds) come from Envoy and are null while unknown."""
 
     version: int
     role: str
@@ -37,6 +37,8 @@ class Replica(Answer):
     reason: str | None = None
     requests: int | None = None
     errors: int | None = None
+    latency_p50_ms: float | None = None
+    latency_p95_ms: float | None = None
 
 
 class Endpoint(Answer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from dure.wire.base import Answer, Ask, Name, Ulid
 
@@ -56,10 +56,18 @@ class EnvironmentRequest(Ask):
     lifetime_s: int | None = Field(default=None, ge=300, le=30 * 86400)
 
 
+class ExtendRequest(Ask):
+    """Move the end of a server to `until`. An end that is set already is no error, so it may be sent again."""
+
+    until: AwareDatetime
+
+
 class Environment(Answer):
     """A server: `phase` is waiting, starting, running, stopping, stopped or failed.
 
     `url` is the path on the front port that opens it; `page` the waiting page while there is no server yet.
+    `idle_since` is when it was last seen in use, null while unknown; `idle_end` is when it ends if it stays idle,
+    null where idleness ends nothing. `extendable_until` is the latest end that may be asked for now.
     """
 
     name: str
@@ -71,3 +79,6 @@ class Environment(Answer):
     reason: str | None = None
     ticket: Ticket | None = None
     lease: Lease | None = None
+    idle_since: datetime | None = None
+    idle_end: datetime | None = None
+    extendable_until: datetime | None = None

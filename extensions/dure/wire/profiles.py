@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dure.wire.base import Answer
 
 
@@ -24,3 +26,27 @@ class Profile(Answer):
     max_lifetime_s: int
     free: int | None = None
     total: int | None = None
+
+
+class Plan(Answer):
+    """What a request for this profile would hold, what that costs an hour, and when it could start.
+
+    `starts_now` tells whether there is room and nobody is overtaken. Else `expected_start` is when it starts at
+    the latest (null is unknown) and `position` its place in the line. `rate` is in micro-units an hour, null if
+    unknown.
+    """
+
+    profile: str
+    cpu_cores: float
+    memory_mb: int
+    gpus: int = 0
+    gpu_model: str | None = None
+    gpu_memory_mb: int | None = None
+    rate: int | None = None
+    max_lifetime_s: int
+    free: int | None = None
+    total: int | None = None
+    starts_now: bool
+    position: int | None = None
+    expected_start: datetime | None = None
+    next_best: str | None = None

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     SERVER = "server"
     JOB = "job"
     MODEL = "model"
+    EXECUTION = "execution"
 
 
 class Phase(StrEnum):
@@ -135,6 +136,33 @@ class Inventory:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """One GPU at a moment: MiB in use, utilisation from 0 to 1, degrees Celsius, watts. Null is unknown."""
+
+    memory_used_mb: int | None = None
+    utilisation: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processors (in cores) and memory (MiB) in use at a moment. Null is unknown."""
+
+    cpu_cores: float | None = None
+    memory_mb: int | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How busy a place is: its GPUs by UUID, what runs of ours by lease id, and all of it together."""
+
+    devices: Mapping[str, Reading] = field(default_factory=dict)
+    leases: Mapping[str, Usage] = field(default_factory=dict)
+    place: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True)
 class Work:
     """What every start has in common.
 
@@ -180,6 +208,20 @@ class ServingWork(Work):
     model: Path = Path()
     name: str = ""
     version: int = 0
+
+
+@dataclass(frozen=True)
+class ExecutionWork(Work):
+    """One run of a notebook: `notebook` is a path under `folder`; `outputs` is the folder for what it leaves.
+
+    There it leaves `executed.ipynb`, saved after each cell, and at its end `result.json`. `parameters` were
+    checked against the notebook's own. `token_file` holds the execution's own token.
+    """
+
+    notebook: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Path = Path()
+    token_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -255,6 +297,14 @@ class TrainingBackend(Runs):
         """As `ServerBackend.start`. What the job saves lies under the work's `outputs`."""
 
 
+class ExecutionBackend(Runs):
+    """Runs scheduled notebooks."""
+
+    @abstractmethod
+    def start(self, work: ExecutionWork) -> AsyncIterator[Handle]:
+        """As `ServerBackend.start`. Exit code 0 is a notebook that ran to its end."""
+
+
 class ServingBackend(Runs):
     """Runs model servers."""
 
@@ -299,3 +349,7 @@ class InventoryBackend(ABC):
     @abstractmethod
     async def look(self) -> Inventory:
         """Devices, cores and memory of this place, as they are now."""
+
+    @abstractmethod
+    async def measure(self) -> Measures:
+        """How busy it is. Takes about a quarter of a second: a rate needs two looks."""

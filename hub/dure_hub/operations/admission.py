@@ -25,7 +25,7 @@ from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Ticket, Token
 from dure_hub.store.session import lock_admission
 
-NOTEBOOK, TRAINING, SERVING = "notebook", "training", "serving"
+NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
 """The purposes of leases."""
 
 

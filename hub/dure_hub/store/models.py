@@ -97,6 +97,10 @@ class Environment(Base):
     ticket_id: Mapped[str | None]
     lease_id: Mapped[str | None]
     asked_at: Mapped[datetime]
+    activity: Mapped[datetime | None]
+    """The last activity that the hub has told of, by the hub's own clock: only whether it changes matters."""
+    active_at: Mapped[datetime | None]
+    """When it was last seen in use, by the portal's clock."""
 
 
 class Job(Base):
@@ -191,6 +195,51 @@ class Rollout(Base):
     state: Mapped[str]
     started_by: Mapped[str]
     started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Schedule(Base):
+    """A notebook with a time condition. `next_at` is when it is due; null while paused."""
+
+    __tablename__ = "schedules"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
+    snapshot: Mapped[str]
+    notebook: Mapped[str]
+    cron: Mapped[str]
+    timezone: Mapped[str]
+    parameters: Mapped[JsonDict] = mapped_column(default=dict)
+    profile: Mapped[str]
+    limit_s: Mapped[int]
+    next_at: Mapped[datetime | None] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    """Its name is free from then on; its executions stay."""
+
+
+class Execution(Base):
+    """One run of a schedule. `state`: queued, starting, running, succeeded, failed, stopped, skipped."""
+
+    __tablename__ = "executions"
+    __table_args__ = (UniqueConstraint("schedule_id", "number"), UniqueConstraint("schedule_id", "due_at"))
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    schedule_id: Mapped[str] = mapped_column(ForeignKey("schedules.id"), index=True)
+    owner: Mapped[str] = mapped_column(index=True)
+    number: Mapped[int]
+    parameters: Mapped[JsonDict] = mapped_column(default=dict)
+    state: Mapped[str] = mapped_column(index=True)
+    wanted: Mapped[str] = mapped_column(default="run")
+    reason: Mapped[str | None]
+    failure: Mapped[JsonDict] = mapped_column(default=dict)
+    due_at: Mapped[datetime | None]
+    """The minute it was due at, so that it is made once; null where somebody asked for it."""
+    ticket_id: Mapped[str | None]
+    lease_id: Mapped[str | None] = mapped_column(index=True)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
 

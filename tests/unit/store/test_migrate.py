@@ -6,18 +6,19 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from dure_hub.settings import Settings
 from dure_hub.store import Store, database_url
 from dure_hub.store import migrate as module
 from dure_hub.store.migrate import migrate
 from dure_hub.store.migrations import HEAD
-from dure_hub.store.models import Base
+from dure_hub.store.models import Base, Environment
 from dure_hub.store.session import WrongRevision
 
 
@@ -49,17 +50,33 @@ def test_a_second_time_there_is_nothing_to_do(settings: Settings) -> None:
     assert list(settings.folder.backup.iterdir()) == []
 
 
-def test_an_older_database_is_copied_before_it_is_upgraded(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    migrate(settings)
-    monkeypatch.setattr(module, "HEAD", "next")  # this program is newer than the database
+def test_an_older_database_is_copied_before_it_is_upgraded(settings: Settings) -> None:
+    store = Store(database_url(settings))
+    config = Config()
+    config.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    with store.transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO environments (id, owner, name, profile, phase, asked_at) "
+                "VALUES ('e1', 'ana', 'default', 'cpu', 'running', '2026-01-01 00:00:00')"
+            )
+        )
+
     backup = migrate(settings)
+
     assert backup is not None
     assert backup.stat().st_mode & 0o777 == 0o600
     copy = sqlite3.connect(backup)
     assert copy.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
     copy.close()
+    store.check_revision()
+    with store.reading() as session:
+        (row,) = session.scalars(select(Environment)).all()
+        assert (row.id, row.active_at) == ("e1", None)
+    store.close()
 
 
 def test_a_newer_database_is_refused_and_left_alone(settings: Settings) -> None:

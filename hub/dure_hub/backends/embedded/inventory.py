@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dure_hub.backends.base import Feature, Inventory, InventoryBackend
+from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
 from dure_hub.backends.embedded import gaps, limits, nvml
 from dure_hub.settings import Settings
 
@@ -20,6 +20,10 @@ class EmbeddedInventory(InventoryBackend):
     async def look(self) -> Inventory:
         """As it is now: a GPU that fell off the bus is missing from the next look."""
         return await asyncio.to_thread(look)
+
+    async def measure(self) -> Measures:
+        """Nothing of it is known yet."""
+        return Measures()
 
 
 def look() -> Inventory:

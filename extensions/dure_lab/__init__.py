@@ -1,0 +1,1 @@
+"""What Dure adds to a person's JupyterLab server."""
