@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 
 from dure_hub.backends.base import Feature
-from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+from dure_hub.backends.embedded import (
+    EmbeddedExecutions,
+    EmbeddedInventory,
+    EmbeddedServers,
+    EmbeddedServing,
+    EmbeddedTraining,
+)
 from dure_hub.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
@@ -38,7 +44,8 @@ OF_A_MACHINE = {
 def declared_gaps() -> dict[Feature, str]:
     """Each gap that the backends of one machine declare, with its sentence."""
     settings = Settings()
-    backends = [kind(settings) for kind in (EmbeddedInventory, EmbeddedServers, EmbeddedTraining, EmbeddedServing)]
+    kinds = (EmbeddedInventory, EmbeddedServers, EmbeddedTraining, EmbeddedServing, EmbeddedExecutions)
+    backends = [kind(settings) for kind in kinds]
     return {feature: text["en"] for backend in backends for feature, text in backend.unsupported.items()}
 
 

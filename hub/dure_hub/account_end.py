@@ -14,15 +14,18 @@ from dure_hub.hubapi import HubApi
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.notes import note
+from dure_hub.operations.schedule_rows import schedule_object
 from dure_hub.settings import Settings
 from dure_hub.store import Store
 from dure_hub.store.events import PORTAL, record
-from dure_hub.store.models import Environment, Job, Lease, Ticket, Token
+from dure_hub.store.models import Environment, Execution, Job, Lease, Schedule, Ticket, Token
 from dure_hub.store.session import database_url
 
 
 async def end_everything_of(settings: Settings, name: str) -> list[str]:
-    """Revoke the person's own tokens, empty their places in the queue and stop their servers.
+    """Revoke the person's own tokens, empty their places in the queue, pause their schedules, stop their servers.
+
+    Scheduled notebooks that run are stopped too: their tokens may start more.
 
     Answers with a sentence for each part not reached: the reconciler stops what the hub could not be asked to.
     Jobs that run go on under the leases they were given, with the tokens of those leases, and so do endpoints:
@@ -73,7 +76,15 @@ def _end(session: Session, name: str, now: datetime) -> None:
     for ticket in session.scalars(queued).all():
         admission.cancel(session, ticket.id, "cancelled", now)
         _settle(session, ticket, now)
-    held = select(Lease).where(Lease.owner == name, Lease.purpose == admission.NOTEBOOK, Lease.ended_at.is_(None))
+    due = select(Schedule).where(Schedule.owner == name, Schedule.next_at.is_not(None))
+    for schedule in session.scalars(due).all():
+        schedule.next_at = None
+        record(session, now, PORTAL, "schedule.pause", schedule_object(schedule), None, name)
+    running = select(Execution).where(Execution.owner == name, Execution.ended_at.is_(None))
+    for execution in session.scalars(running).all():
+        execution.wanted = "stop"
+    ends = (admission.NOTEBOOK, admission.SCHEDULE)
+    held = select(Lease).where(Lease.owner == name, Lease.purpose.in_(ends), Lease.ended_at.is_(None))
     for lease in session.scalars(held).all():
         admission.ask_end(session, lease, "stopped", now)
         if row := rows.of_lease(session, lease):
@@ -87,3 +98,6 @@ def _settle(session: Session, ticket: Ticket, now: datetime) -> None:
         server.phase, server.reason = rows.STOPPED, "cancelled"
     if job is not None and job.state == "queued":
         job.wanted, job.state, job.reason, job.ended_at = "stop", "stopped", note("asked"), now
+    execution = session.get(Execution, ticket.subject)
+    if execution is not None and execution.state == "queued":
+        execution.state, execution.reason, execution.ended_at = "stopped", note("asked"), now

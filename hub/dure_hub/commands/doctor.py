@@ -99,12 +99,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     """The machine, and what is limited on it."""
-    from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+    from dure_hub.backends.embedded import (
+        EmbeddedExecutions,
+        EmbeddedInventory,
+        EmbeddedServers,
+        EmbeddedServing,
+        EmbeddedTraining,
+    )
 
     inventory = EmbeddedInventory(settings)
     seen = await inventory.look()
     gaps: dict[Feature, Mapping[str, str]] = {}
-    for backend in (inventory, EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)):
+    kinds = (EmbeddedServers, EmbeddedTraining, EmbeddedServing, EmbeddedExecutions)
+    for backend in (inventory, *(kind(settings) for kind in kinds)):
         gaps.update(backend.unsupported)
     machine = [*_gpus(seen), *_sizes(settings, seen), _port(settings), _isolation(), _python(), _torch()]
     limits = [

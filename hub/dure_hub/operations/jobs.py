@@ -16,6 +16,7 @@ from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission
 from dure_hub.operations.jobfiles import JobFolder, has_entry
 from dure_hub.operations.jobruns import JobRuns, attach
+from dure_hub.operations.leasedwork import read_log
 from dure_hub.operations.notes import both, note, sentence
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet, Profiles
@@ -26,7 +27,6 @@ from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Attempt, Job, Lease
 
-LOG_PIECE = 256 * 1024
 OVER = ("succeeded", "failed", "stopped")
 
 
@@ -118,22 +118,15 @@ class Jobs:
     async def logs(self, person: Person, name: str, offset: int = 0) -> wire.LogPage:
         """A piece of its log from byte `offset`; of the running process, or what was kept at the end."""
 
-        def read(session: Session) -> tuple[Job, Attempt | None, Lease | None]:
+        def read(session: Session) -> tuple[Job, Lease | None]:
             job = find(session, person.name, name)
             attempt = last_attempt(session, job)
-            return job, attempt, session.get(Lease, attempt.lease_id) if attempt else None
+            return job, session.get(Lease, attempt.lease_id) if attempt else None
 
-        job, attempt, lease = await self._store.read(read)
-        over = job.state in OVER
-        kept = JobFolder(self._settings, job.id)
-        if await asyncio.to_thread(kept.log.is_file):
-            text, end, all_of_it = await asyncio.to_thread(kept.piece, offset, LOG_PIECE)
-            return wire.LogPage(text=text, offset=offset, next_offset=end, done=over and all_of_it)
-        if attempt is None or lease is None:
-            return wire.LogPage(text="", offset=offset, next_offset=offset, done=over)
-        piece = await self._training.log(Handle(lease.id, Kind.JOB, lease.handle), offset, LOG_PIECE)
-        done = over and piece.next_offset == offset
-        return wire.LogPage(text=piece.text, offset=offset, next_offset=piece.next_offset, done=done)
+        job, lease = await self._store.read(read)
+        handle = Handle(lease.id, Kind.JOB, lease.handle) if lease is not None else None
+        folder = JobFolder(self._settings, job.id)
+        return await read_log(self._training, folder, handle, offset, job.state in OVER)
 
     def _known(self, session: Session, person: Person, request: wire.JobRequest) -> wire.Job | None:
         """The job this request made before; refuses a name or an id that somebody has."""

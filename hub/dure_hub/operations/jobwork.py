@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from datetime import datetime
 
 from dure_hub.backends.base import TrainingWork
-from dure_hub.mlflowapi import PREFIX, MlflowApi
+from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission
 from dure_hub.operations.jobfiles import JobFolder
 from dure_hub.operations.profiles import Fleet
+from dure_hub.operations.workfiles import common_environment
 from dure_hub.settings import Settings
 from dure_hub.store.models import Job, Lease
 
@@ -35,26 +35,11 @@ def work_of(settings: Settings, job: Job, lease: Lease) -> TrainingWork:
 
 
 def environment(settings: Settings, job: Job, folder: JobFolder) -> dict[str, str]:
-    """The whole environment of a job; of the portal's own only where programs and libraries are."""
-    passed = {
-        name: os.environ[name]
-        for name in ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-        if name in os.environ
-    }
+    """The whole environment of a job."""
     return {
-        "LANG": "C.UTF-8",
-        **passed,
-        "HOME": str(folder.home),
-        "LOGNAME": job.owner,
-        "USER": job.owner,
-        "PYTHONUNBUFFERED": "1",
-        "DURE_URL": settings.front_url,
-        "DURE_LANGUAGE": settings.language,
+        **common_environment(settings, job.owner, folder),
         "DURE_JOB": job.name,
-        "MLFLOW_TRACKING_URI": f"{settings.front_url}{PREFIX}",
         "MLFLOW_RUN_ID": job.run_id or "",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
     }
 
 

@@ -25,11 +25,11 @@ from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission, serving_rows
 from dure_hub.operations.background import Background
-from dure_hub.operations.jobfiles import tail
-from dure_hub.operations.jobruns import keep_handle, renew
+from dure_hub.operations.leasedwork import keep_handle, renew
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.serving_rows import GONE, View
+from dure_hub.operations.workfiles import tail
 from dure_hub.policies import canary
 from dure_hub.policies.canary import CHAMPION, RETIRED
 from dure_hub.settings import Settings

@@ -82,6 +82,10 @@ class Snapshots:
         """
         await asyncio.to_thread(self._unpack, digest, folder)
 
+    async def read(self, digest: str, name: str, limit: int) -> bytes | None:
+        """One file of it, of at most `limit` bytes and one more; None where it has none of that name."""
+        return await asyncio.to_thread(self._read, digest, name, limit)
+
     async def _receive(self, digest: str, stream: AsyncIterator[bytes], temporary: Path) -> None:
         seen, size = hashlib.sha256(), 0
         with temporary.open("xb") as out:
@@ -106,6 +110,15 @@ class Snapshots:
             raise DiskFull(
                 free_mb=free_mb, needed_mb=needed_mb, limit_mb=self._limit_mb, minimum_mb=self._minimum_mb
             )
+
+    def _read(self, digest: str, name: str, limit: int) -> bytes | None:
+        try:
+            with zipfile.ZipFile(self.path(digest)) as archive, archive.open(name) as file:
+                return file.read(limit + 1)
+        except KeyError:
+            return None
+        except _BROKEN as error:
+            raise BadSnapshot(digest=digest[:12], why_en=_NO_ZIP[0], why_ko=_NO_ZIP[1]) from error
 
     def _unpack(self, digest: str, folder: Path) -> None:
         limit = (self._limit_mb << 20) * _GROWTH

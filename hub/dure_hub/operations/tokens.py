@@ -20,14 +20,17 @@ from dure_hub.store.events import record
 from dure_hub.store.models import Token
 
 PREFIX = "dure_"
+EXECUTION = "execution"
+"""The purpose of a scheduled notebook's token."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who a token acts for; with `lease`, it is that of a job, and ends with the job."""
+    """Who a token acts for; with `lease`, it is that of a job or an execution (`purpose`), and ends with it."""
 
     person: Person
     lease: str | None
+    purpose: str = ""
 
 
 class Tokens:
@@ -84,7 +87,8 @@ class Tokens:
             return None
         if row.revoked_at is not None or self._clock() >= row.expires_at:
             return None
-        return Holder(Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ()))), row.lease_id)
+        person = Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ())))
+        return Holder(person, row.lease_id, row.purpose)
 
     async def revoke(self, token_id: str, person: Person | None = None) -> None:
         """End one token now; of somebody else only as an administrator. Ending it twice is no error."""

@@ -49,7 +49,7 @@ async def health() -> dict[str, str]:
 def gaps(ops: Operations, language: str) -> dict[str, str]:
     """What no backend here can do, each with its sentence in the reader's language."""
     found: dict[str, str] = {}
-    backends: tuple[Any, ...] = (ops.servers, ops.training, ops.serving, ops.inventory)
+    backends: tuple[Any, ...] = (ops.servers, ops.training, ops.serving, ops.executions, ops.inventory)
     for backend in backends:
         declared: Mapping[Any, Mapping[str, str]] = backend.unsupported
         for feature, sentences in declared.items():

@@ -16,7 +16,7 @@ from dure_hub.services.portal import operations_of
 router = APIRouter(prefix="/endpoints", tags=["endpoints"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
-Starter = Annotated[Person, starts(USE)]
+Starter = Annotated[Person, starts(USE, executions=True)]
 
 
 @router.post("", status_code=202)

@@ -9,9 +9,9 @@ from fastapi import Depends, Request
 
 from dure.errors import NotAllowed, NotLoggedIn
 from dure_hub.operations.people import Person
-from dure_hub.services.errors import NotANavigation, NotForJobs, WriteUnproven
+from dure_hub.services.errors import NotANavigation, NotForExecutions, NotForJobs, WriteUnproven
 from dure_hub.services.identity import Identity
-from dure_hub.services.places import is_navigation
+from dure_hub.services.places import is_frame, is_navigation
 from dure_hub.services.portal import portal_of
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -23,18 +23,30 @@ class Guard:
     """Lets a request pass if its sender holds `scope`, and if a write by cookie comes from one of our pages.
 
     A page answers navigations only, and sends who is not logged in to the login. What `outlives` a job is closed
-    to the token of one: were it to start more, what leaks from a job would live on.
+    to the token of one: were it to start more, what leaks from a job would live on. It is closed to a scheduled
+    notebook's too, unless it is for `executions`: to train and to deploy is what those are there for. What is
+    `framed` may also be shown in a frame: its answer must be one that nothing on our origin can read or act in.
     """
 
-    def __init__(self, scope: str, *, page: bool = False, outlives: bool = False) -> None:
+    def __init__(
+        self,
+        scope: str,
+        *,
+        page: bool = False,
+        outlives: bool = False,
+        executions: bool = False,
+        framed: bool = False,
+    ) -> None:
         self.scope = scope
         self.page = page
         self.outlives = outlives
+        self.executions = executions
+        self.framed = framed
 
     async def __call__(self, request: Request) -> Person:
         """The person behind the request."""
         request.state.page = self.page
-        if self.page and not is_navigation(request):
+        if self.page and not is_navigation(request) and not (self.framed and is_frame(request)):
             raise NotANavigation
         identity = await portal_of(request).identify(request)
         if identity is None:
@@ -44,6 +56,8 @@ class Guard:
             raise NotAllowed(user=identity.person.name, scope=self.scope)
         if self.outlives and identity.via == "job":
             raise NotForJobs(path=request.url.path)
+        if self.outlives and identity.via == "execution" and not self.executions:
+            raise NotForExecutions(path=request.url.path)
         if identity.csrf is not None and request.method not in SAFE:
             await self._prove_write(request, identity.csrf)
         return identity.person
@@ -61,14 +75,17 @@ def needs(scope: str) -> Any:
     return Depends(Guard(scope))
 
 
-def starts(scope: str) -> Any:
-    """For an API route that makes what lives on by itself: the same, but for the token of a job."""
-    return Depends(Guard(scope, outlives=True))
+def starts(scope: str, *, executions: bool = False) -> Any:
+    """For an API route that makes what lives on by itself: the same, but for the token of a job.
+
+    With `executions`, a scheduled notebook may do it too.
+    """
+    return Depends(Guard(scope, outlives=True, executions=executions))
 
 
-def opens_for(scope: str) -> Any:
-    """For a page or its form: as `starts`, in a browser."""
-    return Depends(Guard(scope, page=True, outlives=True))
+def opens_for(scope: str, *, framed: bool = False) -> Any:
+    """For a page or its form: as `starts`, in a browser; `framed` for what a page of ours shows in a frame."""
+    return Depends(Guard(scope, page=True, outlives=True, framed=framed))
 
 
 def identity_of(request: Request) -> Identity:

@@ -59,6 +59,10 @@ LINES: dict[str, Text] = {
         "en": "Stopping {count} training job(s); each has {seconds} s to write a checkpoint ...",
         "ko": "학습 작업 {count}개를 종료하는 중. 체크포인트를 쓸 시간은 {seconds}초입니다 ...",
     },
+    "closing_executions": {
+        "en": "Stopping {count} scheduled notebook(s) ...",
+        "ko": "예약 실행 중인 노트북 {count}개를 종료하는 중 ...",
+    },
     "closing_servers": {
         "en": "Stopping {count} server(s) ...",
         "ko": "서버 {count}개를 종료하는 중 ...",

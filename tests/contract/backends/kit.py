@@ -18,6 +18,8 @@ import pytest
 
 from dure.wire.ids import new_id
 from dure_hub.backends.base import (
+    ExecutionBackend,
+    ExecutionWork,
     Handle,
     Kind,
     Phase,
@@ -31,7 +33,7 @@ from dure_hub.backends.base import (
     TrainingWork,
     Work,
 )
-from dure_hub.backends.embedded import EmbeddedServers, EmbeddedServing, EmbeddedTraining
+from dure_hub.backends.embedded import EmbeddedExecutions, EmbeddedServers, EmbeddedServing, EmbeddedTraining
 from dure_hub.settings import Settings
 
 HERE = Path(__file__).parent
@@ -51,11 +53,20 @@ class Place(ABC):
     def serving(self) -> ServingBackend: ...
 
     @abstractmethod
+    def executions(self) -> ExecutionBackend: ...
+
+    @abstractmethod
     def work(self, kind: Kind, stub: str = "serve", **changes: Any) -> Work:
         """Work that runs the stub in this mode."""
 
     def runs(self, kind: Kind) -> Runs:
-        return {Kind.SERVER: self.servers, Kind.JOB: self.training, Kind.MODEL: self.serving}[kind]()
+        backends: dict[Kind, Callable[[], Runs]] = {
+            Kind.SERVER: self.servers,
+            Kind.JOB: self.training,
+            Kind.MODEL: self.serving,
+            Kind.EXECUTION: self.executions,
+        }
+        return backends[kind]()
 
     async def start(self, work: Work) -> Handle:
         """Start it with a fresh backend; the last handle."""
@@ -63,6 +74,8 @@ class Place(ABC):
             handles = self.servers().start(work)
         elif isinstance(work, TrainingWork):
             handles = self.training().start(work)
+        elif isinstance(work, ExecutionWork):
+            handles = self.executions().start(work)
         else:
             assert isinstance(work, ServingWork)
             handles = self.serving().start(work)
@@ -114,6 +127,9 @@ class EmbeddedPlace(Place):
     def serving(self) -> EmbeddedServing:
         return EmbeddedServing(self.settings, server=STUB)
 
+    def executions(self) -> EmbeddedExecutions:
+        return EmbeddedExecutions(self.settings, program=STUB)
+
     def work(self, kind: Kind, stub: str = "serve", **changes: Any) -> Work:
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), "STUB": stub}
         common = {"lease": new_id(), "owner": "ann", "folder": self.code, "environment": environment, **changes}
@@ -121,6 +137,8 @@ class EmbeddedPlace(Place):
             return TrainingWork(**{"entry": "train.py", "outputs": self.code, "processes": 1, **common})
         if kind is Kind.MODEL:
             return ServingWork(**{"model": self.code, "name": "digits", "version": 3, **common})
+        if kind is Kind.EXECUTION:
+            return ExecutionWork(**{"notebook": "work.ipynb", "outputs": self.code, **common})
         return ServerWork(**{"command": [sys.executable, "-m", STUB, "{port}"], "api_token": "s3cret", **common})
 
     def marked(self, lease: str | None = None) -> dict[int, str]:

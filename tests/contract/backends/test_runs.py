@@ -1,4 +1,4 @@
-"""What every backend promises of servers, jobs and model servers, with real processes."""
+"""What every backend promises of servers, jobs, model servers and notebooks, with real processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dure_hub.backends.base import REASONS, Handle, Kind, Phase, Reason
 from tests.contract.backends.kit import Place, until
 
 ALL = pytest.mark.parametrize("kind", list(Kind))
-PLAIN = pytest.mark.parametrize("kind", [Kind.SERVER, Kind.MODEL])
+PLAIN = pytest.mark.parametrize("kind", [Kind.SERVER, Kind.MODEL, Kind.EXECUTION])
 
 
 @ALL

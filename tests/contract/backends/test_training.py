@@ -10,7 +10,7 @@ import pytest
 
 from dure_hub.backends.base import Kind, Reason, Seen
 from dure_hub.backends.embedded import EmbeddedTraining
-from dure_hub.operations.jobfiles import tail
+from dure_hub.operations.workfiles import tail
 from tests.contract.backends.kit import EmbeddedPlace, Place
 
 pytestmark = pytest.mark.skipif(

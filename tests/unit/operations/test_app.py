@@ -16,6 +16,7 @@ import pytest
 from dure_hub.settings import Settings
 from dure_hub.store import Store, database_url
 from dure_hub.store.migrate import migrate
+from dure_hub.store.migrations import HEAD
 from dure_hub.store.models import Leadership
 
 
@@ -86,5 +87,5 @@ def test_a_database_of_another_version_is_said_in_a_sentence(tmp_path: Path) -> 
     log = tmp_path / "log"
     process = begin(settings, log)
     assert process.wait(60) == 1
-    assert "revision none, and this version of Dure works with 0001" in log.read_text()
+    assert f"revision none, and this version of Dure works with {HEAD}" in log.read_text()
     assert "Traceback" not in log.read_text()

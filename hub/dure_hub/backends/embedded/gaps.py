@@ -23,12 +23,6 @@ LIMITS: Gaps = {
         "ko": "모든 서버가 하나의 운영체제 사용자로 실행됩니다. 서로 신뢰하는 한 팀에 알맞습니다.",
     },
 }
-SCHEDULES: Gaps = {
-    Feature.SCHEDULES: {
-        "en": "Notebooks cannot be scheduled yet.",
-        "ko": "노트북 예약 실행은 아직 지원하지 않습니다.",
-    },
-}
 MULTI_NODE: Gaps = {
     Feature.MULTI_NODE: {
         "en": "A job runs on this one machine; jobs over several machines need a cluster.",
@@ -56,5 +50,17 @@ def without_torch(feature: Feature) -> Gaps:
             "en": "This needs PyTorch, which is not installed: start the portal"
             " with `make up` without DURE_TORCH=none.",
             "ko": "PyTorch가 설치되어 있지 않습니다. DURE_TORCH=none 없이 `make up`으로 포털을 시작하세요.",
+        }
+    }
+
+
+def without_papermill() -> Gaps:
+    """The gap for scheduled notebooks where papermill is not installed; empty where it is."""
+    if importlib.util.find_spec("papermill") is not None:
+        return {}
+    return {
+        Feature.SCHEDULES: {
+            "en": "This needs papermill, which is not installed: start the portal with `make up`, which does so.",
+            "ko": "papermill이 설치되어 있지 않습니다. papermill까지 설치하는 `make up`으로 포털을 시작하세요.",
         }
     }

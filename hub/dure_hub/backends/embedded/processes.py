@@ -20,7 +20,7 @@ from typing import Any
 
 KEEPER = str(Path(__file__).with_name("keeper.py"))
 _DEAD = ("Z", "X", "x")
-_LEASE, _KIND = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"), re.compile(rb"server|job|model")
+_LEASE, _KIND = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"), re.compile(rb"server|job|model|execution")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,25 @@ def find(pid: int) -> Process | None:
     except OSError:
         return None
     return None if fields[0] in _DEAD else Process(pid, int(fields[19]), int(fields[1]), int(fields[3]))
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a process has used: processor time in seconds since its start, and resident memory in bytes now."""
+
+    start_time: int
+    cpu_s: float
+    memory: int
+
+
+def spent(pid: int) -> Spent | None:
+    """What this process has used so far; None if it is gone. A zombie holds no memory, but has used its time."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
+    except OSError:
+        return None
+    ticks = int(fields[11]) + int(fields[12])
+    return Spent(int(fields[19]), ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
 
 
 def find_recorded(record: Mapping[str, Any] | None) -> Process | None:

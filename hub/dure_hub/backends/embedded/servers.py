@@ -6,20 +6,14 @@ from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from dure_hub.backends.base import Handle, Kind, ServerBackend, ServerWork
-from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, port_of
-from dure_hub.settings import Settings
 
 
 class EmbeddedServers(EmbeddedRuns, ServerBackend):
     """Yields the handle, port included, once the process is there; whoever starts it waits for its answer."""
 
     kind: ClassVar[Kind] = Kind.SERVER
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        self.unsupported = {**self.unsupported, **gaps.SCHEDULES}
 
     def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """As the interface says."""

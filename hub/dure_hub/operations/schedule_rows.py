@@ -1,0 +1,112 @@
+"""Schedules and executions: found by name, and as people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from dure import wire
+from dure.errors import NotFound
+from dure_hub.operations.notes import both, note, sentence
+from dure_hub.store.models import Execution, Lease, Schedule
+
+PAGE = "/services/dure/schedules"
+OVER = ("succeeded", "failed", "stopped", "skipped")
+
+
+def find(session: Session, owner: str, name: str) -> Schedule:
+    """A schedule by owner and name, if it was not deleted; raises `NotFound`."""
+    named = (Schedule.owner == owner, Schedule.name == name, Schedule.deleted_at.is_(None))
+    schedule = session.scalar(select(Schedule).where(*named))
+    if schedule is None:
+        raise NotFound(kind="schedule", name=name)
+    return schedule
+
+
+def find_execution(session: Session, schedule: Schedule, number: int) -> Execution:
+    """One execution of it; raises `NotFound`."""
+    numbered = (Execution.schedule_id == schedule.id, Execution.number == number)
+    execution = session.scalar(select(Execution).where(*numbered))
+    if execution is None:
+        raise NotFound(kind="execution", name=f"{schedule.name}/{number}")
+    return execution
+
+
+def next_number(session: Session, schedule: Schedule) -> int:
+    """The number of the execution that comes next."""
+    last = select(func.max(Execution.number)).where(Execution.schedule_id == schedule.id)
+    return (session.scalar(last) or 0) + 1
+
+
+def open_executions(session: Session, schedule: Schedule) -> Sequence[Execution]:
+    """Those that wait or run."""
+    going = (Execution.schedule_id == schedule.id, Execution.ended_at.is_(None))
+    return session.scalars(select(Execution).where(*going).order_by(Execution.number)).all()
+
+
+def attach(execution: Execution, lease: Lease, now: datetime) -> None:
+    """Give an execution its lease; it starts from the next look on."""
+    execution.lease_id, lease.claimed_at = lease.id, now
+    execution.state, execution.reason = "starting", note("preparing")
+
+
+def schedule_object(schedule: Schedule) -> str:
+    """Its name in events."""
+    return f"schedule:{schedule.owner}/{schedule.name}"
+
+
+def execution_object(schedule: Schedule, execution: Execution) -> str:
+    """Its name in events."""
+    return f"execution:{schedule.owner}/{schedule.name}/{execution.number}"
+
+
+def on_wire(session: Session, schedule: Schedule, viewer: str) -> wire.Schedule:
+    """The schedule as `viewer` sees it, with its newest execution."""
+    newest = select(Execution).where(Execution.schedule_id == schedule.id).order_by(Execution.number.desc())
+    last = session.scalar(newest.limit(1))
+    return wire.Schedule(
+        id=schedule.id,
+        name=schedule.name,
+        owner=schedule.owner,
+        notebook=schedule.notebook,
+        cron=schedule.cron,
+        timezone=schedule.timezone,
+        parameters=schedule.parameters,
+        profile=schedule.profile,
+        limit_s=schedule.limit_s,
+        paused=schedule.next_at is None,
+        next_at=schedule.next_at,
+        last=execution_on_wire(schedule, last, viewer) if last is not None else None,
+        created_at=schedule.created_at,
+    )
+
+
+def execution_on_wire(schedule: Schedule, execution: Execution, viewer: str) -> wire.Execution:
+    """The execution as `viewer` sees it; `reason_text` has the reason in every language."""
+    told: dict[str, Any] = {
+        "id": execution.id,
+        "schedule": schedule.name,
+        "number": execution.number,
+        "owner": execution.owner,
+        "state": execution.state,
+        "reason": sentence(execution.reason),
+        "reason_text": both(execution.reason),
+        "parameters": execution.parameters,
+        "due_at": execution.due_at,
+        "created_at": execution.created_at,
+        "started_at": execution.started_at,
+        "ended_at": execution.ended_at,
+        "failure": execution.failure or None,
+        "page": _page(schedule, execution, viewer) if execution.started_at is not None else None,
+    }
+    return wire.Execution.model_validate(told)
+
+
+def _page(schedule: Schedule, execution: Execution, viewer: str) -> str:
+    of = "" if viewer == schedule.owner else f"?owner={quote(schedule.owner, safe='')}"
+    return f"{PAGE}/{schedule.name}/{execution.number}{of}"
