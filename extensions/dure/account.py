@@ -12,6 +12,11 @@ def whoami() -> wire.User:
     return read(wire.User, client().get("/me"))
 
 
+def plan(profile: str = "cpu") -> wire.Plan:
+    """What a request for this profile would hold now, its price an hour, when it could start. Asks for nothing."""
+    return read(wire.Plan, client().get(f"/profiles/{profile}/plan"))
+
+
 def profiles() -> Table[wire.Profile]:
     """The profiles of this portal, with what is free of each now; null is unknown."""
     found = read_all(wire.Profile, client().get("/profiles"))

@@ -61,16 +61,18 @@ class Client:
 
     def get(self, path: str, *, patience_s: float | None = None, **query: Any) -> Any:
         """The JSON of a read."""
-        return said(self.send("GET", API + path, repeatable=True, params=query, patience_s=patience_s))
+        return said(self.send("GET", API + path, repeatable=True, params=_given(query), patience_s=patience_s))
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False) -> Any:
-        """Ask for a change; `repeatable` where the body carries an id that makes a second one the same request."""
-        answer = self.send("POST", API + path, repeatable=repeatable, json=body)
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False, **query: Any
+    ) -> Any:
+        """Ask for a change; `repeatable` where a second one is the same request, as by an id in the body."""
+        answer = self.send("POST", API + path, repeatable=repeatable, json=body, params=_given(query))
         return said(answer) if answer.content else None
 
-    def delete(self, path: str, *, repeatable: bool = False) -> None:
+    def delete(self, path: str, *, repeatable: bool = False, **query: Any) -> None:
         """End something; `repeatable` where ending what has ended is no error."""
-        self.send("DELETE", API + path, repeatable=repeatable)
+        self.send("DELETE", API + path, repeatable=repeatable, params=_given(query))
 
     def has(self, path: str) -> bool:
         """Whether something is there."""
@@ -142,6 +144,11 @@ class Client:
                 else BadAnswer(status=answer.status_code)
             )
         return from_wire(body, answer.status_code)
+
+
+def _given(query: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a query was given: null is left out, where httpx would send an empty text."""
+    return {name: value for name, value in query.items() if value is not None}
 
 
 def said(answer: httpx.Response) -> Any:

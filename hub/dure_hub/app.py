@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dure.errors import DureError
 from dure_hub.backends.embedded import (
+    EmbeddedExecutions,
     EmbeddedInventory,
     EmbeddedServers,
     EmbeddedServing,
@@ -28,10 +29,13 @@ from dure_hub.operations.endpoints import Endpoints
 from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.environments import Environments
 from dure_hub.operations.events import Events
+from dure_hub.operations.fleet import Fleets
 from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.models import Models
+from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
-from dure_hub.operations.reconcile import Reconciler
+from dure_hub.operations.reconcile import Reconciler, Subject
+from dure_hub.operations.schedules import Schedules
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
 from dure_hub.settings import load_settings
@@ -59,17 +63,24 @@ def operations(data: Path | str) -> Operations:
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     models = Models(store, clock, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
-    reconciler = Reconciler(settings, store, clock, profiles, [runs, jobs.subject, endpoints.subject])
-    jobs.subject.kick = endpoints.subject.kick = reconciler.kick
+    executions = EmbeddedExecutions(settings)
+    schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
+    subjects: list[Subject] = [runs, jobs.subject, schedules.subject, endpoints.subject]
+    reconciler = Reconciler(settings, store, clock, profiles, subjects)
+    reconciler.ticks.add("schedules", settings.look_interval_s, schedules.firing.fire)
+    jobs.subject.kick = endpoints.subject.kick = schedules.subject.kick = reconciler.kick
     return Operations(
         settings=settings,
         store=store,
         clock=clock,
         profiles=profiles,
+        plans=Plans(store, clock, profiles),
+        fleet=Fleets(store, clock, inventory),
         environments=Environments(store, clock, profiles, runs),
         jobs=jobs,
         models=models,
         endpoints=endpoints,
+        schedules=schedules,
         tokens=tokens,
         events=Events(store),
         snapshots=snapshots,
@@ -77,6 +88,7 @@ def operations(data: Path | str) -> Operations:
         servers=servers,
         training=training,
         serving=serving,
+        executions=executions,
         inventory=inventory,
         hub=hub,
         mlflow=mlflow,

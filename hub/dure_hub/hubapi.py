@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -39,12 +40,16 @@ class HubRefused(DureError):
 
 @dataclass(frozen=True)
 class HubServer:
-    """An active server as the hub knows it. `pending` is spawn, stop, check or None."""
+    """An active server as the hub knows it. `pending` is spawn, stop, check or None.
+
+    `last_activity` is by the hub's clock; None where it has not heard of any.
+    """
 
     user: str
     name: str
     ready: bool
     pending: str | None
+    last_activity: datetime | None = None
 
 
 def hub_name(name: str) -> str:
@@ -190,7 +195,21 @@ def _path(user: str, name: str) -> str:
 
 
 def _server(user: str, model: dict[str, Any]) -> HubServer:
-    return HubServer(user, portal_name(model["name"]), bool(model["ready"]), model["pending"])
+    return HubServer(
+        user,
+        portal_name(model["name"]),
+        bool(model["ready"]),
+        model["pending"],
+        _time(model.get("last_activity")),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time of the hub's; it is UTC even where it does not say so."""
+    if not text:
+        return None
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _why(answer: httpx.Response) -> str:

@@ -31,6 +31,7 @@ class DataFolder:
         self.envoy = root / "envoy"
         self.users = root / "users"
         self.jobs = root / "jobs"
+        self.executions = root / "executions"
         self.artifacts = root / "artifacts"
         self.backup = root / "backup"
         self.uploads = self.run / "uploads"
@@ -46,6 +47,7 @@ class DataFolder:
             self.envoy,
             self.users,
             self.jobs,
+            self.executions,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.artifacts, self.backup, self.uploads):
@@ -101,6 +103,9 @@ class Settings(BaseModel):
     max_lifetime_s: int = Field(24 * 3600, ge=300, description="Longest lifetime of a server.")
     idle_timeout_s: int = Field(
         4 * 3600, ge=0, description="A server nobody used for so long ends; 0 lets it run to its end."
+    )
+    activity_interval_s: int = Field(
+        60, ge=1, le=3600, description="Time between two reports of a server's use to the hub."
     )
     ticket_timeout_s: int = Field(24 * 3600, ge=60, description="How long a request may wait before it ends.")
 

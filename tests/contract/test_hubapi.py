@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -136,8 +137,12 @@ async def test_a_server_from_start_to_stop(hub: HubApi, name: str) -> None:
     await hub.start_server("ann", name, {"lease": "L"})
     events = [event async for event in hub.progress("ann", name)]
     assert events[-1]["ready"]
-    assert await hub.server("ann", name) == HubServer("ann", name, True, None)
-    assert await hub.servers() == [HubServer("ann", name, True, None)]
+    seen = await hub.server("ann", name)
+    assert seen is not None
+    assert seen == HubServer("ann", name, True, None, seen.last_activity)
+    assert seen.last_activity is not None, "the start itself counts"
+    assert abs(datetime.now(UTC) - seen.last_activity) < timedelta(minutes=5)
+    assert await hub.servers() == [seen]
     await hub.start_server("ann", name, {"lease": "L"})  # runs already: no error
     assert await hub.stop_server("ann", name)
     assert await hub.server("ann", name) is None

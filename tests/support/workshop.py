@@ -19,7 +19,13 @@ from typing import TypeVar
 import pytest
 
 from dure_hub.backends.base import Handle, TrainingWork
-from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServing, EmbeddedTraining, FolderArtifacts
+from dure_hub.backends.embedded import (
+    EmbeddedExecutions,
+    EmbeddedInventory,
+    EmbeddedServing,
+    EmbeddedTraining,
+    FolderArtifacts,
+)
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import environment_of
 from dure_hub.backends.embedded.training import make_job
@@ -29,7 +35,8 @@ from dure_hub.operations.endpoints import Endpoints
 from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.models import Models
 from dure_hub.operations.profiles import Profiles
-from dure_hub.operations.reconcile import Reconciler
+from dure_hub.operations.reconcile import Reconciler, Subject
+from dure_hub.operations.schedules import Schedules
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
 from dure_hub.settings import Settings
@@ -72,6 +79,8 @@ class Workshop:
     jobs: Jobs
     models: Models
     endpoints: Endpoints
+    executions: EmbeddedExecutions
+    schedules: Schedules
     reconciler: Reconciler
 
     async def upload(self, files: Mapping[str, str]) -> str:
@@ -116,8 +125,11 @@ def workshop_settings(data: Path, mlflow: Settings | None = None, **more: object
 
 
 @asynccontextmanager
-async def workshop(settings: Settings, serving: EmbeddedServing | None = None) -> AsyncIterator[Workshop]:
+async def workshop(
+    settings: Settings, serving: EmbeddedServing | None = None, executions: EmbeddedExecutions | None = None
+) -> AsyncIterator[Workshop]:
     """The operations over this data folder. Leaving it is what a killed portal leaves: processes go on."""
+    executions = executions or EmbeddedExecutions(settings)
     store = Store(database_url(settings))
     clock = system_clock(settings.folder.root / "clock")
     profiles = Profiles(settings, store, clock, EmbeddedInventory(settings))
@@ -131,7 +143,9 @@ async def workshop(settings: Settings, serving: EmbeddedServing | None = None) -
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     models = Models(store, clock, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, dataplane)
-    reconciler = Reconciler(settings, store, clock, profiles, [jobs.subject, endpoints.subject])
+    schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
+    subjects: list[Subject] = [jobs.subject, endpoints.subject, schedules.subject]
+    reconciler = Reconciler(settings, store, clock, profiles, subjects)
     made = Workshop(
         settings=settings,
         store=store,
@@ -144,6 +158,8 @@ async def workshop(settings: Settings, serving: EmbeddedServing | None = None) -
         jobs=jobs,
         models=models,
         endpoints=endpoints,
+        executions=executions,
+        schedules=schedules,
         reconciler=reconciler,
     )
     try:
@@ -151,6 +167,7 @@ async def workshop(settings: Settings, serving: EmbeddedServing | None = None) -
     finally:
         await jobs.subject.close()
         await endpoints.subject.close()
+        await schedules.subject.close()
         await reconciler.close()
         await mlflow.close()
         store.close()
@@ -158,6 +175,6 @@ async def workshop(settings: Settings, serving: EmbeddedServing | None = None) -
 
 async def end_all(settings: Settings) -> None:
     """Stop every process that a test left."""
-    for backend in (OneRank(settings), EmbeddedServing(settings)):
+    for backend in (OneRank(settings), EmbeddedServing(settings), EmbeddedExecutions(settings)):
         for seen in await backend.seen():
             await backend.stop(seen.handle, 0)

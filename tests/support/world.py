@@ -44,6 +44,10 @@ class HandClock:
     def __call__(self) -> datetime:
         return self.now
 
+    def seconds(self) -> float:
+        """The same as a clock that only counts."""
+        return self.now.timestamp()
+
     def move(self, seconds: float) -> None:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
@@ -132,9 +136,21 @@ class MemoryHub:
     users: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
 
-    def put(self, user: str, name: str = "", ready: bool = True, pending: str | None = None) -> None:
-        """The hub knows this server as active."""
-        self.users.setdefault(user, {})[name] = {"name": name, "ready": ready, "pending": pending}
+    def put(
+        self,
+        user: str,
+        name: str = "",
+        ready: bool = True,
+        pending: str | None = None,
+        last_activity: str | None = None,
+    ) -> None:
+        """The hub knows this server as active; what it says of its use is by its own clock."""
+        self.users.setdefault(user, {})[name] = {
+            "name": name,
+            "ready": ready,
+            "pending": pending,
+            "last_activity": last_activity,
+        }
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         """One request."""
@@ -189,7 +205,9 @@ class World:
         self.servers = MemoryServers()
         self.jupyterhub = MemoryHub()
         self.hub = HubApi(self.settings, httpx.MockTransport(self.jupyterhub.answer))
-        self.runs = EnvironmentRuns(self.settings, self.store, self.clock, self.servers, self.hub)
+        self.runs = EnvironmentRuns(
+            self.settings, self.store, self.clock, self.servers, self.hub, self.clock.seconds
+        )
         self.environments = Environments(self.store, self.clock, self.profiles, self.runs)
         self.reconciler = Reconciler(self.settings, self.store, self.clock, self.profiles, [self.runs])
 

@@ -7,6 +7,7 @@ question, and Envoy closes it. A general client costs more than all the rest of 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -57,6 +58,21 @@ class Admin:
         _, text = await self._get(f"/stats?type={kind}&filter={quote(pattern, safe='')}")
         pairs = (line.partition(": ") for line in text.splitlines())
         return {name: value for name, separator, value in pairs if separator}
+
+    async def histograms(self, pattern: str) -> dict[str, dict[float, float]]:
+        """Quantiles (in percent) of the histograms whose names match, over all that Envoy has counted since it
+        started. It gathers them every few seconds. One that has counted nothing is missing, or has no quantiles.
+        """
+        _, text = await self._get(f"/stats?format=json&type=Histograms&filter={quote(pattern, safe='')}")
+        return {
+            one["name"]: {
+                quantile: value["cumulative"]
+                for quantile, value in zip(part["histograms"]["supported_quantiles"], one["values"], strict=True)
+                if value["cumulative"] is not None
+            }
+            for part in json.loads(text)["stats"]  # none where nothing matches
+            for one in part["histograms"]["computed_quantiles"]
+        }
 
     async def _get(self, path: str) -> tuple[int, str]:
         try:

@@ -11,6 +11,9 @@ from dure_hub.dataplane.render import full_name, with_fallback
 Counts = tuple[int | None, int | None]
 """Requests and errors; None is unknown."""
 
+Latency = tuple[float | None, float | None]
+"""Median and 95th percentile in milliseconds; None is unknown."""
+
 _COUNTED = ("completed", "5xx", "total", "active", "rx_reset", "tx_reset")
 
 
@@ -48,6 +51,18 @@ def count(name: str, seen: Mapping[str, str]) -> tuple[int, int]:
     unanswered = number(member, "active") + number(member, "rx_reset") + number(member, "tx_reset")
     elsewhere = max(requests - (number(member, "total") - unanswered), 0)
     return requests, min(failed + elsewhere, requests)
+
+
+def timed(names: Sequence[str]) -> str:
+    """The pattern of all histograms that `latency` reads for these clusters or pairs."""
+    wanted = "|".join(re.escape(_statistic(name)) for name in sorted(set(names)))
+    return rf"^cluster\.({wanted})\.upstream_rq_time$"
+
+
+def latency(name: str, seen: Mapping[str, Mapping[float, float]]) -> Latency:
+    """How long the requests meant for a cluster took. A pair's are those that reached the user, as its counts."""
+    quantiles = seen.get(f"cluster.{_statistic(name)}.upstream_rq_time", {})
+    return quantiles.get(50), quantiles.get(95)
 
 
 def _statistic(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from dure.errors import NotReady
 from dure_hub.dataplane.admin import CLUSTERS, ROUTE_TABLE, Admin, EnvoyAway
 from dure_hub.dataplane.bootstrap import why_refused
-from dure_hub.dataplane.counting import Counts, count, counted, find_cluster
+from dure_hub.dataplane.counting import Counts, Latency, count, counted, find_cluster, latency, timed
 from dure_hub.dataplane.errors import RoutesRefused
 from dure_hub.dataplane.files import Files
 from dure_hub.dataplane.fragments import Fragment
@@ -73,14 +73,34 @@ class Dataplane:
         Both are None where they are not known: Envoy is away, or there is no such cluster. They begin again
         at 0 when Envoy restarts. What a fallback answered counts as an error of the cluster that did not.
         """
-        fragments = await asyncio.to_thread(self._files.read_all)
-        names = {name: find_cluster(name, fragments) for name in clusters}
+        names = await self._named(clusters)
         known = [name for name in names.values() if name]
         try:
             seen = await self._admin.statistics(counted(known)) if known else {}
         except (EnvoyAway, NotReady):
             return dict.fromkeys(clusters, (None, None))
         return {name: count(full, seen) if full else (None, None) for name, full in names.items()}
+
+    async def latencies(self, clusters: Sequence[str]) -> dict[str, Latency]:
+        """Median and 95th percentile, in milliseconds, of each cluster's requests since Envoy started.
+
+        Over the same requests as `counts`, so that a person reads both together: a canary's cluster is new, and
+        what it shows is the canary's whole life. The last few seconds alone would be empty or a matter of luck at
+        the rates that a team's endpoints have. Correct to about 5 %, some seconds late. Both are None where they
+        are not known, as while no request was answered.
+        """
+        names = await self._named(clusters)
+        known = [name for name in names.values() if name]
+        try:
+            seen = await self._admin.histograms(timed(known)) if known else {}
+        except (EnvoyAway, NotReady):
+            seen = {}
+        return {name: latency(full, seen) if full else (None, None) for name, full in names.items()}
+
+    async def _named(self, clusters: Sequence[str]) -> dict[str, str | None]:
+        """Their full names in Envoy; None for one that is in no fragment."""
+        fragments = await asyncio.to_thread(self._files.read_all)
+        return {name: find_cluster(name, fragments) for name in clusters}
 
     async def _put(self, fragments: Mapping[str, Fragment]) -> None:
         """Clusters that come, then routes: no route ever lacks its cluster.

@@ -11,17 +11,26 @@ from typing import TYPE_CHECKING
 from dure_hub.operations.people import Person as Person
 
 if TYPE_CHECKING:
-    from dure_hub.backends.base import InventoryBackend, ServerBackend, ServingBackend, TrainingBackend
+    from dure_hub.backends.base import (
+        ExecutionBackend,
+        InventoryBackend,
+        ServerBackend,
+        ServingBackend,
+        TrainingBackend,
+    )
     from dure_hub.dataplane import Dataplane
     from dure_hub.hubapi import HubApi
     from dure_hub.mlflowapi import MlflowApi
     from dure_hub.operations.endpoints import Endpoints
     from dure_hub.operations.environments import Environments
     from dure_hub.operations.events import Events
+    from dure_hub.operations.fleet import Fleets
     from dure_hub.operations.jobs import Jobs
     from dure_hub.operations.models import Models
+    from dure_hub.operations.plans import Plans
     from dure_hub.operations.profiles import Profiles
     from dure_hub.operations.reconcile import Reconciler
+    from dure_hub.operations.schedules import Schedules
     from dure_hub.operations.snapshots import Snapshots
     from dure_hub.operations.tokens import Tokens
     from dure_hub.settings import Settings
@@ -36,10 +45,13 @@ class Operations:
     store: Store
     clock: Clock
     profiles: Profiles
+    plans: Plans
+    fleet: Fleets
     environments: Environments
     jobs: Jobs
     models: Models
     endpoints: Endpoints
+    schedules: Schedules
     tokens: Tokens
     events: Events
     snapshots: Snapshots
@@ -47,6 +59,7 @@ class Operations:
     servers: ServerBackend
     training: TrainingBackend
     serving: ServingBackend
+    executions: ExecutionBackend
     inventory: InventoryBackend
     hub: HubApi
     mlflow: MlflowApi
@@ -58,6 +71,7 @@ class Operations:
         await self.environments.close()
         await self.jobs.subject.close()
         await self.endpoints.subject.close()
+        await self.schedules.subject.close()
         await self.mlflow.close()
         await self.hub.close()
         self.store.close()

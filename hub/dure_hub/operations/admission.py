@@ -8,6 +8,7 @@ it to end says so with `ask_end`, and the reconciler ends it once nothing of it 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -27,6 +28,8 @@ from dure_hub.store.session import lock_admission
 
 NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
 """The purposes of leases."""
+_LAST = "~"
+"""An id behind every ULID: of those who ask in the same instant, the one who only thinks of it is last."""
 
 
 def admit(
@@ -141,6 +144,38 @@ def cancel(session: Session, ticket_id: str, state: str, now: datetime, actor: s
     ticket.state, ticket.decided_at = state, now
     record(session, now, actor, f"ticket.{state}", f"ticket:{ticket.id}", None, _behalf(actor, ticket.owner))
     return ticket
+
+
+@dataclass(frozen=True)
+class Start:
+    """When a request made now would start: at once, else its place in the line and the latest time, if known."""
+
+    now: bool
+    position: int | None = None
+    expected: datetime | None = None
+    next_best: str | None = None
+
+
+def foresee(session: Session, profile: str, fleet: Fleet, now: datetime) -> Start:
+    """What `admit` would do with a request for this profile, by the same rules; writes nothing.
+
+    Raises `NoSuchProfile` or `NeverFits`.
+    """
+    spec = fleet.profile(profile)
+    if not _fits_ever(profile, fleet):
+        raise NeverFits(profile=profile)
+    waiting, slices = _waiting(session), active_slices(session)
+    if not queue.overtaken(profile, 0, waiting) and place(spec, fleet.machine, slices).verdict.allowed:
+        return Start(now=True)
+    asked = Waiting(_LAST, profile, 0, now)
+    line = [*waiting, asked]
+    starts = queue.expected_starts(line, _held(session), fleet.profiles, fleet.machine, now)
+    return Start(
+        now=False,
+        position=queue.position(asked.id, line),
+        expected=starts[asked.id],
+        next_best=next_best(profile, fleet.profiles, fleet.machine, slices),
+    )
 
 
 def ticket_on_wire(session: Session, ticket: Ticket, fleet: Fleet, now: datetime) -> wire.Ticket:

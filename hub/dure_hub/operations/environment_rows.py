@@ -13,6 +13,8 @@ from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
 from dure_hub.operations import admission, reasons
 from dure_hub.operations.profiles import Fleet
+from dure_hub.policies.idle import idle_end
+from dure_hub.policies.lifetime import latest_end
 from dure_hub.store.models import Environment, Lease, Ticket
 
 WAITING, STARTING, RUNNING, STOPPING, STOPPED, FAILED = (
@@ -39,6 +41,12 @@ def of_lease(session: Session, lease: Lease) -> Environment | None:
     return row if row is not None and row.lease_id == lease.id else None
 
 
+def extendable(session: Session, row: Environment) -> Lease | None:
+    """Its lease, if it is one whose end can be moved: it starts or runs, and nobody wants it to end."""
+    lease = active_lease(session, row) if row.phase in (STARTING, RUNNING) else None
+    return lease if lease is not None and lease.end_reason is None and lease.until is not None else None
+
+
 def active_lease(session: Session, row: Environment) -> Lease | None:
     """Its lease, if that has not ended."""
     lease = session.get(Lease, row.lease_id) if row.lease_id else None
@@ -48,6 +56,7 @@ def active_lease(session: Session, row: Environment) -> Lease | None:
 def grant(row: Environment, lease: Lease) -> None:
     """It has a lease now, and is to start."""
     row.lease_id, row.profile, row.phase, row.reason = lease.id, lease.profile, STARTING, None
+    row.activity = row.active_at = None  # of its last server
 
 
 def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
@@ -84,9 +93,12 @@ def url(owner: str, name: str) -> str:
     return base if name == DEFAULT else f"{base}{name}/"
 
 
-def on_wire(session: Session, row: Environment, fleet: Fleet, now: datetime) -> wire.Environment:
+def on_wire(
+    session: Session, row: Environment, fleet: Fleet, now: datetime, idle_timeout_s: int
+) -> wire.Environment:
     """As people see it; `reason_text` has the reason in every language."""
     lease = active_lease(session, row)
+    used_at = row.active_at if row.phase == RUNNING else None
     ticket = session.get(Ticket, row.ticket_id) if row.ticket_id and row.phase == WAITING else None
     return wire.Environment.model_validate(
         {
@@ -100,5 +112,16 @@ def on_wire(session: Session, row: Environment, fleet: Fleet, now: datetime) -> 
             "reason_text": reasons.both(row.reason),
             "ticket": None if ticket is None else admission.ticket_on_wire(session, ticket, fleet, now),
             "lease": None if lease is None else admission.lease_on_wire(lease),
+            "idle_since": used_at,
+            "idle_end": idle_end(used_at, idle_timeout_s),
+            "extendable_until": _extendable_until(extendable(session, row), fleet, now),
         }
     )
+
+
+def _extendable_until(lease: Lease | None, fleet: Fleet, now: datetime) -> datetime | None:
+    """None also where the profile is away at the moment: its bound is not known then."""
+    spec = fleet.profiles.get(lease.profile) if lease is not None else None
+    if lease is None or lease.until is None or spec is None:
+        return None
+    return latest_end(lease.until, max_s=spec.max_lifetime_s, now=now)

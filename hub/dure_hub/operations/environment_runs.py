@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from dure_hub.backends.base import Handle, Kind, Phase, Seen, ServerBackend
 from dure_hub.hubapi import HubApi, HubRefused
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.idleness import Idleness, Watching
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
@@ -52,7 +53,13 @@ class EnvironmentRuns:
     keeps = False
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Clock, servers: ServerBackend, hub: HubApi
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        servers: ServerBackend,
+        hub: HubApi,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.runs = servers
         # the hub's own start comes first: it gives up after `http_timeout_s` from the process's start
@@ -64,6 +71,8 @@ class EnvironmentRuns:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._misses: dict[str, int] = {}
         self._passes = 0
+        self._idleness = Idleness(settings, store, clock, Watching(clock, monotonic))
+        self.idle_timeout_s = settings.idle_timeout_s
 
     def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
         """The next `act` asks the hub to start it."""
@@ -102,7 +111,7 @@ class EnvironmentRuns:
             await asyncio.sleep(_POLL_S)
 
     async def act(self, seen: Mapping[str, Seen]) -> None:
-        """Ask the hub to start what was granted; read from the hub what is ready, and what it has lost."""
+        """Ask the hub to start what was granted; read from it what is ready, what is unused, what it has lost."""
         held = await self._store.read(_held)
         for one in held:
             if not one.claimed:
@@ -114,8 +123,11 @@ class EnvironmentRuns:
             return
         try:
             known = {(server.user, server.name): server for server in await self._hub.servers()}
-        except NotReady:
-            return
+        except DureError as error:
+            self._idleness.watching.silent()
+            if isinstance(error, NotReady):
+                return
+            raise
         self._misses = {one.lease: self._misses.get(one.lease, 0) for one in claimed}
         for one in claimed:
             server = known.get((one.owner, one.name))
@@ -125,6 +137,7 @@ class EnvironmentRuns:
             self._misses[one.lease] = self._misses[one.lease] + 1 if missing else 0
             if self._misses[one.lease] >= _MISSES:
                 await self._store.run(partial(self._lost_by_hub, lease_id=one.lease))
+        await self._idleness.look(known)
 
     def start(self, owner: str, name: str, profile: str, lease: str) -> None:
         """Ask the hub to start it, in the background; not twice at once."""
@@ -178,7 +191,7 @@ class EnvironmentRuns:
             held = session.get_one(Lease, lease)
             row = rows.of_lease(session, held)
             if row is not None and row.phase == rows.STARTING and held.ended_at is None:
-                row.phase = rows.RUNNING
+                row.phase, row.active_at = rows.RUNNING, self._clock()
                 record(session, self._clock, PORTAL, "environment.ready", thing(row), None, row.owner)
 
         await self._store.run(write)

@@ -1,27 +1,28 @@
 """Servers of people. The portal asks the hub, the hub asks the spawner, and the spawner claims the lease here.
 
-`request`, `list`, `get` and `stop` are for people; `claim`, `save_handle` and `ended` are for the spawner, in the
-hub's process. The spawner never waits: without room it gets `MustWait`, and the ticket that was left is granted
-later by the reconciler, which asks the hub then (`environment_runs`).
+`request`, `list`, `get`, `extend`, `stop` are for people; `claim`, `save_handle` and `ended` are for the spawner,
+in the hub's process. The spawner never waits: without room it gets `MustWait`, and the ticket that was left is
+granted later by the reconciler, which asks the hub then (`environment_runs`).
 """
 
 from __future__ import annotations
 
 import builtins
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure.errors import NotFound
+from dure.errors import DureError, NotFound, NotRunning
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind
-from dure_hub.operations import admission
+from dure_hub.operations import admission, reasons
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.environment_runs import EnvironmentRuns, thing
-from dure_hub.operations.errors import BadLifetime, MustWait, StillEnding
+from dure_hub.operations.errors import BadLifetime, EndTooEarly, EndTooLate, MustWait, StillEnding
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.policies import lifetime
@@ -29,6 +30,7 @@ from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Environment, Lease, Ticket
 
+_REFUSED: Mapping[str, type[DureError]] = {"end_too_early": EndTooEarly, "end_too_late": EndTooLate}
 _FALLBACK = "cpu"
 """The profile of a start straight through the hub that names none and has none to repeat."""
 
@@ -65,15 +67,15 @@ class Environments:
             row = rows.find(session, person.name, ask.name)
             known = session.get(Ticket, ask.id)
             if known is not None and row is not None and known.subject == row.id:
-                return rows.on_wire(session, row, fleet, now), None
+                return self._shown(session, row, fleet, now), None
             if row is not None and row.phase == rows.STOPPING:
                 raise StillEnding(name=ask.name)
             if row is not None and row.phase in rows.ALIVE:
-                return rows.on_wire(session, row, fleet, now), None
+                return self._shown(session, row, fleet, now), None
             row = _row(session, row, person.name, ask.name, ask.profile, now)
             record(session, now, person.name, "environment.request", thing(row))
             lease = _ask(session, row, ask.id, seconds, fleet, now)
-            return rows.on_wire(session, row, fleet, now), lease
+            return self._shown(session, row, fleet, now), lease
 
         answer, lease = await self._store.run(write)
         if lease is not None:
@@ -91,7 +93,7 @@ class Environments:
             if not everyone:
                 query = query.where(Environment.owner == person.name)
             now = self._clock()
-            return [rows.on_wire(session, row, fleet, now) for row in session.scalars(query).all()]
+            return [self._shown(session, row, fleet, now) for row in session.scalars(query).all()]
 
         return await self._store.read(read)
 
@@ -102,29 +104,73 @@ class Environments:
 
         def read(session: Session) -> wire.Environment:
             row = _existing(session, owner or person.name, name)
-            return rows.on_wire(session, row, fleet, self._clock())
+            return self._shown(session, row, fleet, self._clock())
 
         return await self._store.read(read)
 
-    async def stop(
-        self, person: Person, name: str, reason: str = "asked", owner: str | None = None
+    async def extend(
+        self, person: Person, name: str, ask: wire.ExtendRequest, owner: str | None = None
     ) -> wire.Environment:
-        """Stop a server, or cancel its ticket. What has stopped already is not an error."""
+        """Move the end of a server that starts or runs; somebody else's for administrators.
+
+        An end that is set already changes nothing. Raises `NotRunning`, `EndTooEarly`, `EndTooLate`.
+        """
+        person.may_act_for(owner or person.name)
+        fleet = await self._profiles.fleet()
+
+        def write(session: Session) -> wire.Environment:
+            now = self._clock()
+            row = _existing(session, owner or person.name, name)
+            lease = rows.extendable(session, row)
+            if lease is None or lease.until is None:
+                raise NotRunning(name=name, phase=row.phase)
+            longest_s = fleet.profile(lease.profile).max_lifetime_s
+            verdict = lifetime.extension(ask.until, lease.until, max_s=longest_s, now=now)
+            if not verdict.allowed:
+                raise _REFUSED[verdict.code](**verdict.facts)
+            if verdict.code == "end_moved":
+                lease.until = ask.until.astimezone(UTC)
+                lease.renewals += 1
+                facts = verdict.to_json()
+                record(session, now, person.name, "environment.extend", thing(row), facts, _behalf(person, row))
+            return self._shown(session, row, fleet, now)
+
+        return await self._store.run(write)
+
+    async def stop(
+        self,
+        person: Person,
+        name: str,
+        reason: str = "asked",
+        owner: str | None = None,
+        why: str | None = None,
+    ) -> wire.Environment:
+        """Stop a server, or cancel its ticket; somebody else's for administrators, who may say `why`.
+
+        Its owner reads that afterwards. What has stopped already is not an error.
+        """
         person.may_act_for(owner or person.name)
         fleet = await self._profiles.fleet()
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
             row = _existing(session, owner or person.name, name)
+            for_owner = None if person.name == row.owner else reasons.stopped_by(person.name, why)
+            changed = False
             if row.phase == rows.WAITING and row.ticket_id:
                 admission.cancel(session, row.ticket_id, "cancelled", now, person.name)
-                row.phase, row.reason = rows.STOPPED, "cancelled"
+                row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
+                changed = True
             lease = rows.active_lease(session, row)
             if lease is not None:
-                admission.ask_end(session, lease, reason, now, person.name)
+                if admission.ask_end(session, lease, reason, now, person.name):
+                    row.reason = for_owner
+                    changed = True
                 row.phase = rows.STOPPING
-            record(session, now, person.name, "environment.stop", thing(row), {"code": reason}, row.owner)
-            return rows.on_wire(session, row, fleet, now), lease
+            if changed:  # asked twice is one change
+                facts = {"code": reason, "why": why} if why else {"code": reason}
+                record(session, now, person.name, "environment.stop", thing(row), facts, _behalf(person, row))
+            return self._shown(session, row, fleet, now), lease
 
         answer, lease = await self._store.run(write)
         if lease is not None:
@@ -154,7 +200,7 @@ class Environments:
                 granted = _ask(session, row, new_id(), _lifetime(None, wanted, fleet), fleet, now)
                 if granted is not None:
                     return _take(session, row, granted, granted.id, now)
-            ticket = rows.on_wire(session, row, fleet, now).ticket
+            ticket = self._shown(session, row, fleet, now).ticket
             position = ticket.position if ticket is not None else None
             return MustWait(profile=row.profile, position=position, page=rows.wait_page(name))
 
@@ -182,9 +228,16 @@ class Environments:
 
         await self._store.run(write)
 
+    def _shown(self, session: Session, row: Environment, fleet: Fleet, now: datetime) -> wire.Environment:
+        return rows.on_wire(session, row, fleet, now, self.runs.idle_timeout_s)
+
     async def close(self) -> None:
         """Give up background work of this process."""
         await self.runs.close()
+
+
+def _behalf(person: Person, row: Environment) -> str | None:
+    return None if person.name == row.owner else row.owner
 
 
 def _take(

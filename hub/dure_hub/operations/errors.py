@@ -51,6 +51,34 @@ class BadLifetime(DureError):
     }
 
 
+class EndTooEarly(DureError):
+    """The end asked for is before the one there is, or has passed."""
+
+    code, status = "end_too_early", 422
+    message: ClassVar[Text] = {
+        "en": "The end cannot be moved to {asked}: it must be after {earliest}.",
+        "ko": "종료 시각을 {asked}(으)로 옮길 수 없습니다. {earliest}보다 뒤여야 합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask for a later end, or stop the server to end it sooner. Nothing was changed.",
+        "ko": "더 늦은 시각을 요청하거나, 일찍 끝내려면 서버를 중지하세요. 변경된 것은 없습니다.",
+    }
+
+
+class EndTooLate(DureError):
+    """The end asked for is further away than the profile allows."""
+
+    code, status = "end_too_late", 422
+    message: ClassVar[Text] = {
+        "en": "The end cannot be moved to {asked}: at most {longest_s} s from now, which is {latest}.",
+        "ko": "종료 시각을 {asked}(으)로 옮길 수 없습니다. 지금부터 {longest_s}초 뒤인 {latest}까지 가능합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask for an end until then; later you can extend again. Nothing was changed.",
+        "ko": "그 시각까지로 요청하세요. 나중에 다시 연장할 수 있습니다. 변경된 것은 없습니다.",
+    }
+
+
 class MustWait(DureError):
     """There is no room now; a ticket was left. `page` is the path of the waiting page."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dure.errors import LANGUAGES, Text
+from dure.errors import LANGUAGES, Text, fill
 from dure_hub.backends.base import REASONS as BACKEND
 
 REASONS: Mapping[str, Text] = {
@@ -33,15 +33,35 @@ REASONS: Mapping[str, Text] = {
         "en": "The hub does not know its owner yet, who must log in once in a browser.",
         "ko": "허브가 아직 이 사용자를 모릅니다. 브라우저에서 한 번 로그인해야 합니다.",
     },
+    "idle": {"en": "Nobody used it for too long.", "ko": "오랫동안 사용하지 않아 종료했습니다."},
     "start_failed": {"en": "It could not be started.", "ko": "시작하지 못했습니다."},
 }
+_IDLE: Text = {"en": "Nobody used it for {span}.", "ko": "{span} 동안 사용하지 않아 종료했습니다."}
+_STOPPED_BY: Text = {"en": "An administrator stopped it ({who}).", "ko": "관리자가 종료했습니다({who})."}
+_NAME_LENGTH = 36  # with the longest text that fits what a row keeps
+_UNITS = ((86400, "day", "일"), (3600, "hour", "시간"), (60, "minute", "분"), (1, "second", "초"))
 _ALL: Mapping[str, Text] = {**{str(code): text for code, text in BACKEND.items()}, **REASONS}
+
+
+def idle_for(seconds: int) -> str:
+    """The reason of a server that nobody used for so long."""
+    return f"idle {seconds}"
+
+
+def stopped_by(admin: str, why: str | None) -> str:
+    """The reason of a server that an administrator stopped, for its owner to read."""
+    return f"stopped_by {admin[:_NAME_LENGTH]}" + (f": {why}" if why else "")
 
 
 def sentence(reason: str | None, language: str = "en") -> str | None:
     """The sentence for a code, ours or a backend's; what is no code is a sentence already (the hub's own)."""
     if reason is None:
         return None
+    code, _, detail = reason.partition(" ")
+    if code == "idle" and detail.isdecimal():
+        return fill(_IDLE, language, {"span": _span(int(detail), language)})
+    if code == "stopped_by" and detail:
+        return fill(_STOPPED_BY, language, {"who": detail})
     text = _ALL.get(reason)
     return reason if text is None else text.get(language, text["en"])
 
@@ -49,3 +69,12 @@ def sentence(reason: str | None, language: str = "en") -> str | None:
 def both(reason: str | None) -> dict[str, str] | None:
     """The sentence in every language, for whoever renders it."""
     return None if reason is None else {language: sentence(reason, language) or "" for language in LANGUAGES}
+
+
+def _span(seconds: int, language: str) -> str:
+    """A time span in the largest unit that counts it whole."""
+    size, english, korean = next(unit for unit in _UNITS if seconds % unit[0] == 0)
+    number = seconds // size
+    if language == "ko":
+        return f"{number}{korean}"
+    return f"{number} {english}" + ("" if number == 1 else "s")

@@ -114,7 +114,8 @@ def decide(
     for lease in wanted:
         what = there.get(lease.lease)
         reason = lease.end_reason
-        if reason is None and is_expired(lease.until, now):
+        ended = what is not None and what.phase is Phase.EXITED  # by itself, so not because its time was over
+        if reason is None and not ended and is_expired(lease.until, now):
             expire.append(lease.lease)
             reason = "expired"
         if what is not None and what.phase is Phase.RUNNING:
@@ -212,10 +213,12 @@ class Reconciler:
         before = self._before.get(subject.purpose, frozenset())
         decision = decide(wanted, seen, self._clock(), subject.grace_s, before)
         self._before[subject.purpose] = decision.suspects
+        moved: set[str] = set()
         if decision.expire or decision.close:
-            await self._store.run(lambda session: self._write(session, subject, decision))
+            moved = await self._store.run(lambda session: self._write(session, subject, decision))
         for what, reason in decision.stop:
-            self._stop(subject, what, reason)
+            if what.handle.lease not in moved:
+                self._stop(subject, what, reason)
         for what in decision.orphans:
             log.warning("stopping %s %s: it has no active lease", what.handle.kind, what.handle.lease)
             self._stop(None, what, "orphan", subject.runs)
@@ -223,15 +226,21 @@ class Reconciler:
             for what in decision.leftovers:
                 await forget(subject.runs, what.handle)
 
-    def _write(self, session: Session, subject: Subject, decision: Decision) -> None:
-        now = self._clock()
+    def _write(self, session: Session, subject: Subject, decision: Decision) -> set[str]:
+        """Write what was decided; the leases whose end was moved since the look, which go on."""
+        now, moved = self._clock(), set()
         for lease_id in decision.expire:
-            admission.ask_end(session, session.get_one(Lease, lease_id), "expired", now)
+            lease = session.get_one(Lease, lease_id)
+            if lease.end_reason is None and not is_expired(lease.until, now):
+                moved.add(lease_id)
+                continue
+            admission.ask_end(session, lease, "expired", now)
         for lease_id, reason, what in decision.close:
-            lease = admission.end_lease(session, lease_id, reason, now)
-            if lease is not None:
-                log.info("lease %s of %s ended: %s", lease.id, lease.owner, lease.end_reason)
-                subject.ended(session, lease, what)
+            ended = None if lease_id in moved else admission.end_lease(session, lease_id, reason, now)
+            if ended is not None:
+                log.info("lease %s of %s ended: %s", ended.id, ended.owner, ended.end_reason)
+                subject.ended(session, ended, what)
+        return moved
 
     def _stop(self, subject: Subject | None, what: Seen, reason: str, runs: Runs | None = None) -> None:
         lease = what.handle.lease

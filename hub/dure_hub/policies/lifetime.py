@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from dure_hub.policies.verdict import Verdict
 
@@ -18,6 +18,34 @@ def lifetime(asked_s: int | None, *, default_s: int, max_s: int) -> tuple[Verdic
     if asked_s > max_s:
         return Verdict.no("lifetime_too_long", asked=asked_s, longest=max_s), max_s
     return Verdict.yes("lifetime_as_asked", seconds=asked_s), asked_s
+
+
+def latest_end(until: datetime, *, max_s: int, now: datetime) -> datetime:
+    """The latest end that may be asked for: the longest lifetime, counted from now; never less than there is."""
+    return max(until, now + timedelta(seconds=max_s))
+
+
+def extension(asked: datetime, until: datetime, *, max_s: int, now: datetime) -> Verdict:
+    """Whether a lease that ends at `until` may end at `asked` instead. It may be extended again later.
+
+    `end_as_is` changes nothing. Nothing is shortened in this way: who wants an earlier end stops the work.
+    """
+    if asked == until:
+        return Verdict.yes("end_as_is", until=_text(until))
+    if asked <= max(until, now):
+        return Verdict.no("end_too_early", asked=_text(asked), earliest=_text(max(until, now)))
+    latest = latest_end(until, max_s=max_s, now=now)
+    if asked > latest:
+        return Verdict.no("end_too_late", asked=_text(asked), latest=_text(latest), longest_s=max_s)
+    return Verdict.yes("end_moved", until=_text(asked), before=_text(until))
+
+
+def _text(time: datetime) -> str:
+    """As in sentences and events: UTC, in whole seconds."""
+    try:
+        return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError:  # a first or last hour of the calendar, in a zone where UTC has none
+        return time.isoformat()
 
 
 def is_expired(until: datetime | None, now: datetime) -> bool:

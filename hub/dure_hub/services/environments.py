@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from dure.wire.environments import Environment, EnvironmentRequest
+from dure.wire.environments import Environment, EnvironmentRequest, ExtendRequest
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
-from dure_hub.services.fields import PathName
+from dure_hub.services.fields import Owner, PathName, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
@@ -34,13 +34,24 @@ async def list_environments(person: Caller, ops: Ops, everyone: bool = False) ->
 
 
 @router.get("/{name}")
-async def get_environment(name: PathName, person: Caller, ops: Ops) -> Environment:
-    """One server of yours."""
-    return await ops.environments.get(person, name)
+async def get_environment(name: PathName, person: Caller, ops: Ops, owner: Owner = None) -> Environment:
+    """One server of yours; of `owner`, for administrators."""
+    return await ops.environments.get(person, name, owner)
+
+
+@router.post("/{name}/extend")
+async def extend_environment(
+    name: PathName, ask: ExtendRequest, person: Caller, ops: Ops, owner: Owner = None
+) -> Environment:
+    """Move the end of a server that starts or runs. An end that is set already changes nothing."""
+    return await ops.environments.extend(person, name, ask, owner)
 
 
 @router.delete("/{name}", status_code=204)
-async def stop_environment(name: PathName, person: Caller, ops: Ops) -> Response:
-    """Stop a server of yours, or leave the queue with it. What is saved stays."""
-    await ops.environments.stop(person, name)
+async def stop_environment(
+    name: PathName, person: Caller, ops: Ops, owner: Owner = None, reason: Why = None
+) -> Response:
+    """Stop a server of yours, or leave the queue with it; of `owner`, for administrators. What is saved stays."""
+    why = (reason or "").strip() or None
+    await ops.environments.stop(person, name, owner=owner, why=why)
     return Response(status_code=204)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 
-from dure.wire.profiles import Profile
+from dure.wire.profiles import Plan, Profile
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.guard import needs
@@ -21,3 +21,13 @@ async def list_profiles(
 ) -> list[Profile]:
     """Every profile, with what is free of it now. Null is unknown, never zero."""
     return list(await ops.profiles.list(person))
+
+
+@router.get("/{name}/plan")
+async def plan(
+    name: Annotated[str, Path(max_length=60)],
+    person: Annotated[Person, needs(USE)],
+    ops: Annotated[Operations, Depends(operations_of)],
+) -> Plan:
+    """What a request for this profile would hold and cost now, and when it could start. It asks for nothing."""
+    return await ops.plans.get(person, name)

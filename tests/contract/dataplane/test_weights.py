@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dure_hub.dataplane import Fragment, Route
+from dure_hub.dataplane.counting import Latency
 from tests.contract.dataplane.world import Load, Upstream, World, free_port, upstream
 
 pytestmark = pytest.mark.timeout(120)
@@ -102,3 +103,41 @@ async def test_a_canarys_own_errors_reach_the_user_and_are_counted(
 async def test_counts_of_an_unknown_cluster_are_unknown(world: World, ana: Upstream, ben: Upstream) -> None:
     await world.plane().publish("endpoints", split(ana, ben, 1))
     assert await world.plane().counts(["nobody"]) == {"nobody": (None, None)}
+
+
+async def test_latencies_are_each_clusters_own_and_unknown_before_its_first_answer(
+    world: World, ana: Upstream
+) -> None:
+    """A new name each run, as each canary has: Envoy counts from its first request on."""
+    log = world.settings.folder.log / "slow.log"
+    with (
+        upstream("slow", f"127.0.0.1:{free_port()}", log) as slow,
+        upstream("untried", f"127.0.0.1:{free_port()}", log) as untried,
+    ):
+        clusters = (ana.cluster(), slow.cluster(fallback=ana.name), untried.cluster(fallback=ana.name))
+        routes = (Route("/serve/iris/", ((ana.name, 1),)), Route("/serve/slow/", ((slow.name, 1),)))
+        await world.plane().publish("endpoints", Fragment(clusters, routes))
+        for _ in range(5):
+            await world.ask("/serve/iris/")
+            await world.ask("/serve/slow/after/0.2")
+        names = [ana.name, slow.name, untried.name, "nobody"]
+        seen = await known_latencies(world, names, slow.name)
+    own, late = seen[ana.name], seen[slow.name]
+    assert own[0] is not None
+    assert late[0] is not None
+    assert late[1] is not None
+    assert 190 <= late[0] <= late[1] < 2000
+    assert own[0] < late[0]
+    assert seen[untried.name] == seen["nobody"] == (None, None)
+    assert await world.plane().latencies([]) == {}
+    assert await world.plane().latencies([untried.name]) == {untried.name: (None, None)}
+
+
+async def known_latencies(world: World, names: list[str], which: str) -> dict[str, Latency]:
+    """What Envoy says once it has gathered them, which takes it a few seconds."""
+    async with asyncio.timeout(30):
+        while True:
+            seen = await world.plane().latencies(names)
+            if seen[which][0] is not None:
+                return seen
+            await asyncio.sleep(0.1)

@@ -17,11 +17,17 @@ go = asyncio.Queue[None]()
 
 
 class Echo(RequestHandler):
-    """Name, path as received, headers and the body's length; 500 where the path ends with /fail."""
+    """Name, path as received, headers and the body's length.
+
+    500 where the path ends with /fail; only after so many seconds where it ends with /after/SECONDS.
+    """
 
     SUPPORTED_METHODS = ("GET", "POST", "PUT")
 
     async def get(self) -> None:
+        before, _, seconds = self.request.path.rpartition("/after/")
+        if before:
+            await asyncio.sleep(float(seconds))
         if self.request.path.endswith("/fail"):
             self.set_status(500)
         self.write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dure_hub.dataplane.counting import count, counted, find_cluster
+from dure_hub.dataplane.counting import count, counted, find_cluster, latency, timed
 from dure_hub.dataplane.fragments import Cluster, Fragment
 
 FRAGMENTS = {
@@ -62,3 +62,21 @@ def test_the_pattern_matches_pair_and_member_and_no_other_name() -> None:
     others = ["cluster.endpoints/canary2.upstream_rq_total", "cluster.endpoints/canary.external.upstream_rq_5xx"]
     assert all(re.search(pattern, name) for name in named)
     assert not any(re.search(pattern, name) for name in others)
+
+
+def test_a_pairs_latency_is_what_reached_the_user() -> None:
+    seen: dict[str, dict[float, float]] = {
+        "cluster.endpoints/canary|fallback.upstream_rq_time": {50: 7.5, 95: 31.0, 99: 40.0},
+        "cluster.hub/h_4.upstream_rq_time": {50: 1.0},
+    }
+    assert latency("endpoints/canary|fallback", seen) == (7.5, 31.0)
+    assert latency("hub/h:4", seen) == (1.0, None)
+    assert latency("endpoints/champion", seen) == (None, None)
+
+
+def test_the_pattern_of_latencies_matches_the_names_and_nothing_beside_them() -> None:
+    pattern = timed(["endpoints/canary|fallback", "hub/h:4"])
+    assert re.search(pattern, "cluster.endpoints/canary|fallback.upstream_rq_time")
+    assert re.search(pattern, "cluster.hub/h_4.upstream_rq_time")
+    for other in ("endpoints/canary", "endpoints/canary|fallback.external", "endpoints/canary|fallback2"):
+        assert not re.search(pattern, f"cluster.{other}.upstream_rq_time")

@@ -19,6 +19,12 @@ import dataclasses, json
 from dure_hub.backends.embedded import nvml
 print(json.dumps(dataclasses.asdict(nvml.look())))
 """
+READ = """
+import dataclasses, json
+from dure_hub.backends.embedded import nvml
+print(json.dumps({uuid: dataclasses.asdict(reading) for uuid, reading in nvml.read().items()}))
+"""
+FIRST, SECOND = (f"GPU-00000000-0000-0000-0000-{index:012}" for index in range(2))
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +39,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def look(library: Path, **stub: int) -> dict[str, Any]:
+def look(library: Path, code: str = LOOK, **stub: int) -> dict[str, Any]:
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": str(library),
         **{f"STUB_{name.upper()}": str(value) for name, value in stub.items()},
     }
-    done = subprocess.run([sys.executable, "-c", LOOK], env=environment, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
     return dict(json.loads(done.stdout))
 
 
@@ -82,3 +88,31 @@ def test_an_error_unheard_of_is_named(library: Path) -> None:
 
 def test_a_driver_without_a_gpu_says_so(library: Path) -> None:
     assert look(library, gpus=0) == {"devices": [], "why_none": nvml.NO_DEVICE}
+
+
+def test_a_gpu_is_read_in_shares_degrees_and_watts(library: Path) -> None:
+    assert look(library, READ, gpus=2)[SECOND] == {
+        "memory_used_mb": 2048,
+        "utilisation": 0.37,
+        "temperature_c": 41.0,
+        "power_w": 71.25,
+    }
+
+
+@pytest.mark.parametrize("says", [{}, {"mig_says": 0}, {"mig_says": 100}])
+def test_with_mig_on_the_utilisation_is_unknown_whatever_the_driver_answers(
+    library: Path, says: dict[str, int]
+) -> None:
+    reading = look(library, READ, gpus=1, **says)[FIRST]
+    assert reading["utilisation"] is None
+    assert reading["temperature_c"] == 41.0
+
+
+def test_what_a_gpu_does_not_measure_is_unknown_and_never_zero(library: Path) -> None:
+    assert set(look(library, READ, gpus=2, plain=1)[SECOND].values()) == {None}
+    assert look(library, READ, gpus=2, empty=1)[SECOND]["memory_used_mb"] is None
+
+
+def test_a_lost_gpu_is_missing_and_without_a_driver_there_is_no_reading(library: Path) -> None:
+    assert set(look(library, READ, gpus=2, lost=0)) == {SECOND}
+    assert look(library, READ, gpus=2, init=9) == {}

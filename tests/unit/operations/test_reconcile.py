@@ -52,6 +52,7 @@ def test_an_orphan_is_stopped_at_the_second_look() -> None:
         (wanted(), [seen(phase=Phase.EXITED)], "exited"),
         (wanted(end_reason="asked"), [], "asked"),
         (wanted(until=NOW), [], "expired"),
+        (wanted(until=NOW), [seen(phase=Phase.EXITED)], "exited"),
     ],
 )
 def test_a_lease_with_nothing_running_is_closed_at_the_second_look(

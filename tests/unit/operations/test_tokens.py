@@ -27,7 +27,7 @@ async def test_a_token_is_its_owner(world: World, tokens: Tokens) -> None:
     _, text = await mint(tokens)
     assert text.startswith("dure_")
     assert len(text) == len("dure_") + 43
-    assert await tokens.find(text) == Holder(Person("ann", False, frozenset({USE})), None)
+    assert await tokens.find(text) == Holder(Person("ann", False, frozenset({USE})), None, "cli")
     assert await tokens.find(text[:-1] + ("a" if text[-1] != "a" else "b")) is None
     assert await tokens.find("something else") is None
     with world.store.reading() as session:

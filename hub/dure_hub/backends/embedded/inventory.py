@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
-from dure_hub.backends.embedded import gaps, limits, nvml
+from dure_hub.backends.embedded import gaps, limits, measures, nvml
 from dure_hub.settings import Settings
 
 
@@ -22,8 +22,13 @@ class EmbeddedInventory(InventoryBackend):
         return await asyncio.to_thread(look)
 
     async def measure(self) -> Measures:
-        """Nothing of it is known yet."""
-        return Measures()
+        """By two looks at our processes, a quarter of a second apart, and one at the GPUs."""
+        before = await asyncio.to_thread(measures.look, self.settings.instance)
+        await asyncio.sleep(measures.APART_S)
+        after, devices = await asyncio.gather(
+            asyncio.to_thread(measures.look_again, before), asyncio.to_thread(nvml.read)
+        )
+        return Measures(devices, measures.compare(before, after), measures.place(before, after))
 
 
 def look() -> Inventory:

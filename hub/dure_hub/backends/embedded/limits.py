@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -11,33 +12,80 @@ import psutil
 
 def cores(root: Path = Path("/")) -> int:
     """Whole cores; at least one."""
-    quotas = [len(os.sched_getaffinity(0)), *_core_quotas(root)]
+    quotas = [len(os.sched_getaffinity(0)), *(quota for quota, _ in _core_quotas(root))]
     return max(1, int(min(quotas)))
 
 
 def memory_mb(root: Path = Path("/")) -> int:
     """Memory in MiB."""
-    limits = [int(psutil.virtual_memory().total), *_memory_limits(root)]
+    limits = [int(psutil.virtual_memory().total), *(limit for limit, _ in _memory_limits(root))]
     return min(limits) >> 20
 
 
-def _core_quotas(root: Path) -> Iterator[float]:
+@dataclass(frozen=True)
+class Used:
+    """Processor time in seconds since some fixed moment, and memory (MiB) in use now. None is unknown."""
+
+    cpu_s: float | None = None
+    memory_mb: int | None = None
+
+
+def used(root: Path = Path("/")) -> Used:
+    """What is used of `cores()` and `memory_mb()`: by the cgroup that limits them, else by the whole machine."""
+    return Used(_cpu_seconds(root), _memory_used_mb(root))
+
+
+def _cpu_seconds(root: Path) -> float | None:
+    own = sorted(os.sched_getaffinity(0))
+    quota, folder = min(_core_quotas(root), default=(float(len(own)), None), key=lambda found: found[0])
+    if folder is not None and quota < len(own):
+        for line in _text(folder / "cpu.stat").splitlines():
+            name, _, number = line.partition(" ")
+            if name == "usage_usec" and number.isdigit():
+                return int(number) / 1e6
+        nanoseconds = _text(folder / "cpuacct.usage")
+        return int(nanoseconds) / 1e9 if nanoseconds.isdigit() else None
+    every = psutil.cpu_times(percpu=True)
+    mine = [every[number] for number in own if number < len(every)]
+    # a guest's time is in `user` already, and waiting for a disk uses no processor
+    return sum(times.user + times.nice + times.system + times.irq + times.softirq for times in mine)
+
+
+def _memory_used_mb(root: Path) -> int | None:
+    machine = psutil.virtual_memory()
+    limit, folder = min(_memory_limits(root), default=(int(machine.total), None), key=lambda found: found[0])
+    if folder is None or limit >= machine.total:
+        return int(machine.total - machine.available) >> 20
+    current = _text(folder / "memory.current") or _text(folder / "memory.usage_in_bytes")
+    if not current.isdigit():
+        return None
+    # files that were read once and may be dropped at any time are in it, too
+    stale = {
+        name: int(number)
+        for name, _, number in (line.partition(" ") for line in _text(folder / "memory.stat").splitlines())
+        if number.isdigit()
+    }
+    idle = stale.get("total_inactive_file", stale.get("inactive_file", 0))
+    return max(int(current) - idle, 0) >> 20
+
+
+def _core_quotas(root: Path) -> Iterator[tuple[float, Path]]:
     for folder in _folders(root, ""):
         quota, _, period = _text(folder / "cpu.max").partition(" ")
         if quota.isdigit() and period.strip().isdigit():
-            yield int(quota) / int(period)
+            yield int(quota) / int(period), folder
     for folder in _folders(root, "cpu"):
         quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
         if quota.isdigit() and period.isdigit():  # no limit is -1
-            yield int(quota) / int(period)
+            yield int(quota) / int(period), folder
 
 
-def _memory_limits(root: Path) -> Iterator[int]:
+def _memory_limits(root: Path) -> Iterator[tuple[int, Path]]:
     for controller, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
         for folder in _folders(root, controller):
             limit = _text(folder / name)
             if limit.isdigit():  # no limit is "max", or more than there is
-                yield int(limit)
+                yield int(limit), folder
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dure_hub.backends.base import Device
+from dure_hub.backends.base import Device, Reading
 
 NO_LIBRARY = {
     "en": "No NVIDIA driver is installed here (libnvidia-ml.so.1 was not found).",
@@ -53,20 +53,66 @@ def look() -> Found:
     return Found(devices, None if devices else NO_DEVICE)
 
 
-def _devices(pynvml: Any) -> tuple[Device, ...]:
+def read() -> dict[str, Reading]:
+    """How busy each GPU is now, by UUID. Never raises: what one does not say is None, and no GPU is no entry."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    try:
+        return {uuid: _reading(pynvml, gpu) for uuid, gpu in _gpus(pynvml)}
+    except pynvml.NVMLError:
+        return {}
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def _reading(pynvml: Any, gpu: Any) -> Reading:
+    maybe = _asker(pynvml)
+    mig = maybe(pynvml.nvmlDeviceGetMigMode, gpu)
+    # With MIG on, the utilisation of the whole GPU is not measured; some drivers say 0 there instead of an error.
+    busy = None if mig and mig[0] else maybe(pynvml.nvmlDeviceGetUtilizationRates, gpu)
+    memory = maybe(pynvml.nvmlDeviceGetMemoryInfo, gpu)
+    heat = maybe(pynvml.nvmlDeviceGetTemperature, gpu, pynvml.NVML_TEMPERATURE_GPU)
+    power_mw = maybe(pynvml.nvmlDeviceGetPowerUsage, gpu)
+    return Reading(
+        memory_used_mb=int(memory.used) >> 20 if memory and memory.total else None,
+        utilisation=busy.gpu / 100 if busy else None,
+        temperature_c=None if heat is None else float(heat),
+        power_w=None if power_mw is None else power_mw / 1000,
+    )
+
+
+def _asker(pynvml: Any) -> Callable[..., Any]:
+    """Asks NVML; None where it answers with an error, be it only that this GPU or driver does not know."""
+
     def maybe(ask: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return ask(*arguments)
         except pynvml.NVMLError:
             return None
 
-    driver = maybe(pynvml.nvmlSystemGetDriverVersion)
-    found = []
+    return maybe
+
+
+def _gpus(pynvml: Any) -> Iterator[tuple[str, Any]]:
+    """UUID and handle of each; one that has fallen off the bus is left out: it cannot be given to anybody."""
+    maybe = _asker(pynvml)
     for index in range(pynvml.nvmlDeviceGetCount()):
         gpu = maybe(pynvml.nvmlDeviceGetHandleByIndex, index)
         uuid = maybe(pynvml.nvmlDeviceGetUUID, gpu) if gpu is not None else None
-        if uuid is None:  # fallen off the bus: it cannot be given to anybody
-            continue
+        if uuid is not None:
+            yield uuid, gpu
+
+
+def _devices(pynvml: Any) -> tuple[Device, ...]:
+    maybe = _asker(pynvml)
+    driver = maybe(pynvml.nvmlSystemGetDriverVersion)
+    found = []
+    for uuid, gpu in _gpus(pynvml):
         memory, mig = maybe(pynvml.nvmlDeviceGetMemoryInfo, gpu), maybe(pynvml.nvmlDeviceGetMigMode, gpu)
         found.append(
             Device(

@@ -1,0 +1,108 @@
+"""What a request would come to is what it then comes to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from dure import wire
+from dure.wire.ids import new_id
+from dure_hub.backends.base import Inventory
+from dure_hub.operations import admission
+from dure_hub.operations.errors import NeverFits, NoSuchProfile
+from dure_hub.operations.people import Person
+from dure_hub.operations.plans import Plans
+from dure_hub.store.models import Event, Lease, Ticket
+from tests.support.world import World, gpus
+
+ANN = Person("ann")
+
+
+def plans(world: World) -> Plans:
+    return Plans(world.store, world.clock, world.profiles)
+
+
+async def take(
+    world: World, lifetime_s: int | None, profile: str = "cpu", purpose: str = "training"
+) -> Lease | Ticket:
+    """Somebody else's request."""
+    fleet = await world.profiles.fleet()
+    with world.store.transaction() as session:
+        return admission.admit(
+            session,
+            ticket_id=new_id(),
+            owner="ben",
+            purpose=purpose,
+            subject="s",
+            profile=profile,
+            lifetime_s=lifetime_s,
+            now=world.clock(),
+            fleet=fleet,
+        )
+
+
+async def test_with_room_it_starts_now_and_nothing_is_written(world: World) -> None:
+    plan = await plans(world).get(ANN, "cpu")
+    assert plan == wire.Plan(
+        profile="cpu", cpu_cores=0.5, memory_mb=2048, max_lifetime_s=86400, free=2, total=2, starts_now=True
+    )
+    with world.store.reading() as session:
+        for table in (Ticket, Lease, Event):
+            assert session.scalar(select(func.count()).select_from(table)) == 0
+
+
+async def test_without_room_it_starts_at_the_latest_when_those_before_it_have_ended(world: World) -> None:
+    for hours in (1, 2):
+        assert isinstance(await take(world, hours * 3600), Lease)
+    plan = await plans(world).get(ANN, "cpu")
+    assert (plan.starts_now, plan.free, plan.position) == (False, 0, 1)
+    assert plan.expected_start == world.clock() + timedelta(hours=1)
+    waits = await take(world, 600)  # gets the first hour's place, and gives it back after ten minutes
+    plan = await plans(world).get(ANN, "cpu")
+    assert plan.position == 2
+    assert plan.expected_start == world.clock() + timedelta(hours=1, minutes=10)
+    world.clock.move(1)
+    same = await world.environments.request(ANN, wire.EnvironmentRequest(id=new_id(), profile="cpu"))
+    assert same.ticket is not None
+    assert (same.ticket.position, same.ticket.expected_start) == (plan.position, plan.expected_start)
+    assert isinstance(waits, Ticket)
+
+
+async def test_room_that_somebody_waits_for_is_not_promised(world: World) -> None:
+    held = [await take(world, 3600) for _ in range(2)]
+    await take(world, 3600)
+    with world.store.transaction() as session:
+        admission.end_lease(session, held[0].id, "asked", world.clock())
+    plan = await plans(world).get(ANN, "cpu")
+    assert (plan.free, plan.starts_now, plan.position) == (1, False, 2)
+
+
+async def test_behind_leases_without_an_end_the_start_is_unknown(world: World) -> None:
+    for _ in range(2):
+        await take(world, None, purpose="serving")
+    plan = await plans(world).get(ANN, "cpu")
+    assert (plan.starts_now, plan.expected_start, plan.rate) == (False, None, None)
+
+
+async def test_what_is_free_instead_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path, Inventory(cpu_cores=8, memory_mb=65536, devices=gpus(1)))
+    try:
+        await take(world, 3600, "gpu-full")
+        plan = await plans(world).get(ANN, "gpu-full")
+        assert (plan.gpus, plan.gpu_model, plan.starts_now, plan.next_best) == (1, "NVIDIA H100", False, "cpu")
+    finally:
+        await world.close()
+
+
+async def test_what_is_not_offered_or_never_fits_is_a_sentence(world: World, tmp_path: Path) -> None:
+    with pytest.raises(NoSuchProfile, match="cpu"):
+        await plans(world).get(ANN, "gpu-huge")
+    small = World(tmp_path / "small", Inventory(cpu_cores=2, memory_mb=1024))
+    try:
+        with pytest.raises(NeverFits):
+            await plans(small).get(ANN, "cpu")
+    finally:
+        await small.close()

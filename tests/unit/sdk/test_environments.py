@@ -1,0 +1,108 @@
+"""What the SDK asks of the portal for servers, plans, the fleet and the audit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+import dure
+from dure.errors import BadRequest, NotAllowed, NotRunning
+from tests.unit.sdk.portal import Queue, error, portal
+
+PATH = "/api/v1/environments"
+LEASE = {
+    "id": "01JD0000000000000000000000",
+    "owner": "ana",
+    "purpose": "notebook",
+    "profile": "cpu",
+    "granted_at": "2026-11-22T00:00:00Z",
+    "until": "2026-11-22T08:00:00Z",
+}
+
+
+def server(phase: str = "running", lease: dict[str, Any] | None = LEASE) -> dict[str, Any]:
+    """A server as the portal shows it."""
+    return {"name": "default", "owner": "ana", "profile": "cpu", "phase": phase, "lease": lease}
+
+
+def test_hours_are_counted_from_the_present_end() -> None:
+    routes = {f"GET {PATH}/default": server(), f"POST {PATH}/default/extend": server()}
+    with portal(routes) as fake:
+        assert dure.environments.extend(hours=1.5, owner="ana").owner == "ana"
+    assert datetime.fromisoformat(fake.bodies[-1]["until"]) == datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+    assert [request.url.query for request in fake.asked] == [b"owner=ana", b"owner=ana"]
+
+
+def test_an_end_is_sent_as_it_is_and_again_where_the_portal_is_away() -> None:
+    until = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    with portal({f"POST {PATH}/work/extend": Queue(httpx.Response(503), server())}) as fake:
+        dure.environments.extend("work", until=until)
+    assert [datetime.fromisoformat(body["until"]) for body in fake.bodies] == [until, until]
+    assert fake.asked[0].url.query == b""
+
+
+def test_a_time_without_a_zone_is_this_machines() -> None:
+    with portal({f"POST {PATH}/default/extend": server()}) as fake:
+        dure.environments.extend(until=datetime(2026, 11, 22, 9))  # noqa: DTZ001 - what is tested
+    expected = datetime(2026, 11, 22, 9).astimezone()
+    assert datetime.fromisoformat(fake.bodies[0]["until"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({}, "until"),
+        ({"until": datetime(2026, 1, 1, tzinfo=UTC), "hours": 1}, "until"),
+        ({"hours": 0}, "hours"),
+        ({"hours": -1}, "hours"),
+        ({"hours": float("nan")}, "hours"),
+        ({"hours": 1e9}, "hours"),
+    ],
+)
+def test_what_says_no_end_is_refused_before_anything_is_sent(wrong: dict[str, Any], field: str) -> None:
+    with portal({}) as fake, pytest.raises(BadRequest, match=field):
+        dure.environments.extend(**wrong)
+    assert fake.asked == []
+
+
+def test_hours_on_a_server_that_has_stopped_are_a_sentence() -> None:
+    with portal({f"GET {PATH}/default": server("stopped", None)}), pytest.raises(NotRunning, match="stopped"):
+        dure.environments.extend(hours=1)
+
+
+def test_a_server_is_stopped_for_somebody_with_a_reason() -> None:
+    with portal({f"DELETE {PATH}/default": httpx.Response(204)}) as fake:
+        dure.environments.stop(owner="ana", reason="needs a repair & more")
+        dure.environments.stop()
+    assert dict(fake.asked[0].url.params) == {"owner": "ana", "reason": "needs a repair & more"}
+    assert fake.asked[1].url.query == b""
+
+
+def test_servers_of_everyone_are_listed_with_their_owners() -> None:
+    with portal({f"GET {PATH}": [server()]}) as fake:
+        assert "ana" in repr(dure.environments.list(everyone=True))
+        assert "owner" not in repr(dure.environments.list())
+    assert [request.url.query for request in fake.asked] == [b"everyone=true", b""]
+
+
+def test_a_plan_says_unknown_as_null() -> None:
+    plan = {"profile": "cpu", "cpu_cores": 0.5, "memory_mb": 2048, "max_lifetime_s": 86400, "starts_now": False}
+    with portal({"GET /api/v1/profiles/cpu/plan": plan}):
+        seen = dure.plan()
+    assert (seen.rate, seen.expected_start, seen.starts_now) == (None, None, False)
+
+
+def test_the_fleet_and_the_events_are_read_or_refused_with_a_sentence() -> None:
+    fleet = {"at": "2026-11-22T00:00:00Z", "cpu_cores": 2, "memory_mb": 4096}
+    event = {"id": "1", "actor": "root", "verb": "environment.stop", "object": "environment:ana/default"}
+    routes = {"GET /api/v1/fleet": fleet, "GET /api/v1/events": [event | {"at": "2026-11-22T00:00:00Z"}]}
+    with portal(routes) as fake:
+        assert dure.fleet().cpu_used is None
+        assert "environment.stop" in repr(dure.events(limit=5, thing="environment:ana/default"))
+    assert dict(fake.asked[1].url.params) == {"limit": "5", "object": "environment:ana/default"}
+    refusal = error(403, "not_allowed", user="ana", scope="custom:dure:admin")
+    with portal({"GET /api/v1/fleet": refusal}), pytest.raises(NotAllowed, match=r"custom:dure:admin"):
+        dure.fleet()
