@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from dure import endpoints as endpoints
     from dure import environments as environments
     from dure import models as models
+    from dure import schedules as schedules
+    from dure.account import plan as plan
     from dure.account import profiles as profiles
     from dure.account import whoami as whoami
+    from dure.administration import events as events
+    from dure.administration import fleet as fleet
     from dure.endpoints import Endpoint as Endpoint
     from dure.errors import DureError as DureError
     from dure.injob import Context as Context
@@ -38,13 +42,16 @@ _WHERE = {
     "jobs": "training",
     "Job": "training",
     "Endpoint": "endpoints",
+    "plan": "account",
     "profiles": "account",
     "whoami": "account",
+    "events": "administration",
+    "fleet": "administration",
     "context": "injob",
     "Context": "injob",
     "DureError": "errors",
 }
-_MODULES = ("endpoints", "environments", "models")
+_MODULES = ("endpoints", "environments", "models", "schedules")
 __all__ = sorted([*_WHERE, *_MODULES])
 
 

@@ -17,16 +17,29 @@ _KINDS: dict[str, type[DureError]] = {}
 _KOREAN_KINDS: Text = {
     "endpoint": "엔드포인트",
     "environment": "환경",
+    "execution": "실행",
     "file": "파일",
     "id": "ID",
     "job": "작업",
     "model": "모델",
+    "notebook": "노트북",
     "path": "경로",
+    "schedule": "예약",
     "snapshot": "스냅샷",
     "token": "토큰",
     "user": "사용자",
 }
 """What a fact named `kind` is called in a Korean sentence."""
+_KOREAN_PHASES: Text = {
+    "waiting": "대기 중",
+    "starting": "시작 중",
+    "running": "실행 중",
+    "stopping": "종료 중",
+    "stopped": "종료됨",
+    "failed": "실패",
+}
+"""The same for a fact named `phase`."""
+_KOREAN: Mapping[str, Text] = {"kind": _KOREAN_KINDS, "phase": _KOREAN_PHASES}
 
 
 class DureError(Exception):
@@ -132,7 +145,7 @@ class _Facts(dict[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         value = as_text(super().__getitem__(key), self.language)
-        return _KOREAN_KINDS.get(str(value), value) if key == "kind" and self.language == "ko" else value
+        return _KOREAN[key].get(str(value), value) if key in _KOREAN and self.language == "ko" else value
 
     def __missing__(self, key: str) -> str:
         return "unknown"
@@ -244,6 +257,20 @@ class Unsupported(DureError):
     next_step: ClassVar[Text] = {
         "en": "`dure doctor` lists what this machine can do.",
         "ko": "`dure doctor`가 이 머신에서 가능한 것을 보여 줍니다.",
+    }
+
+
+class NotRunning(DureError):
+    """A server that does not run, or is ending, has no end to move."""
+
+    code, status = "not_running", 409
+    message: ClassVar[Text] = {
+        "en": "The server {name} is {phase}; only one that starts or runs can be extended.",
+        "ko": "서버 {name}의 상태: {phase}. 시작 중이거나 실행 중인 서버만 연장할 수 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask for a new one once it has stopped. Nothing was changed.",
+        "ko": "종료된 뒤에 새로 요청하세요. 변경된 것은 없습니다.",
     }
 
 

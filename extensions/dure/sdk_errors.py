@@ -127,6 +127,20 @@ class JobDidNotSucceed(DureError):
     }
 
 
+class ExecutionDidNotSucceed(DureError):
+    """`wait` saw the end of a schedule's execution, and it was not a good one."""
+
+    code, status = "execution_did_not_succeed", 409
+    message: ClassVar[Text] = {
+        "en": "Execution {number} of {name} ended as {state}: {reason}.",
+        "ko": "{name}의 {number}번째 실행이 {state} 상태로 끝났습니다: {reason}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "execution.page shows the notebook up to there, execution.logs() what it printed.",
+        "ko": "execution.page에서 그때까지 실행된 노트북을, execution.logs()에서 출력을 볼 수 있습니다.",
+    }
+
+
 class WaitedTooLong(DureError):
     """`wait(timeout)` gave up; the thing itself goes on."""
 

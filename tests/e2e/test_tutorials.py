@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 TUTORIALS = Path(__file__).parents[2] / "notebooks" / "tutorials"
+SCHEDULED = TUTORIALS.with_name("scheduled")
 
 
 @pytest.fixture
@@ -92,3 +94,25 @@ def test_my_own_code_and_once_more_where_there_is_no_curl(desk: Path, monkeypatc
         assert '"setosa"' in said["cell-14"].partition("\n{")[2]
         endpoint = dure.endpoints.get(name)
         assert (endpoint.last_state, endpoint.champion.version) == ("ready", 2)
+
+
+def test_retraining_on_schedule_serves_puts_on_trial_or_says_why_not(desk: Path) -> None:
+    file = SCHEDULED / "retrain-digits.ipynb"
+    with served("e2e-retrained") as name:
+        schedule = dure.schedules.create(file, "0 6 1 1 *", parameters={"name": name, "minimum_accuracy": 0.5})
+
+        def retrain(**parameters: Any) -> str:
+            """Run it as the clock would, with a token of its own; its last words."""
+            done = json.loads(schedule.run_now(**parameters).wait(timeout=400).notebook())
+            return "".join(done["cells"][-1]["outputs"][-1]["text"]).splitlines()[-1]
+
+        first = f"Started: version 1 is served as {name}, the first one there."
+        assert retrain(epochs=2) == first
+        assert "is not better than" in retrain(epochs=2)
+        trial = f"Started: version 3 is on trial with 10 % of the requests of {name}."
+        assert retrain(epochs=20) == trial
+        status = dure.endpoints.get(name).status
+        assert (status.champion and status.champion.version, status.canary and status.canary.version) == (1, 3)
+        assert "version 3 is on trial already; promote it or roll it back first" in retrain()
+        assert len(dure.models.versions(name)) == 3
+        schedule.delete()

@@ -206,10 +206,11 @@ class Endpoints:
         names = [serving_rows.cluster_of(one.endpoint, replica) for one in views for replica in one.replicas]
         try:
             counts = await self._dataplane.counts(names)
+            latencies = await self._dataplane.latencies(names)
         except (DureError, OSError):
             log.warning("counters are unknown", exc_info=True)
-            counts = {}
-        return [serving_rows.on_wire(one, counts) for one in views]
+            counts, latencies = {}, {}
+        return [serving_rows.on_wire(one, counts, latencies) for one in views]
 
     def _mine(self, session: Session, person: Person, name: str) -> View:
         endpoint = serving_rows.find(session, name)

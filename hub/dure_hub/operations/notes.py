@@ -1,4 +1,4 @@
-"""Why a job or a model server is as it is: a code and a detail in the row, a sentence for the reader.
+"""Why a job, execution or model server is as it is: a code and a detail in the row, a sentence for the reader.
 
 A row keeps `code detail` in at most 255 characters; the sentence is made when it is shown.
 """
@@ -25,6 +25,16 @@ SENTENCES: Mapping[str, Text] = {
         "ko": "프로세스가 흔적 없이 사라졌습니다(재부팅 또는 외부 종료). 다시 실행하지 않습니다.",
     },
     "expired": {"en": "Its time was over.", "ko": "허용된 시간이 끝났습니다."},
+    "limit": {
+        "en": "It ran longer than its limit of {detail} s, and was ended.",
+        "ko": "제한 시간 {detail}초를 넘어 종료했습니다.",
+    },
+    "cell": {"en": "Stopped at cell {detail}", "ko": "셀에서 멈추었습니다: {detail}"},
+    "overlap": {
+        "en": "Left out: execution {detail} of this schedule had not ended.",
+        "ko": "건너뜀: 이 예약의 {detail}번 실행이 아직 끝나지 않았습니다.",
+    },
+    "deleted": {"en": "Its schedule was deleted.", "ko": "예약이 삭제되었습니다."},
     "asked": {"en": "Stopped on request.", "ko": "요청에 따라 중지했습니다."},
     "portal_down": {
         "en": "The portal was shut down while it ran.",

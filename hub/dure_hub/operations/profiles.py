@@ -82,15 +82,16 @@ class Profiles:
         """Every profile with its free and total count."""
         fleet = await self.fleet()
         held = await self._store.read(active_slices)
-        return [_on_wire(profile, fleet, held) for profile in fleet.profiles.values()]
+        return [on_wire(profile, fleet, held) for profile in fleet.profiles.values()]
 
     async def get(self, name: str) -> wire.Profile:
         """One profile; raises `NoSuchProfile`."""
         fleet = await self.fleet()
-        return _on_wire(fleet.profile(name), fleet, await self._store.read(active_slices))
+        return on_wire(fleet.profile(name), fleet, await self._store.read(active_slices))
 
 
-def _on_wire(profile: ProfileSpec, fleet: Fleet, held: Sequence[Slice]) -> wire.Profile:
+def on_wire(profile: ProfileSpec, fleet: Fleet, held: Sequence[Slice]) -> wire.Profile:
+    """A profile as people see it, with what is free of it beside what is held."""
     return wire.Profile(
         name=profile.name,
         title=dict(profile.title),

@@ -18,6 +18,7 @@ from dure_hub.store.models import Endpoint, Lease, Replica
 
 GONE = "gone"
 Counts = Mapping[str, tuple[int | None, int | None]]
+Latencies = Mapping[str, tuple[float | None, float | None]]
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def fragment_for(views: Sequence[View], address: Callable[[Lease], str | None], 
     return Fragment(tuple(clusters), tuple(routes))
 
 
-def on_wire(one: View, counts: Counts) -> wire.Endpoint:
+def on_wire(one: View, counts: Counts, latencies: Latencies) -> wire.Endpoint:
     """The endpoint as people see it; `reason_text` has the reason in every language."""
     endpoint, shares = one.endpoint, canary.weights(one.servers)
 
@@ -115,6 +116,7 @@ def on_wire(one: View, counts: Counts) -> wire.Endpoint:
         if replica is None:
             return None
         requests, errors = counts.get(cluster_of(endpoint, replica), (None, None))
+        p50, p95 = latencies.get(cluster_of(endpoint, replica), (None, None))
         return wire.Replica.model_validate(
             {
                 "version": replica.version,
@@ -126,6 +128,8 @@ def on_wire(one: View, counts: Counts) -> wire.Endpoint:
                 "restarts": replica.restarts,
                 "requests": requests,
                 "errors": errors,
+                "latency_p50_ms": p50,
+                "latency_p95_ms": p95,
             }
         )
 

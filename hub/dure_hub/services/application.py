@@ -18,9 +18,11 @@ from dure_hub.services import (
     environments,
     errors,
     events,
+    fleet,
     login,
     models,
     profiles,
+    schedules,
     snapshots,
     tokens,
     training,
@@ -28,6 +30,7 @@ from dure_hub.services import (
 from dure_hub.services.identity import Identities
 from dure_hub.services.limits import BodyLimit
 from dure_hub.services.pages import docs, home, spawn, waiting
+from dure_hub.services.pages import schedules as schedule_pages
 from dure_hub.services.pages.rendering import STATIC_FOLDER
 from dure_hub.services.places import API, BASE, STATIC
 from dure_hub.services.portal import Portal
@@ -84,7 +87,7 @@ def application(ops: Operations) -> FastAPI:
     app.include_router(_api(), responses={"default": {"model": ErrorAnswer, "description": "An error."}})
     for router in (about.public, docs.public, login.router, check.router):
         app.include_router(router)
-    for router in (home.router, spawn.router, waiting.router, docs.router):
+    for router in (home.router, spawn.router, waiting.router, schedule_pages.router, docs.router):
         app.include_router(router)
     app.mount(STATIC, StaticFiles(directory=STATIC_FOLDER), name="static")
     return app
@@ -100,8 +103,10 @@ def _api() -> APIRouter:
         snapshots.router,
         models.router,
         endpoints.router,
+        schedules.router,
         tokens.router,
         events.router,
+        fleet.router,
     ):
         api.include_router(router)
     return api

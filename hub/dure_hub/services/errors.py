@@ -104,6 +104,20 @@ class NotANavigation(DureError):
     }
 
 
+class AdministratorsOnly(DureError):
+    """A dashboard, asked for by somebody who is no administrator."""
+
+    code, status = "administrators_only", 403
+    message: ClassVar[Text] = {
+        "en": "The dashboards are for administrators; you are logged in as {user}.",
+        "ko": "대시보드는 관리자만 볼 수 있습니다. 지금은 {user}(으)로 로그인되어 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Your own servers and jobs are on the portal's first page; for more, ask an administrator.",
+        "ko": "내 서버와 작업은 포털 첫 페이지에 있습니다. 더 필요하면 관리자에게 문의하세요.",
+    }
+
+
 class NotForJobs(DureError):
     """Something that would outlive the job whose token asks for it."""
 
@@ -117,6 +131,21 @@ class NotForJobs(DureError):
         "served endpoints stay open.",
         "ko": "노트북에서 요청하거나 DURE_TOKEN에 내 토큰을 설정하세요. 작업 안에서는 MLflow, 모델 등록, "
         "서빙 중인 엔드포인트를 쓸 수 있습니다.",
+    }
+
+
+class NotForExecutions(DureError):
+    """Something that a scheduled notebook's token may not ask for."""
+
+    code, status = "not_for_executions", 403
+    message: ClassVar[Text] = {
+        "en": "{path} is closed to a notebook that runs on schedule: what it makes would outlive the execution.",
+        "ko": "예약 실행 중인 노트북은 {path}에 요청할 수 없습니다. 만든 것이 실행보다 오래 남기 때문입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask from a notebook of your own server. On schedule, training, models, endpoints and canaries stay "
+        "open.",
+        "ko": "내 서버의 노트북에서 요청하세요. 예약 실행에서는 학습, 모델, 엔드포인트, canary를 쓸 수 있습니다.",
     }
 
 

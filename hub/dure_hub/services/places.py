@@ -51,3 +51,8 @@ def is_navigation(request: Request) -> bool:
     none are not browsers there.
     """
     return request.headers.get("sec-fetch-dest", "document") == "document"
+
+
+def is_frame(request: Request) -> bool:
+    """Whether the browser says that a frame shows the answer."""
+    return request.headers.get("sec-fetch-dest") == "iframe"

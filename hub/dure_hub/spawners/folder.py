@@ -1,4 +1,4 @@
-"""The folder of one person: made at the first start, with the tutorials in it."""
+"""The folder of one person: made at the first start, with the notebooks that the portal ships in it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
-TUTORIALS = "tutorials"
+TUTORIALS, SCHEDULED = "tutorials", "scheduled"
 
 
 def prepare_folder(settings: Settings, person: str) -> Path:
-    """The person's folder, of mode 700. Tutorials that it lacks are copied; what is there is never touched."""
+    """The person's folder, of mode 700. Shipped notebooks it lacks are copied; what is there is never touched."""
     folder = settings.folder.users / slug(person)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = folder / TUTORIALS
-    if not target.exists():  # once: a tutorial that its owner deleted stays deleted
-        _copy_tutorials(target)
+    for name in (TUTORIALS, SCHEDULED):
+        if not (folder / name).exists():  # once: a notebook that its owner deleted stays deleted
+            _copy_notebooks(name, folder / name)
     return folder
 
 
-def _copy_tutorials(target: Path) -> None:
-    source = tutorials()
+def _copy_notebooks(name: str, target: Path) -> None:
+    source = shipped(name)
     if source is None:
         return
-    unfinished = target.with_name(f".{TUTORIALS}.new")
+    unfinished = target.with_name(f".{name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     for notebook in sorted(source.glob("*.ipynb")):
@@ -34,10 +34,10 @@ def _copy_tutorials(target: Path) -> None:
     unfinished.rename(target)
 
 
-def tutorials() -> Path | None:
-    """Where this installation keeps its tutorials: inside the wheel, or beside the source; None without any."""
+def shipped(name: str) -> Path | None:
+    """Where this installation keeps these notebooks: inside the wheel, or beside the source; None without any."""
     package = Path(str(files("dure_hub")))
-    for folder in (package / "notebooks" / TUTORIALS, package.parents[1] / "notebooks" / TUTORIALS):
+    for folder in (package / "notebooks" / name, package.parents[1] / "notebooks" / name):
         if any(folder.glob("*.ipynb")):
             return folder
     return None

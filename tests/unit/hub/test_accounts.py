@@ -28,7 +28,7 @@ from dure_hub.authenticator import FREE_FAILURES, LONGEST_WAIT_S, Throttle
 from dure_hub.settings import Settings
 from dure_hub.store import Store
 from dure_hub.store.migrate import migrate
-from dure_hub.store.models import Environment, Job, Lease, Ticket, Token
+from dure_hub.store.models import Environment, Execution, Job, Lease, Schedule, Ticket, Token
 from dure_hub.store.session import database_url
 from tests.e2e.portal import free_port
 
@@ -160,6 +160,49 @@ def test_a_disabled_persons_places_and_servers_end_even_while_the_hub_is_away(se
     assert phases == {"runs": "stopping", "queues": "stopped"}
     assert states == {"job": ("stopped", "stop")}
     assert live == {"of-job", "bens"}
+
+
+def test_a_disabled_persons_schedules_are_due_no_more_and_what_runs_of_them_ends(settings: Settings) -> None:
+    add_user(settings, "ana", "ana-secret")
+    migrate(settings)
+    store = Store(database_url(settings))
+    now = datetime.now(UTC)
+
+    def schedule(owner: str) -> Schedule:
+        what = {"snapshot": "0", "notebook": "a.ipynb", "cron": "* * * * *", "timezone": "UTC", "limit_s": 60}
+        return Schedule(id=owner, owner=owner, name="a", profile="cpu", next_at=now, created_at=now, **what)
+
+    def execution(key: str, owner: str, number: int, state: str, **more: object) -> Execution:
+        return Execution(
+            id=key, schedule_id=owner, owner=owner, number=number, state=state, created_at=now, **more
+        )
+
+    held = {"purpose": "schedule", "profile": "cpu", "granted_at": now}
+    waits = {"purpose": "schedule", "profile": "cpu", "asked_at": now}
+    try:
+        with store.transaction() as session:
+            session.add_all([schedule("ana"), schedule("ben")])
+            session.flush()
+            session.add_all(
+                [
+                    execution("runs", "ana", 1, "running", lease_id="anas"),
+                    execution("queues", "ana", 2, "queued", ticket_id="queues"),
+                    execution("bens", "ben", 1, "running", lease_id="bens"),
+                    Lease(id="anas", owner="ana", subject="runs", **held),
+                    Lease(id="bens", owner="ben", subject="bens", **held),
+                    Ticket(id="queues", owner="ana", subject="queues", **waits),
+                ]
+            )
+        disable_user(settings, "ana")
+        with store.reading() as session:
+            paused = {one.id: one.next_at is None for one in session.scalars(sa.select(Schedule))}
+            asked = {lease.id: lease.end_reason for lease in session.scalars(sa.select(Lease))}
+            states = {one.id: (one.state, one.wanted) for one in session.scalars(sa.select(Execution))}
+    finally:
+        store.close()
+    assert paused == {"ana": True, "ben": False}
+    assert asked == {"anas": "stopped", "bens": None}
+    assert states == {"runs": ("running", "stop"), "queues": ("stopped", "run"), "bens": ("running", "run")}
 
 
 def test_what_is_refused_names_the_rule(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from jupyterhub import orm
 from dure_hub.backends.base import Handle, Phase, Seen
 from dure_hub.backends.embedded import EmbeddedServers
 from dure_hub.settings import Settings
-from dure_hub.spawners.folder import TUTORIALS, prepare_folder, tutorials
+from dure_hub.spawners.folder import SCHEDULED, TUTORIALS, prepare_folder, shipped
 from dure_hub.spawners.local import DureLocalSpawner
 
 
@@ -134,14 +134,16 @@ async def test_a_stop_that_failed_keeps_the_slice(tmp_path: Path, phase: Phase) 
     assert ended == ([] if phase is Phase.RUNNING else ["01J00000000000000000000001"])
 
 
-def test_tutorials_come_once_and_are_never_overwritten(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [TUTORIALS, SCHEDULED])
+def test_shipped_notebooks_come_once_and_are_never_overwritten(tmp_path: Path, kind: str) -> None:
     settings = Settings(data=tmp_path)
     settings.folder.create()
     folder = prepare_folder(settings, "ana")
-    source = tutorials()
-    names = sorted(path.name for path in source.glob("*.ipynb")) if source else []
-    assert sorted(path.name for path in (folder / TUTORIALS).glob("*")) == names
+    source = shipped(kind)
+    assert source is not None
+    names = sorted(path.name for path in source.glob("*.ipynb"))
+    assert sorted(path.name for path in (folder / kind).glob("*")) == names
     for name in names:
-        (folder / TUTORIALS / name).write_text("mine")
+        (folder / kind / name).write_text("mine")
     prepare_folder(settings, "ana")
-    assert all((folder / TUTORIALS / name).read_text() == "mine" for name in names)
+    assert all((folder / kind / name).read_text() == "mine" for name in names)

@@ -40,7 +40,7 @@ def test_the_model_server_needs_no_mlflow() -> None:
 def test_every_public_name_is_there_and_no_module_hides_a_function() -> None:
     for name in dure.__all__:
         assert getattr(dure, name) is not None
-    for function in ("train", "job", "jobs", "profiles", "whoami", "context"):
+    for function in ("train", "job", "jobs", "profiles", "plan", "whoami", "fleet", "events", "context"):
         assert callable(getattr(dure, function))
         subprocess.run(
             [sys.executable, "-c", f"import importlib.util as u; assert not u.find_spec('dure.{function}')"],

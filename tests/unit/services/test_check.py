@@ -6,9 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from dure_hub.operations import Operations
 from dure_hub.services.places import BASE
+from dure_hub.services.sessions import Session
 from tests.unit.services.conftest import ORIGIN, Browser, bearer
 from tests.unit.services.stub_hub import StubHub
 
@@ -71,8 +73,87 @@ async def test_mlflow_takes_writes_by_cookie_from_its_own_origin(anyone: httpx.A
     assert (await anyone.get(where, headers={"Cookie": ana.cookies})).status_code == 200
 
 
+RENDER = f"{BASE}/check/services/dashboards/voila/render/fleet.ipynb"
+SOCKET = f"{BASE}/check/services/dashboards/api/kernels/0b1c2d3e-1111-2222-3333-444455556666/channels"
+
+
+async def test_an_administrators_token_reaches_the_page_that_is_opened_and_nothing_else(
+    anyone: httpx.AsyncClient, hub: StubHub
+) -> None:
+    token = hub.person("root", admin=True)
+    forged = {"x-dure-viewer-token": "forged", "x-dure-viewer-language": "xx", "Accept-Language": "ko"}
+    answer = await anyone.get(RENDER, headers={**forged, **bearer(token)})
+    assert (answer.status_code, answer.headers["x-dure-user"]) == (200, "root")
+    assert answer.headers["x-dure-viewer-token"] == token
+    assert answer.headers["x-dure-viewer-language"] == "ko"
+    for path in (SOCKET, f"{BASE}/check/services/dashboards/voila/static/voila.js", f"{MLFLOW}/"):
+        answer = await anyone.get(path, headers={**forged, **bearer(token)})
+        assert answer.status_code == 200
+        assert "x-dure-viewer-token" not in answer.headers
+    assert "x-dure-viewer-language" not in (await anyone.get(f"{MLFLOW}/", headers=bearer(token))).headers
+
+
+async def test_a_session_brings_the_hubs_token_in_it(
+    anyone: httpx.AsyncClient, app: FastAPI, hub: StubHub
+) -> None:
+    token = hub.person("root", admin=True, session="session-of-root")
+    root = Browser(app, Session.new(token), "session-of-root")
+    answer = await anyone.get(RENDER, headers=root.navigate(Cookie=f"{root.cookies}; dure-lang=ko"))
+    assert (answer.status_code, answer.headers["x-dure-viewer-token"]) == (200, token)
+    assert answer.headers["x-dure-viewer-language"] == "ko"
+    assert token not in repr(await app.state.portal.identities.by_token(token))
+    # A page of somebody's server shares the origin: what it fetches would be its own.
+    assert (await anyone.get(RENDER, headers=root.script())).status_code == 403
+    assert (await anyone.get(RENDER, headers=root.navigate(Sec_Fetch_Dest="iframe"))).status_code == 403
+
+
+async def test_a_kernels_socket_proves_where_it_was_opened(
+    anyone: httpx.AsyncClient, app: FastAPI, hub: StubHub
+) -> None:
+    root = Browser(app, Session.new(hub.person("root", admin=True, session="of-root")), "of-root")
+
+    async def status(**headers: str) -> int:
+        sent = {"Cookie": root.cookies, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        return (await anyone.get(SOCKET, headers=sent)).status_code
+
+    assert await status(Origin=ORIGIN) == 200
+    assert await status(Sec_Fetch_Site="same-origin", Origin=ORIGIN) == 200
+    assert await status(Origin="https://evil.example") == 403
+    assert await status(Sec_Fetch_Site="same-site", Origin=ORIGIN) == 403
+    assert await status() == 403
+
+
+@pytest.mark.parametrize("path", [RENDER, SOCKET, f"{BASE}/check/services/dashboards/"])
+async def test_the_dashboards_are_for_administrators(
+    anyone: httpx.AsyncClient, hub: StubHub, ana: Browser, path: str
+) -> None:
+    for headers in (bearer(hub.person("ben")), ana.script()):
+        answer = await anyone.get(path, headers=headers)
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "administrators_only"
+        assert "x-dure-viewer-token" not in answer.headers
+    for language, words in (("en", "are for administrators"), ("ko", "관리자만")):
+        page = await anyone.get(path, headers=ana.navigate(Accept_Language=language))
+        assert page.status_code == 403
+        assert words in page.text
+        assert "ana" in page.text
+    assert (await anyone.get(path)).status_code == 401
+    visit = await anyone.get(path, headers={"Accept": "text/html"})
+    assert (visit.status_code, urlsplit(visit.headers["location"]).path) == (302, f"{BASE}/login")
+
+
 @pytest.mark.parametrize(
-    "path", ["", "/", "/services/dure/", "/services/mlflowx/", "/hub/", "/user/ana/", "/services/other"]
+    "path",
+    [
+        "",
+        "/",
+        "/services/dure/",
+        "/services/mlflowx/",
+        "/services/dashboardsx/",
+        "/hub/",
+        "/user/ana/",
+        "/services/other",
+    ],
 )
 async def test_nothing_else_passes(anyone: httpx.AsyncClient, hub: StubHub, path: str) -> None:
     answer = await anyone.get(f"{BASE}/check{path}", headers=bearer(hub.person("root", admin=True)))

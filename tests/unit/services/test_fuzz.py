@@ -43,9 +43,15 @@ RIGHT: dict[str, dict[str, Any]] = {
         "id": ID, "name": "a", "profile": "cpu", "snapshot": DIGEST, "entry": "train.py", "parameters": {"a": 1},
         "processes": 1, "experiment": "default", "git_commit": "0" * 40,
     },
+    "/environments/a/extend": {"until": "2026-01-01T00:00:00Z"},
     "/models": {"name": "a", "job": "a", "tags": {"a": "b"}},
     "/endpoints": {"id": ID, "name": "a", "model": "a", "version": 1, "profile": "cpu"},
     "/endpoints/a/canary": {"id": ID, "version": 1, "percent": 10},
+    "/schedules": {
+        "id": ID, "name": "a", "snapshot": DIGEST, "notebook": "a.ipynb", "cron": "0 9 * * *",
+        "timezone": "Asia/Seoul", "parameters": {"a": 1}, "profile": "cpu", "limit_s": 600,
+    },
+    "/schedules/a/run": {"id": ID, "parameters": {"a": 1}},
     "/tokens": {"purpose": "a", "lifetime_s": 3600},
 }  # fmt: skip
 FIELDS = sorted({"", "__class__", *(field for right in RIGHT.values() for field in right)})
@@ -89,9 +95,10 @@ async def test_junk_is_refused_in_words(anyone: httpx.AsyncClient, app: FastAPI,
     for verb, path in paths(app):
         for _ in range(6):
             url = path
-            for parameter in ("name", "alias", "digest", "token_id"):
+            for parameter in ("name", "alias", "digest", "token_id", "number"):
                 url = url.replace("{" + parameter + "}", chance.choice(PARTS))
             query = f"?offset={chance.choice(['-1', 'x', '9' * 40, '%00'])}&limit=%F0&before=a&everyone=maybe"
+            query += "&owner=%0A&reason=%1B"
             url += query if chance.random() < 0.4 else ""
             sent = {**headers, "Content-Type": chance.choice(TYPES)}
             answer = await anyone.request(verb, url, content=body(chance), headers=sent)

@@ -6,13 +6,16 @@ import hashlib
 import io
 import zipfile
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from dure.wire.ids import new_id
 from dure_hub.operations import Operations
+from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.operations.people import USE
 from dure_hub.services.places import API, BASE
+from tests.support.notebooks import notebook
 from tests.unit.services.conftest import Browser, bearer
 from tests.unit.services.stub_hub import StubHub
 
@@ -22,6 +25,7 @@ def packed() -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         archive.writestr("train.py", "print('hello')")
+        archive.writestr("a.ipynb", notebook("print(a)", parameters="a = 1"))
     return made.getvalue()
 
 
@@ -45,6 +49,41 @@ async def test_a_server_is_its_owners(anyone: httpx.AsyncClient, hub: StubHub) -
     everyone = (await ask(anyone, root, "GET", "/environments?everyone=true")).json()
     assert [server["owner"] for server in everyone] == ["ana"]
     assert (await ask(anyone, ana, "DELETE", "/environments/mine")).status_code == 204
+
+
+async def test_an_administrator_acts_for_an_owner_and_nobody_else_does(
+    anyone: httpx.AsyncClient, hub: StubHub
+) -> None:
+    ana, ben, root = hub.person("ana"), hub.person("ben"), hub.person("root", admin=True)
+    made = await ask(anyone, ana, "POST", "/environments", {"id": new_id(), "name": "mine", "profile": "cpu"})
+    end = {"until": made.json()["extendable_until"]}
+    for verb, path, body in (
+        ("GET", "/environments/mine?owner=ana", None),
+        ("POST", "/environments/mine/extend?owner=ana", end),
+        ("DELETE", "/environments/mine?owner=ana&reason=mine", None),
+    ):
+        refused = await ask(anyone, ben, verb, path, body)
+        assert refused.status_code == 403
+        assert "ben may not do this" in refused.json()["error"]["message"]
+    for wrong in ("a\nb", "x" * 201, "\u202eevil", "\x1b[2J"):
+        answer = await ask(anyone, root, "DELETE", "/environments/mine?owner=ana&reason=" + quote(wrong))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_request"), wrong
+    extended = await ask(anyone, root, "POST", "/environments/mine/extend?owner=ana", end)
+    assert (extended.status_code, extended.json()["lease"]["until"]) == (200, end["until"]), extended.text
+    too_late = await ask(anyone, ana, "POST", "/environments/mine/extend", {"until": "2099-01-01T00:00:00Z"})
+    assert (too_late.status_code, too_late.json()["error"]["code"]) == (422, "end_too_late")
+    no_zone = await ask(anyone, ana, "POST", "/environments/mine/extend", {"until": "2099-01-01T00:00:00"})
+    assert no_zone.status_code == 422
+    stopped = await ask(anyone, root, "DELETE", "/environments/mine?owner=ana&reason=" + quote("고장 난 GPU"))
+    assert stopped.status_code == 204
+    seen = (await ask(anyone, ana, "GET", "/environments/mine")).json()
+    assert seen["reason_text"]["ko"] == "관리자가 종료했습니다(root: 고장 난 GPU)."
+    events = (await ask(anyone, root, "GET", "/events?object=environment:ana/mine")).json()
+    assert [(event["verb"], event["actor"]) for event in events[:2]] == [
+        ("environment.stop", "root"),
+        ("environment.extend", "root"),
+    ]
+    assert events[0]["verdict"]["why"] == "고장 난 GPU"
 
 
 async def test_a_request_sent_twice_is_one(anyone: httpx.AsyncClient, hub: StubHub) -> None:
@@ -102,6 +141,11 @@ async def test_a_jobs_token_starts_nothing_that_outlives_the_job(
         ("/environments", {"id": new_id(), "profile": "cpu"}),
         ("/endpoints", {"id": new_id(), "name": "digits", "model": "digits", "version": 1}),
         ("/endpoints/digits/canary", {"id": new_id(), "version": 2}),
+        (
+            "/schedules",
+            {"id": new_id(), "name": "a", "snapshot": "0" * 64, "notebook": "a.ipynb", "cron": "* * * * *"},
+        ),
+        ("/schedules/nightly/run", {"id": new_id()}),
         ("/tokens", {}),
     ):
         answer = await ask(anyone, token, "POST", path, body)
@@ -118,6 +162,96 @@ async def test_a_jobs_token_starts_nothing_that_outlives_the_job(
     for behind in ("services/mlflow/api", "serve/digits/invocations"):
         passed = await anyone.post(f"{BASE}/check/{behind}", headers=bearer(token))
         assert (passed.status_code, passed.headers["x-dure-user"]) == (200, "ana")
+
+
+async def scheduled(client: httpx.AsyncClient, token: str, **more: Any) -> httpx.Response:
+    """The answer to a request for a schedule of the snapshot's notebook."""
+    digest = hashlib.sha256(packed()).hexdigest()
+    await client.put(f"{API}/snapshots/{digest}", content=packed(), headers=bearer(token))
+    asked = {"id": new_id(), "name": "nightly", "snapshot": digest, "notebook": "a.ipynb", "cron": "0 9 * * *"}
+    return await ask(client, token, "POST", "/schedules", {**asked, **more})
+
+
+async def test_a_scheduled_notebooks_token_trains_and_deploys_and_makes_nothing_else(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub
+) -> None:
+    assert (await scheduled(anyone, hub.person("ana"))).status_code == 201
+    _, token = await ops.tokens.mint(
+        "ana", admin=False, scopes=[USE], purpose="execution", lifetime_s=600, lease=new_id(), actor="portal"
+    )
+    assert (await scheduled(anyone, token, name="more")).json()["error"]["code"] == "not_for_executions"
+    for verb, path, body in (
+        ("POST", "/environments", {"id": new_id(), "profile": "cpu"}),
+        ("POST", "/tokens", {}),
+        ("POST", "/schedules/nightly/run", {"id": new_id()}),
+        ("POST", "/schedules/nightly/pause", None),
+        ("POST", "/schedules/nightly/resume", None),
+        ("DELETE", "/schedules/nightly", None),
+        ("DELETE", "/schedules/nightly/executions/1", None),
+    ):
+        answer = await ask(anyone, token, verb, path, body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_for_executions"), path
+    digest = hashlib.sha256(packed()).hexdigest()
+    job = {"id": new_id(), "name": "first", "snapshot": digest, "entry": "train.py"}
+    assert (await ask(anyone, token, "POST", "/training/jobs", job)).status_code == 202
+    endpoint = {"id": new_id(), "name": "digits", "model": "digits", "version": 1}
+    for path, asked, expected in (
+        ("/endpoints", endpoint, 503),  # let in; MLflow does not run here
+        ("/endpoints/digits/canary", {"id": new_id(), "version": 2}, 404),
+        ("/models", {"name": "digits", "job": "none"}, 404),
+    ):
+        assert (await ask(anyone, token, "POST", path, asked)).status_code == expected, path
+    assert (await ask(anyone, token, "GET", "/schedules/nightly")).status_code == 200
+    assert (await anyone.get(f"{BASE}/check/services/mlflow/api", headers=bearer(token))).status_code == 200
+
+    _, mine = await ops.tokens.mint("ana", admin=False, scopes=[USE], purpose="execution", lifetime_s=600)
+    named_so = await ask(anyone, mine, "POST", "/environments", {"id": new_id(), "profile": "cpu"})
+    assert named_so.status_code == 202, "a token of one's own, whatever it is called"
+
+
+async def test_a_schedule_is_its_owners(anyone: httpx.AsyncClient, hub: StubHub) -> None:
+    ana, ben, root = hub.person("ana"), hub.person("ben"), hub.person("root", admin=True)
+    wrong = await scheduled(anyone, ana, parameters={"x=1\nimport os": 1})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "parameter_name")
+    assert (await ask(anyone, ana, "GET", "/schedules")).json() == []
+    made = await scheduled(anyone, ana, parameters={"a": 2})
+    assert (made.status_code, made.json()["parameters"]) == (201, {"a": 2}), made.text
+    execution = await ask(anyone, ana, "POST", "/schedules/nightly/run", {"id": new_id()})
+    assert (execution.status_code, execution.json()["number"]) == (202, 1), execution.text
+
+    for verb, path in (
+        *(("GET", ""), ("DELETE", ""), ("POST", "/pause"), ("POST", "/resume"), ("GET", "/executions")),
+        *(("GET", "/executions/1"), ("DELETE", "/executions/1")),
+        *(("GET", "/executions/1/logs"), ("GET", "/executions/1/notebook")),
+    ):
+        for other in (ben, root):
+            assert (await ask(anyone, other, verb, f"/schedules/nightly{path}")).status_code == 404, path
+        refused = await ask(anyone, ben, verb, f"/schedules/nightly{path}?owner=ana")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed"), path
+    assert (await ask(anyone, ben, "GET", "/schedules?everyone=true")).status_code == 403
+    everyone = (await ask(anyone, root, "GET", "/schedules?everyone=true")).json()
+    assert [(one["owner"], one["name"]) for one in everyone] == [("ana", "nightly")]
+    assert (await ask(anyone, root, "GET", "/schedules/nightly/executions/1?owner=ana")).status_code == 200
+    assert (await ask(anyone, root, "POST", "/schedules/nightly/pause?owner=ana")).json()["paused"] is True
+    assert (await ask(anyone, root, "DELETE", "/schedules/nightly?owner=ana")).status_code == 204
+    assert (await ask(anyone, ana, "GET", "/schedules/nightly")).status_code == 404
+
+
+async def test_an_executed_notebook_is_handed_out_as_a_file(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub
+) -> None:
+    ana = hub.person("ana")
+    await scheduled(anyone, ana)
+    made = (await ask(anyone, ana, "POST", "/schedules/nightly/run", {"id": new_id()})).json()
+    path = "/schedules/nightly/executions/1/notebook"
+    assert (await ask(anyone, ana, "GET", path)).status_code == 404, "nothing has run"
+    folder = ExecutionFolder(ops.settings, made["id"])
+    folder.create()
+    folder.executed.write_text('{"nbformat": 4}')
+    answer = await ask(anyone, ana, "GET", path)
+    assert (answer.status_code, answer.json()) == (200, {"nbformat": 4})
+    assert answer.headers["content-type"] == "application/x-ipynb+json"
+    assert answer.headers["content-disposition"] == 'attachment; filename="nightly-1.ipynb"'
 
 
 async def test_a_token_is_made_only_for_whom_the_hub_knows_now(

@@ -21,13 +21,17 @@ from tests.unit.services.conftest import bearer
 from tests.unit.services.stub_hub import StubHub
 
 DIGEST = "0" * 64
+SCHEDULE = {"name": "a", "snapshot": DIGEST, "notebook": "a.ipynb", "cron": "0 9 * * *"}
 # What the owner's request answers, with nothing there. 503 is MLflow, which does not run here.
 ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/me", None, {200}),
     ("GET", "/profiles", None, {200}),
+    ("GET", "/profiles/cpu/plan", None, {200}),
+    ("GET", "/fleet", None, {403}),
     ("GET", "/environments", None, {200}),
     ("GET", "/environments/none", None, {404}),
     ("DELETE", "/environments/none", None, {404}),
+    ("POST", "/environments/none/extend", {"until": "2026-01-01T00:00:00Z"}, {404}),
     ("POST", "/environments", {"id": new_id(), "profile": "no-such"}, {422}),
     ("GET", "/training/jobs", None, {200}),
     ("GET", "/training/jobs/none", None, {404}),
@@ -47,10 +51,23 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("POST", "/endpoints/none/canary", {"id": new_id(), "version": 1}, {404}),
     ("POST", "/endpoints/none/promote", None, {404}),
     ("POST", "/endpoints/none/rollback", None, {404}),
+    ("GET", "/schedules", None, {200}),
+    ("POST", "/schedules", {**SCHEDULE, "id": new_id()}, {422}),
+    ("GET", "/schedules/none", None, {404}),
+    ("DELETE", "/schedules/none", None, {404}),
+    ("POST", "/schedules/none/pause", None, {404}),
+    ("POST", "/schedules/none/resume", None, {404}),
+    ("POST", "/schedules/none/run", {"id": new_id()}, {404}),
+    ("GET", "/schedules/none/executions", None, {404}),
+    ("GET", "/schedules/none/executions/1", None, {404}),
+    ("DELETE", "/schedules/none/executions/1", None, {404}),
+    ("GET", "/schedules/none/executions/1/logs", None, {404}),
+    ("GET", "/schedules/none/executions/1/notebook", None, {404}),
     ("POST", "/tokens", {}, {201}),
     ("DELETE", "/tokens/01J00000000000000000000000", None, {404}),
     ("GET", "/events", None, {403}),
 ]
+FOR_ADMINISTRATORS = ("/events", "/fleet")
 PAGES = ["/", "", "/spawn", "/wait/none", "/docs"]
 
 
@@ -84,7 +101,14 @@ def test_pages_are_guarded_as_pages_and_calls_as_calls(app: FastAPI) -> None:
     for path, route in routes(app):
         for guard in guards(route.dependant):
             assert guard.page == (not path.startswith(API))
-            assert guard.scope == (ADMIN if path == f"{API}/events" else USE)
+            assert guard.scope == (ADMIN if path.removeprefix(API) in FOR_ADMINISTRATORS else USE)
+
+
+def test_a_scheduled_notebook_may_start_three_things(app: FastAPI) -> None:
+    open_to = {
+        path.removeprefix(API) for path, route in routes(app) if any(g.executions for g in guards(route.dependant))
+    }
+    assert open_to == {"/training/jobs", "/endpoints", "/endpoints/{name}/canary"}
 
 
 def test_the_list_of_this_test_has_every_call(app: FastAPI) -> None:
@@ -112,7 +136,9 @@ async def test_who_may_do_what(
     assert await status(bearer(hub.person("guest", use=False))) == 403
     assert await status(bearer(hub.person("ana"))) in expected
     assert await status({"Authorization": f"token {hub.person('ana')}"}) in expected
-    assert await status(bearer(hub.person("root", admin=True))) in ({200} if path == "/events" else expected)
+    assert await status(bearer(hub.person("root", admin=True))) in (
+        {200} if path in FOR_ADMINISTRATORS else expected
+    )
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -14,6 +14,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dure_hub import dashboards
 from dure_hub.services.languages import language_of
 from dure_hub.services.pages.words import say
 from dure_hub.services.places import BASE, HOME, STATIC
@@ -29,9 +30,13 @@ def page(
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
+    frames: bool = False,
     **values: Any,
 ) -> HTMLResponse:
-    """A page in the reader's language. Scripts run only with this answer's nonce; nobody may frame it."""
+    """A page in the reader's language. Scripts run only with this answer's nonce; nobody may frame it.
+
+    With `frames` it may show pages of this portal in frames.
+    """
     language = language_of(request)
     nonce = secrets.token_urlsafe(16)
     identity = getattr(request.state, "identity", None)
@@ -46,15 +51,17 @@ def page(
             identity=identity,
             here=_here(request),
             asset=asset,
+            dashboard=dashboards.address,
             sentence=lambda texts: texts.get(language, texts.get("en", "")),
             reason=lambda thing: reason_of(thing, language),
             **values,
         )
     )
-    return HTMLResponse(text.encode("utf-8", "replace"), status, {**page_headers(nonce), **(headers or {})})
+    carried = {**page_headers(nonce, frames), **(headers or {})}
+    return HTMLResponse(text.encode("utf-8", "replace"), status, carried)
 
 
-def page_headers(nonce: str) -> dict[str, str]:
+def page_headers(nonce: str, frames: bool = False) -> dict[str, str]:
     """What keeps a page to itself.
 
     People's servers share our origin, so a window they open could be read by them: the opener policy cuts that
@@ -64,6 +71,8 @@ def page_headers(nonce: str) -> dict[str, str]:
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; img-src 'self'; font-src 'self'; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
+    if frames:
+        policy += "; frame-src 'self'"
     return {
         "Content-Security-Policy": policy,
         "X-Frame-Options": "DENY",

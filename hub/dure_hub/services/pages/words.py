@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dure.errors import fill
+from dure_hub.services.pages.schedule_words import SENTENCES as OF_SCHEDULES
 
 SENTENCES: dict[str, tuple[str, str]] = {
     # frame
@@ -15,6 +16,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "nav.mlflow": ("Experiments", "실험"),
     "nav.api": ("API", "API"),
     "nav.admin": ("Users", "사용자"),
+    "nav.fleet": ("Fleet", "장비"),
+    "nav.servers": ("Servers", "서버"),
     "nav.logout": ("Log out", "로그아웃"),
     "nav.menu": ("Portal", "포털"),
     "nav.language": ("Language", "언어"),
@@ -204,6 +207,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     # errors
     "error.title": ("Something is in the way", "진행할 수 없습니다"),
     "error.code": ("Code", "코드"),
+    **OF_SCHEDULES,
 }
 
 
