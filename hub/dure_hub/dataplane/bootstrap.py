@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 CHECK_PATH = "/services/dure/check"
 CHECK_TIMEOUT = "10s"
-IDENTITY = ("x-dure-user", "x-dure-admin", "x-dure-viewer-token")
+IDENTITY = ("x-dure-user", "x-dure-admin", "x-dure-viewer-token", "x-dure-viewer-language")
 """Who it is: the portal's check alone says so. What a client sends under these names is removed first."""
 
 _TYPE = "type.googleapis.com/"

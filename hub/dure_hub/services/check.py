@@ -1,4 +1,4 @@
-"""Envoy asks here whether a request may go on to MLflow or to a served model, and for whom."""
+"""Envoy asks here whether a request may go on to MLflow, a dashboard or a served model, and for whom."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from dure.errors import NotAllowed, NotLoggedIn
+from dure_hub import dashboards
 from dure_hub.mlflowapi import header_name
-from dure_hub.operations.people import USE
-from dure_hub.services.errors import NoSuchPage, WriteUnproven
+from dure_hub.operations.people import ADMIN, USE
+from dure_hub.services.errors import AdministratorsOnly, NoSuchPage, NotANavigation, WriteUnproven
 from dure_hub.services.guard import SAFE
 from dure_hub.services.identity import Identity
-from dure_hub.services.places import BASE, LOGIN, safe_next
+from dure_hub.services.languages import language_of
+from dure_hub.services.places import BASE, LOGIN, is_navigation, safe_next
 from dure_hub.services.portal import portal_of
 
 PREFIX = f"{BASE}/check"
@@ -25,8 +27,8 @@ router = APIRouter(include_in_schema=False)
 @router.api_route(PREFIX + "/{path:path}", methods=VERBS)
 async def check(request: Request, path: str) -> Response:
     """200 with the person's name in `x-dure-user`, else the answer that the asker gets."""
-    served = path.startswith("serve/")
-    if not served and not f"{path}/".startswith("services/mlflow/"):
+    served, dashboard = path.startswith("serve/"), _is_under(path, dashboards.PREFIX)
+    if not (served or dashboard or _is_under(path, "/services/mlflow")):
         raise NoSuchPage(path=f"/{path}")
     # A model is asked by programs. By cookie, a script on anybody's page could ask it in a visitor's name.
     identity = await portal_of(request).identify(request, cookies=not served)
@@ -37,9 +39,16 @@ async def check(request: Request, path: str) -> Response:
         raise NotLoggedIn
     if not identity.holds(USE):
         raise NotAllowed(user=identity.person.name, scope=USE)
-    if identity.via == "session" and request.method not in SAFE:
+    if dashboard and not identity.holds(ADMIN):
+        raise AdministratorsOnly(user=identity.person.name)
+    # A kernel's socket is opened by GET, and through it things are done.
+    if identity.via == "session" and (request.method not in SAFE or (dashboard and path.endswith("/channels"))):
         _prove_same_origin(request)
-    return Response(headers=_about(identity))
+    return Response(headers=_about(identity) | (_viewer(request, identity, path) if dashboard else {}))
+
+
+def _is_under(path: str, place: str) -> bool:
+    return f"/{path}/".startswith(f"{place}/")
 
 
 def _is_visit(request: Request) -> bool:
@@ -47,7 +56,7 @@ def _is_visit(request: Request) -> bool:
 
 
 def _prove_same_origin(request: Request) -> None:
-    """MLflow's own pages write by cookie and know no secret of ours; other sites are kept out.
+    """MLflow's and Voila's pages write by cookie and know no secret of ours; other sites are kept out.
 
     Scripts of people's servers share the origin and are not: with more than one trusting team, give servers
     hosts of their own (JupyterHub's `subdomain_host`).
@@ -66,6 +75,19 @@ def _host_of(origin: str) -> str:
         return urlsplit(origin).netloc
     except ValueError:  # such as `http://[::1`: no address, so nobody's
         return ""
+
+
+def _viewer(request: Request, identity: Identity, path: str) -> dict[str, str]:
+    """For the dashboards' Voila: the reader's language, and, where a page is opened, whose rights its kernel has.
+
+    What a page of a person's server fetches or frames is theirs to read, and the kernel acts for the visitor.
+    """
+    about = {"x-dure-viewer-language": language_of(request)}
+    if not f"/{path}".startswith(dashboards.RENDER):
+        return about
+    if identity.via == "session" and not is_navigation(request):
+        raise NotANavigation
+    return about | {"x-dure-viewer-token": identity.token}
 
 
 def _about(identity: Identity) -> dict[str, str]:

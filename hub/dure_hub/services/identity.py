@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from dure.errors import NotReady
 from dure_hub.operations.people import ADMIN, Person
+from dure_hub.operations.tokens import EXECUTION, Holder
 from dure_hub.services.sessions import Session
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ LIMIT = 2000
 class Identity:
     """A person and how they showed who they are. `csrf` is set only for a session.
 
-    `job` is a token of the portal that was made for a job, and is to be worth nothing once that is over.
+    `job` and `execution` are tokens of the portal that were made for a job or a scheduled notebook, and are to be
+    worth nothing once that is over. `token` is what was shown, of a session the hub's token in it; it is in no
+    text of this identity.
     """
 
     person: Person
-    via: Literal["hub", "portal", "job", "session"]
+    via: Literal["hub", "portal", "job", "execution", "session"]
     csrf: str | None = None
+    token: str = field(default="", repr=False)
 
     def holds(self, scope: str) -> bool:
         """Whether this identity carries the scope."""
@@ -61,16 +65,16 @@ class Identities:
         """
         if text.startswith("dure_"):
             holder = await self._tokens.find(text)
-            return None if holder is None else Identity(holder.person, "job" if holder.lease else "portal")
+            return None if holder is None else _of_holder(holder, text)
         person = await self._of_hub(text, None, TOKEN_FRESH_S, now)
-        return None if person is None else Identity(person, "hub")
+        return None if person is None else Identity(person, "hub", token=text)
 
     async def by_session(self, session: Session, hub_session: str, *, now: bool = False) -> Identity | None:
         """The person of a browser session; none once the hub's session it belongs to is over. `now` as above."""
         if not hub_session:
             return None
         person = await self._of_hub(session.token, hub_session, SESSION_FRESH_S, now)
-        return None if person is None else Identity(person, "session", session.csrf)
+        return None if person is None else Identity(person, "session", session.csrf, session.token)
 
     async def _of_hub(self, token: str, hub_session: str | None, fresh_s: float, now: bool) -> Person | None:
         key = sha256(f"{hub_session or ''}\n{token}".encode()).hexdigest()
@@ -107,6 +111,13 @@ class Identities:
         self._seen[key] = (self._now(), person)
         while len(self._seen) > LIMIT:
             self._seen.popitem(last=False)
+
+
+def _of_holder(holder: Holder, token: str) -> Identity:
+    """A lease makes it the token of work; one not known to be an execution's counts as a job's, which may less."""
+    if holder.lease is None:
+        return Identity(holder.person, "portal", token=token)
+    return Identity(holder.person, "execution" if holder.purpose == EXECUTION else "job", token=token)
 
 
 def person_of(model: Mapping[str, Any] | None, hub_session: str | None) -> Person | None:

@@ -20,6 +20,7 @@ from jupyterhub.spawner import Spawner
 
 from dure.errors import BadRequest, DureError, NotReady
 from dure.wire.base import NAME_PATTERN
+from dure_hub import dashboards
 from dure_hub.backends.base import Handle, Kind, Phase, ServerWork
 from dure_hub.hubpages import language_of
 from dure_hub.spawners.folder import prepare_folder
@@ -125,8 +126,10 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             "MLFLOW_EXPERIMENT_NAME": f"{self.user.name}/default",  # MLflow's own default is nobody's to write
             "JUPYTERHUB_SERVICE_URL": f"http://{self.ip}:{{port}}{self.server.base_url}",  # the backend's choice
             "JUPYTERHUB_ROOT_DIR": folder,
+            "JUPYTERHUB_ACTIVITY_INTERVAL": str(settings.activity_interval_s),
             "JUPYTERHUB_DEFAULT_URL": "/lab",
             "JUPYTER_CONFIG_PATH": str(files("dure_hub.spawners") / "lab"),
+            "JUPYTER_PATH": str(dashboards.data_path()),
         }
 
     def _work(self) -> ServerWork:

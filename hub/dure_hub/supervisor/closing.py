@@ -17,13 +17,14 @@ StopService = Callable[[str, float], Awaitable[object]]
 
 
 async def close(settings: Settings, stop_service: StopService, say: Say, hurry: asyncio.Event) -> None:
-    """Refuse new work; end jobs, servers, hub, model servers, portal, MLflow, Envoy; then all with our mark.
+    """Refuse new work; end jobs, executions, servers, hub, Voila, model servers, portal, MLflow, Envoy; then all
+    with our mark.
 
     With `hurry` set, now or later, nothing is waited for. Rows are not touched: the reconciler of the next `up`
     closes them with the reason that each run left behind. Whatever fails is said, and the rest is ended all the
     same; what then still lives is in `StillRunning`.
     """
-    from dure_hub.backends.embedded import EmbeddedServers, EmbeddedServing, EmbeddedTraining
+    from dure_hub.backends.embedded import EmbeddedExecutions, EmbeddedServers, EmbeddedServing, EmbeddedTraining
 
     mark = settings.folder.closing
     with _going_on(say, "run/closing"):
@@ -32,10 +33,13 @@ async def close(settings: Settings, stop_service: StopService, say: Say, hurry: 
     stop = settings.stop_grace_s
     with _going_on(say, "jobs"):
         await _end_runs(EmbeddedTraining(settings), settings.job_grace_s, "closing_jobs", say, hurry)
+    with _going_on(say, "executions"):
+        await _end_runs(EmbeddedExecutions(settings), stop, "closing_executions", say, hurry)
     with _going_on(say, "servers"):
         await _end_runs(EmbeddedServers(settings), stop, "closing_servers", say, hurry)
-    with _going_on(say, "hub"):
-        await _within(hurry, stop_service, "hub", stop)
+    for name in ("hub", "voila"):
+        with _going_on(say, name):
+            await _within(hurry, stop_service, name, stop)
     with _going_on(say, "models"):
         await _end_runs(EmbeddedServing(settings), stop, "closing_models", say, hurry)
     for name in ("portal", "mlflow", "envoy"):

@@ -11,14 +11,13 @@ import configparser
 import os
 import secrets
 import shutil
-import socket
 import sqlite3
-import stat
 import time
 from pathlib import Path
 from typing import Any
 
 from dure_hub.settings import DataFolder, Settings, load_settings
+from dure_hub.supervisor.sockets import listen
 
 PREFIX = "/services/mlflow"
 PORTAL_USER = "dure-portal"
@@ -93,20 +92,6 @@ def backup_and_upgrade(folder: DataFolder) -> None:
         utils._upgrade_db(engine)
     finally:
         engine.dispose()
-
-
-def listen(path: Path) -> socket.socket:
-    """A Unix socket of mode 600; one left by a killed server is replaced."""
-    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-        path.unlink()
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        server.bind(str(path))
-    finally:
-        os.umask(before)
-    server.listen(512)
-    return server
 
 
 def main() -> None:

@@ -152,7 +152,7 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
     settings.folder.closing.unlink(missing_ok=True)
     async with _progress(say, lambda: "", key="leftovers"):
         # Envoy may go on; the rest would hold ports and databases.
-        for name in ("hub", "portal", "mlflow"):
+        for name in ("hub", "portal", "mlflow", "voila"):
             await end_leftovers(settings, name, settings.stop_grace_s)
     settings = await prepare.prepare(settings)
     supervisor = Supervisor(settings, make(settings), say)

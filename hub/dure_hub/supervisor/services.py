@@ -1,4 +1,4 @@
-"""The portal's services: Envoy, JupyterHub, the portal service, MLflow."""
+"""The portal's services: Envoy, JupyterHub, the portal service, MLflow, Voila."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import dure_hub
 from dure.errors import NotReady
-from dure_hub import dataplane
+from dure_hub import dashboards, dataplane
 from dure_hub.dataplane import Cluster, Fragment, Route
 from dure_hub.settings import Settings
+from dure_hub.supervisor import voila_server
 from dure_hub.supervisor.mlflow_server import PREFIX, socket_path
 from dure_hub.supervisor.spec import Ready, Service, answers
 
-NAMES = ("envoy", "hub", "portal", "mlflow")
+NAMES = ("envoy", "hub", "portal", "mlflow", "voila")
+CHECKED = ("cookie", "authorization", "origin")
+"""What the portal's check reads and what lies behind it must not."""
+
 PASSED_ON = (
     "HOME",
     "LANG",
@@ -43,11 +47,12 @@ def checks(settings: Settings) -> dict[str, Ready]:
         "hub": answers(f"127.0.0.1:{settings.hub_port}", "/hub/api/"),
         "portal": answers(f"127.0.0.1:{settings.portal_port}", "/services/dure/health"),
         "mlflow": answers(f"unix:{socket_path(settings)}", f"{PREFIX}/health"),
+        "voila": answers(f"unix:{voila_server.socket_path(settings)}", f"{dashboards.PREFIX}/health"),
     }
 
 
 def portal_services(settings: Settings) -> list[Service]:
-    """The four services of this portal, with the ports that `settings` has resolved."""
+    """The services of this portal, with the ports that `settings` has resolved."""
     python, ready = sys.executable, checks(settings)
     bootstrap = dataplane.write_bootstrap(settings)
     envoy = dataplane.command(settings)
@@ -87,6 +92,14 @@ def portal_services(settings: Settings) -> list[Service]:
             after=("envoy",),
             start_limit_s=180,
         ),
+        Service(
+            name="voila",
+            title="Voila",
+            command=[python, "-m", "dure_hub.supervisor.voila_server"],
+            ready=ready["voila"],
+            environment=environment(settings, "voila"),
+            after=("envoy",),
+        ),
     ]
 
 
@@ -113,6 +126,7 @@ def routes(settings: Settings) -> Fragment:
             Cluster(hub, f"127.0.0.1:{settings.hub_port}"),
             Cluster(portal, f"127.0.0.1:{settings.portal_port}"),
             Cluster("mlflow", f"unix:{socket_path(settings)}"),
+            Cluster("voila", f"unix:{voila_server.socket_path(settings)}"),
         ),
         routes=(
             Route("/", ((hub, 100),)),
@@ -120,13 +134,9 @@ def routes(settings: Settings) -> Fragment:
             # Tokens only: without a cookie no page of somebody's server can act as its visitor here.
             Route("/api/v1/", ((portal, 100),), rewrite="/services/dure/api/v1/", strip=("cookie",)),
             # MLflow refuses foreign hosts and origins; the check before it has already judged both.
-            Route(
-                f"{PREFIX}/",
-                (("mlflow", 100),),
-                auth=True,
-                strip=("cookie", "authorization", "origin"),
-                host="localhost",
-            ),
+            Route(f"{PREFIX}/", (("mlflow", 100),), auth=True, strip=CHECKED, host="localhost"),
+            # Of the viewer's token Voila gets what the check says, and where the check says it.
+            Route(f"{dashboards.PREFIX}/", (("voila", 100),), auth=True, strip=CHECKED, host="localhost"),
         ),
     )
 

@@ -15,7 +15,7 @@ from dure_hub.supervisor.errors import StillRunning
 from tests.contract.backends.kit import deaf, no_room
 from tests.unit.supervisor.kit import SLEEP, Begin
 
-SERVICES = ["hub", "portal", "mlflow", "envoy"]
+SERVICES = ["hub", "voila", "portal", "mlflow", "envoy"]
 
 
 class Services:
@@ -55,8 +55,9 @@ async def test_services_that_fail_and_a_full_disk_keep_nothing_up(settings: Sett
     assert not settings.folder.closing.exists()
 
 
-async def test_a_job_that_does_not_end_is_named_when_all_the_rest_has(quick: Settings, begin: Begin) -> None:
-    marks = {"DURE_PORTAL": quick.instance, "DURE_KIND": "job"}
+@pytest.mark.parametrize("kind", ["job", "execution"])
+async def test_what_does_not_end_is_named_when_all_the_rest_has(quick: Settings, begin: Begin, kind: str) -> None:
+    marks = {"DURE_PORTAL": quick.instance, "DURE_KIND": kind}
     stuck, _ = begin(SLEEP, DURE_LEASE="STUCK", **marks)
     fine, _ = begin(SLEEP, DURE_LEASE="FINE", **marks)
     services = Services()

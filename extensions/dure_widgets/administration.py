@@ -1,0 +1,34 @@
+"""What the administrators' views ask the portal for, by the SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from dure import environments, wire
+from dure.client import read, read_all
+from dure_widgets.portal import Portal
+
+
+class Administration(Portal):
+    """The portal, asked as an administrator: what anybody else asks here is refused."""
+
+    def fleet(self) -> wire.Fleet:
+        """The machines, and who holds what of them."""
+        return read(wire.Fleet, self.look("/fleet"))
+
+    def environments(self) -> Sequence[wire.Environment]:
+        """Everybody's servers."""
+        return read_all(wire.Environment, self.look("/environments", everyone="true"))
+
+    def events(self, limit: int) -> Sequence[wire.Event]:
+        """What happened last, the newest first."""
+        return read_all(wire.Event, self.look("/events", limit=limit))
+
+    def extend(self, owner: str, name: str, until: datetime) -> wire.Environment:
+        """Move the end of somebody's server."""
+        return environments.extend(name, until=until, owner=owner)
+
+    def stop(self, owner: str, name: str, reason: str) -> None:
+        """Stop somebody's server; they read why."""
+        environments.stop(name, owner=owner, reason=reason)

@@ -1,0 +1,1 @@
+"""What binds a widget to the SDK, one thin file each."""

@@ -1,0 +1,140 @@
+// The canary panel: champion and canary side by side, and the steps of a rollout.
+
+const TO_SEND = 100;
+const BATCH = 10;
+
+function replicaCard(model, role) {
+  const status = chip();
+  const version = h("strong", { class: "dure-version" });
+  const facts = Object.fromEntries(["weight", "requests", "errors", "p50", "p95"].map((name) => [name, fact(word(model, name))]));
+  const bar = h("div", { class: "dure-weight", "aria-hidden": "true" }, h("div"));
+  const why = h("p", { class: "dure-why" });
+  const none = h("p", { class: "dure-muted" }, word(model, "no_canary"));
+  const there = h("div", { class: "dure-block" }, h("div", { class: "dure-row" }, version, status), bar,
+    h("dl", { class: "dure-facts" }, Object.values(facts).map((one) => one.node)), why);
+  const node = h("div", { class: "dure-replica", role: "group", "data-role": role, "aria-label": word(model, role) }, h("h4", {}, word(model, role)), there, none);
+  const latency = (value) => (value === null || value === undefined ? word(model, "unknown") : word(model, "ms", { value: number(model, value, { maximumSignificantDigits: 3 }) }));
+  return { node, patch: (one) => {
+    show(there, Boolean(one));
+    show(none, !one);
+    put(node, "data-version", one?.version);
+    if (!one) return;
+    text(version, word(model, "version_n", { version: one.version }));
+    setChip(status, one.phase, word(model, one.phase));
+    text(facts.weight.value, share(model, one.percent / 100));
+    bar.firstChild.style.width = `${one.percent}%`;
+    text(facts.requests.value, number(model, one.requests, {}));
+    const rate = one.errors !== null && one.requests ? number(model, one.errors / one.requests, { style: "percent", maximumFractionDigits: 1 }) : null;
+    text(facts.errors.value, rate === null ? number(model, one.errors, {}) : word(model, "error_share", { count: number(model, one.errors, {}), share: rate }));
+    text(facts.p50.value, latency(one.latency_p50_ms));
+    text(facts.p95.value, latency(one.latency_p95_ms));
+    text(why, one.phase === "ready" ? "" : one.reason);
+    show(why, why.textContent !== "");
+  } };
+}
+
+/** Pick a version, and for a canary its share. */
+function rolloutForm(model) {
+  const version = field(word(model, "version"), h("select"));
+  const percent = field(word(model, "percent"), h("input", { type: "number", min: 1, max: 100, step: 1, value: 10, inputmode: "numeric" }));
+  const go = h("button", { type: "submit" });
+  let verb = "deploy";
+  const node = h("form", { class: "dure-row dure-end", novalidate: true, onsubmit: (event) => {
+    event.preventDefault();
+    if (!model.get("busy")) ask(model, verb, { version: version.control.value, percent: percent.control.value });
+  } }, version.node, percent.node, go);
+  return { node, patch: (versions, wanted, label, second = false) => {
+    verb = wanted;
+    put(go, "class", second ? "dure-quiet" : null);
+    show(node, versions.length > 0);
+    const before = version.control.value;
+    keyed(version.control, versions, (one) => one, (one) => h("option", { value: one }, String(one)), () => {});
+    if (!before && versions.length) version.control.value = String(versions[0]);
+    show(percent.node, wanted === "canary");
+    text(go, label);
+  } };
+}
+
+function sender(model) {
+  const go = button(word(model, "send", { count: TO_SEND }), () => {
+    if (left) return;
+    left = TO_SEND;
+    next(true);
+  }, { quiet: true });
+  const said = h("span", { class: "dure-sent" });
+  const node = h("div", { class: "dure-row" }, go, said);
+  let left = 0;
+  const next = (first) => {
+    const count = Math.min(BATCH, left);
+    left -= count;
+    ask(model, "send", { count, first });
+    patch();
+  };
+  const patch = () => {
+    const { sendable, endpoint, sent } = model.get("state");
+    show(node, Boolean(sendable && endpoint));
+    text(go, left ? word(model, "sending", { left }) : word(model, "send", { count: TO_SEND }));
+    const parts = Object.entries(sent ?? {}).map(([who, count]) => (who === "failed" ? word(model, "not_answered", { count }) : word(model, "by_version", { version: who, count })));
+    text(said, parts.length ? word(model, "answered_by", { who: parts.join(", ") }) : "");
+  };
+  const heard = (message) => {
+    if (message?.answered !== "send") return;
+    if (left && (model.get("state").sent ?? {}).failed) left = 0; // the sentence above says why
+    if (left) next(false);
+    patch();
+  };
+  return { node, patch, heard };
+}
+
+function render({ model, el }) {
+  const state = () => model.get("state");
+  const box = frame(model, el, word(model, "title", { name: state().name }));
+  const status = chip();
+  box.aside.append(status);
+  const empty = h("p", { class: "dure-empty" });
+  const champion = replicaCard(model, "champion");
+  const canary = replicaCard(model, "canary");
+  const pair = h("div", { class: "dure-halves" }, champion.node, canary.node);
+  const why = h("p", { class: "dure-why" });
+  const form = rolloutForm(model);
+  const nothing = h("p", { class: "dure-muted" });
+  const promote = button(word(model, "promote"), () => ask(model, "promote"));
+  const rollback = sureButton(word(model, "rollback"), word(model, "rollback_sure"), () => ask(model, "rollback"));
+  const steps = h("div", { class: "dure-row" }, promote, rollback);
+  const send = sender(model);
+  box.body.append(empty, pair, why, form.node, nothing, steps, send.node);
+
+  let told = null;
+  const patch = () => {
+    const now = state();
+    const one = now.endpoint;
+    const served = Boolean(one) && one.state !== "stopped";
+    setChip(status, one?.state, one && word(model, one.state));
+    show(pair, served);
+    show(empty, !served);
+    text(empty, !now.known ? word(model, "not_known") : now.versions.length ? word(model, "empty") : word(model, "no_versions", { model: now.model }));
+    champion.patch(served ? one.champion : null);
+    canary.patch(served ? one.canary : null);
+    text(why, one && one.state !== "ready" ? one.reason : "");
+    show(why, why.textContent !== "");
+    const others = served ? now.versions.filter((version) => version !== one.champion?.version) : now.versions;
+    if (!now.known) form.patch([], "deploy", "");
+    else if (!served) form.patch(others, "deploy", word(model, "deploy"));
+    else form.patch(one.canary ? [one.canary.version] : others, "canary", word(model, one.canary ? "change" : "start"), Boolean(one.canary));
+    const alone = served && !one.canary && !others.length;
+    text(nothing, alone ? word(model, "no_other", { model: now.model }) : "");
+    show(nothing, alone);
+    show(steps, served && Boolean(one.canary));
+    able(promote, served && one.canary?.phase === "ready");
+    send.patch();
+    const spoken = one ? [one.state, one.champion?.version, one.canary?.version, one.canary?.phase].join() : "";
+    if (one && told !== null && told !== spoken)
+      box.say([word(model, "announce", { name: one.name, state: word(model, one.state) }), ...[["champion", one.champion], ["canary", one.canary]].filter(([, replica]) => replica).map(([role, replica]) => `${word(model, role)}: ${word(model, "version_n", { version: replica.version })}, ${word(model, replica.phase)}`)].join("; "));
+    told = spoken;
+  };
+  patch();
+  box.closing.push(listen(model, "change:state", patch), listen(model, "msg:custom", send.heard), live(model, box.root, 2).stop);
+  return box.close;
+}
+
+export default { render };
