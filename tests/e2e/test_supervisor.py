@@ -169,7 +169,9 @@ def test_a_taken_port_names_its_holder(small: Small, tmp_path: Path) -> None:
 def test_a_killed_service_starts_again_and_the_others_stay(small: Small, name: str) -> None:
     before = small.pids()
     os.kill(before[name], signal.SIGKILL)
-    after = until(lambda: now if len(now := small.pids()) == len(NAMES) and now[name] != before[name] else {}, name, WHOLE)
+    after = until(
+        lambda: now if len(now := small.pids()) == len(NAMES) and now[name] != before[name] else {}, name, WHOLE
+    )
     assert {other: pid for other, pid in after.items() if other != name} == {
         other: pid for other, pid in before.items() if other != name
     }
