@@ -31,9 +31,17 @@ def create(profile: str = "cpu", name: str = "default", lifetime_s: int | None =
     return read(wire.Environment, answer)
 
 
-def list(everyone: bool = False) -> Table[wire.Environment]:  # noqa: A001 - dure.environments.list() reads well
-    """Your servers and the requests that wait; with `everyone`, all people's, for administrators."""
-    found = read_all(wire.Environment, client().get("/environments", everyone="true" if everyone else None))
+def list(  # noqa: A001 - dure.environments.list() reads well
+    everyone: bool = False, active: bool = False
+) -> Table[wire.Environment]:
+    """Your servers and the requests that wait; with `everyone`, all people's, for administrators.
+
+    With `active`, none of those that have ended.
+    """
+    answer = client().get(
+        "/environments", everyone="true" if everyone else None, active="true" if active else None
+    )
+    found = read_all(wire.Environment, answer)
     return Table(found, EVERYONES if everyone else COLUMNS)
 
 

@@ -1,14 +1,18 @@
-"""A server whose kernels compute is in use, also where they say nothing for hours.
+"""A server whose kernels or terminals are at work is in use, also with no page open and where nothing is said.
 
-Jupyter counts what a kernel sends as activity. One that trains in silence sends nothing and would look unused, so
-once a minute this notes the time while any kernel is at work. The server reports it to the hub with the rest:
-every setting whose name ends with `_last_activity` counts. Open terminals and requests count without our help.
+Jupyter counts what a kernel sends as activity, and what a terminal shows to a page. A kernel that trains in
+silence and a program in a terminal whose tab was closed would look unused. So as often as the server reports to
+the hub, and at least once a minute, this notes the time while any kernel is at work, while anything is written to
+a terminal, and while a program other than its shell is in the foreground of one, be it one that waits (an editor,
+`top`). What was sent to the background of a terminal counts only while it writes. The server reports the time with
+the rest: every setting whose name ends with `_last_activity` counts. Requests count without our help.
 """
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
@@ -31,14 +35,17 @@ def _load_jupyter_server_extension(server_app: ServerApp) -> None:
 
 def _note(server_app: ServerApp) -> None:
     kernels = server_app.kernel_manager
+    settings = server_app.web_app.settings
     now = datetime.now(UTC)
     found = [kernels.get_kernel(kernel) for kernel in kernels.list_kernel_ids()]
+    # where the server has no terminals, it has no manager of them
+    terminals = getattr(settings.get("terminal_manager"), "terminals", {})
     # a kernel has neither of the two before it was first heard of
     if any(
         at_work(getattr(kernel, "execution_state", None), getattr(kernel, "last_activity", None), now)
         for kernel in found
-    ):
-        server_app.web_app.settings[SETTING] = now
+    ) or any(_terminal_at_work(terminal, now) for terminal in terminals.values()):
+        settings[SETTING] = now
 
 
 def at_work(state: str | None, heard_at: datetime | None, now: datetime) -> bool:
@@ -46,6 +53,18 @@ def at_work(state: str | None, heard_at: datetime | None, now: datetime) -> bool
     if state == "starting":
         return heard_at is not None and now - heard_at < _STARTS_WITHIN
     return state == "busy"
+
+
+def _terminal_at_work(terminal: Any, now: datetime) -> bool:
+    """Whether it was written to since the last look, or something besides its shell is in the foreground."""
+    written_at: datetime | None = getattr(terminal, "last_activity", None)  # set with every output, seen or not
+    if written_at is not None and now - written_at <= timedelta(seconds=_every_s()):
+        return True
+    try:
+        group = os.tcgetpgrp(terminal.ptyproc.fd)
+    except (OSError, ValueError):  # it has just ended
+        return False
+    return group not in (0, terminal.ptyproc.pid)
 
 
 def _every_s() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from urllib.parse import quote
 
 from dure import environments, wire
 from dure.client import read, read_all
@@ -17,9 +18,14 @@ class Administration(Portal):
         """The machines, and who holds what of them."""
         return read(wire.Fleet, self.look("/fleet"))
 
-    def environments(self) -> Sequence[wire.Environment]:
-        """Everybody's servers."""
-        return read_all(wire.Environment, self.look("/environments", everyone="true"))
+    def environments(self, ended: bool = False) -> Sequence[wire.Environment]:
+        """Everybody's servers; those that have ended only where they are asked for."""
+        asked = {"everyone": "true"} | ({} if ended else {"active": "true"})
+        return read_all(wire.Environment, self.look("/environments", **asked))
+
+    def environment(self, owner: str, name: str) -> wire.Environment:
+        """One of somebody's servers, as it is now."""
+        return read(wire.Environment, self.look(f"/environments/{quote(name, safe='')}", owner=owner))
 
     def events(self, limit: int) -> Sequence[wire.Event]:
         """What happened last, the newest first."""

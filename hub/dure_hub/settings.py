@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DEFAULT_DATA = Path("~/.dure")
@@ -101,11 +102,14 @@ class Settings(BaseModel):
     memory_reserved_mb: int = Field(2048, ge=0, description="Memory (MiB) kept for the portal itself.")
     default_lifetime_s: int = Field(8 * 3600, ge=300, description="Lifetime of a server where none is asked for.")
     max_lifetime_s: int = Field(24 * 3600, ge=300, description="Longest lifetime of a server.")
-    idle_timeout_s: int = Field(
-        4 * 3600, ge=0, description="A server nobody used for so long ends; 0 lets it run to its end."
-    )
     activity_interval_s: int = Field(
         60, ge=1, le=3600, description="Time between two reports of a server's use to the hub."
+    )
+    idle_timeout_s: int = Field(
+        4 * 3600,
+        ge=0,
+        validate_default=True,
+        description="A server nobody used for so long ends; 0 lets it run to its end.",
     )
     ticket_timeout_s: int = Field(24 * 3600, ge=60, description="How long a request may wait before it ends.")
 
@@ -118,6 +122,9 @@ class Settings(BaseModel):
     execution_limit_s: int = Field(
         3600, ge=60, description="Longest run of a scheduled notebook that names no limit of its own."
     )
+    executions_kept: int = Field(
+        50, ge=0, description="Executions of a schedule whose notebook and log are kept; 0 keeps all."
+    )
     dashboard_idle_s: int = Field(
         300, ge=10, description="A dashboard's kernel ends when nobody has looked at it for so long."
     )
@@ -129,6 +136,16 @@ class Settings(BaseModel):
     disk_minimum_mb: int = Field(
         1024, ge=0, description="With less free disk `up` does not start; uploads leave as much (MiB)."
     )
+
+    @field_validator("idle_timeout_s")
+    @classmethod
+    def _longer_than_reports(cls, timeout_s: int, info: ValidationInfo) -> int:
+        """Between two reports a server in use looks unused."""
+        report_s = info.data.get("activity_interval_s", 0)  # 0 where that is wrong itself
+        if timeout_s and timeout_s < 2 * report_s:
+            rule = "it is 0, or at least twice activity_interval_s, which is {report_s}"
+            raise PydanticCustomError("too_short_for_reports", rule, {"report_s": report_s})
+        return timeout_s
 
     @field_validator("public_url")
     @classmethod

@@ -121,6 +121,19 @@ def server_of(portal: Portal, name: str) -> list[psutil.Process]:
     return found
 
 
+def own_kernels(portal: Portal) -> list[psutil.Process]:
+    """Kernels of ana's default server."""
+    found = []
+    for process in portal.processes():
+        try:
+            place = process.environ().get("JUPYTERHUB_SERVICE_PREFIX")
+            if place == "/user/ana/" and "ipykernel_launcher" in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
 def leave(shown: Window) -> None:
     """Go elsewhere, so that the page says it is left."""
     shown.page.goto("about:blank")
@@ -294,25 +307,40 @@ def test_a_killed_voila_comes_back_without_its_kernels(chromium: Browser, portal
     context.close()
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+@pytest.mark.parametrize(
+    ("locale", "looks"),
+    [
+        ("en-US", [("light", 1280), ("light", 390), ("dark", 390), ("dark", 1280)]),
+        ("ko-KR", [("dark", 390), ("dark", 1280), ("light", 1280), ("light", 390)]),
+    ],
+)
 def test_dashboards_fit(
-    chromium: Browser, portal: Portal, admin: Path, colours: str, width: int, locale: str
+    chromium: Browser, portal: Portal, admin: Path, locale: str, looks: list[tuple[str, int]]
 ) -> None:
-    with window(chromium, portal, admin, colours, width, locale) as shown:
-        for name, path, thing in (("fleet", FLEET, ".dure-meter"), ("servers", SERVERS, ".dure-env, .dure-empty")):
+    """Each page is loaded once; then its window changes, as a person's does."""
+    pages = ("fleet", FLEET, ".dure-meter"), ("servers", SERVERS, ".dure-env, .dure-empty")
+    with window(chromium, portal, admin, *looks[0], locale) as shown:
+        for name, path, thing in pages:
             shown.open(path, 200)
             expect(shown.page.locator(thing).filter(visible=True).first).to_be_visible()
             assert shown.page.locator("html").get_attribute("lang") == locale[:2]
             assert shown.page.get_by_role("main").count() == 1
             assert shown.page.get_by_role("heading", level=1).count() == 1
-            assert shown.fits(width), f"{name} is wider than its window"
-            shown.keep(f"dashboard-{name}-{colours}-{width}-{locale[:2]}")
+            look_over(shown, f"dashboard-{name}", looks, locale)
+            body = shown.page.locator("body")
+            expect(body).to_have_attribute("data-jp-theme-light", str(looks[-1][0] == "light").lower())
         shown.open("/services/dure/", 200)
-        assert shown.fits(width), "the administrator's bar is wider than its window"
-        shown.keep(f"home-admin-{colours}-{width}-{locale[:2]}")
+        look_over(shown, "home-admin", looks, locale)
         leave(shown)
+
+
+def look_over(shown: Window, name: str, looks: list[tuple[str, int]], locale: str) -> None:
+    """Nothing hangs out of the window in any colours and width; a picture of each is kept."""
+    for colours, width in looks:
+        shown.page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
+        shown.page.set_viewport_size({"width": width, "height": 844})
+        until(lambda width=width: shown.fits(width), f"{name} to be no wider than {width}", 10)  # type: ignore[misc]
+        shown.keep(f"{name}-{colours}-{width}-{locale[:2]}")
 
 
 def test_voila_in_ones_own_server(chromium: Browser, portal: Portal, ana: Path) -> None:
@@ -336,8 +364,28 @@ def test_voila_in_ones_own_server(chromium: Browser, portal: Portal, ana: Path) 
         expect(shown.page.locator(".page-mark")).to_have_attribute("href", "/services/dure/")
         assert shown.fits(1280)
         shown.keep("voila-own-light-1280")
+        # The page looks whether its kernel lives, and this server tells it so; else it would load again and again.
+        with shown.page.expect_response(f"**/api/kernels/{kernel_id(shown.page)}") as told:
+            shown.page.evaluate(
+                "const now = Date.now; Date.now = () => now() + 11_000;"
+                "document.dispatchEvent(new Event('visibilitychange'))"
+            )
+        assert told.value.status == 200
         leave(shown)
+        # Who leaves while the cells still run leaves no kernel behind either.
+        until(lambda: not own_kernels(portal), "the kernel of the page that was left to end", 30)
+        slow = {**cell, "id": "slow", "source": "import time\ntime.sleep(600)"}
+        (portal.data / "users" / "ana" / "slow.ipynb").write_text(json.dumps({**notebook, "cells": [title, slow]}))
+        shown.page.goto(f"{portal.url}/user/ana/voila/render/slow.ipynb", wait_until="commit")
+        expect(shown.page.locator("#jupyter-config-data")).to_be_attached()
+        assert len(own_kernels(portal)) == 1
+        leave(shown)
+        until(lambda: not own_kernels(portal), "the kernel that was left at work to end", 30)
+    picture = f"{portal.url}/user/ana/voila/files/mine.png"
+    (portal.data / "users" / "ana" / "mine.png").write_bytes(b"a picture of mine")
+    assert httpx.get(picture).status_code in (302, 403), "nobody is logged in"
     ben = {"Authorization": f"Bearer {portal.token('ben')}", "Accept": "text/html"}
+    assert httpx.get(picture, headers=ben).status_code in (302, 403)
     answer = httpx.get(f"{portal.url}/user/ana/voila/render/mine.ipynb", headers=ben)
     assert "Mine" not in answer.text
     assert answer.status_code in (302, 403)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dure import wire
-from dure.errors import BadRequest, DureError, NotRunning, Text
+from dure.errors import BadRequest, DureError, NotFound, NotRunning, Text
 from dure_widgets.administration import Administration
 from dure_widgets.panel import TICK
 
@@ -15,35 +15,65 @@ if TYPE_CHECKING:
 
 EVENTS, LOOKED_AT = 30, 200
 """So many are shown; those of other things are among the newest ones that are looked at."""
-ENDED = ("stopped", "failed")
 LONGEST_REASON = 200
 
 
 class EnvironmentsController:
-    """Binds the view of everybody's servers to the portal."""
+    """Binds the view of everybody's servers to the portal.
+
+    Only active servers are asked for, unless the view wants the ended ones too. What came of an action stands
+    beside its server also when that has ended, and goes with the next server of the name: a note is of one lease.
+    """
 
     def __init__(self, panel: EnvironmentsView, portal: Administration) -> None:
         self._panel, self._portal = panel, portal
+        self._ended_too = False
+        self._noted: dict[str, str | None] = {}
+        self._kept: dict[str, dict[str, Any]] = {}
         panel.on_ask(self._heard)
         panel.ask(TICK)
 
     def _heard(self, verb: str, values: dict[str, Any]) -> None:
         if verb == TICK:
+            self._ended_too = bool(values.get("ended"))
             self._look()
         elif verb in ("extend", "stop"):
             self._act(verb, str(values.get("owner", "")), str(values.get("name", "")), values)
 
     def _look(self) -> None:
-        found = self._portal.environments()
+        found = [one.model_dump(mode="json") for one in self._portal.environments(ended=self._ended_too)]
+        found += self._ended_with_notes({_key_of(one) for one in found})
+        now = {_key_of(one): _grant_of(one) for one in found}
+        said: dict[str, Any] = self._panel.state["notes"]
+        notes = {
+            key: note for key, note in said.items() if key in now and now[key] in (None, self._noted.get(key))
+        }
         happened = [one for one in self._portal.events(LOOKED_AT) if one.object.startswith("environment:")]
         self._panel.show(
-            environments=[one.model_dump(mode="json") for one in found],
+            environments=found,
             events=[one.model_dump(mode="json") for one in happened[:EVENTS]],
+            notes=notes,
         )
+
+    def _ended_with_notes(self, found: Container[str]) -> list[dict[str, Any]]:
+        """Those of which something is still said, and which are not among the others; each is asked for once."""
+        missing = [key for key in self._panel.state["notes"] if key not in found]
+        self._kept = {key: self._kept.get(key) or self._one(key) for key in missing}
+        return [one for one in self._kept.values() if one]
+
+    def _one(self, key: str) -> dict[str, Any]:
+        """As it is now; nothing where it is gone with its owner."""
+        owner, _, name = key.partition("/")
+        try:
+            return self._portal.environment(owner, name).model_dump(mode="json")
+        except NotFound:
+            return {}
 
     def _act(self, verb: str, owner: str, name: str, values: dict[str, Any]) -> None:
         """Act, and write beside the server what came of it, in its own row."""
         key = f"{owner}/{name}"
+        shown = self._panel.state["environments"] or []
+        self._noted[key] = next((_grant_of(one) for one in shown if _key_of(one) == key), None)
         try:
             if verb == "extend":
                 said = self._extend(owner, name, float(values.get("hours") or 0))
@@ -58,7 +88,7 @@ class EnvironmentsController:
         self._look()
 
     def _extend(self, owner: str, name: str, hours: float) -> dict[str, Any]:
-        found = self._found(owner, name)
+        found = self._portal.environment(owner, name)  # as it is now: what the browser shows may be seconds old
         if found.lease is None or found.lease.until is None:
             raise NotRunning(name=name, phase=found.phase)
         until = found.lease.until + timedelta(hours=hours)
@@ -74,12 +104,15 @@ class EnvironmentsController:
         self._portal.stop(owner, name, reason)
         return {"word": "asked_to_stop"}
 
-    def _found(self, owner: str, name: str) -> wire.Environment:
-        """As it is now: what the browser shows may be seconds old."""
-        for one in self._portal.environments():
-            if (one.owner, one.name) == (owner, name):
-                return one
-        raise NotRunning(name=name, phase="stopped")
+
+def _key_of(server: Mapping[str, Any]) -> str:
+    return f"{server['owner']}/{server['name']}"
+
+
+def _grant_of(server: Mapping[str, Any]) -> str | None:
+    """What tells a server from the next one of its name: its lease, or its ticket; None once it has ended."""
+    held = server.get("lease") or server.get("ticket")
+    return None if held is None else str(held["id"])
 
 
 REASON_RULE: Text = {

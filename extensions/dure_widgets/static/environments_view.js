@@ -181,12 +181,16 @@ function render({ model, el }) {
     keyed(log, events ?? [], (one) => one.id, () => eventRow(model), (row, one) => row.patch(one));
   };
   person.addEventListener("change", patch);
-  ended.addEventListener("change", patch);
   const clock = setInterval(() => bodies.kept.forEach((node) => node.count()), 1000);
   box.closing.push(() => clearInterval(clock));
   box.closing.push(listen(model, "change:state change:problem", patch));
   patch();
-  box.closing.push(live(model, box.root, 2).stop);
+  const looking = live(model, box.root, 2, () => ({ ended: ended.checked }));
+  ended.addEventListener("change", () => {
+    patch();
+    looking.now();
+  });
+  box.closing.push(looking.stop);
   return box.close;
 }
 

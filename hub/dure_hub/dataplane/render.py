@@ -21,6 +21,11 @@ CHECK = "check"
 UPSTREAM_IDLE = "4s"
 """Under uvicorn's keep-alive of 5 s, so that Envoy never writes into a connection that is being closed."""
 
+NEVER_ANSWERED = ("service-worker-allowed",)
+"""Headers that no answer has, on any route. With this one, a page of one person's server could install a script
+that reads and answers every visitor's requests to the whole origin; without it, a script reaches no further than
+the path it comes from."""
+
 _TYPE = "type.googleapis.com/"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _UNLIMITED = 65535
@@ -128,6 +133,7 @@ def make_routes(fragments: Mapping[str, Fragment]) -> Json:
         "@type": f"{_TYPE}envoy.config.route.v3.RouteConfiguration",
         "name": ROUTES,
         "virtual_hosts": [host],
+        "response_headers_to_remove": list(NEVER_ANSWERED),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from dure_hub.backends.base import Handle, Kind, Phase, Seen, ServerBackend
 from dure_hub.hubapi import HubApi, HubRefused
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
-from dure_hub.operations.idleness import Idleness, Watching
+from dure_hub.operations.idleness import Idleness, Watching, longest_gap_s
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
@@ -71,7 +71,8 @@ class EnvironmentRuns:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._misses: dict[str, int] = {}
         self._passes = 0
-        self._idleness = Idleness(settings, store, clock, Watching(clock, monotonic))
+        gap_s = longest_gap_s(settings, _EVERY * settings.look_interval_s)
+        self._idleness = Idleness(settings, store, clock, Watching(clock, gap_s, monotonic))
         self.idle_timeout_s = settings.idle_timeout_s
 
     def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
@@ -122,12 +123,17 @@ class EnvironmentRuns:
         if not claimed or not (unfollowed or self._passes % _EVERY == 0):
             return
         try:
-            known = {(server.user, server.name): server for server in await self._hub.servers()}
-        except DureError as error:
-            self._idleness.watching.silent()
-            if isinstance(error, NotReady):
-                return
+            await self._ask_hub(claimed, seen)
+        except BaseException:
+            self._idleness.watching.silent()  # a look that failed has seen nobody
             raise
+
+    async def _ask_hub(self, claimed: Sequence[_Held], seen: Mapping[str, Seen]) -> None:
+        try:
+            known = {(server.user, server.name): server for server in await self._hub.servers()}
+        except NotReady:
+            self._idleness.watching.silent()
+            return
         self._misses = {one.lease: self._misses.get(one.lease, 0) for one in claimed}
         for one in claimed:
             server = known.get((one.owner, one.name))

@@ -82,8 +82,13 @@ class Environments:
             self.runs.start(person.name, ask.name, ask.profile, lease.id)
         return answer
 
-    async def list(self, person: Person, everyone: bool = False) -> builtins.list[wire.Environment]:
-        """Your environments; everybody's for administrators. The latest asked for first."""
+    async def list(
+        self, person: Person, everyone: bool = False, active: bool = False
+    ) -> builtins.list[wire.Environment]:
+        """Your environments; everybody's for administrators. The latest asked for first.
+
+        With `active`, none of those that have ended.
+        """
         if everyone:
             person.need_admin()
         fleet = await self._profiles.fleet()
@@ -92,6 +97,8 @@ class Environments:
             query = select(Environment).order_by(Environment.asked_at.desc())
             if not everyone:
                 query = query.where(Environment.owner == person.name)
+            if active:
+                query = query.where(Environment.phase.in_(sorted(rows.ALIVE)))
             now = self._clock()
             return [self._shown(session, row, fleet, now) for row in session.scalars(query).all()]
 
@@ -113,7 +120,8 @@ class Environments:
     ) -> wire.Environment:
         """Move the end of a server that starts or runs; somebody else's for administrators.
 
-        An end that is set already changes nothing. Raises `NotRunning`, `EndTooEarly`, `EndTooLate`.
+        An end that is set already changes nothing; moving it counts as use.
+        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, and `NoSuchProfile` where its profile is gone.
         """
         person.may_act_for(owner or person.name)
         fleet = await self._profiles.fleet()
@@ -131,6 +139,7 @@ class Environments:
             if verdict.code == "end_moved":
                 lease.until = ask.until.astimezone(UTC)
                 lease.renewals += 1
+                row.active_at = now  # whoever wants it longer has a use for it
                 facts = verdict.to_json()
                 record(session, now, person.name, "environment.extend", thing(row), facts, _behalf(person, row))
             return self._shown(session, row, fleet, now)

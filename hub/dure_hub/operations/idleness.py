@@ -5,7 +5,8 @@ time only a change counts: it means use since the last look, by our clock.
 
 Nobody ends on the first look after we were blind. A portal that was down, a hub that did not answer, or a machine
 that slept has missed reports, and people who come back are about to be seen. So an environment ends as idle only
-when the hub has answered without a gap for as long as two of the servers' reports take.
+when the hub has answered without a gap for as long as two of the servers' reports take, and as long after
+`idle_end`: who comes back in the last second before it is reported only then.
 """
 
 from __future__ import annotations
@@ -34,15 +35,22 @@ log = logging.getLogger(__name__)
 _REPORTS = 2
 _LEAP_S = 30.0
 """Our clock and the one that counts only waking time may differ so much between two looks, else we slept."""
+_LOOKS = 2
+"""So many looks may be missed before we count as blind."""
+_GAP_S = 60.0
+"""No shorter time between two looks counts as a gap: a machine may be slow."""
 
 Places = Mapping[tuple[str, str], HubServer]
 
 
 class Watching:
-    """For how long the hub has been seen answering without a gap, in seconds of `monotonic`."""
+    """For how long the hub has been seen answering without a gap, in seconds of `monotonic`.
 
-    def __init__(self, clock: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._monotonic = clock, monotonic
+    More than `gap_s` between two answers is a gap: this process was stopped or frozen, and so may the others be.
+    """
+
+    def __init__(self, clock: Clock, gap_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._gap_s, self._monotonic = clock, gap_s, monotonic
         self._since: float | None = None
         self._last: tuple[datetime, float] | None = None
 
@@ -51,7 +59,8 @@ class Watching:
         now, counted = self._clock(), self._monotonic()
         if self._last is not None:
             wall_s = (now - self._last[0]).total_seconds()
-            if abs(wall_s - (counted - self._last[1])) > _LEAP_S:
+            between_s = counted - self._last[1]
+            if between_s > self._gap_s or abs(wall_s - between_s) > _LEAP_S:
                 self._since = None
         self._last = now, counted
         if self._since is None:
@@ -59,8 +68,13 @@ class Watching:
         return counted - self._since
 
     def silent(self) -> None:
-        """The hub does not answer."""
+        """The hub does not answer, or its answer could not be used."""
         self._since = None
+
+
+def longest_gap_s(settings: Settings, look_every_s: float) -> float:
+    """The longest time between two looks at the hub that is none yet, where one is due so often."""
+    return max(_GAP_S, settings.activity_interval_s, _LOOKS * look_every_s)
 
 
 @dataclass(frozen=True)
@@ -84,12 +98,13 @@ class Idleness:
 
     async def look(self, known: Places) -> None:
         """Compare with every active server of the hub. Writes once, and only if something has changed."""
-        blind = self.watching.answered() < _REPORTS * self._settings.activity_interval_s
+        grace_s = _REPORTS * self._settings.activity_interval_s
+        blind = self.watching.answered() < grace_s
         timeout_s = 0 if blind else self._settings.idle_timeout_s
         seen_at = self._clock()  # no later than the rows are read: who is active meanwhile stays so
 
         def changes(session: Session) -> list[_Change]:
-            return _changes(session, known, timeout_s, seen_at)
+            return _changes(session, known, timeout_s, grace_s, seen_at)
 
         if await self._store.read(changes):
             await self._store.run(lambda session: self._write(session, changes(session), seen_at))
@@ -116,7 +131,7 @@ class Idleness:
                 log.info("%s/%s ends: nobody used it for %s s", row.owner, row.name, change.over.facts["idle_s"])
 
 
-def _changes(session: Session, known: Places, timeout_s: int, now: datetime) -> list[_Change]:
+def _changes(session: Session, known: Places, timeout_s: int, grace_s: int, now: datetime) -> list[_Change]:
     query = (
         select(Environment, Lease.id)
         .join(Lease, Lease.id == Environment.lease_id)
@@ -130,7 +145,7 @@ def _changes(session: Session, known: Places, timeout_s: int, now: datetime) -> 
         if server.last_activity != row.activity:
             found.append(_Change(row.id, lease, activity=server.last_activity))
             continue
-        verdict = idle(row.active_at, timeout_s, now)
+        verdict = idle(row.active_at, timeout_s, now, grace_s)
         if verdict.allowed:
             found.append(_Change(row.id, lease, over=verdict))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -11,7 +11,13 @@ from dure.errors import NotAllowed, NotLoggedIn
 from dure_hub import dashboards
 from dure_hub.mlflowapi import header_name
 from dure_hub.operations.people import ADMIN, USE
-from dure_hub.services.errors import AdministratorsOnly, NoSuchPage, NotANavigation, WriteUnproven
+from dure_hub.services.errors import (
+    AdministratorsOnly,
+    NoSuchPage,
+    NotANavigation,
+    OpenedFromElsewhere,
+    WriteUnproven,
+)
 from dure_hub.services.guard import SAFE
 from dure_hub.services.identity import Identity
 from dure_hub.services.languages import language_of
@@ -81,12 +87,16 @@ def _viewer(request: Request, identity: Identity, path: str) -> dict[str, str]:
     """For the dashboards' Voila: the reader's language, and, where a page is opened, whose rights its kernel has.
 
     What a page of a person's server fetches or frames is theirs to read, and the kernel acts for the visitor.
+    Other sites can only lead a visitor here; by that alone, no kernel starts.
     """
     about = {"x-dure-viewer-language": language_of(request)}
     if not f"/{path}".startswith(dashboards.RENDER):
         return about
-    if identity.via == "session" and not is_navigation(request):
-        raise NotANavigation
+    if identity.via == "session":
+        if not is_navigation(request):
+            raise NotANavigation
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            raise OpenedFromElsewhere(page=quote(f"/{path}"))
     return about | {"x-dure-viewer-token": identity.token}
 
 

@@ -26,11 +26,13 @@ async def request_environment(ask: EnvironmentRequest, person: Starter, ops: Ops
 
 
 @router.get("")
-async def list_environments(person: Caller, ops: Ops, everyone: bool = False) -> list[Environment]:
-    """Your servers; with `everyone`, all of them, for administrators."""
+async def list_environments(
+    person: Caller, ops: Ops, everyone: bool = False, active: bool = False
+) -> list[Environment]:
+    """Your servers; with `everyone`, all of them, for administrators; with `active`, none that have ended."""
     if everyone:
         person.need_admin()
-    return await ops.environments.list(person, everyone=everyone)
+    return await ops.environments.list(person, everyone=everyone, active=active)
 
 
 @router.get("/{name}")
@@ -41,7 +43,7 @@ async def get_environment(name: PathName, person: Caller, ops: Ops, owner: Owner
 
 @router.post("/{name}/extend")
 async def extend_environment(
-    name: PathName, ask: ExtendRequest, person: Caller, ops: Ops, owner: Owner = None
+    name: PathName, ask: ExtendRequest, person: Starter, ops: Ops, owner: Owner = None
 ) -> Environment:
     """Move the end of a server that starts or runs. An end that is set already changes nothing."""
     return await ops.environments.extend(person, name, ask, owner)

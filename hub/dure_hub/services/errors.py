@@ -104,6 +104,20 @@ class NotANavigation(DureError):
     }
 
 
+class OpenedFromElsewhere(DureError):
+    """A page that does something by being opened, opened by a link of another site."""
+
+    code, status = "opened_from_elsewhere", 403
+    message: ClassVar[Text] = {
+        "en": "A page of another site led here, and opening {page} starts a program.",
+        "ko": "다른 사이트에서 온 링크입니다. {page}을(를) 열면 프로그램이 시작됩니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Open it yourself by the link below if you meant to.",
+        "ko": "직접 열려면 아래 링크를 누르세요.",
+    }
+
+
 class AdministratorsOnly(DureError):
     """A dashboard, asked for by somebody who is no administrator."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ from dure_hub.supervisor.sockets import listen
 
 log = logging.getLogger("dure.voila")
 KERNELS = 24
-"""Most kernels at once, of 80 MB each; the oldest ends for a new one. Voila itself knows no limit."""
+"""Most kernels at once, of 80 MB each; for a new one its viewer's oldest ends, or else the oldest of all. Voila
+itself knows no limit."""
 
 NEVER_FOR_KERNELS = ("DURE_DATA",)
 KEPT = (
@@ -82,6 +84,8 @@ class ViewerKernels(AsyncMappingKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self._viewers: dict[str, str] = {}
+        # A kernel that starts is in no list yet, so they start one after the other, each after room was made.
+        self._one_by_one = asyncio.Lock()
 
     def viewer_of(self, kernel_id: str) -> str | None:
         """Whose kernel this is; None where there is none."""
@@ -95,7 +99,6 @@ class ViewerKernels(AsyncMappingKernelManager):
         language = found.pop("HTTP_X_DURE_VIEWER_LANGUAGE", None)
         if not viewer or not token:
             raise HTTPError(403)
-        await self._make_room()
         voila: Any = self.parent
         settings = voila.tornado_settings["settings_of_portal"]
         kept = {name: text for name, text in found.items() if name not in NEVER_FOR_KERNELS}
@@ -104,13 +107,16 @@ class ViewerKernels(AsyncMappingKernelManager):
             "DURE_TOKEN": token,
             "DURE_LANGUAGE": language or settings.language,
         }
-        started: str = await super()._async_start_kernel(path=path, env=environment, **kwargs)
-        self._viewers = {name: who for name, who in self._viewers.items() if name in self} | {started: viewer}
+        async with self._one_by_one:
+            await self._make_room(viewer)
+            started: str = await super()._async_start_kernel(path=path, env=environment, **kwargs)
+            self._viewers = {name: who for name, who in self._viewers.items() if name in self} | {started: viewer}
         return started
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, viewer: str) -> None:
         while len(self) >= KERNELS:
-            oldest = min(self._kernels, key=lambda one: self._kernels[one].last_activity)
+            own = [one for one in self._kernels if self._viewers.get(one) == viewer]
+            oldest = min(own or self._kernels, key=lambda one: self._kernels[one].last_activity)
             log.warning("kernel %s ends for a new one: %d run already", oldest, len(self))
             await ensure_async(self.shutdown_kernel(oldest))  # type: ignore[no-untyped-call]
 

@@ -105,6 +105,16 @@ async def test_headers_are_stripped_replaced_and_told(routes: World) -> None:
     assert not {"cookie", "authorization", "x-dure-user", "x-envoy-internal"} & headers.keys()
 
 
+@pytest.mark.parametrize("path", ["/", "/user/ann/lab", "/user/ann/fail", "/user/ann/gpu/sw.js", "/cut/a", "/in/"])
+async def test_no_page_claims_the_whole_origin_for_its_scripts(routes: World, ana: Upstream, path: str) -> None:
+    held = Fragment((ana.cluster(),), (Route("/in/", ((ana.name, 1),), auth=True),))
+    await routes.plane().publish("other", held)
+    answer = await routes.ask(path, authorization="Bearer good")
+    assert answer.headers["x-kept"] == "1", "it is the upstream's own"
+    assert "service-worker-allowed" not in answer.headers
+    await routes.plane().publish("other", Fragment())
+
+
 async def test_a_websocket_stays_open_while_routes_change(routes: World, ben: Upstream) -> None:
     url = f"{routes.url.replace('http', 'ws')}/user/ann/ws"
     async with asyncio.timeout(30):

@@ -19,12 +19,15 @@ go = asyncio.Queue[None]()
 class Echo(RequestHandler):
     """Name, path as received, headers and the body's length.
 
-    500 where the path ends with /fail; only after so many seconds where it ends with /after/SECONDS.
+    500 where the path ends with /fail; only after so many seconds where it ends with /after/SECONDS. Every answer
+    claims the whole origin for its scripts.
     """
 
     SUPPORTED_METHODS = ("GET", "POST", "PUT")
 
     async def get(self) -> None:
+        self.set_header("Service-Worker-Allowed", "/")
+        self.set_header("X-Kept", "1")
         before, _, seconds = self.request.path.rpartition("/after/")
         if before:
             await asyncio.sleep(float(seconds))

@@ -159,6 +159,7 @@ def test_the_table_is_two_flat_maps_and_a_default() -> None:
     assert make_routes({"hub": hub}) == {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": "routes",
+        "response_headers_to_remove": ["service-worker-allowed"],
         "virtual_hosts": [
             {
                 "name": "front",

@@ -1,23 +1,22 @@
-"""A real Jupyter server: a kernel that computes in silence keeps it in use, one that waits does not."""
+"""A real Jupyter server: what is at work in silence keeps it in use, what waits does not."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
+import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
+from websockets.sync.client import connect
 
+from dure.wire.ids import new_id
 from dure_lab.busy import at_work
+from tests.unit.lab.kit import server, until
 
 LOOKS = "1"
 """Seconds between two looks of the extension here."""
@@ -25,57 +24,10 @@ QUIET_S = 3.5
 """Three looks and some."""
 
 
-@contextmanager
-def server(folder: Path, *, extension: bool = True) -> Iterator[httpx.Client]:
-    """A Jupyter server of its own, with nothing of this machine's configuration."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--port={port}"),
-        *(
-            f"--ServerApp.jpserver_extensions=dure_lab.busy={extension}",
-            "--IdentityProvider.token=t",
-            "--ip=127.0.0.1",
-        ),
-    ]
-    places = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    environment = {
-        **os.environ,
-        **places,
-        "JUPYTER_NO_CONFIG": "1",
-        "JUPYTERHUB_ACTIVITY_INTERVAL": LOOKS,
-        "HOME": str(folder),
-    }
-    log = folder / "log"
-    with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
-    try:
-        headers = {"Authorization": "token t"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
-            until(lambda: process.poll() is not None or answers(client), "the server to answer", log)
-            assert process.poll() is None, log.read_text()[-2000:]
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/api/status").is_success
-    except httpx.TransportError:
-        return False
-
-
-def until(condition: Callable[[], Any], what: str, log: Path) -> Any:
-    """What the condition gives once it gives something; else the test fails with the log."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    pytest.fail(f"waited for {what}: {log.read_text()[-2000:]}")
+def busy_server(folder: Path) -> AbstractContextManager[httpx.Client]:
+    """A server that has terminals and looks after itself."""
+    extensions = "dure_lab.busy", "jupyter_server_terminals"
+    return server(folder, *extensions, JUPYTERHUB_ACTIVITY_INTERVAL=LOOKS)
 
 
 def last_activity(client: httpx.Client) -> datetime:
@@ -129,7 +81,7 @@ def test_what_counts_as_work(state: str | None, heard_s: int | None, expected: b
 
 def test_a_kernel_that_computes_in_silence_keeps_its_server_in_use(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with server(tmp_path) as client:
+    with busy_server(tmp_path) as client:
         assert not moves_within(client, QUIET_S), "a server without a kernel"
         waits = kernel(client, tmp_path, "pass")
         until(lambda: client.get(f"/api/kernels/{waits}?no_track_activity=1").json()["execution_state"] == "idle",
@@ -141,8 +93,41 @@ def test_a_kernel_that_computes_in_silence_keeps_its_server_in_use(tmp_path: Pat
         assert not moves_within(client, QUIET_S), "the kernel at work is gone"
 
 
+def terminal(client: httpx.Client) -> Callable[[str], None]:
+    """A terminal that nobody has open; what is answered types a line into it, and leaves again."""
+    name = client.post("/api/terminals", json={}).json()["name"]
+    address = f"{str(client.base_url).replace('http', 'ws')}/terminals/websocket/{name}"
+
+    def type_line(line: str) -> None:
+        mark, shown = new_id(), ""
+        headers = {"Authorization": client.headers["Authorization"]}
+        with connect(address, additional_headers=headers, proxy=None) as socket:
+            socket.send(json.dumps(["stdin", f"echo {mark}; {line}\r"]))
+            while shown.count(mark) < 2:  # as typed, and as printed
+                shown += str(socket.recv(timeout=30))
+
+    return type_line
+
+
+def test_a_program_in_a_terminal_that_nobody_watches_keeps_its_server_in_use(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with busy_server(tmp_path) as client:
+        type_line = terminal(client)
+        type_line("true")
+        until(lambda: not moves_within(client, QUIET_S), "the shell to be idle", log)
+        type_line("sleep 600")
+        until(lambda: moves_within(client, QUIET_S), "the program to be seen", log)
+        assert all(moves_within(client, QUIET_S) for _ in range(2)), "it says nothing, and nobody watches it"
+
+
+def test_a_program_that_writes_from_a_terminals_background_keeps_its_server_in_use(tmp_path: Path) -> None:
+    with busy_server(tmp_path) as client:
+        terminal(client)("(while sleep 0.5; do echo .; done) &")
+        assert all(moves_within(client, QUIET_S) for _ in range(3)), "nobody watches it"
+
+
 def test_without_the_extension_it_would_look_unused(tmp_path: Path) -> None:
     """The reason for it: were Jupyter ever to count this itself, this test says so."""
-    with server(tmp_path, extension=False) as client:
+    with server(tmp_path) as client:
         kernel(client, tmp_path, "import time\ntime.sleep(600)")
         assert not moves_within(client, QUIET_S)

@@ -242,6 +242,20 @@ async def test_people_see_and_stop_their_own_and_administrators_everybodys(world
     assert (await world.environments.stop(ROOT, "default", owner="ann")).phase == "stopping"
 
 
+async def test_those_that_ended_are_left_out_where_only_the_active_are_asked_for(world: World) -> None:
+    await fill(world)
+    await world.environments.request(ANN, ask())
+    await world.environments.request(ANN, ask("cancelled"))
+    await world.environments.stop(ANN, "cancelled")
+
+    async def names(**which: bool) -> set[str]:
+        return {one.name for one in await world.environments.list(ROOT, everyone=True, **which)}
+
+    assert await names() == {"one", "two", "default", "cancelled"}
+    assert await names(active=True) == {"one", "two", "default"}
+    assert [one.name for one in await world.environments.list(ANN, active=True)] == ["default"]
+
+
 async def test_profiles_say_what_is_free(world: World) -> None:
     await world.environments.claim("ann", "", None, "cpu")
     (cpu,) = await world.profiles.list(ANN)

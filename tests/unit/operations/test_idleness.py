@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import event, select
 
+from dure.wire.environments import ExtendRequest
 from dure_hub.operations import reasons
-from dure_hub.operations.idleness import Watching
+from dure_hub.operations.idleness import Watching, longest_gap_s
 from dure_hub.operations.people import Person
+from dure_hub.settings import Settings
 from dure_hub.store.models import Event, Lease
 from tests.support.world import HandClock, World
 
 ANN = Person("ann")
-BLIND_S = 120
-"""For so long after a gap, nobody ends."""
+REPORTS_S = 120
+"""Two reports: for so long after a gap, and after the last moment in which use would count, nobody ends."""
 
 
 @pytest.fixture
@@ -44,6 +48,15 @@ async def hub_looks(world: World, number: int = 1) -> None:
         await world.reconciler.look()
 
 
+async def unused(world: World, seconds: int) -> None:
+    """Time passes with the hub being looked at all the while."""
+    for _ in range(seconds // 60):
+        world.clock.move(60)
+        await hub_looks(world)
+    world.clock.move(seconds % 60)
+    await hub_looks(world)
+
+
 def used(world: World, at: str) -> None:
     """The hub tells of use, by whatever clock it has."""
     world.jupyterhub.put("ann", last_activity=at)
@@ -56,10 +69,9 @@ async def test_a_server_counts_as_used_from_its_readiness_on(world: World) -> No
     assert seen.idle_end == world.clock() + timedelta(hours=1)
 
 
-async def test_an_hour_without_use_ends_it_and_says_so(world: World) -> None:
+async def test_an_hour_without_use_and_two_reports_ends_it_and_says_so(world: World) -> None:
     lease = await start(world)
-    world.clock.move(3599)
-    await hub_looks(world)
+    await unused(world, 3600 + REPORTS_S - 1)
     assert (await world.environments.get(ANN, "default")).phase == "running"
     world.clock.move(1)
     await hub_looks(world)
@@ -74,6 +86,32 @@ async def test_an_hour_without_use_ends_it_and_says_so(world: World) -> None:
         ended = session.scalars(select(Event).where(Event.verb == "environment.stop")).one()
     assert (ended.actor, ended.on_behalf_of, ended.verdict["code"]) == ("dure", "ann", "idle")
     assert ended.verdict["facts"]["idle_s"] >= 3600
+
+
+async def test_who_comes_back_just_before_the_end_is_not_stopped_at_work(world: World) -> None:
+    """Their use is known only with the server's next report, a minute later."""
+    await start(world)
+    await unused(world, 3599)
+    end = (await world.environments.get(ANN, "default")).idle_end
+    assert end == world.clock() + timedelta(seconds=1), "what is promised is shown"
+    await unused(world, 65)
+    used(world, "2020-01-01T01:00:00Z")
+    await hub_looks(world)
+    seen = await world.environments.get(ANN, "default")
+    assert (seen.phase, seen.idle_since) == ("running", world.clock())
+
+
+async def test_extending_is_use(world: World) -> None:
+    await start(world)
+    await unused(world, 3000)
+    seen = await world.environments.get(ANN, "default")
+    assert seen.lease is not None
+    assert seen.lease.until is not None
+    ask = ExtendRequest(until=seen.lease.until + timedelta(hours=1))
+    assert (await world.environments.extend(ANN, "default", ask)).idle_since == world.clock()
+    world.clock.move(30)
+    await world.environments.extend(ANN, "default", ask)
+    assert (await world.environments.get(ANN, "default")).idle_since != world.clock(), "the same changes nothing"
 
 
 async def test_use_keeps_it_whatever_the_hubs_clock_says(world: World) -> None:
@@ -111,12 +149,40 @@ async def test_after_the_hub_was_away_nobody_ends_before_two_reports_may_have_co
     world.jupyterhub.away = False
     await hub_looks(world)
     assert (await world.environments.get(ANN, "default")).phase == "running"
-    world.clock.move(BLIND_S - 1)
-    await hub_looks(world)
+    await unused(world, REPORTS_S - 1)
     assert (await world.environments.get(ANN, "default")).phase == "running"
     world.clock.move(1)
     await hub_looks(world)
     assert (await world.environments.get(ANN, "default")).phase in ("stopping", "stopped")
+
+
+async def test_a_portal_that_was_frozen_ends_nobody_before_two_reports_may_have_come(world: World) -> None:
+    """Stopped by a signal or with its container: both clocks go on and nothing is missed but the looks."""
+    await start(world)
+    world.clock.move(2 * 3600)
+    await hub_looks(world)
+    assert (await world.environments.get(ANN, "default")).phase == "running"
+    await unused(world, REPORTS_S - 1)
+    assert (await world.environments.get(ANN, "default")).phase == "running"
+    world.clock.move(1)
+    await hub_looks(world)
+    assert (await world.environments.get(ANN, "default")).phase in ("stopping", "stopped")
+
+
+async def test_a_look_that_failed_has_seen_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await start(world)
+    await unused(world, 3600 + REPORTS_S - 1)
+
+    async def broken() -> NoReturn:
+        raise ValueError("the hub answers what nobody understands")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.hub, "servers", broken)
+        failed = [await asyncio.gather(world.runs.act({}), return_exceptions=True) for _ in range(5)]
+        assert [one for (one,) in failed if isinstance(one, ValueError)], "it is not asked in every pass"
+    world.clock.move(1)
+    await hub_looks(world)
+    assert (await world.environments.get(ANN, "default")).phase == "running"
 
 
 async def test_a_portal_that_was_down_sees_use_before_it_ends_anybody(world: World) -> None:
@@ -155,9 +221,18 @@ async def test_the_next_server_does_not_inherit_the_last_ones_idleness(world: Wo
     assert (await world.environments.get(ANN, "default")).idle_since == world.clock()
 
 
+def test_what_counts_as_a_gap(tmp_path: Path) -> None:
+    def gap_s(every_s: float, **settings: int) -> float:
+        return longest_gap_s(Settings(data=tmp_path, **settings), every_s)
+
+    assert gap_s(10) == 60
+    assert gap_s(10, activity_interval_s=600) == 600
+    assert gap_s(300) == 600, "where looks are rare, one that is missed is none"
+
+
 def test_a_machine_that_slept_begins_to_watch_anew() -> None:
     clock, awake = HandClock(), [0.0]
-    watching = Watching(clock, lambda: awake[0])
+    watching = Watching(clock, 60, lambda: awake[0])
     assert watching.answered() == 0
     for _ in range(2):
         clock.move(60)

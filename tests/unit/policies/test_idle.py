@@ -9,6 +9,7 @@ import pytest
 from dure_hub.policies.idle import idle, idle_end
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GRACE_S = 120
 
 
 def ago(seconds: float) -> datetime:
@@ -19,7 +20,9 @@ def ago(seconds: float) -> datetime:
     ("active_at", "timeout_s", "over", "code"),
     [
         (ago(3599), 3600, False, "in_use"),
-        (ago(3600), 3600, True, "idle"),
+        (ago(3600), 3600, False, "in_use"),
+        (ago(3600 + GRACE_S - 1), 3600, False, "in_use"),
+        (ago(3600 + GRACE_S), 3600, True, "idle"),
         (ago(9999), 3600, True, "idle"),
         (ago(-60), 3600, False, "in_use"),
         (None, 3600, False, "not_seen_yet"),
@@ -27,12 +30,12 @@ def ago(seconds: float) -> datetime:
     ],
 )
 def test_idleness_is_a_span_without_use(active_at: datetime | None, timeout_s: int, over: bool, code: str) -> None:
-    verdict = idle(active_at, timeout_s, NOW)
+    verdict = idle(active_at, timeout_s, NOW, GRACE_S)
     assert (verdict.allowed, verdict.code) == (over, code)
 
 
 def test_the_verdict_says_for_how_long() -> None:
-    assert idle(ago(4000), 3600, NOW).facts == {"idle_s": 4000, "timeout_s": 3600}
+    assert idle(ago(4000), 3600, NOW, GRACE_S).facts == {"idle_s": 4000, "timeout_s": 3600}
 
 
 @pytest.mark.parametrize(

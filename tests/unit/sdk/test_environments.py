@@ -85,7 +85,8 @@ def test_servers_of_everyone_are_listed_with_their_owners() -> None:
     with portal({f"GET {PATH}": [server()]}) as fake:
         assert "ana" in repr(dure.environments.list(everyone=True))
         assert "owner" not in repr(dure.environments.list())
-    assert [request.url.query for request in fake.asked] == [b"everyone=true", b""]
+        dure.environments.list(everyone=True, active=True)
+    assert [request.url.query for request in fake.asked] == [b"everyone=true", b"", b"everyone=true&active=true"]
 
 
 def test_a_plan_says_unknown_as_null() -> None:

@@ -107,6 +107,23 @@ async def test_a_session_brings_the_hubs_token_in_it(
     assert (await anyone.get(RENDER, headers=root.navigate(Sec_Fetch_Dest="iframe"))).status_code == 403
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_another_sites_link_starts_no_kernel_but_one_click_does(
+    anyone: httpx.AsyncClient, app: FastAPI, hub: StubHub, site: str
+) -> None:
+    root = Browser(app, Session.new(hub.person("root", admin=True, session="of-root")), "of-root")
+    for language, words in (("en", "A page of another site led here"), ("ko", "다른 사이트에서 온 링크입니다")):
+        sent = root.navigate(Sec_Fetch_Site=site, Accept_Language=language)
+        answer = await anyone.get(f"{RENDER}?x=1", headers=sent)
+        assert answer.status_code == 403
+        assert "x-dure-viewer-token" not in answer.headers
+        assert words in answer.text
+        assert 'href="/services/dashboards/voila/render/fleet.ipynb"' in answer.text
+    for own in ("none", "same-origin"):
+        answer = await anyone.get(RENDER, headers=root.navigate(Sec_Fetch_Site=own))
+        assert answer.status_code == 200
+
+
 async def test_a_kernels_socket_proves_where_it_was_opened(
     anyone: httpx.AsyncClient, app: FastAPI, hub: StubHub
 ) -> None:

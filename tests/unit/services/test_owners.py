@@ -139,6 +139,7 @@ async def test_a_jobs_token_starts_nothing_that_outlives_the_job(
     for path, body in (
         ("/training/jobs", job),
         ("/environments", {"id": new_id(), "profile": "cpu"}),
+        ("/environments/default/extend", {"until": "2026-01-01T12:00:00Z"}),
         ("/endpoints", {"id": new_id(), "name": "digits", "model": "digits", "version": 1}),
         ("/endpoints/digits/canary", {"id": new_id(), "version": 2}),
         (
@@ -182,6 +183,7 @@ async def test_a_scheduled_notebooks_token_trains_and_deploys_and_makes_nothing_
     assert (await scheduled(anyone, token, name="more")).json()["error"]["code"] == "not_for_executions"
     for verb, path, body in (
         ("POST", "/environments", {"id": new_id(), "profile": "cpu"}),
+        ("POST", "/environments/default/extend", {"until": "2026-01-01T12:00:00Z"}),
         ("POST", "/tokens", {}),
         ("POST", "/schedules/nightly/run", {"id": new_id()}),
         ("POST", "/schedules/nightly/pause", None),

@@ -144,6 +144,24 @@ def test_a_bad_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         prepare.settle(data=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"idle_timeout_s": 600, "activity_interval_s": 3600}, "activity_interval_s, which is 3600"),
+        ({"idle_timeout_s": 100}, "activity_interval_s, which is 60"),
+        ({"idle_timeout_s": 7199, "activity_interval_s": 3600}, "at least twice"),
+    ],
+)
+def test_a_server_counts_as_idle_no_sooner_than_it_can_report(
+    tmp_path: Path, given: dict[str, int], rule: str
+) -> None:
+    with pytest.raises(errors.BadSetting, match=rule) as refused:
+        prepare.settle(data=tmp_path, **given)
+    assert f"The setting idle_timeout_s cannot be {given['idle_timeout_s']}" in refused.value.text("en")
+    for fits in ({"idle_timeout_s": 0, "activity_interval_s": 3600}, {"idle_timeout_s": 120}):
+        prepare.settle(data=tmp_path, **fits)
+
+
 def test_passwords_are_long_and_readable() -> None:
     made = {prepare.new_password() for _ in range(50)}
     assert len(made) == 50

@@ -87,6 +87,7 @@ def manager(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
     async def start(self: Any, **how: Any) -> str:
         started.append(how)
         name = f"kernel-{len(started)}"
+        await asyncio.sleep(0)  # a process is started here, and is in no list before that
         self._kernels[name] = SimpleNamespace(last_activity=len(started))
         return name
 
@@ -102,12 +103,12 @@ def manager(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-def visit() -> dict[str, str]:
+def visit(who: str = "root") -> dict[str, str]:
     """What Voila hands on of a visit: its own environment, and the headers it was told of."""
     own = {"PATH": os.defpath, "DURE_DATA": "/data", "DURE_PORTAL": "mark", "DURE_SERVICE": "voila"}
     return {
         **own,
-        "HTTP_X_DURE_USER": "root",
+        "HTTP_X_DURE_USER": who,
         "HTTP_X_DURE_VIEWER_TOKEN": "token-of-root",
         "HTTP_X_DURE_VIEWER_LANGUAGE": "ko",
     }
@@ -137,6 +138,27 @@ async def test_the_oldest_kernel_makes_room(manager: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(voila_handlers, "KERNELS", 2)
     names = [await manager.start_kernel(path="", env=visit()) for _ in range(3)]
     assert [manager.viewer_of(name) for name in names] == [None, "root", "root"]
+
+
+async def test_a_viewers_own_oldest_goes_before_anybody_elses(
+    manager: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dure_hub.supervisor import voila_handlers
+
+    monkeypatch.setattr(voila_handlers, "KERNELS", 3)
+    names = [await manager.start_kernel(path="", env=visit(who)) for who in ("ana", "ben", "ben", "ben")]
+    assert [manager.viewer_of(name) for name in names] == ["ana", None, "ben", "ben"]
+    names.append(await manager.start_kernel(path="", env=visit("cho")))
+    assert [manager.viewer_of(name) for name in names] == [None, None, "ben", "ben", "cho"]
+
+
+async def test_visits_at_once_do_not_pass_the_limit(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dure_hub.supervisor import voila_handlers
+
+    monkeypatch.setattr(voila_handlers, "KERNELS", 2)
+    names = await asyncio.gather(*(manager.start_kernel(path="", env=visit(f"v{n}")) for n in range(6)))
+    assert len(manager) == 2
+    assert sorted(name for name in names if manager.viewer_of(name)) == sorted(names)[-2:]
 
 
 def test_a_kernel_is_its_viewers_alone(manager: Any) -> None:

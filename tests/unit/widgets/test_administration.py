@@ -14,6 +14,7 @@ from tests.unit.sdk.portal import FakePortal, error
 from tests.unit.widgets.kit import bytes_of, click, recorded
 
 GRANTED = "2026-03-02T09:00:00Z"
+TICKET = {"id": "01T", "state": "waiting", "purpose": "notebook", "profile": "cpu", "asked_at": GRANTED}
 HOLDER = {
     "lease": "01L",
     "owner": "ana",
@@ -60,6 +61,7 @@ def asked() -> Iterator[FakePortal]:
         {
             "GET /api/v1/fleet": FLEET,
             "GET /api/v1/environments": [environment()],
+            "GET /api/v1/environments/default": environment(),
             "GET /api/v1/events": [event(1, "environment:ana/default"), event(2, "ticket:01T")],
             "POST /api/v1/environments/default/extend": lambda r: httpx.Response(200, json=environment()),
             "DELETE /api/v1/environments/default": lambda r: httpx.Response(204),
@@ -96,7 +98,59 @@ def test_everybodys_servers_and_what_happened_to_servers(asked: FakePortal) -> N
     assert [one["owner"] for one in view.state["environments"]] == ["ana"]
     assert [one["id"] for one in view.state["events"]] == ["01E1"]
     (listed,) = [one for one in asked.asked if one.url.path == "/api/v1/environments"]
-    assert listed.url.params["everyone"] == "true"
+    assert dict(listed.url.params) == {"everyone": "true", "active": "true"}
+    click(view, "tick", ended=True)
+    click(view, "stop", owner="ana", name="default", reason="A demo")
+    click(view, "tick", ended=False)
+    sent = [dict(one.url.params) for one in asked.asked if one.url.path == "/api/v1/environments"]
+    assert sent[1:] == [{"everyone": "true"}, {"everyone": "true"}, {"everyone": "true", "active": "true"}]
+
+
+def test_extending_looks_at_one_server_alone(asked: FakePortal) -> None:
+    view = EnvironmentsView(language="en")
+    asked.asked.clear()
+    click(view, "extend", owner="ana", name="default", hours=1)
+    first = asked.asked[0]
+    assert (first.url.path, dict(first.url.params)) == ("/api/v1/environments/default", {"owner": "ana"})
+
+
+def test_what_came_of_an_action_stands_until_the_next_server_of_the_name(asked: FakePortal) -> None:
+    view = EnvironmentsView(language="en")
+    click(view, "stop", owner="ana", name="default", reason="A demo")
+    ended = {**environment(), "phase": "stopped", "lease": None, "reason": "A demo"}
+    asked.routes["GET /api/v1/environments"] = []
+    asked.routes["GET /api/v1/environments/default"] = ended
+    for _ in range(2):
+        click(view, "tick")
+        assert [one["phase"] for one in view.state["environments"]] == ["stopped"]
+        assert view.state["notes"]["ana/default"]["word"] == "asked_to_stop"
+    assert asked.paths("GET").count("/api/v1/environments/default") == 1, "what has ended stays as it is"
+    asked.routes["GET /api/v1/environments"] = [
+        {**environment(), "lease": None, "ticket": TICKET, "phase": "waiting"}
+    ]
+    click(view, "tick")
+    assert view.state["notes"] == {}, "it waits for another lease"
+
+
+def test_a_note_goes_with_its_lease(asked: FakePortal) -> None:
+    view = EnvironmentsView(language="en")
+    click(view, "extend", owner="ana", name="default", hours=1)
+    click(view, "tick")
+    assert "ana/default" in view.state["notes"]
+    another = environment()
+    another["lease"] = {**another["lease"], "id": "02L"}
+    asked.routes["GET /api/v1/environments"] = [another]
+    click(view, "tick")
+    assert view.state["notes"] == {}
+
+
+def test_a_server_that_is_gone_with_its_owner_is_no_trouble(asked: FakePortal) -> None:
+    view = EnvironmentsView(language="en")
+    click(view, "stop", owner="ana", name="default", reason="A demo")
+    asked.routes["GET /api/v1/environments"] = []
+    asked.routes["GET /api/v1/environments/default"] = error(404, "not_found", kind="environment", name="default")
+    click(view, "tick")
+    assert (view.problem, view.state["environments"], view.state["notes"]) == (None, [], {})
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     # errors
     "error.title": ("Something is in the way", "진행할 수 없습니다"),
     "error.code": ("Code", "코드"),
+    "error.open": ("Open it", "열기"),
     **OF_SCHEDULES,
 }
 
