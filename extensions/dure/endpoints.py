@@ -31,9 +31,9 @@ KOREAN: Mapping[str, str] = {
 """States of an endpoint, phases and roles of its versions; the API's own words are the English ones."""
 
 
-def deploy(name: str, model: str, version: int, profile: str = "cpu") -> Endpoint:
+def deploy(name: str, model: str, version: int, profile: str = "cpu", *, _id: str | None = None) -> Endpoint:
     """Serve this version under this name. Returns at once; `wait()` until it is ready."""
-    request = ask(wire.DeployRequest, id=new_id(), name=name, model=model, version=version, profile=profile)
+    request = ask(wire.DeployRequest, id=_id or new_id(), name=name, model=model, version=version, profile=profile)
     portal = client()
     answer = portal.post("/endpoints", request.model_dump(mode="json"), repeatable=True)
     return Endpoint(read(wire.Endpoint, answer), portal)
@@ -131,15 +131,15 @@ class Endpoint:
     def predict(self, rows: Any) -> Predictions:
         """Ask for predictions: `rows` is a list of rows, or an array or frame of them, all finite numbers."""
         path = self._seen.url.rstrip("/") + "/invocations"
-        answer = self._portal.send("POST", path, repeatable=True, json={"inputs": _plain(rows)})
+        answer = self._portal.send("POST", path, repeatable=True, json={"inputs": as_rows(rows)})
         body, version = said(answer), answer.headers.get("x-dure-model-version", "")
         if not isinstance(body, dict) or "predictions" not in body:
             raise BadAnswer(status=answer.status_code)
         return Predictions(body["predictions"], int(version) if version.isdigit() else None)
 
-    def canary(self, version: int, percent: int = 10) -> Endpoint:
+    def canary(self, version: int, percent: int = 10, *, _id: str | None = None) -> Endpoint:
         """Send `percent` of the requests to `version`; the champion keeps the rest."""
-        request = ask(wire.CanaryRequest, id=new_id(), version=version, percent=percent)
+        request = ask(wire.CanaryRequest, id=_id or new_id(), version=version, percent=percent)
         return self._change("canary", request.model_dump(mode="json"), repeatable=True)
 
     def promote(self) -> Endpoint:
@@ -181,12 +181,12 @@ def _both(code: str) -> Mapping[str, str]:
     return {"en": code, "ko": KOREAN.get(code, code)}
 
 
-def _plain(rows: Any) -> Any:
-    """Arrays, tensors, frames and generators as lists."""
+def as_rows(rows: Any) -> Any:
+    """Rows as `predict` sends them: arrays, tensors, frames and generators as lists, anything else as it is."""
     if hasattr(rows, "to_numpy"):
         rows = rows.to_numpy()
     if hasattr(rows, "tolist"):
         rows = rows.tolist()
     if isinstance(rows, Iterator):
         rows = [*rows]
-    return [_plain(row) for row in rows] if isinstance(rows, Sequence) and not isinstance(rows, str) else rows
+    return [as_rows(row) for row in rows] if isinstance(rows, Sequence) and not isinstance(rows, str) else rows

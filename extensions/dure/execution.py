@@ -22,6 +22,8 @@ from typing import Any
 from dure.display import write
 
 EXECUTED, RESULT = "executed.ipynb", "result.json"
+INJECTED = "injected-parameters"
+"""papermill's tag for the cell it puts in."""
 GRACE_S = 5
 """How long a cell that was interrupted may take to end before its kernel is killed."""
 MESSAGE_LIMIT, SOURCE_LIMIT = 2000, 200
@@ -82,6 +84,7 @@ class Run:
 
         source, target = inside(self.notebook), inside(os.path.relpath(self.outputs / EXECUTED))
         self._count_cells(source)
+        papermill.iorw.papermill_io.register(source, Fresh())
         papermill.iorw.papermill_io.register(target, Whole())
         with tempfile.TemporaryDirectory(prefix="dure-") as sockets:
             papermill.execute_notebook(
@@ -103,14 +106,14 @@ class Run:
         """Learn which cell of the owner's file each index of papermill's means: it inserts one and drops some."""
         from papermill.execute import ERROR_MARKER_TAG
         from papermill.iorw import load_notebook_node
-        from papermill.utils import find_first_tagged_cell_index as tagged
 
-        cells = load_notebook_node(path)
-        numbers: list[int | None] = [*range(1, len(cells.cells) + 1)]
-        drop = {n for n, cell in enumerate(cells.cells, 1) if ERROR_MARKER_TAG in cell.metadata.get("tags", [])}
-        self.total = len(numbers)
-        if self.parameters and tagged(cells, "injected-parameters") < 0:
-            numbers.insert(tagged(cells, "parameters") + 1, None)
+        tags = [{*cell.metadata.get("tags", [])} for cell in load_notebook_node(path).cells]
+        self.total = len(tags)
+        numbers: list[int | None] = [*range(1, self.total + 1)]
+        if self.parameters:
+            declared = (n for n, of in enumerate(tags, 1) if "parameters" in of and INJECTED not in of)
+            numbers.insert(next(declared, 0), None)
+        drop = {n for n, of in enumerate(tags, 1) if of & {ERROR_MARKER_TAG, INJECTED}}
         self.numbers = [number for number in numbers if number not in drop]
 
     def _number(self, index: int) -> int | None:
@@ -170,6 +173,18 @@ class Whole:
     def pretty_path(self, path: str) -> str:
         """The path as a log shows it."""
         return path
+
+
+class Fresh(Whole):
+    """papermill's way to read the notebook: without what an earlier run put in, which would take our place."""
+
+    def read(self, path: str) -> str:
+        """The text of it."""
+        text = super().read(path)
+        notebook = json.loads(text)
+        cells = notebook.get("cells", [])
+        kept = [cell for cell in cells if INJECTED not in cell.get("metadata", {}).get("tags", [])]
+        return text if len(kept) == len(cells) else json.dumps({**notebook, "cells": kept})
 
 
 class Plain:

@@ -12,6 +12,7 @@ Outside of a job the same code runs as a single rank on the CPU, and what it sav
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -67,8 +68,8 @@ class Context:
     def wrap(self, model: Any) -> Any:
         """The model on this job's device, and in DistributedDataParallel where there are several ranks.
 
-        Buffers (BatchNorm's running mean, say) stay each rank's own, so that one rank may evaluate alone; those
-        of rank 0 are saved.
+        Buffers (BatchNorm's running mean, say) stay each rank's own while it trains, so that one rank may evaluate
+        alone; those of rank 0 are saved.
         """
         moved = model.to(self.device)
         if self.world_size == 1:
@@ -77,7 +78,11 @@ class Context:
 
         self.join()
         devices = [self.local_rank] if self.backend == "nccl" else None
-        return DistributedDataParallel(moved, device_ids=devices, broadcast_buffers=False)
+        # What torch before 2.13 calls broadcast_buffers; a later one warns of that name in every job's log.
+        known = inspect.signature(DistributedDataParallel).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        apart: dict[str, Any] = {name: False}
+        return DistributedDataParallel(moved, device_ids=devices, **apart)
 
     def join(self) -> None:
         """Let the ranks find each other. `wrap` does it; call it yourself for collectives without it."""

@@ -32,6 +32,7 @@ HELP = {
     "file": {"en": "a file or folder to send along, once for each", "ko": "함께 보낼 파일이나 폴더"},
     "limit": {"en": "seconds an execution may take", "ko": "실행 하나의 최대 시간(초)"},
     "one": {"en": "its name", "ko": "스케줄 이름"},
+    "owner": {"en": "somebody else's, for administrators", "ko": "다른 사람의 것(관리자 전용)"},
     "run": {"en": "run it once, now", "ko": "지금 한 번 실행"},
     "pause": {"en": "let it run no more until --resume", "ko": "--resume 전까지 실행하지 않음"},
     "resume": {"en": "let it run again", "ko": "다시 실행되게 함"},
@@ -53,6 +54,7 @@ def register(subparsers: Any) -> None:
     several = _add(subparsers, "schedules", _schedules)
     several.add_argument("name", nargs="?", help=_help("one"))
     several.add_argument("-p", "--parameter", action="append", default=[], help=_help("parameter"))
+    several.add_argument("--owner", metavar="NAME", help=_help("owner"))
     verbs = several.add_mutually_exclusive_group()
     for verb in ("run", "pause", "resume", "delete"):
         verbs.add_argument(f"--{verb}", dest="verb", action="store_const", const=verb, help=_help(verb))
@@ -108,15 +110,18 @@ def _schedules(arguments: argparse.Namespace) -> int:
         arguments.parser.error(f"--{verb} NAME")
     if arguments.parameter and verb != "run":
         arguments.parser.error("-p: --run")
+    whose = {"owner": arguments.owner}
+    if name is None and arguments.owner is not None:
+        arguments.parser.error("--owner: NAME")
     if name is None:
         write(f"{schedules.list()!r}\n")
     elif verb == "run":
-        write(f"{schedules.run_now(name, values(arguments.parameter))!r}\n")
+        write(f"{schedules.run_now(name, values(arguments.parameter), **whose)!r}\n")
     elif verb == "delete":
-        schedules.delete(name)
+        schedules.delete(name, **whose)
     elif verb is not None:
-        write(f"{(schedules.pause if verb == 'pause' else schedules.resume)(name)!r}\n")
+        write(f"{(schedules.pause if verb == 'pause' else schedules.resume)(name, **whose)!r}\n")
     else:
-        found = schedules.get(name)
+        found = schedules.get(name, **whose)
         write(f"{found!r}\n{found.executions()!r}\n")
     return 0

@@ -81,30 +81,30 @@ def list(everyone: bool = False) -> Table[Schedule]:  # noqa: A001 - dure.schedu
     return Table((Schedule(seen, portal) for seen in found), ("owner", *columns) if everyone else columns)
 
 
-def get(name: str) -> Schedule:
-    """A schedule of yours by its name."""
+def get(name: str, owner: str | None = None) -> Schedule:
+    """A schedule of yours by its name; here and below, `owner` names somebody else's, for administrators."""
     portal = client()
-    return Schedule(read(wire.Schedule, portal.get(f"/schedules/{name}")), portal)
+    return Schedule(read(wire.Schedule, portal.get(f"/schedules/{name}", owner=owner)), portal)
 
 
-def run_now(name: str, parameters: Mapping[str, Any] | None = None) -> Execution:
+def run_now(name: str, parameters: Mapping[str, Any] | None = None, owner: str | None = None) -> Execution:
     """Run a schedule's notebook once, now; `parameters` take the place of the schedule's, name by name."""
-    return _run(client(), name, parameters)
+    return _run(client(), name, parameters, owner)
 
 
-def pause(name: str) -> Schedule:
+def pause(name: str, owner: str | None = None) -> Schedule:
     """Let it run no more until `resume`. What runs already goes on."""
-    return _change(client(), name, "pause")
+    return _change(client(), name, "pause", owner)
 
 
-def resume(name: str) -> Schedule:
+def resume(name: str, owner: str | None = None) -> Schedule:
     """Let it run again, from its next minute on; what it missed is not made up for."""
-    return _change(client(), name, "resume")
+    return _change(client(), name, "resume", owner)
 
 
-def delete(name: str) -> None:
-    """End it for good."""
-    client().delete(f"/schedules/{name}")
+def delete(name: str, owner: str | None = None) -> None:
+    """End it for good, with the notebooks and logs that its executions left."""
+    client().delete(f"/schedules/{name}", owner=owner)
 
 
 class Schedule:
@@ -142,30 +142,32 @@ class Schedule:
 
     def refresh(self) -> Schedule:
         """Ask the portal how it is now."""
-        self._seen = read(wire.Schedule, self._portal.get(f"/schedules/{self._seen.name}"))
+        answer = self._portal.get(f"/schedules/{self._seen.name}", owner=self._seen.owner)
+        self._seen = read(wire.Schedule, answer)
         return self
 
     def run_now(self, **parameters: Any) -> Execution:
         """Run it once, now, beside its times; parameters given here take the place of the schedule's."""
-        return _run(self._portal, self._seen.name, parameters)
+        return _run(self._portal, self._seen.name, parameters, self._seen.owner)
 
     def pause(self) -> Schedule:
         """Let it run no more until `resume`."""
-        self._seen = _change(self._portal, self._seen.name, "pause")._seen
+        self._seen = _change(self._portal, self._seen.name, "pause", self._seen.owner)._seen
         return self
 
     def resume(self) -> Schedule:
         """Let it run again, from its next minute on."""
-        self._seen = _change(self._portal, self._seen.name, "resume")._seen
+        self._seen = _change(self._portal, self._seen.name, "resume", self._seen.owner)._seen
         return self
 
     def delete(self) -> None:
         """End it for good."""
-        self._portal.delete(f"/schedules/{self._seen.name}")
+        self._portal.delete(f"/schedules/{self._seen.name}", owner=self._seen.owner)
 
     def executions(self) -> Table[Execution]:
         """Its executions, the newest first."""
-        found = read_all(wire.Execution, self._portal.get(f"/schedules/{self._seen.name}/executions"))
+        answer = self._portal.get(f"/schedules/{self._seen.name}/executions", owner=self._seen.owner)
+        found = read_all(wire.Execution, answer)
         shown = ("number", "last_state", "due_at", "started_at", "ended_at", "why")
         return Table((Execution(seen, self._portal) for seen in found), shown)
 
@@ -217,7 +219,8 @@ class Execution:
 
     def refresh(self, *, patience_s: float | None = None) -> Execution:
         """Ask the portal how it is now."""
-        self._seen = read(wire.Execution, self._portal.get(self._path, patience_s=patience_s))
+        answer = self._portal.get(self._path, patience_s=patience_s, owner=self._seen.owner)
+        self._seen = read(wire.Execution, answer)
         return self
 
     def wait(self, timeout: float | None = None) -> Execution:
@@ -250,7 +253,8 @@ class Execution:
         """The log so far: a line for each cell, and what the cells print."""
         pages, offset, more = [], 0, True
         while more:
-            answer = self._portal.get(f"{self._path}/logs", patience_s=WAIT_PATIENCE_S, offset=offset)
+            where = {"owner": self._seen.owner, "offset": offset}
+            answer = self._portal.get(f"{self._path}/logs", patience_s=WAIT_PATIENCE_S, **where)
             page = read(wire.LogPage, answer)
             more, offset = bool(page.text) and not page.done, page.next_offset
             pages.append(page.text)
@@ -258,7 +262,7 @@ class Execution:
 
     def stop(self) -> None:
         """Ask it to stop; what has run is kept. Stopping twice is no error."""
-        self._portal.delete(self._path, repeatable=True)
+        self._portal.delete(self._path, repeatable=True, owner=self._seen.owner)
 
     @overload
     def notebook(self, to: None = None) -> bytes: ...
@@ -266,7 +270,8 @@ class Execution:
     def notebook(self, to: str | Path) -> Path: ...
     def notebook(self, to: str | Path | None = None) -> bytes | Path:
         """The executed notebook as it is now: its bytes, or the file `to` that it was written to."""
-        content = self._portal.send("GET", f"{API}{self._path}/notebook", repeatable=True).content
+        where, whose = f"{API}{self._path}/notebook", {"owner": self._seen.owner}
+        content = self._portal.send("GET", where, repeatable=True, params=whose).content
         if to is None:
             return content
         path = Path(to)
@@ -287,8 +292,13 @@ class Execution:
             return None if self.last_state == "succeeded" else reason_of(self._seen)
         error = f"{failure.error}: {failure.message}" if failure.message else failure.error
         if failure.cell is None:
-            return error
+            return reason_of(self._seen) if failure.error == wire.TIME_LIMIT else error
         cell = f"{failure.cell} (`{failure.source}`)" if failure.source else str(failure.cell)
+        if failure.error == wire.TIME_LIMIT:
+            why = {
+                language: as_text(reason_of(self._seen) or failure.message, language) for language in ("en", "ko")
+            }
+            return {"en": f"{why['en']} It was in cell {cell}.", "ko": f"{why['ko']} 그때 셀 {cell}에 있었습니다."}
         return {"en": f"cell {cell} raised {error}", "ko": f"셀 {cell}에서 {error}"}
 
     def _described(self, language: str) -> str:
@@ -342,12 +352,13 @@ def _plain(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _run(portal: Client, name: str, parameters: Mapping[str, Any] | None) -> Execution:
+def _run(portal: Client, name: str, parameters: Mapping[str, Any] | None, owner: str | None) -> Execution:
     request = ask(wire.RunRequest, id=new_id(), parameters=_plain(parameters))
-    answer = portal.post(f"/schedules/{name}/run", request.model_dump(mode="json"), repeatable=True)
+    sent = request.model_dump(mode="json")
+    answer = portal.post(f"/schedules/{name}/run", sent, repeatable=True, owner=owner)
     return Execution(read(wire.Execution, answer), portal)
 
 
-def _change(portal: Client, name: str, verb: str) -> Schedule:
-    answer = portal.post(f"/schedules/{name}/{verb}", repeatable=True)
+def _change(portal: Client, name: str, verb: str, owner: str | None) -> Schedule:
+    answer = portal.post(f"/schedules/{name}/{verb}", repeatable=True, owner=owner)
     return Schedule(read(wire.Schedule, answer), portal)

@@ -38,6 +38,7 @@ def train(
     parameters: Mapping[str, Any] | None = None,
     experiment: str = "default",
     files: Sequence[str | Path] | None = None,
+    _id: str | None = None,
 ) -> Job:
     """Start a training job and return at once.
 
@@ -60,7 +61,7 @@ def train(
     portal = client()
     with pack(sent, texts) as snapshot:
         fields = {
-            "id": new_id(),
+            "id": _id or new_id(),  # the widgets' click has its own
             "name": made,
             "profile": profile,
             "snapshot": snapshot.digest,

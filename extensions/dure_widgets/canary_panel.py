@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from dure.errors import Text
+from dure.endpoints import as_rows
+from dure.errors import BadRequest, Text
 from dure_widgets.controllers.canary_panel import CanaryController, Serving
 from dure_widgets.panel import TICK, Panel, assemble
 from dure_widgets.portal import Portal
@@ -14,13 +15,15 @@ from dure_widgets.portal import Portal
 class CanaryPanel(Panel):
     """The endpoint `name`, which serves versions of `model` (of the same name where none is given).
 
-    `profile` is what each of its servers holds. With `sample`, rows that the model takes, a button sends requests
-    with them from this kernel, one row each, so that the counts move. With `bind=False` the widget asks nobody;
-    `portal` is whom to ask instead of the environment's.
+    Where the endpoint is there already, what counts is the model that it serves. `profile` is what each of its
+    servers holds. With `sample`, rows that the model takes (as `Endpoint.predict` does), a button sends requests
+    with them from this kernel, one row each, so that the counts move; `BadRequest` where it has no row. With
+    `bind=False` the widget asks nobody; `portal` is whom to ask instead of the environment's.
     """
 
-    QUIET: ClassVar[frozenset[str]] = frozenset({TICK, "send"})
+    UNSHOWN: ClassVar[frozenset[str]] = frozenset({TICK, "send"})
     _esm = assemble("common.js", "canary_panel.js")
+    _css = assemble("common.css", "serving.css")
 
     def __init__(
         self,
@@ -33,18 +36,20 @@ class CanaryPanel(Panel):
         bind: bool = True,
         language: str | None = None,
     ) -> None:
+        rows = None if sample is None else _rows(sample)
         state = {
             "name": name,
+            "wanted": model or name,
             "model": model or name,
             "known": False,
             "endpoint": None,
             "versions": [],
-            "sendable": sample is not None,
+            "sendable": rows is not None,
             "sent": None,
         }
         super().__init__(language=language, state=state)
         if bind:
-            CanaryController(self, portal or Portal(), Serving(name, model or name, profile, sample))
+            CanaryController(self, portal or Portal(), Serving(name, model or name, profile, rows))
 
     TEXTS: ClassVar[Mapping[str, Text]] = {
         "title": {"en": "Endpoint {name}", "ko": "엔드포인트 {name}"},
@@ -66,6 +71,25 @@ class CanaryPanel(Panel):
         "p50": {"en": "Latency p50", "ko": "지연 p50"},
         "p95": {"en": "Latency p95", "ko": "지연 p95"},
         "ms": {"en": "{value} ms", "ko": "{value} ms"},
+        "serves": {
+            "en": "Serves the model {model} of {owner}.",
+            "ko": "{owner} 님의 모델 {model}을(를) 서비스합니다.",
+        },
+        "other_model": {
+            "en": "This endpoint serves the model {model} of {owner}, not {wanted}; its versions are listed.",
+            "ko": "이 엔드포인트는 {wanted}이(가) 아니라 {owner} 님의 모델 {model}을(를) 서비스합니다. "
+            "아래 버전은 {model}의 버전입니다.",
+        },
+        "not_mine": {
+            "en": "Only {owner} and administrators change it.",
+            "ko": "{owner} 님과 관리자만 변경할 수 있습니다.",
+        },
+        "champion_first": {
+            "en": "A canary can start when the champion is ready.",
+            "ko": "챔피언이 준비되면 카나리를 시작할 수 있습니다.",
+        },
+        "end": {"en": "End this endpoint", "ko": "엔드포인트 종료"},
+        "end_sure": {"en": "End it? Click again", "ko": "종료할까요? 다시 클릭"},
         "deploy": {"en": "Deploy", "ko": "배포"},
         "start": {"en": "Start canary", "ko": "카나리 시작"},
         "change": {"en": "Change share", "ko": "비중 변경"},
@@ -92,3 +116,16 @@ class CanaryPanel(Panel):
         "stopping": {"en": "stopping", "ko": "종료 중"},
         "stopped": {"en": "stopped", "ko": "종료됨"},
     }
+
+
+def _rows(sample: Any) -> Sequence[Any]:
+    rows = as_rows(sample)
+    if not isinstance(rows, list) or not rows:
+        raise BadRequest(field="sample", value=repr(sample)[:80], rule=SAMPLE_RULE)
+    return rows
+
+
+SAMPLE_RULE: Text = {
+    "en": "it is a list, an array or a frame with at least one row",
+    "ko": "행이 하나 이상 있는 리스트, 배열 또는 데이터프레임이어야 합니다",
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import enum
 import inspect
 import math
 import types
@@ -20,6 +21,8 @@ Kind = Literal["int", "float", "bool", "choice", "str", "any"]
 PLAIN: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
 NAMED: dict[str, Kind] = {"int": "int", "float": "float", "bool": "bool", "str": "str"}
 SCALARS = (bool, int, float, str)
+EXACT = 2**53
+"""A browser's numbers are whole up to here; a larger one goes there as text."""
 _NOTHING = object()
 
 
@@ -37,10 +40,27 @@ class Parameter:
 
     def as_field(self) -> dict[str, Any]:
         """For the browser."""
-        plain = self.default
-        if isinstance(plain, float) and not math.isfinite(plain):
+        plain = None if self.default is None else plain_of(self.default)
+        if self.choices and plain is not None:
+            plain = shown(self.default)  # as the choice itself is shown
+        elif isinstance(plain, float) and not math.isfinite(plain):
             plain = str(plain)  # JSON has no word for it
-        return asdict(self) | {"default": plain, "choices": [str(choice) for choice in self.choices]}
+        elif isinstance(plain, int) and not isinstance(plain, bool) and abs(plain) > EXACT:
+            plain = str(plain)
+        return asdict(self) | {"default": plain, "choices": [shown(choice) for choice in self.choices]}
+
+
+def plain_of(value: Any) -> Any:
+    """A scalar of a kind of its own (an enumeration's, NumPy's) as the scalar that it is."""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    kind = next((kind for kind in SCALARS if isinstance(value, kind)), None)
+    return value if kind is None else kind(value)
+
+
+def shown(value: Any) -> str:
+    """A value as its field shows it; nothing for None, as an empty field stands for it."""
+    return "" if value is None else str(plain_of(value))
 
 
 @dataclass(frozen=True)
@@ -96,14 +116,29 @@ def _parameter(
 ) -> Parameter | None:
     """None for one that no form can give: its default is no scalar, and the job uses it as it is."""
     required = default is _NOTHING
+    if not required and not isinstance(default, SCALARS) and hasattr(default, "item"):
+        default = _item(default)
     if not required and default is not None and not isinstance(default, SCALARS):
         return None
     if kind is None:
-        kind = "any" if required or default is None else PLAIN[type(default)]
+        kind = "any" if required or default is None else _kind_of(default)
+    if choices and all(isinstance(choice, bool) for choice in choices):
+        kind, choices = "bool", ()
     if choices and not required and default not in choices:
         choices = (default, *choices)
     optional = optional or (not required and default is None)
     return Parameter(name, kind, required, None if required else default, choices, optional)
+
+
+def _kind_of(default: Any) -> Kind:
+    return next(kind for plain, kind in PLAIN.items() if isinstance(default, plain))
+
+
+def _item(default: Any) -> Any:
+    try:
+        return default.item()  # a NumPy number is a number to whoever wrote it
+    except (TypeError, ValueError, RuntimeError):
+        return default  # an array of several, which no field can give
 
 
 def _of_hint(hint: Any) -> tuple[Kind | None, tuple[Any, ...], bool]:
@@ -134,7 +169,7 @@ def _of_arguments(arguments: ast.arguments) -> Iterator[Parameter]:
 def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         return node  # computed in the file: no scalar that a form could show
 
 
@@ -193,7 +228,7 @@ def _number(_parameter: Parameter, given: Any) -> float:
 
 def _choice(parameter: Parameter, given: Any) -> Any:
     for choice in parameter.choices:
-        if str(choice) == str(given):
+        if shown(choice) == str(given):
             return choice
     raise ValueError(given)
 

@@ -23,7 +23,7 @@ class JobMonitor(Panel):
     """
 
     _esm = assemble("vendor/uPlot.iife.min.js", "common.js", "curve.js", "job_monitor.js")
-    _css = assemble("vendor/uPlot.min.css", "common.css")
+    _css = assemble("vendor/uPlot.min.css", "common.css", "job_monitor.css")
     job: Any = traitlets.Any(None, allow_none=True)
 
     def __init__(
@@ -34,6 +34,8 @@ class JobMonitor(Panel):
         bind: bool = True,
         language: str | None = None,
     ) -> None:
+        self.following: str | None = None
+        """The name of the job that is followed, known before it was looked at."""
         super().__init__(language=language, state={"job": None, "over": False})
         if bind:
             MonitorController(self, portal or Portal(), source)
@@ -56,6 +58,7 @@ class JobMonitor(Panel):
         "waiting": {"en": "Waiting", "ko": "대기 시간"},
         "device": {"en": "Runs on", "ko": "실행 위치"},
         "profile": {"en": "Profile", "ko": "프로필"},
+        "lost": {"en": "lost", "ko": "중단됨"},
         "attempts": {"en": "Attempts", "ko": "시도"},
         "attempt": {"en": "{number}: {state}", "ko": "{number}회차: {state}"},
         "ranks": {"en": "{device}, {count} processes", "ko": "{device}, 프로세스 {count}개"},
@@ -63,6 +66,7 @@ class JobMonitor(Panel):
         "step_of": {"en": "{step} of {all} {unit}", "ko": "{all} {unit} 중 {step}"},
         "step": {"en": "step {step}", "ko": "{step}단계"},
         "curve": {"en": "Metrics", "ko": "지표"},
+        "more_metrics": {"en": "{shown} of {count} shown", "ko": "{count}개 중 {shown}개 표시"},
         "no_metrics": {"en": "No metrics yet.", "ko": "아직 지표가 없습니다."},
         "last": {"en": "{name}: {value} at step {step}", "ko": "{name}: {step}단계에서 {value}"},
         "log": {"en": "Log", "ko": "로그"},

@@ -23,6 +23,7 @@ class ModelRegistry(Panel):
     """
 
     _esm = assemble("common.js", "model_registry.js")
+    _css = assemble("common.css", "serving.css")
     model = traitlets.Unicode()
 
     def __init__(

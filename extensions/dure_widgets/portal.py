@@ -1,17 +1,21 @@
 """What the widgets ask the portal for, by the SDK.
 
-It runs in the kernel's main loop, between a click and the next cell, so a look asks once and waits for no portal
-that is away: the next look comes by itself. What a click asks for has the SDK's own patience.
+It runs where the kernel handles a widget's messages: in JupyterLab on a thread of its own beside the cells (a
+subshell for all widgets of the kernel), in Voila and in kernels without subshells in the main loop between two
+cells. Either way one question holds up all other widgets of the notebook, so a look asks once and waits for no
+portal that is away: the next look comes by itself. What a click asks for has the SDK's own patience.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 
-from dure import account, endpoints, models, training, wire
+from dure import endpoints, models, training, wire
 from dure.client import API, Client, client, read, read_all, said
 from dure.display import reason_of
 from dure.endpoints import Endpoint
@@ -43,7 +47,7 @@ class Portal:
 
     def whoami(self) -> wire.User:
         """Who asks."""
-        return account.whoami()
+        return read(wire.User, self.look("/me"))
 
     def train(self, entry: Any, **options: Any) -> Job:
         """Start a job."""
@@ -67,12 +71,18 @@ class Portal:
         found = answer.get("data", {}).get("metrics", [])
         return {metric["key"]: (int(metric.get("step", 0)), float(metric["value"])) for metric in found}
 
-    def history(self, run: str, metric: str) -> list[tuple[int, float]]:
-        """One metric's whole course, by step."""
-        answer = self._tracking("metrics/get-history", run_id=run, metric_key=metric)
-        return sorted((int(point.get("step", 0)), float(point["value"])) for point in answer.get("metrics", []))
+    def history(self, run: str, metric: str, start: int, most: int) -> list[tuple[int, float]]:
+        """At most so many points of a metric's course from the `start`-th on, in the order they were logged in.
 
-    def _tracking(self, path: str, **query: str) -> dict[str, Any]:
+        MLflow sorts by time, so what is logged later comes behind what was read, and no point is read twice.
+        """
+        query: dict[str, Any] = {"run_id": run, "metric_key": metric, "max_results": most}
+        if start:
+            query["page_token"] = base64.b64encode(json.dumps({"offset": start}).encode()).decode()
+        answer = self._tracking("metrics/get-history", **query)
+        return [(int(point.get("step", 0)), float(point["value"])) for point in answer.get("metrics", [])]
+
+    def _tracking(self, path: str, **query: Any) -> dict[str, Any]:
         answer = said(self._look(f"/services/mlflow/api/2.0/mlflow/{path}", query))
         return answer if isinstance(answer, dict) else {}
 
@@ -102,9 +112,9 @@ class Portal:
         """What can be done with an endpoint."""
         return Endpoint(seen, client())
 
-    def deploy(self, name: str, model: str, version: int, profile: str) -> None:
-        """Serve a version."""
-        endpoints.deploy(name, model, version, profile)
+    def deploy(self, name: str, model: str, version: int, profile: str, key: str | None) -> None:
+        """Serve a version; `key` is the id of whoever asks for it, or None."""
+        endpoints.deploy(name, model, version, profile, _id=key)
 
 
 def reason(thing: Any, language: str) -> str | None:

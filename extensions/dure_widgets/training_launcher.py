@@ -10,22 +10,27 @@ import traitlets
 
 from dure.errors import Text
 from dure_widgets.controllers.training_launcher import Launch, LauncherController
-from dure_widgets.panel import Panel, assemble
+from dure_widgets.entries import shown
+from dure_widgets.panel import TICK, Panel, assemble
 from dure_widgets.portal import Portal
 
 
 class TrainingLauncher(Panel):
     """Launch `entry`, a function of this notebook or a file: `"train.py"`, `"train.py:main"`.
 
-    The form is made from the entry's own signature; `parameters` are values to begin with. `profile`, `processes`
-    and `name` are what is chosen at first. `files` and `experiment` go to `dure.train` as they are. `job` is the
-    job that was launched last, None before.
+    The form is made from the entry's own signature, and what is not touched in it is left to the entry's own
+    defaults. `parameters` are values to begin with; `BadRequest` where the entry cannot take one. `profile`,
+    `processes` and `name` are what is chosen at first. `files` and `experiment` go to `dure.train` as they are.
+    `job` is the job that was launched last, None before.
 
     `portal` is whom to ask instead of the environment's portal; with `bind=False` the widget asks nobody, and
     shows and tells what you give and take by `state` and `on_ask`.
     """
 
+    BY_ITSELF: ClassVar[frozenset[str]] = frozenset({TICK, "plan"})
+    UNSHOWN: ClassVar[frozenset[str]] = frozenset({TICK, "plan"})
     _esm = assemble("common.js", "training_launcher.js")
+    _css = assemble("common.css", "training_launcher.css")
     job: Any = traitlets.Any(None, allow_none=True)
 
     def __init__(
@@ -46,7 +51,7 @@ class TrainingLauncher(Panel):
             "profile": profile,
             "processes": processes,
             "name": name,
-            "parameters": {name: str(value) for name, value in (parameters or {}).items()},
+            "parameters": {name: shown(value) for name, value in (parameters or {}).items()},
         }
         state: dict[str, Any] = {
             "chosen": chosen,
@@ -56,9 +61,11 @@ class TrainingLauncher(Panel):
             "wrong": {},
             "launched": None,
         }
+        self.defaults: Mapping[str, Any] = {}
+        """What the entry itself takes for a parameter that is not given."""
         super().__init__(language=language, state=state)
         if bind:
-            LauncherController(self, portal or Portal(), Launch(entry, files, experiment))
+            LauncherController(self, portal or Portal(), Launch(entry, files, experiment, dict(parameters or {})))
 
     TEXTS: ClassVar[Mapping[str, Text]] = {
         "title": {"en": "Train {entry}", "ko": "{entry} 학습"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -14,12 +15,14 @@ from dure_hub.hubapi import HubApi
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.notes import note
-from dure_hub.operations.schedule_rows import schedule_object
+from dure_hub.operations.schedule_rows import close, pause
 from dure_hub.settings import Settings
 from dure_hub.store import Store
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Environment, Execution, Job, Lease, Schedule, Ticket, Token
 from dure_hub.store.session import database_url
+
+T = TypeVar("T")
 
 
 async def end_everything_of(settings: Settings, name: str) -> list[str]:
@@ -45,18 +48,21 @@ async def end_everything_of(settings: Settings, name: str) -> list[str]:
     return missing
 
 
-def revoke_tokens_of(settings: Settings, name: str) -> None:
-    """Revoke the person's own tokens of the portal; those of jobs end with their leases."""
-    _write(settings, name, _revoke)
+def sign_out(settings: Settings, name: str) -> list[str]:
+    """Revoke the person's own tokens of the portal, and pause their schedules; the names of those.
+
+    Whoever held the account may have made or changed them. Tokens of what runs end with its lease.
+    """
+    return _write(settings, name, _sign_out) or []
 
 
-def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime], None]) -> None:
+def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime], T]) -> T | None:
     if not (settings.folder.db / "dure.sqlite").exists():
-        return
+        return None
     store = Store(database_url(settings))
     try:
         with store.transaction() as session:
-            work(session, name, datetime.now(UTC))
+            return work(session, name, datetime.now(UTC))
     finally:
         store.close()
 
@@ -65,6 +71,19 @@ def _revoke(session: Session, name: str, now: datetime) -> None:
     own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
     session.execute(own.values(revoked_at=now))
     record(session, now, PORTAL, "account.sign_out", f"user:{name}")
+
+
+def _sign_out(session: Session, name: str, now: datetime) -> list[str]:
+    _revoke(session, name, now)
+    return _pause(session, name, now, "password_reset")
+
+
+def _pause(session: Session, name: str, now: datetime, code: str) -> list[str]:
+    due = select(Schedule).where(Schedule.owner == name, Schedule.next_at.is_not(None)).order_by(Schedule.name)
+    schedules = session.scalars(due).all()
+    for schedule in schedules:
+        pause(session, schedule, now, code)
+    return [schedule.name for schedule in schedules]
 
 
 def _end(session: Session, name: str, now: datetime) -> None:
@@ -76,10 +95,7 @@ def _end(session: Session, name: str, now: datetime) -> None:
     for ticket in session.scalars(queued).all():
         admission.cancel(session, ticket.id, "cancelled", now)
         _settle(session, ticket, now)
-    due = select(Schedule).where(Schedule.owner == name, Schedule.next_at.is_not(None))
-    for schedule in session.scalars(due).all():
-        schedule.next_at = None
-        record(session, now, PORTAL, "schedule.pause", schedule_object(schedule), None, name)
+    _pause(session, name, now, "owner_disabled")
     running = select(Execution).where(Execution.owner == name, Execution.ended_at.is_(None))
     for execution in session.scalars(running).all():
         execution.wanted = "stop"
@@ -100,4 +116,4 @@ def _settle(session: Session, ticket: Ticket, now: datetime) -> None:
         job.wanted, job.state, job.reason, job.ended_at = "stop", "stopped", note("asked"), now
     execution = session.get(Execution, ticket.subject)
     if execution is not None and execution.state == "queued":
-        execution.state, execution.reason, execution.ended_at = "stopped", note("asked"), now
+        close(session, execution, "stopped", note("asked"), now)

@@ -114,16 +114,18 @@ def add_user(settings: Settings, name: str, password: str, admin: bool = False) 
         db.execute(sa.insert(_ACCOUNTS).values(**row, changed_at=_now()))
 
 
-def reset_password(settings: Settings, name: str, password: str) -> None:
+def reset_password(settings: Settings, name: str, password: str) -> list[str]:
     """Give an account a new password; a disabled one may log in again.
+
+    Its schedules are paused, since whoever held the account may have made them; the names of those.
 
     Whoever was logged in, or held a token of this person's, is out from now on. A server that runs loses its token
     too: it goes on computing, and opens again once it was stopped and started. Tokens of jobs stay.
     """
-    from dure_hub.account_end import revoke_tokens_of
+    from dure_hub.account_end import sign_out
 
     _change(settings, name, sign_out=True, password=hash_password(password), disabled=False)
-    revoke_tokens_of(settings, name)
+    return sign_out(settings, name)
 
 
 def set_password(settings: Settings, name: str, password: str) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from dure.errors import DureError
@@ -24,7 +25,7 @@ from dure_hub.backends.embedded import (
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import Operations
+from dure_hub.operations import Operations, admission
 from dure_hub.operations.endpoints import Endpoints
 from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.environments import Environments
@@ -38,6 +39,7 @@ from dure_hub.operations.reconcile import Reconciler, Subject
 from dure_hub.operations.schedules import Schedules
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
+from dure_hub.owners import Owners
 from dure_hub.settings import load_settings
 from dure_hub.store import Store, database_url, system_clock
 
@@ -67,7 +69,10 @@ def operations(data: Path | str) -> Operations:
     schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
     subjects: list[Subject] = [runs, jobs.subject, schedules.subject, endpoints.subject]
     reconciler = Reconciler(settings, store, clock, profiles, subjects)
+    schedules.firing.ready = partial(reconciler.has_looked, admission.SCHEDULE)
+    schedules.firing.why_not = Owners(settings, hub).why_not
     reconciler.ticks.add("schedules", settings.look_interval_s, schedules.firing.fire)
+    reconciler.ticks.add("executions", 60, schedules.retention.tidy)
     jobs.subject.kick = endpoints.subject.kick = schedules.subject.kick = reconciler.kick
     return Operations(
         settings=settings,

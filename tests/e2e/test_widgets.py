@@ -165,6 +165,10 @@ def start_canary(page: Page, version: int) -> None:
     expect(box.get_by_text(f"version {version}: ", exact=False)).to_be_visible()
     # Counts come from Envoy, and are unknown until it was asked.
     expect(canary.locator(".dure-fact", has_text="Requests").locator("dd")).to_have_text(re.compile(r"^[1-9]\d*$"))
+    for role in ("Champion", "Canary"):
+        for latency in ("Latency p50", "Latency p95"):
+            value = replica(page, role).locator(".dure-fact", has_text=latency).locator("dd")
+            expect(value).to_have_text(re.compile(r"^[\d.,]+ ms$"))
 
 
 def promote(page: Page, version: int) -> None:
@@ -194,6 +198,17 @@ def the_whole_story(page: Page, shot: Callable[[str], None]) -> None:
     shot("canary")
     promote(page, 2)
     shot("promoted")
+
+
+def a_kernel_that_is_restarted_leaves_widgets_that_say_so(page: Page) -> None:
+    """Every control is disabled, and the sentence says what to do."""
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
+    page.locator(".jp-Dialog").get_by_text("Restart", exact=True).click()
+    for one in (serving(page), launcher(page)):
+        one.scroll_into_view_if_needed()
+        expect(one.get_by_text("The kernel that made this is gone; run the cell again.")).to_be_visible()
+    expect(launcher(page).get_by_role("button", name="Launch")).to_be_disabled()
 
 
 WHERE = {
@@ -246,6 +261,9 @@ def test_the_first_model_by_clicks(portal: Portal, visit: tuple[Page, Seen], whe
         run_all(page)
     try:
         the_whole_story(page, lambda name: shot(page, f"widgets-{where}-{name}"))
+        if where == "lab":
+            a_kernel_that_is_restarted_leaves_widgets_that_say_so(page)
+            shot(page, "widgets-lab-gone")
     finally:
         shot(page, f"widgets-{where}-end")  # where it stands, also when a step failed
     assert seen.strangers == []

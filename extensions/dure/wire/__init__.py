@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dure.wire.models import RegisterRequest as RegisterRequest
     from dure.wire.profiles import Plan as Plan
     from dure.wire.profiles import Profile as Profile
+    from dure.wire.schedules import TIME_LIMIT as TIME_LIMIT
     from dure.wire.schedules import Execution as Execution
     from dure.wire.schedules import Failure as Failure
     from dure.wire.schedules import RunRequest as RunRequest
@@ -59,6 +60,7 @@ _WHERE = {
     "RunRequest": "schedules",
     "Execution": "schedules",
     "Failure": "schedules",
+    "TIME_LIMIT": "schedules",
     "Event": "events",
     "Attempt": "training",
     "Job": "training",

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dure.wire.base import Answer, Ask, Name, TagName, Words
+
+
+def _finite(metrics: Any) -> Any:
+    if not isinstance(metrics, Mapping):
+        return metrics
+    return {
+        name: value
+        for name, value in metrics.items()
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+    }
+
+
+Metrics = Annotated[dict[str, float], BeforeValidator(_finite)]
+"""Last values by name. JSON has no word for what is not finite: it is left out, as is an older portal's null."""
 
 
 class RegisterRequest(Ask):
@@ -27,5 +44,5 @@ class ModelVersion(Answer):
     source: str | None = None
     aliases: list[str] = []
     tags: dict[str, str] = {}
-    metrics: dict[str, float] = {}
+    metrics: Metrics = {}
     created_at: datetime | None = None

@@ -41,8 +41,14 @@ class RunRequest(Ask):
     parameters: dict[Given, Parameter] = Field(default={}, max_length=200)
 
 
+TIME_LIMIT = "TimeLimit"
+
+
 class Failure(Answer):
-    """Where a notebook stopped: the cell (counted from 1 over all cells), its first line, and the error."""
+    """Where a notebook stopped: the cell (counted from 1 over all cells), its first line, and the error.
+
+    `error` is `TimeLimit` where it ran into the schedule's limit.
+    """
 
     cell: int | None = None
     source: str | None = None

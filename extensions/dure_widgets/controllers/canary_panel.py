@@ -1,4 +1,4 @@
-"""The canary panel's other half: how the endpoint is, deploy, start a canary, promote, roll back, send."""
+"""The canary panel's other half: how the endpoint is, deploy, start a canary, promote, roll back, end, send."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dure import wire
 from dure.endpoints import Endpoint
 from dure.errors import BadRequest, DureError, Text
-from dure_widgets.panel import TICK
+from dure_widgets.panel import TICK, request_id
 from dure_widgets.portal import Portal, reason
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ LOOKS_BETWEEN_VERSIONS = 3
 
 @dataclass(frozen=True)
 class Serving:
-    """What the panel is about."""
+    """What the panel is about. `sample` is a list of rows, or None."""
 
     name: str
     model: str
     profile: str = "cpu"
-    sample: Any = None
+    sample: Sequence[Any] | None = None
 
 
 class CanaryController:
@@ -36,23 +36,31 @@ class CanaryController:
     def __init__(self, panel: CanaryPanel, portal: Portal, serving: Serving) -> None:
         self._panel, self._portal, self._serving = panel, portal, serving
         self._looks = self._sent = 0
+        self._listed: str | None = None
+        self._me: wire.User | None = None
         panel.on_ask(self._heard)
 
     def _heard(self, verb: str, values: dict[str, Any]) -> None:
-        if verb == "send":
+        if verb == TICK:
+            self._look(versions=False)
+        elif verb == "send":
             self._send(int(values.get("count") or 0), bool(values.get("first")))
-            return
+        elif verb in ("deploy", "canary", "promote", "rollback", "end"):
+            self._change(verb, values)
+            self._panel.look_after(lambda: self._look(versions=True))
+
+    def _change(self, verb: str, values: dict[str, Any]) -> None:
+        key, serving = request_id(values), self._serving
         if verb == "deploy":
-            self._portal.deploy(
-                self._serving.name, self._serving.model, int(values["version"]), self._serving.profile
-            )
+            self._portal.deploy(serving.name, serving.model, int(values["version"]), serving.profile, key)
         elif verb == "canary":
-            self._there().canary(int(values["version"]), _percent(values.get("percent")))
+            self._there().canary(int(values["version"]), _percent(values.get("percent")), _id=key)
         elif verb == "promote":
             self._there().promote()
         elif verb == "rollback":
             self._there().rollback()
-        self._look(versions=verb != TICK)
+        else:
+            self._there().delete()
 
     def _there(self) -> Endpoint:
         """The endpoint; one that is gone meanwhile is an error with its sentence."""
@@ -62,28 +70,43 @@ class CanaryController:
         return self._portal.endpoint_of(found)
 
     def _look(self, versions: bool) -> None:
-        # Versions change seldom and cost MLflow several queries, so not every look asks for them.
-        if versions or self._looks % LOOKS_BETWEEN_VERSIONS == 0:
-            found = self._portal.versions(self._serving.model)
-            self._panel.show(versions=sorted((one.version for one in found), reverse=True))
-        self._looks += 1
+        """Show the endpoint first: how it is matters more than what else could be served, and costs less."""
         seen = self._portal.endpoint(self._serving.name)
-        shown = None if seen is None else _shown(seen, self._panel.language)
-        self._panel.show(known=True, endpoint=shown)
+        # A canary is another version of what is served, whichever model the panel was made for.
+        model = self._serving.model if seen is None else seen.model
+        shown = None if seen is None else _shown(seen, self._panel.language) | {"mine": self._mine(seen)}
+        if model != self._listed:
+            self._panel.show(versions=[])
+        self._panel.show(known=True, endpoint=shown, model=model)
+        # Versions change seldom and cost MLflow several queries, so not every look asks for them.
+        if versions or model != self._listed or self._looks % LOOKS_BETWEEN_VERSIONS == 0:
+            found = self._portal.versions(model)
+            self._panel.show(versions=sorted((one.version for one in found), reverse=True))
+            self._listed = model
+        self._looks += 1
+
+    def _mine(self, seen: wire.Endpoint) -> bool:
+        """Whether whoever looks may change it: its owner and administrators."""
+        if self._me is None:
+            try:
+                self._me = self._portal.whoami()
+            except DureError:
+                return True  # not known is no reason to hide a button; the portal refuses whoever may not
+        return self._me.admin or self._me.name == seen.owner
 
     def _send(self, count: int, first: bool) -> None:
         """Send a few requests, one row each, and count who answered."""
-        rows: Sequence[Any] = self._serving.sample
+        rows = self._serving.sample or ()
         sent: dict[str, int] = {} if first else dict(self._panel.state.get("sent") or {})
         endpoint = self._there()
         try:
-            for _ in range(min(max(count, 0), BATCH)):
+            for _ in range(min(max(count, 0), BATCH) if rows else 0):
                 row = rows[self._sent % len(rows)]
                 self._sent += 1
                 try:
                     who = str(endpoint.predict([row]).version or "?")
                 except DureError:
-                    # Counted as what it is, and the batch ends: one sentence about it is enough.
+                    # Counted as what it is, and the sending ends: one sentence about it is enough.
                     sent["failed"] = sent.get("failed", 0) + 1
                     raise
                 sent[who] = sent.get(who, 0) + 1
@@ -106,6 +129,8 @@ def _shown(endpoint: wire.Endpoint, language: str) -> dict[str, Any]:
 
     return {
         "name": endpoint.name,
+        "model": endpoint.model,
+        "owner": endpoint.owner,
         "state": endpoint.state,
         "reason": reason(endpoint, language),
         "champion": replica(endpoint.champion),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dure import wire
 from dure.training import Job
+from dure_widgets.controllers.courses import Courses
 from dure_widgets.following import Followed, follow, name_of
 from dure_widgets.panel import TICK
 from dure_widgets.portal import Portal, has_ended, iso, reason
@@ -14,42 +15,42 @@ from dure_widgets.portal import Portal, has_ended, iso, reason
 if TYPE_CHECKING:
     from dure_widgets.job_monitor import JobMonitor
 
-MOST_METRICS = 24
-MOST_POINTS = 2000
-"""Of one metric in one message; the rest comes with the next look."""
-LOG_LINES = 200
+LOG_LINES, LONGEST_LINE = 200, 2000
+LOG_END = 64 * 1024
+"""Bytes from the end at which a view begins that has nothing of the log yet."""
 LOG_PAGES = 8
 """Pages of the log that one look reads; of a longer log the next look reads on."""
 LENGTHS = ("epochs", "num_epochs", "max_epochs", "steps", "num_steps", "max_steps", "iterations")
 """Parameters that say how long a training is."""
-
-Rows = list[tuple[int, float]]
 
 
 class MonitorController:
     """Binds a monitor to the portal. What the browser has is told by each look, so nothing is sent twice."""
 
     def __init__(self, panel: JobMonitor, portal: Portal, source: Followed) -> None:
-        self._panel, self._portal = panel, portal
+        self._panel, self._portal, self._source = panel, portal, source
         self._name: str | None = None
-        self._latest: dict[str, tuple[int, float]] = {}
-        self._rows: dict[str, Rows] = {}
+        self._courses: Courses | None = None
         panel.on_ask(self._heard)
         follow(source, self._switch)
 
     def _switch(self, job: Job | str | None) -> None:
-        self._name, self._latest, self._rows = name_of(job), {}, {}
+        self._name, self._courses = name_of(job), None
+        self._panel.following = self._name
         self._panel.show(name=self._name, job=None, over=False, progress=None, stopping=False)
         self._panel.job = job if isinstance(job, Job) else None
 
     def _heard(self, verb: str, values: dict[str, Any]) -> None:
-        if self._name is None:
+        name = self._name
+        if name is None:
             return
+        has = values if values.get("job") == name else {}
         if verb == "stop":
-            self._portal.job_of(self._portal.job(self._name)).stop()
+            self._portal.job_of(self._portal.job(name)).stop()
             self._panel.show(stopping=True)
-        if verb in (TICK, "stop"):
-            self._look(self._name, values if values.get("job") == self._name else {})
+            self._panel.look_after(lambda: self._look(name, has))
+        elif verb == TICK:
+            self._look(name, has)
 
     def _look(self, name: str, has: dict[str, Any]) -> None:
         job = self._portal.job(name)
@@ -57,7 +58,7 @@ class MonitorController:
         self._panel.show(name=name, job=_shown(job, self._panel.language))
         log_over = self._read_log(job, int(has.get("log") or 0), news)
         try:
-            points_over = job.run_id is None or self._read_points(job.run_id, has.get("have") or {}, news)
+            points_over = self._read_points(job, has, news)
         finally:
             # The log is news too where the metrics cannot be had.
             if len(news) > 1:
@@ -68,54 +69,60 @@ class MonitorController:
         if before is None or (before.name, before.last_state) != (job.name, job.state):
             self._panel.job = self._portal.job_of(job)
 
-    def _read_log(self, job: wire.Job, offset: int, news: dict[str, Any]) -> bool:
-        """Add what is new of the log; whether that was all of it."""
-        text, at, over = "", offset, False
-        for _ in range(LOG_PAGES):
+    def _read_log(self, job: wire.Job, has: int, news: dict[str, Any]) -> bool:
+        """Add what is new of the log; whether that was all of it. Whoever has nothing yet gets its end."""
+        text, at, over, start = "", has or -LOG_END, False, has
+        for number in range(LOG_PAGES):
             page = self._portal.log(job.name, at)
+            if number == 0:
+                start = page.offset
             text, at, over = text + page.text, page.next_offset, page.done
             if over or not page.text:
                 break
-        if at != offset:
-            news["log"] = {"from": offset, "next": at, "text": "".join(text.splitlines(True)[-LOG_LINES:])}
-        return over or (has_ended(job.state) and at == offset)
+        if not has and start:
+            text = text.partition("\n")[2] or text  # it begins within a line
+        if at > has:
+            news["log"] = {"from": has, "next": at, "text": tidied(text)}
+        return over or (has_ended(job.state) and at == has)
 
-    def _read_points(self, run: str, have: dict[str, Any], news: dict[str, Any]) -> bool:
-        """Add what the browser lacks of each metric; whether it then has all."""
-        latest = dict(sorted(self._portal.metrics(run).items())[:MOST_METRICS])
-        over, points = True, {}
-        for name, last in latest.items():
-            if self._latest.get(name) != last:
-                self._rows[name] = self._portal.history(run, name)
-                over = False  # it moves; a next look sees whether that was the last of it
-            rows, start = self._rows.get(name, []), int(have.get(name) or 0)
-            start = start if start <= len(rows) else 0
-            piece = rows[start : start + MOST_POINTS]
-            if piece:
-                points[name] = {"from": start, "rows": [[step, _finite(value)] for step, value in piece]}
-                over = over and start + len(piece) == len(rows)
-        self._latest = latest
-        if points:
-            news["points"] = points
-        return over
+    def _read_points(self, job: wire.Job, has: dict[str, Any], news: dict[str, Any]) -> bool:
+        """Add what the browser lacks of each metric that is drawn; whether it then has all."""
+        if job.run_id is None:
+            return True
+        if self._courses is None or self._courses.run != job.run_id:
+            self._courses = Courses(self._portal, job.run_id)
+        return self._courses.look(has, has_ended(job.state), news)
 
     def _progress(self, job: wire.Job) -> dict[str, Any] | None:
         """How far it is, where metrics have steps and a parameter says how many there will be."""
-        steps = [(rows[0][0], rows[-1][0]) for rows in self._rows.values() if rows]
-        if not steps:
+        span = None if self._courses is None else self._courses.span()
+        if span is None:
             return None
-        first, last = min(step for step, _ in steps), max(step for _, step in steps)
+        first, last = span
         done = last + 1 if first == 0 else last  # the first step is called 0 by most, and 1 by some
+        defaults: Mapping[str, Any] = getattr(self._source, "defaults", {})
         for name in LENGTHS:
-            length = job.parameters.get(name)
-            if isinstance(length, int) and not isinstance(length, bool) and length > 0:
-                return {"step": min(done, length), "of": length, "unit": name.split("_")[-1]}
+            length = job.parameters.get(name, defaults.get(name))
+            # Steps that went past a length are counted in something else, in batches where that is epochs.
+            if isinstance(length, int) and not isinstance(length, bool) and length >= max(done, 1):
+                return {"step": done, "of": length, "unit": name.split("_")[-1]}
         return {"step": done, "of": None, "unit": ""}
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no word for what is not finite; the curve has a gap there."""
-    return value if math.isfinite(value) else None
+def tidied(text: str) -> str:
+    """The last lines as a terminal shows them: what a progress bar wrote over is gone, no line is endless.
+
+    A return at the begin of the first line and at the end of the last one stays: it wipes what came in the piece
+    before, or is wiped by what the next one brings.
+    """
+    lines = text.split("\n")[-LOG_LINES - 1 :]
+    last = len(lines) - 1
+    for at, line in enumerate(lines):
+        bare = line.rstrip("\r")
+        _, wipes, seen = bare.rpartition("\r")
+        begin, end = wipes if at == 0 else "", "\r" if at == last and bare != line else ""
+        lines[at] = begin + seen[:LONGEST_LINE] + end
+    return "\n".join(lines)
 
 
 def _shown(job: wire.Job, language: str) -> dict[str, Any]:

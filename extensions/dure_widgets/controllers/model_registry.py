@@ -44,8 +44,10 @@ class RegistryController:
             self._panel.show(done={"alias": alias, "version": version})
         if verb == TICK and self._job is not None and not has_ended(self._state):
             self._state = self._portal.job(self._job).state
-        if verb in (TICK, "register", "alias"):
+        if verb == TICK:
             self._look()
+        elif verb in ("register", "alias"):
+            self._panel.look_after(self._look)
 
     def _register(self, name: str) -> None:
         if self._job is None:

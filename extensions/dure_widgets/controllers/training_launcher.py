@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dure.errors import BadRequest, DureError, Text
 from dure.wire.base import NAME_PATTERN
-from dure_widgets.entries import Parameter, Signature, read_entry, value_of
-from dure_widgets.panel import TICK
+from dure_widgets.entries import Parameter, Signature, read_entry, shown, value_of
+from dure_widgets.panel import TICK, request_id
 from dure_widgets.portal import Portal
 
 if TYPE_CHECKING:
@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 
 PARAMETER_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
 LONGEST_NAME, MOST_PROCESSES = 30, 64
+_NOTHING = object()
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What is launched, and what goes along."""
+    """What is launched, and what goes along. `parameters` are values to begin with."""
 
     entry: Callable[..., Any] | str | Path
     files: Sequence[str | Path] | None = None
     experiment: str = "default"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LauncherController:
-    """Binds a launcher to the portal."""
+    """Binds a launcher to the portal. Raises `BadRequest` for a value to begin with that the entry cannot take."""
 
     def __init__(self, panel: TrainingLauncher, portal: Portal, launch: Launch) -> None:
         self._panel, self._portal, self._launch = panel, portal, launch
@@ -41,9 +43,26 @@ class LauncherController:
         except DureError as error:
             self._signature = Signature(str(launch.entry))
             panel.tell(error)
+        else:
+            self._check_given()
         fields = [parameter.as_field() for parameter in self._signature.parameters]
         panel.show(entry=self._signature.label, fields=fields, free=self._signature.free)
+        panel.defaults = {one.name: one.default for one in self._signature.parameters if not one.required}
         panel.on_ask(self._heard)
+
+    def _check_given(self) -> None:
+        known = {parameter.name for parameter in self._signature.parameters}
+        for name in self._launch.parameters:
+            if name in known:
+                continue
+            if not self._signature.free:
+                taken = ", ".join(sorted(known)) or "-"
+                rule = {
+                    key: text.format(entry=self._signature.label, names=taken)
+                    for key, text in UNKNOWN_RULE.items()
+                }
+                raise BadRequest(field="parameters", value=name, rule=rule)
+            _free_name(name, {})
 
     def _heard(self, verb: str, values: dict[str, Any]) -> None:
         if verb in (TICK, "plan"):
@@ -66,7 +85,7 @@ class LauncherController:
 
     def _start(self, values: Mapping[str, Any]) -> None:
         wrong: dict[str, str] = {}
-        parameters = self._parameters(values, wrong)
+        parameters, places = self._parameters(values, wrong)
         processes = self._checked("processes", values.get("processes"), _processes, wrong)
         name = self._checked("name", values.get("name"), _name, wrong)
         self._panel.show(wrong=wrong)
@@ -80,31 +99,47 @@ class LauncherController:
                 processes=processes,
                 experiment=self._launch.experiment,
                 files=self._launch.files,
+                _id=request_id(values),
                 **options,
             )
         except BadRequest as error:
-            field = str(error.facts.get("field", "")).removeprefix("parameters.")
-            if field in ("name", "processes", *parameters):
-                self._panel.show(wrong={field: error.text(self._panel.language)})
-                return
-            raise
+            at, _, parameter = str(error.facts.get("field", "")).partition(".")
+            place = places.get(parameter) if at == "parameters" else at if at in ("name", "processes") else None
+            if place is None:
+                raise
+            self._panel.show(wrong={place: error.text(self._panel.language)})
+            return
         self._panel.show(launched={"name": job.name})
         self._panel.job = job
 
-    def _parameters(self, values: Mapping[str, Any], wrong: dict[str, str]) -> dict[str, Any]:
+    def _parameters(
+        self, values: Mapping[str, Any], wrong: dict[str, str]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """What to send, and where on the form each stands. A field left as it was is the entry's own business."""
         given = values.get("parameters") or {}
         found: dict[str, Any] = {}
+        places: dict[str, str] = {}
         for parameter in self._signature.parameters:
-            raw = given.get(parameter.name)
-            value = self._checked(parameter.name, raw, partial(value_of, parameter), wrong)
-            if value is not None or parameter.default is not None:
-                found[parameter.name] = value
+            if parameter.name in given or parameter.required:
+                read = partial(self._value, parameter)
+                found[parameter.name] = self._checked(parameter.name, given.get(parameter.name), read, wrong)
+                places[parameter.name] = parameter.name
+        taken = dict.fromkeys(parameter.name for parameter in self._signature.parameters)
         for number, (name, raw) in enumerate(values.get("more") or []):
-            if not str(name).strip() and not str(raw).strip():
+            key, place = str(name).strip(), f"more.{number}"
+            if not key and not str(raw).strip():
                 continue
-            self._checked(f"more.{number}", name, lambda name: _free_name(name, found), wrong)
-            found[str(name).strip()] = value_of(Parameter(str(name), "any", optional=True), raw)
-        return found
+            self._checked(place, name, lambda name: _free_name(name, taken), wrong)
+            taken[key], places[key] = None, place
+            found[key] = self._value(Parameter(key, "any", optional=True), raw)
+        return found, places
+
+    def _value(self, parameter: Parameter, raw: Any) -> Any:
+        """A field's value. What was given in code and not changed since stays what it was, a text "7" for one."""
+        begun = self._launch.parameters.get(parameter.name, _NOTHING)
+        if begun is not _NOTHING and not isinstance(raw, bool) and str(raw or "") == shown(begun):
+            return begun
+        return value_of(parameter, raw)
 
     def _checked(self, field: str, raw: Any, reader: Callable[[Any], Any], wrong: dict[str, str]) -> Any:
         try:
@@ -152,3 +187,4 @@ PARAMETER_RULE: Text = {
     "ko": "매개변수 이름은 영문자나 _로 시작하고 영문자, 숫자, _, -로 이루어집니다",
 }
 TWICE_RULE: Text = {"en": "it is given twice", "ko": "두 번 지정되었습니다"}
+UNKNOWN_RULE: Text = {"en": "{entry} takes {names}", "ko": "{entry}의 매개변수: {names}"}

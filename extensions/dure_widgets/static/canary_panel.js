@@ -41,7 +41,7 @@ function rolloutForm(model) {
   let verb = "deploy";
   const node = h("form", { class: "dure-row dure-end", novalidate: true, onsubmit: (event) => {
     event.preventDefault();
-    if (!model.get("busy")) ask(model, verb, { version: version.control.value, percent: percent.control.value });
+    ask(model, verb, { version: version.control.value, percent: percent.control.value });
   } }, version.node, percent.node, go);
   return { node, patch: (versions, wanted, label, second = false) => {
     verb = wanted;
@@ -55,7 +55,8 @@ function rolloutForm(model) {
   } };
 }
 
-function sender(model) {
+function sender(model, gone) {
+  let awaited = null;
   const go = button(word(model, "send", { count: TO_SEND }), () => {
     if (left) return;
     left = TO_SEND;
@@ -67,19 +68,20 @@ function sender(model) {
   const next = (first) => {
     const count = Math.min(BATCH, left);
     left -= count;
-    ask(model, "send", { count, first });
+    awaited = askAside(model, "send", { count, first });
     patch();
   };
   const patch = () => {
     const { sendable, endpoint, sent } = model.get("state");
+    if (gone()) left = 0;
     show(node, Boolean(sendable && endpoint));
     text(go, left ? word(model, "sending", { left }) : word(model, "send", { count: TO_SEND }));
     const parts = Object.entries(sent ?? {}).map(([who, count]) => (who === "failed" ? word(model, "not_answered", { count }) : word(model, "by_version", { version: who, count })));
     text(said, parts.length ? word(model, "answered_by", { who: parts.join(", ") }) : "");
   };
   const heard = (message) => {
-    if (message?.answered !== "send") return;
-    if (left && (model.get("state").sent ?? {}).failed) left = 0; // the sentence above says why
+    if (message?.answered !== "send" || message.id !== awaited) return;
+    if (message.failed) left = 0; // the sentence above says why
     if (left) next(false);
     patch();
   };
@@ -101,31 +103,50 @@ function render({ model, el }) {
   const promote = button(word(model, "promote"), () => ask(model, "promote"));
   const rollback = sureButton(word(model, "rollback"), word(model, "rollback_sure"), () => ask(model, "rollback"));
   const steps = h("div", { class: "dure-row" }, promote, rollback);
-  const send = sender(model);
-  box.body.append(empty, pair, why, form.node, nothing, steps, send.node);
+  const end = sureButton(word(model, "end"), word(model, "end_sure"), () => ask(model, "end"));
+  const ending = h("div", { class: "dure-row" }, end);
+  const send = sender(model, box.gone);
+  const served = h("p", { class: "dure-muted" });
+  box.body.append(empty, served, pair, why, form.node, nothing, steps, ending, send.node);
+  const which = (one, now) => {
+    const names = { model: one?.model, owner: one?.owner, wanted: now.wanted };
+    const other = one && now.wanted !== undefined && one.model !== now.wanted;
+    put(served, "data-other", other ? "yes" : null);
+    text(served, one?.model ? [word(model, other ? "other_model" : "serves", names), one.mine === false ? word(model, "not_mine", names) : ""].join(" ").trim() : "");
+    show(served, served.textContent !== "");
+  };
+  /** What can be done now, and where nothing can, why. */
+  const choices = (now, one) => {
+    if (!now.known) return { versions: [] };
+    if (!one) return { versions: now.versions, verb: "deploy", label: "deploy" };
+    if (one.mine === false) return { versions: [] };
+    if (one.canary) return { versions: [one.canary.version], verb: "canary", label: "change", second: true };
+    if (one.champion?.phase !== "ready") return { versions: [], none: one.state === "failed" ? "" : word(model, "champion_first") };
+    const versions = now.versions.filter((version) => version !== one.champion.version);
+    return versions.length ? { versions, verb: "canary", label: "start" } : { versions, none: word(model, "no_other", { model: now.model }) };
+  };
 
   let told = null;
   const patch = () => {
     const now = state();
     const one = now.endpoint;
-    const served = Boolean(one) && one.state !== "stopped";
+    const there = Boolean(one) && one.state !== "stopped";
     setChip(status, one?.state, one && word(model, one.state));
-    show(pair, served);
-    show(empty, !served);
+    show(pair, there);
+    show(empty, !there);
+    which(there ? one : null, now);
     text(empty, !now.known ? word(model, "not_known") : now.versions.length ? word(model, "empty") : word(model, "no_versions", { model: now.model }));
-    champion.patch(served ? one.champion : null);
-    canary.patch(served ? one.canary : null);
+    champion.patch(there ? one.champion : null);
+    canary.patch(there ? one.canary : null);
     text(why, one && one.state !== "ready" ? one.reason : "");
     show(why, why.textContent !== "");
-    const others = served ? now.versions.filter((version) => version !== one.champion?.version) : now.versions;
-    if (!now.known) form.patch([], "deploy", "");
-    else if (!served) form.patch(others, "deploy", word(model, "deploy"));
-    else form.patch(one.canary ? [one.canary.version] : others, "canary", word(model, one.canary ? "change" : "start"), Boolean(one.canary));
-    const alone = served && !one.canary && !others.length;
-    text(nothing, alone ? word(model, "no_other", { model: now.model }) : "");
-    show(nothing, alone);
-    show(steps, served && Boolean(one.canary));
-    able(promote, served && one.canary?.phase === "ready");
+    const can = choices(now, there ? one : null);
+    form.patch(can.versions, can.verb ?? "deploy", can.label ? word(model, can.label) : "", can.second);
+    text(nothing, can.none ?? "");
+    show(nothing, nothing.textContent !== "");
+    show(steps, there && one.mine !== false && Boolean(one.canary));
+    able(promote, there && one.canary?.phase === "ready");
+    show(ending, there && one.mine !== false && one.state === "failed" && !one.canary);
     send.patch();
     const spoken = one ? [one.state, one.champion?.version, one.canary?.version, one.canary?.phase].join() : "";
     if (one && told !== null && told !== spoken)
@@ -133,6 +154,7 @@ function render({ model, el }) {
     told = spoken;
   };
   patch();
+  box.root.addEventListener("dure-gone", patch);
   box.closing.push(listen(model, "change:state", patch), listen(model, "msg:custom", send.heard), live(model, box.root, 2).stop);
   return box.close;
 }

@@ -42,9 +42,53 @@ function word(model, key, facts = {}) {
   return (words[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => facts[name] ?? words.unknown);
 }
 
-/** Ask Python for something. */
+const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/** A new ULID, as the portal takes it for the id of a request: what is asked twice under one id is done once. */
+function newUlid() {
+  let time = Date.now();
+  let stamp = "";
+  for (let at = 0; at < 10; at += 1) {
+    stamp = ALPHABET[time % 32] + stamp;
+    time = Math.floor(time / 32);
+  }
+  return stamp + [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => ALPHABET[byte % 32]).join("");
+}
+
+// What was clicked and is not answered yet, {verb, id}: one for all views of a widget, since a module is loaded once
+// for each widget. From the click on a second one is refused, long before the kernel says that it is at work.
+let pending = null;
+const busyHeard = new Set();
+function setPending(wanted) {
+  pending = wanted;
+  busyHeard.forEach((listener) => listener());
+}
+
+/** The verb that is worked on, "" where there is none. */
+const busyWith = (model) => pending?.verb ?? model.get("busy");
+
+/** Call this when that changes, until clean-up. */
+function onBusy(model, listener) {
+  busyHeard.add(listener);
+  const unheard = listen(model, "change:busy", listener);
+  return () => {
+    busyHeard.delete(listener);
+    unheard();
+  };
+}
+
+/** Ask Python for what was clicked. False, and nothing is sent, while an earlier click is unanswered. */
 function ask(model, verb, values = {}) {
-  model.send({ ...values, ask: verb });
+  if (busyWith(model)) return false;
+  setPending({ verb, id: newUlid() });
+  model.send({ ...values, ask: verb, id: pending.id });
+  return true;
+}
+
+/** Ask for something that holds nothing up and that many may ask for at once; its id, which the answer names. */
+function askAside(model, verb, values = {}) {
+  const id = newUlid();
+  model.send({ ...values, ask: verb, id });
+  return id;
 }
 
 /** Listen to a model until clean-up; `names` as in "change:state change:busy" or "msg:custom". */
@@ -53,28 +97,55 @@ function listen(model, names, listener) {
   return () => names.split(" ").forEach((name) => model.off(name, listener));
 }
 
+const LONGEST_PAUSE = 30_000;
+const PATIENCE = 60_000;
+
 /**
- * Ask `tick` every so many seconds while `el` is on screen and the page is visible, and never while the last one is
- * unanswered (an answer that has not come for a minute was lost with its socket). `values()` go along.
- * Where `values` gives null there is nothing to ask for now. Gives {stop, now}: `stop` ends it for good, `now` asks
- * at once.
+ * Ask `tick` while `el` is on screen, the page is visible and the kernel is there. The next one comes so many seconds
+ * after the answer, and at least as long after it as the answer took; after answers that failed ever later, up to 30 s.
+ * An answer that does not come may be lost with its socket: it is asked again after a minute, then after two, four, ….
+ * `values()` go along; where they are null there is nothing to ask for now. Gives {stop, now, mine}: `stop` ends it
+ * for good, `now` asks at once, `mine(message)` says whether a message answers a look of this view.
  */
 function live(model, el, seconds, values = () => ({})) {
-  let asked = 0;
-  let last = 0;
+  const view = newId();
+  let look = null;
+  let [number, heard, next, failures, lost] = [0, 0, 0, 0, 0];
   let seen = false;
   let over = false;
+  const silent = (yes) => {
+    if (yes !== Boolean(el.dataset.silent)) {
+      put(el, "data-silent", yes ? "yes" : null);
+      el.dispatchEvent(new Event("dure-silent"));
+    }
+  };
   const now = () => {
-    if (over || !seen || document.visibilityState !== "visible") return;
-    if (asked && Date.now() - asked < 60_000) return;
+    if (over || !seen || document.visibilityState !== "visible" || el.dataset.gone) return;
+    if (look && Date.now() - look.at < PATIENCE * 2 ** lost) return;
     const given = values();
     if (given === null) return;
-    asked = last = Date.now();
-    ask(model, "tick", given);
+    if (look) {
+      lost += 1;
+      silent(true);
+    }
+    number += 1;
+    look = { at: Date.now(), after: pending?.id };
+    askAside(model, "tick", { ...given, view, number, heard });
   };
-  const due = () => Date.now() - last >= seconds * 1000 - 50 && now();
+  const due = () => Date.now() >= next && now();
+  const mine = (message) => message?.answered === "tick" && message.view === view;
   const unheard = listen(model, "msg:custom", (message) => {
-    if (message && message.answered === "tick") asked = 0;
+    if (!mine(message) || message.number <= heard) return;
+    heard = message.number;
+    silent(false);
+    if (heard < number || !look) return;
+    const took = Date.now() - look.at;
+    failures = message.failed ? failures + 1 : 0;
+    next = Date.now() + Math.max(seconds * 1000, Math.min(took, LONGEST_PAUSE), failures && Math.min(LONGEST_PAUSE, seconds * 1000 * 2 ** failures));
+    // The kernel answers in order, so the answer to a click that went before this look was lost on the way.
+    if (look.after && pending?.id === look.after) setPending(null);
+    look = null;
+    lost = 0;
   });
   const watcher = new IntersectionObserver((entries) => {
     seen = entries[entries.length - 1].isIntersecting;
@@ -82,7 +153,7 @@ function live(model, el, seconds, values = () => ({})) {
   });
   watcher.observe(el);
   document.addEventListener("visibilitychange", due);
-  const timer = setInterval(due, Math.min(seconds, 1) * 1000);
+  const timer = setInterval(due, Math.min(seconds, 1) * 500);
   const stop = () => {
     over = true;
     clearInterval(timer);
@@ -90,7 +161,7 @@ function live(model, el, seconds, values = () => ({})) {
     document.removeEventListener("visibilitychange", due);
     unheard();
   };
-  return { stop, now };
+  return { stop, now, mine };
 }
 
 /** A moment (ISO 8601) in the viewer's own zone: the time alone today, else with its date. */
@@ -179,25 +250,33 @@ function button(label, action, options = {}) {
   return h("button", { type: "button", class: options.quiet ? "dure-quiet" : null, onclick: action }, label);
 }
 
-/** A button that acts only on a second click, which must come within five seconds. */
+const NOT_SO_SOON = 500;
+/**
+ * A button that acts only on a second click, which must come within five seconds. The second half of a double click, a
+ * key that is held down and whatever comes in the first half second are no second click.
+ */
 function sureButton(label, sure, action, options = {}) {
   let timer = null;
+  let armed = 0;
   const calm = () => {
     clearTimeout(timer);
     timer = null;
     text(node, label);
     put(node, "data-sure", null);
   };
-  const node = button(label, () => {
+  const node = button(label, (event) => {
     if (timer !== null) {
+      if (event.detail > 1 || Date.now() - armed < NOT_SO_SOON) return;
       calm();
       action();
       return;
     }
+    armed = Date.now();
     text(node, sure);
     put(node, "data-sure", "yes");
     timer = setTimeout(calm, 5000);
   }, { quiet: true, ...options });
+  node.addEventListener("keydown", (event) => event.repeat && event.preventDefault());
   node.addEventListener("blur", () => timer !== null && calm());
   return node;
 }
@@ -262,34 +341,62 @@ function fact(label) {
 
 /**
  * The frame of a widget in `el`: title, a place for a problem, one for changes of state that are read aloud, and a
- * body. `say(sentence)` announces, and only what is new. `closing` collects what clean-up has to call.
+ * body. `say(sentence)` announces, and only what is new. `closing` collects what clean-up has to call. `gone()` says
+ * whether the kernel that made the widget is there no more; then every control is disabled and a sentence says so.
  */
 function frame(model, el, title) {
   const heading = h("h3", { class: "dure-title", id: newId() }, title);
-  const aside = h("div", { class: "dure-aside" });
+  const aside = h("fieldset", { class: "dure-aside", role: "presentation" });
   const working = h("span", { class: "dure-working", "aria-hidden": "true" }, word(model, "working"));
+  const kernel = h("div", { class: "dure-problem dure-kernel", role: "alert" });
   const what = h("strong");
   const next = h("span");
   const problem = h("div", { class: "dure-problem", role: "alert" }, what, " ", next);
   const spoken = h("div", { class: "dure-spoken", role: "status", "aria-live": "polite" });
-  const body = h("div", { class: "dure-body" });
+  const body = h("fieldset", { class: "dure-body", role: "presentation" });
   const root = h(
     "section",
     { class: "dure", lang: model.get("language"), "aria-labelledby": heading.id, "data-lm-suppress-shortcuts": "true" },
-    h("header", { class: "dure-head" }, heading, working, aside), problem, body, spoken,
+    h("header", { class: "dure-head" }, heading, working, aside), kernel, problem, body, spoken,
   );
+  const gone = () => Boolean(root.dataset.gone);
   const patch = () => {
     const error = model.get("problem");
     text(what, error ? error.message : "");
     text(next, error ? error.next_step : "");
     show(problem, Boolean(error));
-    const busy = model.get("busy");
+    const busy = gone() ? "" : busyWith(model);
     put(root, "data-busy", busy || null);
     put(root, "aria-busy", busy ? "true" : null);
     show(working, Boolean(busy));
+    text(kernel, gone() ? word(model, "gone") : root.dataset.silent ? word(model, "silent") : "");
+    show(kernel, kernel.textContent !== "");
+    for (const part of [aside, body]) able(part, !gone());
+  };
+  let own = null;
+  let closed = false;
+  const watch = () => {
+    const dead = own.comm_live === false;
+    if (dead === gone()) return;
+    put(root, "data-gone", dead ? "yes" : null);
+    if (dead) setPending(null);
+    patch();
+    root.dispatchEvent(new Event("dure-gone"));
+  };
+  // What we are given is not the model itself; its manager has it, which is told when its kernel's comm is dead.
+  const find = async () => {
+    own = (await model.widget_manager?.get_model(model.get("own"))) ?? null;
+    if (own === null || closed) return;
+    own.on("comm_live_update", watch);
+    watch();
+  };
+  find().catch((error) => console.warn("Whether the kernel is there is only seen by its silence.", error));
+  root.addEventListener("dure-silent", patch);
+  const answered = (message) => {
+    if (pending && message?.answered === pending.verb && message.id === pending.id) setPending(null);
   };
   patch();
   el.append(root);
-  const closing = [listen(model, "change:problem change:busy", patch), () => root.remove()];
-  return { root, heading, aside, body, closing, say: (sentence) => text(spoken, sentence), close: () => closing.forEach((end) => end()) };
+  const closing = [listen(model, "change:problem", patch), onBusy(model, patch), listen(model, "msg:custom", answered), () => own?.off("comm_live_update", watch), () => root.remove(), () => (closed = true)];
+  return { root, heading, aside, body, closing, gone, say: (sentence) => text(spoken, sentence), close: () => closing.forEach((end) => end()) };
 }

@@ -1,6 +1,13 @@
 // The monitor: state, progress, curve, log, Stop. Points and log come as messages and are appended here.
 
 const KEPT_LINES = 200;
+const LONGEST_LINE = 2000;
+
+/** A line as a terminal shows it: what was written over is gone. A return at its end wipes it when more comes. */
+function overwritten(line) {
+  const bare = line.replace(/\r+$/, "");
+  return bare.slice(bare.lastIndexOf("\r") + 1).slice(0, LONGEST_LINE) + (bare === line ? "" : "\r");
+}
 
 function logBox(model) {
   const pre = h("pre", { class: "dure-log", tabindex: 0, role: "log", "aria-live": "off", "aria-label": word(model, "log") });
@@ -20,7 +27,7 @@ function logBox(model) {
     show(toEnd, !follows);
   });
   const draw = () => {
-    text(pre, lines.length ? lines.join("\n") : word(model, "no_log"));
+    text(pre, lines.length ? lines.join("\n").replace(/\r/g, "") : word(model, "no_log"));
     text(what, lines.length >= KEPT_LINES ? word(model, "log_end", { count: KEPT_LINES }) : "");
     if (follows) pre.scrollTop = pre.scrollHeight;
   };
@@ -36,8 +43,7 @@ function logBox(model) {
     add: (piece) => {
       if (piece.from !== offset) return; // an answer to another view's look, or to one from before a clear
       offset = piece.next;
-      const joined = (lines.length ? lines.join("\n") : "") + piece.text.replace(/\r\n/g, "\n");
-      lines = joined.split("\n").slice(-KEPT_LINES - 1).map((line) => line.slice(line.lastIndexOf("\r") + 1));
+      lines = (lines.join("\n") + piece.text).split("\n").slice(-KEPT_LINES - 1).map(overwritten);
       draw();
     },
   };
@@ -64,7 +70,7 @@ function render({ model, el }) {
   const box = frame(model, el, word(model, "title"));
   const state = () => model.get("state");
   const status = chip();
-  const stop = sureButton(word(model, "stop"), word(model, "stop_sure"), () => ask(model, "stop"));
+  const stop = sureButton(word(model, "stop"), word(model, "stop_sure"), () => ask(model, "stop", has() ?? {}));
   const stopping = h("span", { class: "dure-muted" }, word(model, "stopping"));
   box.aside.append(status, stopping, stop);
   const empty = h("p", { class: "dure-empty" });
@@ -76,7 +82,11 @@ function render({ model, el }) {
   const why = h("p", { class: "dure-why" });
   const progress = progressBar(model);
   const points = new Map();
-  const chart = curve(model, points);
+  const had = new Map(); // how many points of each were read; what is drawn may be thinned
+  const chart = curve(model, points, () => {
+    complete = null;
+    looks.now();
+  });
   const metrics = h("div", { class: "dure-block" }, h("h4", {}, word(model, "curve")), chart.node);
   const log = logBox(model);
   const whole = h("div", { class: "dure-body" }, facts, why, progress.node, metrics, log.node);
@@ -85,18 +95,20 @@ function render({ model, el }) {
   let name = null;
   let told = null;
   let complete = null;
-  let mine = false; // whether a look of this view has been answered
+  let asked = ""; // what this view's last look was about
+  let names = false; // whether the metrics' names are known
   const forget = (now) => {
     name = now;
-    mine = false;
+    names = false;
     told = null;
     points.clear();
+    had.clear();
     chart.clear();
     log.clear();
   };
   const time = () => {
     const job = state().job;
-    if (!job) return;
+    if (!job || box.gone()) return;
     const from = job.started_at ?? job.created_at;
     const until = job.ended_at ? new Date(job.ended_at) : new Date();
     text(elapsed.node.firstChild, word(model, job.started_at ? "elapsed" : "waiting"));
@@ -129,25 +141,34 @@ function render({ model, el }) {
   const hear = (message) => {
     const news = message?.news;
     if (!news || news.job !== name) return;
-    for (const [metric, piece] of Object.entries(news.points ?? {})) {
-      const rows = points.get(metric) ?? [];
-      if (piece.from > rows.length) continue;
-      points.set(metric, rows.slice(0, piece.from).concat(piece.rows));
+    if (news.metrics) {
+      names = true;
+      chart.list(news.metrics);
     }
-    if (news.points) chart.update();
+    for (const [metric, piece] of Object.entries(news.points ?? {})) {
+      // Another view's answer may begin earlier, and only what is not thinned can be cut where this view's part ends.
+      const known = had.get(metric) ?? 0;
+      const over = known - piece.from;
+      if (over < 0 || piece.next <= known || (over > 0 && piece.rows.length !== piece.next - piece.from)) continue;
+      points.set(metric, thin((points.get(metric) ?? []).concat(piece.rows.slice(over))));
+      had.set(metric, piece.next);
+    }
+    if (news.points || news.metrics) chart.update();
     if (news.log) log.add(news.log);
   };
   const has = () => {
     const now = state();
     if (!now.name || complete === now.name) return null;
-    return { job: name, log: log.offset(), have: Object.fromEntries([...points].map(([metric, rows]) => [metric, rows.length])) };
+    return { job: name, log: log.offset(), have: Object.fromEntries(had), names, on: chart.chosen() };
   };
   // A job that is over is asked for no more, once this view has all of it: an answer to its own look said so.
   const answered = (message) => {
-    if (message?.answered === "tick" && state().over && state().job?.name === name && mine) complete = name;
-    mine = true;
+    if (looks.mine(message) && !message.failed && asked === `${name} ${chart.chosen()}` && state().over && state().job?.name === name) complete = name;
   };
-  const looks = live(model, box.root, 1.5, has);
+  const looks = live(model, box.root, 1.5, () => {
+    asked = `${name} ${chart.chosen()}`;
+    return has();
+  });
   patch();
   chart.update();
   const timer = setInterval(time, 1000);

@@ -50,7 +50,7 @@ function render({ model, el }) {
   const register = h("button", { type: "submit" }, word(model, "register"));
   const registerForm = h("form", { class: "dure-block", novalidate: true, onsubmit: (event) => {
     event.preventDefault();
-    if (!register.disabled && !model.get("busy")) ask(model, "register", { name: name.control.value });
+    if (!register.disabled) ask(model, "register", { name: name.control.value });
   } }, h("h4", {}, word(model, "register_title")), h("p", {}, job), h("div", { class: "dure-row dure-end" }, name.node, register), hint);
 
   const known = h("datalist", { id: newId() }, ["champion", "challenger"].map((value) => h("option", { value })));
@@ -59,7 +59,7 @@ function render({ model, el }) {
   const set = h("button", { type: "submit", class: "dure-quiet" }, word(model, "set_alias"));
   const aliasForm = h("form", { class: "dure-block", novalidate: true, onsubmit: (event) => {
     event.preventDefault();
-    if (!model.get("busy")) ask(model, "alias", { alias: alias.control.value, version: version.control.value });
+    ask(model, "alias", { alias: alias.control.value, version: version.control.value });
   } }, h("h4", {}, word(model, "alias_title")), h("div", { class: "dure-row dure-end" }, alias.node, known, version.node, set));
   box.body.append(scroll, empty, h("div", { class: "dure-halves" }, registerForm, aliasForm));
 

@@ -8,30 +8,37 @@ function describe(model, thing) {
 }
 
 function parameterField(model, one, start) {
-  const first = start ?? one.default;
+  const begun = start !== undefined; // given in code: sent as it is, also where nobody touches it
+  const first = begun ? start : one.default;
+  const threefold = one.kind === "bool" && (one.optional || one.required);
   const control =
-    one.kind === "bool" ? h("input", { type: "checkbox" })
+    threefold ? h("select", {}, ["", "true", "false"].map((value) => h("option", { value }, value || "—")))
+    : one.kind === "bool" ? h("input", { type: "checkbox" })
     : one.kind === "choice" ? h("select", {}, (one.required || one.optional ? [h("option", { value: "" }, "—")] : []), one.choices.map((choice) => h("option", { value: choice }, choice)))
     : one.kind === "int" ? h("input", { type: "number", step: 1, inputmode: "numeric" })
     : one.kind === "float" ? h("input", { type: "number", step: "any", inputmode: "decimal" })
     : h("input", { type: "text", spellcheck: "false", autocomplete: "off" });
   control.name = one.name;
-  if (one.kind === "bool") control.checked = String(first).toLowerCase() === "true";
+  if (control.type === "checkbox") control.checked = String(first).toLowerCase() === "true";
+  else if (threefold) control.value = String(first ?? "").toLowerCase();
   else if (first !== null && first !== undefined) control.value = String(first);
   const shown = one.kind === "str" ? JSON.stringify(one.default) : String(one.default);
   const help = one.required ? word(model, "required") : one.default === null ? word(model, "empty_is_none") : word(model, "default", { value: shown });
   const made = field(one.name, control, help);
   if (one.required) control.required = true;
-  return { ...made, one, value: () => (one.kind === "bool" ? control.checked : control.value) };
+  const value = () => (control.type === "checkbox" ? control.checked : control.value);
+  const before = value();
+  // What was not touched is left to the entry's own default, which the form may not even be able to show.
+  return { ...made, one, value, touched: () => begun || one.required || value() !== before };
 }
 
 /** Rows of name and value that people add themselves. */
 function freeRows(model) {
   const list = h("div", { class: "dure-body" });
   const rows = [];
-  const add = (focus) => {
-    const name = field(word(model, "value_name"), h("input", { type: "text", spellcheck: "false", autocomplete: "off" }));
-    const value = field(word(model, "value"), h("input", { type: "text", spellcheck: "false", autocomplete: "off" }));
+  const add = (focus, called = "", worth = "") => {
+    const name = field(word(model, "value_name"), h("input", { type: "text", spellcheck: "false", autocomplete: "off", value: called }));
+    const value = field(word(model, "value"), h("input", { type: "text", spellcheck: "false", autocomplete: "off", value: worth }));
     const row = { name, value };
     const gone = button("✕", () => {
       rows.splice(rows.indexOf(row), 1);
@@ -111,14 +118,17 @@ function render({ model, el }) {
   let profile = chosen.profile;
   const fields = (state().fields ?? []).map((one) => parameterField(model, one, chosen.parameters?.[one.name]));
   const more = state().free ? freeRows(model) : null;
-  if (more && !fields.length) more.add(false);
+  const inFields = new Set(fields.map((one) => one.one.name));
+  const others = Object.entries(chosen.parameters ?? {}).filter(([name]) => !inFields.has(name));
+  for (const [name, value] of more ? others : []) more.add(false, name, value);
+  if (more && !fields.length && !others.length) more.add(false);
   const processes = field(word(model, "processes"), h("input", { type: "number", step: 1, min: 1, max: 64, inputmode: "numeric", value: chosen.processes }), word(model, "processes_help"));
   const name = field(word(model, "name"), h("input", { type: "text", spellcheck: "false", autocomplete: "off", value: chosen.name }), word(model, "name_help"));
   const plan = planBox(model);
   const cards = profileCards(model, () => profile, (picked) => {
     profile = picked;
     patch();
-    ask(model, "plan", { profile });
+    askAside(model, "plan", { profile });
   });
   const badNumber = () => {
     // What a number field cannot read reaches nobody as a value, so it is refused here.
@@ -135,13 +145,13 @@ function render({ model, el }) {
   const launched = h("span", { class: "dure-chip", "data-kind": "good" }, h("span", { class: "dure-mark", "aria-hidden": "true" }, "✓"), h("span"));
   const form = h("form", { class: "dure-body", novalidate: true, onsubmit: (event) => {
     event.preventDefault();
-    if (model.get("busy")) return;
+    if (busyWith(model)) return;
     if (badNumber()) return focusWrong();
     ask(model, "launch", {
       profile,
       processes: processes.control.value,
       name: name.control.value,
-      parameters: Object.fromEntries(fields.map((one) => [one.one.name, one.value()])),
+      parameters: Object.fromEntries(fields.filter((one) => one.touched()).map((one) => [one.one.name, one.value()])),
       more: more ? more.values() : [],
     });
   } },
@@ -161,7 +171,7 @@ function render({ model, el }) {
     cards.patch(now.profiles);
     const fits = now.plan && now.plan.profile === profile ? now.plan : null;
     plan.patch(fits, (now.profiles ?? []).find((one) => one.name === profile), processes.control.value);
-    const busy = model.get("busy") === "launch";
+    const busy = busyWith(model) === "launch" && !box.gone();
     text(launch, word(model, busy ? "launching" : "launch"));
     text(launched.lastChild, now.launched ? word(model, "launched", { name: now.launched.name }) : "");
     show(launched, Boolean(now.launched) && !busy);
@@ -191,7 +201,8 @@ function render({ model, el }) {
     }
   };
   processes.control.addEventListener("input", patch);
-  box.closing.push(listen(model, "change:state change:busy", changed));
+  box.closing.push(listen(model, "change:state", changed), onBusy(model, changed));
+  box.root.addEventListener("dure-gone", patch);
   box.closing.push(listen(model, "msg:custom", (message) => message?.answered === "launch" && refused()));
   patch();
   mark();

@@ -7,12 +7,13 @@ after any crash, even where no row is left. Gaps are data: `unsupported`, each w
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 class Feature(StrEnum):
@@ -233,6 +234,14 @@ class LogPiece:
     next_offset: int
 
 
+def begin(log: IO[bytes], offset: int) -> int:
+    """The byte that an `offset` means: below 0 it counts from the end, on to the next character."""
+    at = max(log.seek(0, os.SEEK_END) + offset, 0) if offset < 0 else offset
+    log.seek(at)
+    first = log.read(4) if offset < 0 and at else b""
+    return at + next((number for number, byte in enumerate(first) if byte & 0xC0 != 0x80), len(first))
+
+
 class Runs(ABC):
     """What servers, jobs and model servers share: stopping and looking."""
 
@@ -257,7 +266,7 @@ class Runs(ABC):
 
     @abstractmethod
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
-        """A piece of its log; an empty one past the end."""
+        """A piece of its log; an empty one past the end. An `offset` below 0 counts from the end."""
 
     @abstractmethod
     async def keep_log(self, handle: Handle, target: Path) -> None:

@@ -13,6 +13,10 @@ WORDS = {
     "added": {"en": "Added {name}.", "ko": "{name}을(를) 추가했습니다."},
     "added_admin": {"en": "Added the administrator {name}.", "ko": "관리자 {name}을(를) 추가했습니다."},
     "reset": {"en": "{name} has a new password.", "ko": "{name}의 비밀번호를 바꾸었습니다."},
+    "paused": {
+        "en": "Paused schedules, for their owner to look at and resume: {names}.",
+        "ko": "일시 중지한 예약: {names}. 소유자가 확인한 뒤 다시 시작할 수 있습니다.",
+    },
     "password": {
         "en": "Password: {password}\nIt is shown once; {name} can change it after the login.",
         "ko": "비밀번호: {password}\n한 번만 표시됩니다. {name} 님은 로그인 후 바꿀 수 있습니다.",
@@ -56,8 +60,10 @@ def _reset(arguments: argparse.Namespace) -> int:
 
     settings = prepare.last_settings(data=arguments.data)
     password, shown = _password(arguments)
-    authenticator.reset_password(settings, arguments.name, password)
+    paused = authenticator.reset_password(settings, arguments.name, password)
     _say("reset", name=arguments.name)
+    if paused:
+        _say("paused", names=", ".join(paused))
     if shown:
         _say("password", name=arguments.name, password=password)
     return 0

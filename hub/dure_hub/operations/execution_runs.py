@@ -12,13 +12,14 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from dure import wire
 from dure_hub.backends.base import ExecutionBackend, ExecutionWork, Handle, Kind, Seen
 from dure_hub.operations import admission
 from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.operations.jobruns import outcome
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
 from dure_hub.operations.notes import note
-from dure_hub.operations.schedule_rows import attach, execution_object
+from dure_hub.operations.schedule_rows import attach, close, execution_object
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import EXECUTION, Tokens
 from dure_hub.operations.workfiles import common_environment
@@ -70,19 +71,21 @@ class ExecutionRuns(LeasedWork[Execution]):
         execution = session.get(Execution, lease.subject)
         if execution is None or execution.ended_at is not None:
             return
-        folder = self.folder(execution.id)
-        ended = lease.end_reason or ""
-        state, reason = outcome(ended, execution.wanted == "stop", seen, folder.tail())
-        failure = folder.failure() if state == "failed" else None
-        if failure is not None:
-            execution.failure = failure.model_dump()
+        ended, last = lease.end_reason or "", self.last(lease)
+        state, reason = outcome(ended, execution.wanted == "stop", seen, last.tail)
+        failure = last.failure if state == "failed" else None
         if state == "failed" and ended == "expired":
-            reason = note("limit", session.get_one(Schedule, execution.schedule_id).limit_s)
+            limit_s = session.get_one(Schedule, execution.schedule_id).limit_s
+            reason, failure = note("limit", limit_s), _over_limit(failure, limit_s)
         elif failure is not None and failure.cell is not None and seen is not None and (seen.exit_code or 0) > 0:
             reason = note("cell", f"{failure.cell}: {failure.error}: {failure.message}")
         elif state == "stopped" and ended == "deleted":
             reason = note("deleted")
+        execution.failure = failure.model_dump() if failure is not None else {}
         self._close(session, execution, state, reason, seen.exit_code if seen else None)
+
+    def _failure(self, work_id: str) -> wire.Failure | None:
+        return self.folder(work_id).failure()
 
     def _open(self, session: Session) -> Sequence[Item[Execution]]:
         query = (
@@ -107,7 +110,8 @@ class ExecutionRuns(LeasedWork[Execution]):
             return
         keep_handle(session, handle)
         execution.state, execution.reason, execution.started_at = "running", None, self._clock()
-        self._record(session, execution, "execution.start")
+        thing = execution_object(session.get_one(Schedule, execution.schedule_id), execution)
+        record(session, self._clock, PORTAL, "execution.start", thing, None, execution.owner)
 
     def _failed(self, session: Session, item: Item[Execution], reason: str) -> None:
         self._close(session, session.get_one(Execution, item.row.id), "failed", reason)
@@ -115,18 +119,21 @@ class ExecutionRuns(LeasedWork[Execution]):
     def _close(
         self, session: Session, execution: Execution, state: str, reason: str | None, code: int | None = None
     ) -> None:
-        execution.state, execution.reason, execution.ended_at = state, reason, self._clock()
-        self._record(session, execution, "execution.end", state=state, exit_code=code)
+        close(session, execution, state, reason, self._clock(), exit_code=code)
         self.untidy(execution.id)
-
-    def _record(self, session: Session, execution: Execution, verb: str, **facts: str | int | None) -> None:
-        schedule = session.get_one(Schedule, execution.schedule_id)
-        thing = execution_object(schedule, execution)
-        record(session, self._clock, PORTAL, verb, thing, facts, execution.owner)
 
     def _leftovers(self) -> set[str]:
         places = self._settings.folder.executions
-        return {mark.parent.name for name in ("token", "code", "code.new") for mark in places.glob(f"*/{name}")}
+        return {
+            mark.parent.name for name in ("token", "code", "code.new", "home") for mark in places.glob(f"*/{name}")
+        }
+
+
+def _over_limit(failure: wire.Failure | None, limit_s: int) -> wire.Failure | None:
+    """Where the limit ended it. By its own account it was asked to stop, which is all that it can know."""
+    if failure is None:
+        return None
+    return failure.model_copy(update={"error": wire.TIME_LIMIT, "message": f"It ran longer than {limit_s} s."})
 
 
 def work_of(

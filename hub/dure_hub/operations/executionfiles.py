@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 from dure import wire
-from dure_hub.operations.workfiles import WorkFolder
+from dure_hub.operations.workfiles import WorkFolder, read_plain
 from dure_hub.settings import Settings
 
 EXECUTED, RESULT = "executed.ipynb", "result.json"
@@ -30,14 +28,6 @@ class ExecutionFolder(WorkFolder):
     def executed(self) -> Path:
         """The notebook with its outputs, as far as it came."""
         return self.outputs / EXECUTED
-
-    def has_executed(self) -> bool:
-        """Whether it is there as a plain file in a plain folder."""
-        try:
-            kinds = (self.outputs.lstat().st_mode, self.executed.lstat().st_mode)
-        except OSError:
-            return False
-        return stat.S_ISDIR(kinds[0]) and stat.S_ISREG(kinds[1])
 
     def notebook(self) -> bytes | None:
         """Its content; None where there is none that may be read, or it is larger than `EXECUTED_LIMIT`."""
@@ -66,29 +56,6 @@ def failure_of(content: bytes) -> wire.Failure | None:
         error=_text(told.get("error"), _SHORT) or "unknown",
         message=_text(told.get("message"), _LONG),
     )
-
-
-def read_plain(folder: Path, name: str, limit: int) -> bytes | None:
-    """A plain file in a plain folder, of at most `limit` bytes. No link is followed and no pipe waited for.
-
-    None for anything else: whatever its code left there that cannot be read is no result.
-    """
-    try:
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
-    except OSError:
-        return None
-    finally:
-        os.close(place)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        return None
-    with os.fdopen(file, "rb") as opened:
-        content = opened.read(limit + 1)
-    return content if len(content) <= limit else None
 
 
 def _text(value: Any, limit: int) -> str:

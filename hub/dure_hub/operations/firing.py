@@ -1,10 +1,10 @@
-"""Makes an execution of each schedule that is due. A tick of its own: it has nothing to do with what runs."""
+"""Makes an execution of each schedule that is due. A tick of its own, which begins once it is known what runs."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,18 @@ from dure_hub.operations import admission
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.operations.reconcile import lead
-from dure_hub.operations.schedule_rows import attach, execution_object, next_number, open_executions
+from dure_hub.operations.schedule_rows import (
+    attach,
+    close,
+    execution_object,
+    next_number,
+    open_executions,
+    overlap,
+    overlapped,
+    pause,
+    schedule_object,
+    skipped_for,
+)
 from dure_hub.policies.cron import next_after
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
@@ -26,6 +37,8 @@ from dure_hub.store.models import Execution, Lease, Schedule
 from dure_hub.store.session import lock_admission
 
 log = logging.getLogger(__name__)
+_CHECK = timedelta(seconds=60)
+"""How often the times that are to come are compared with the clock, and after which leap of it at once."""
 
 
 class Firing:
@@ -37,26 +50,64 @@ class Firing:
         self._settings, self._store, self._clock = settings, store, clock
         self._profiles, self._kick = profiles, kick
         self._holder = new_id()
+        self._checked: datetime | None = None
+        self.ready: Callable[[], bool] = _always
+        """Whether what the store calls running does run. Before, one that ended with the last portal would look
+        like one that goes on, and what was missed would be left out."""
+        self.why_not: Callable[[str], Awaitable[str | None]] = _nothing_against
+        """Why an owner's schedules run no more, as a code of `notes`; raises where that cannot be told now."""
 
     async def fire(self) -> None:
         """Make what is due now. What was missed while nobody looked is made once, however often it was due."""
-        if self._settings.folder.closing.exists() or not await self._store.read(self._due):
+        if self._settings.folder.closing.exists() or not self.ready():
+            return
+        await self._check_times()
+        if not await self._store.read(self._due):
             return
         if not await self._store.run(lambda session: lead(session, self._holder, self._clock(), "schedules")):
             return
         fleet = await self._profiles.fleet()
-        for schedule_id in await self._store.read(self._due):
+        known: dict[str, str | None] = {}
+        for schedule_id, owner in await self._store.read(self._due):
             try:
-                await self._store.run(partial(self._fire, schedule_id=schedule_id, fleet=fleet))
+                if owner not in known:
+                    known[owner] = await self.why_not(owner)
+                fire = partial(self._fire, schedule_id=schedule_id, fleet=fleet, why_not=known[owner])
+                await self._store.run(fire)
+            except DureError as error:  # the hub is away: nothing is known of its owner, and it stays due
+                log.warning("schedule %s: %s Tried again in the next look.", schedule_id, error)
             except Exception:  # a bug with one must not hold up the others
                 log.exception("schedule %s; tried again in the next look", schedule_id)
         self._kick()
 
-    def _due(self, session: Session) -> list[str]:
-        due = select(Schedule.id).where(Schedule.next_at <= self._clock(), Schedule.deleted_at.is_(None))
-        return list(session.scalars(due.order_by(Schedule.next_at)).all())
+    def _due(self, session: Session) -> list[tuple[str, str]]:
+        due = select(Schedule).where(Schedule.next_at <= self._clock(), Schedule.deleted_at.is_(None))
+        return [(row.id, row.owner) for row in session.scalars(due.order_by(Schedule.next_at)).all()]
 
-    def _fire(self, session: Session, schedule_id: str, fleet: Fleet) -> None:
+    async def _check_times(self) -> None:
+        """Set back what a clock that was once far ahead has put off; that each minute is made once stays true."""
+        now = self._clock()
+        if self._checked is not None and abs(now - self._checked) < _CHECK:
+            return
+        if await self._store.read(lambda session: self._far(session, now)):
+            await self._store.run(lambda session: self._set_back(session, now))
+        self._checked = now
+
+    def _far(self, session: Session, now: datetime) -> list[tuple[Schedule, datetime]]:
+        found = []
+        for schedule in session.scalars(select(Schedule).where(Schedule.next_at > now)).all():
+            due = next_after(schedule.cron, schedule.timezone, now)
+            if due is not None and schedule.next_at is not None and due < schedule.next_at:
+                found.append((schedule, due))
+        return found
+
+    def _set_back(self, session: Session, now: datetime) -> None:
+        for schedule, due in self._far(session, now):
+            facts = {"from": str(schedule.next_at), "to": str(due)}
+            schedule.next_at = due
+            record(session, now, PORTAL, "schedule.set_back", schedule_object(schedule), facts, schedule.owner)
+
+    def _fire(self, session: Session, schedule_id: str, fleet: Fleet, why_not: str | None) -> None:
         lock_admission(session)
         schedule = session.get_one(Schedule, schedule_id)
         now = self._clock()
@@ -67,21 +118,19 @@ class Firing:
         if session.scalar(made_before) is not None:
             return  # the clock was set back
         before = [one for one in open_executions(session, schedule) if one.due_at is not None]
-        execution = made(session, schedule, new_id(), schedule.parameters, now, due)
-        if before:
-            execution.state, execution.ended_at = "skipped", now
-            execution.reason = note("overlap", before[0].number)
-            facts = {"code": "overlap", "facts": {"number": before[0].number}}
-            _record(session, schedule, execution, "execution.skip", facts, now)
+        if before and why_not is None:
+            _skip(session, schedule, before[0], now, due)
             return
+        execution = made(session, schedule, new_id(), schedule.parameters, now, due)
         _record(session, schedule, execution, "execution.due", {}, now)
+        if why_not is not None:
+            close(session, execution, "failed", note(why_not), now, code=why_not)
+            pause(session, schedule, now, why_not)
+            return
         try:
             admit(session, schedule, execution, fleet, now, PORTAL)
         except DureError as error:  # its profile is gone; waiting would hide that
-            execution.state, execution.ended_at = "failed", now
-            execution.reason = note("start_failed", error.text())
-            facts = {"state": "failed", "code": error.code}
-            _record(session, schedule, execution, "execution.end", facts, now)
+            close(session, execution, "failed", note("start_failed", error.text()), now, code=error.code)
 
 
 def made(
@@ -130,6 +179,25 @@ def admit(
         attach(execution, granted, now)
     else:
         execution.reason = note("waiting", schedule.profile)
+
+
+def _skip(session: Session, schedule: Schedule, blocking: Execution, now: datetime, due: datetime) -> None:
+    """Leave out what was due at `due`. What one execution keeps from starting is one row, however often."""
+    row = skipped_for(session, schedule, blocking)
+    times = overlapped(row.reason)[1] + 1 if row is not None else 1
+    if row is None:
+        row = made(session, schedule, new_id(), schedule.parameters, now, due)
+    row.state, row.ended_at, row.reason = "skipped", now, overlap(blocking.number, times, due)
+    facts = {"code": "overlap", "facts": {"number": blocking.number, "times": times}}
+    _record(session, schedule, row, "execution.skip", facts, now)
+
+
+def _always() -> bool:
+    return True
+
+
+async def _nothing_against(_owner: str) -> str | None:
+    return None
 
 
 def _record(

@@ -25,6 +25,7 @@ from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
+from dure_hub.operations.workfiles import remove
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
@@ -78,8 +79,7 @@ class JobRuns(LeasedWork[Job]):
         job = session.get(Job, lease.subject)
         if job is None or attempt is None or job.ended_at is not None:
             return
-        tail = self.folder(job.id).tail()
-        state, reason = outcome(lease.end_reason or "", job.wanted == "stop", seen, tail)
+        state, reason = outcome(lease.end_reason or "", job.wanted == "stop", seen, self.last(lease).tail)
         self._close(session, job, attempt, state, reason, seen.exit_code if seen else None)
 
     def _open(self, session: Session) -> Sequence[Item[Job]]:
@@ -138,7 +138,7 @@ class JobRuns(LeasedWork[Job]):
                 await jobwork.end_run(self._mlflow, row)
             except NotReady:
                 return False
-        await asyncio.to_thread(folder.run_open.unlink, missing_ok=True)
+        await asyncio.to_thread(remove, folder.run_open)
         return True
 
     def _leftovers(self) -> set[str]:

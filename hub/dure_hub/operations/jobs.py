@@ -116,7 +116,10 @@ class Jobs:
         self.subject.kick()
 
     async def logs(self, person: Person, name: str, offset: int = 0) -> wire.LogPage:
-        """A piece of its log from byte `offset`; of the running process, or what was kept at the end."""
+        """A piece of its log from byte `offset`; of the running process, or what was kept at the end.
+
+        Below 0 it counts from the end; the answer says where that is.
+        """
 
         def read(session: Session) -> tuple[Job, Lease | None]:
             job = find(session, person.name, name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure.errors import DureError, NotReady
-from dure_hub.backends.base import Handle, Kind, Phase, Reason, Runs, Seen
+from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Reason, Runs, Seen
 from dure_hub.operations import admission
 from dure_hub.operations.background import Background
 from dure_hub.operations.notes import note
@@ -28,7 +27,7 @@ from dure_hub.operations.people import USE
 from dure_hub.operations.reconcile import forget
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
-from dure_hub.operations.workfiles import WorkFolder
+from dure_hub.operations.workfiles import WorkFolder, tail
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL
@@ -37,6 +36,7 @@ from dure_hub.store.models import Execution, Job, Lease
 log = logging.getLogger(__name__)
 
 LOG_PIECE = 256 * 1024
+_TAIL = 4096
 T = TypeVar("T", Job, Execution)
 Begin = Callable[[], AsyncIterator[Handle]]
 """Starts what was prepared."""
@@ -49,6 +49,14 @@ class Item(Generic[T]):
     row: T
     lease: Lease
     starting: bool
+
+
+@dataclass(frozen=True)
+class Last:
+    """What it left, read before the transaction that closes it: the end of its log, where it says it failed."""
+
+    tail: str = ""
+    failure: wire.Failure | None = None
 
 
 class LeasedWork(ABC, Generic[T]):
@@ -72,6 +80,7 @@ class LeasedWork(ABC, Generic[T]):
         self._snapshots, self._tokens = snapshots, tokens
         self._background = Background(lambda: self.kick())
         self._untidy: set[str] | None = None
+        self._last: dict[str, Last] = {}
 
     @property
     @abstractmethod
@@ -102,6 +111,10 @@ class LeasedWork(ABC, Generic[T]):
     def _leftovers(self) -> set[str]:
         """Ids of those with something to tidy up, as a portal that was killed may have left them."""
 
+    def _failure(self, work_id: str) -> wire.Failure | None:
+        """Where it says it failed; quick and blocking, and it raises nothing for whatever its code left."""
+        return None
+
     async def _finish(self, work_id: str, row: T | None) -> bool:
         """What is left to do after the end; False to be called again in the next pass."""
         return True
@@ -118,7 +131,9 @@ class LeasedWork(ABC, Generic[T]):
                 await self._step(item, seen.get(item.lease.id))
             except (DureError, OSError):
                 log.exception("%s %s; tried again in the next pass", self.word, item.row.id)
-        await self._tidy({item.lease.id for item in items}, seen)
+        active = {item.lease.id for item in items}
+        self._last = {lease: last for lease, last in self._last.items() if lease in active}
+        await self._tidy(active, seen)
 
     async def close(self) -> None:
         """Cancel what is being prepared; the next portal goes on with it."""
@@ -129,6 +144,10 @@ class LeasedWork(ABC, Generic[T]):
         if self._untidy is not None:
             self._untidy.add(work_id)
 
+    def last(self, lease: Lease) -> Last:
+        """What it left, as the pass before its end has read it; nothing where that pass did not get to it."""
+        return self._last.pop(lease.id, Last())
+
     async def _step(self, item: Item[T], what: Seen | None) -> None:
         if what is None and item.starting and item.lease.end_reason is None:
             await self._renew(item.lease.id)
@@ -138,6 +157,9 @@ class LeasedWork(ABC, Generic[T]):
             self.kick()  # the second look closes it
         elif what is not None and item.starting:
             await self._store.run(partial(self._started, item=item, handle=what.handle))
+        elif what is None:  # gone without a trace: should the next look say so too, this is what it left
+            failure = await asyncio.to_thread(self._failure, item.row.id)
+            self._last[item.lease.id] = Last(failure=failure)
 
     async def _renew(self, lease_id: str) -> bool:
         return await self._store.run(lambda session: renew(session, lease_id, self._clock()))
@@ -147,6 +169,7 @@ class LeasedWork(ABC, Generic[T]):
         try:
             begin = await self._prepare(item)
             if not await self._renew(item.lease.id):
+                self.untidy(item.row.id)  # it ended meanwhile, perhaps before what was just laid out
                 return True
             if self._settings.folder.closing.exists():
                 return False
@@ -175,7 +198,7 @@ class LeasedWork(ABC, Generic[T]):
 
     async def _give_token(self, item: Item[T], folder: WorkFolder) -> None:
         """A token of its own, which ends with the lease."""
-        if await asyncio.to_thread(folder.token.exists):
+        if await asyncio.to_thread(folder.has_token):
             return
         lease = item.lease
         lifetime = float(self._settings.max_lifetime_s)
@@ -201,6 +224,7 @@ class LeasedWork(ABC, Generic[T]):
                 self._failed(session, item, note("start_failed", why))
 
         await self._store.run(write)
+        self.untidy(item.row.id)
 
     def _explain(self, session: Session, work_id: str, reason: str) -> None:
         row = session.get_one(self.model, work_id)
@@ -213,14 +237,15 @@ class LeasedWork(ABC, Generic[T]):
             await self._renew(item.lease.id)
             await self.runs.forget(what.handle)  # nothing ran, so starting it is no second time
             return
+        text = await self.runs.tail(what.handle, _TAIL)
+        failure = await asyncio.to_thread(self._failure, item.row.id)
+        self._last[item.lease.id] = Last(tail(text), failure)
         await self._keep_log(item.row.id, what.handle)
 
     async def _keep_log(self, work_id: str, handle: Handle) -> None:
         folder = self.folder(work_id)
-        if await asyncio.to_thread(folder.log.exists):
-            return
-        await asyncio.to_thread(folder.create)
-        await self.runs.keep_log(handle, folder.log)
+        if not await asyncio.to_thread(folder.has_log):
+            await self.runs.keep_log(handle, await asyncio.to_thread(folder.make_room))
 
     async def _tidy(self, active: set[str], seen: Mapping[str, Seen]) -> None:
         """After the end: remove token and code, forget the run. Tried again until it is done."""
@@ -234,16 +259,22 @@ class LeasedWork(ABC, Generic[T]):
                 self._untidy.discard(work_id)  # it runs; its end puts it back
         for lease, what in seen.items():
             if what.phase is Phase.EXITED and lease not in active:
-                of = await self._store.read(partial(_subject, lease_id=lease))
-                if of is not None:
-                    await self._keep_log(of, what.handle)
-                await forget(self.runs, what.handle)
+                await self._forget(lease, what.handle)
+
+    async def _forget(self, lease: str, handle: Handle) -> None:
+        """Drop the run once its log is kept. Where that fails it stays, and holds up nobody."""
+        try:
+            of = await self._store.read(partial(_subject, lease_id=lease))
+            if of is not None:
+                await self._keep_log(of, handle)
+        except (DureError, OSError):
+            log.exception("the log of %s %s is not kept yet; tried again in the next pass", self.word, lease)
+            return
+        await forget(self.runs, handle)
 
     async def _tidy_one(self, work_id: str, row: T | None) -> bool:
         folder = self.folder(work_id)
-        await asyncio.to_thread(folder.token.unlink, missing_ok=True)
-        await asyncio.to_thread(shutil.rmtree, folder.code, ignore_errors=True)
-        await asyncio.to_thread(folder.spare)
+        await asyncio.to_thread(folder.tidy)
         if not await self._finish(work_id, row):
             return False  # it stays untidy: the next pass tries again
         assert self._untidy is not None  # noqa: S101 - filled before the first tidying
@@ -255,15 +286,19 @@ class LeasedWork(ABC, Generic[T]):
 
 
 async def read_log(runs: Runs, folder: WorkFolder, handle: Handle | None, offset: int, over: bool) -> wire.LogPage:
-    """A piece of a log from byte `offset`: what was kept at the end, else that of the running process."""
-    if await asyncio.to_thread(folder.log.is_file):
-        text, end, all_of_it = await asyncio.to_thread(folder.piece, offset, LOG_PIECE)
-        return wire.LogPage(text=text, offset=offset, next_offset=end, done=over and all_of_it)
-    if handle is None:
-        return wire.LogPage(text="", offset=offset, next_offset=offset, done=over)
-    piece = await runs.log(handle, offset, LOG_PIECE)
-    done = over and piece.next_offset == offset
-    return wire.LogPage(text=piece.text, offset=offset, next_offset=piece.next_offset, done=done)
+    """A piece of a log from byte `offset`: what was kept at the end, else that of the running process.
+
+    An `offset` below 0 counts from the end; the answer says which byte that is.
+    """
+    kept = await asyncio.to_thread(folder.piece, offset, LOG_PIECE) if over else None
+    if kept is not None:
+        piece, done = kept
+    elif handle is None:
+        piece, done = LogPiece("", max(offset, 0), max(offset, 0)), over
+    else:
+        piece = await runs.log(handle, offset, LOG_PIECE)
+        done = over and piece.next_offset == piece.offset
+    return wire.LogPage(text=piece.text, offset=piece.offset, next_offset=piece.next_offset, done=done)
 
 
 def renew(session: Session, lease_id: str, now: datetime) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -207,6 +208,6 @@ def on_wire(
         source=version.get("source"),
         aliases=sorted(named),
         tags=tags,
-        metrics=dict(run.metrics) if run else {},
+        metrics={name: value for name, value in run.metrics.items() if math.isfinite(value)} if run else {},
         created_at=datetime.fromtimestamp(int(made) / 1000, UTC) if made else None,
     )

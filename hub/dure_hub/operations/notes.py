@@ -34,6 +34,18 @@ SENTENCES: Mapping[str, Text] = {
         "en": "Left out: execution {detail} of this schedule had not ended.",
         "ko": "건너뜀: 이 예약의 {detail}번 실행이 아직 끝나지 않았습니다.",
     },
+    "overlaps": {
+        "en": "Left out {1} times, at last at {2}: execution {0} of this schedule had not ended.",
+        "ko": "{1}번 건너뜀(마지막 {2}): 이 예약의 {0}번 실행이 아직 끝나지 않았습니다.",
+    },
+    "owner_unknown": {
+        "en": "Its owner is no longer known here. The schedule was paused.",
+        "ko": "소유자가 더 이상 등록되어 있지 않아 예약을 일시 중지했습니다.",
+    },
+    "owner_disabled": {
+        "en": "Its owner's account is disabled. The schedule was paused.",
+        "ko": "소유자의 계정이 사용 중지되어 예약을 일시 중지했습니다.",
+    },
     "deleted": {"en": "Its schedule was deleted.", "ko": "예약이 삭제되었습니다."},
     "asked": {"en": "Stopped on request.", "ko": "요청에 따라 중지했습니다."},
     "portal_down": {
@@ -68,7 +80,12 @@ def sentence(stored: str | None, language: str = "en") -> str | None:
         return None
     code, _, detail = stored.partition(" ")
     texts = SENTENCES.get(code)
-    return texts.get(language, texts["en"]).replace("{detail}", detail).strip() if texts else stored
+    if texts is None:
+        return stored
+    text = texts.get(language, texts["en"])
+    if "{0}" in text:
+        return text.format(*detail.split("; "))
+    return text.replace("{detail}", detail).strip()
 
 
 def both(stored: str | None) -> dict[str, str] | None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 UNCLAIMED = timedelta(seconds=120)
 """How long a granted lease may wait for its owner."""
 _LEAD = timedelta(seconds=10)
+_VERDICT = 2
+"""Full looks, one after the other, until nothing that ended before the first still counts as running."""
 
 
 class Subject(Protocol):
@@ -170,6 +173,7 @@ class Reconciler:
         self._subjects = list(subjects)
         self._holder = new_id()
         self._before: dict[str, frozenset[str]] = {}
+        self._looks: Counter[str] = Counter()
         self._stopping: dict[str, asyncio.Task[None]] = {}
 
     def kick(self) -> None:
@@ -179,10 +183,10 @@ class Reconciler:
     async def look(self) -> None:
         """One pass over every subject. A subject that fails is logged and does not hold up the others."""
         if self._settings.folder.closing.exists():
-            self._before.clear()  # `down` ends everything; the next portal sees what became of it, and says so
+            self._start_over()  # `down` ends everything; the next portal sees what became of it, and says so
             return
         if not await self._store.run(lambda session: lead(session, self._holder, self._clock())):
-            self._before.clear()  # its looks are no longer consecutive
+            self._start_over()  # its looks are no longer consecutive
             return
         looks: dict[str, Mapping[str, Seen]] = {}
         for subject in self._subjects:
@@ -190,8 +194,10 @@ class Reconciler:
                 seen = await subject.runs.seen()
                 await self._compare(subject, seen)
                 looks[subject.purpose] = by_lease(seen)
+                self._looks[subject.purpose] += 1
             except Exception:
                 self._before.pop(subject.purpose, None)
+                self._looks.pop(subject.purpose, None)
                 log.exception("looking at %s failed; no verdict in this pass", subject.purpose)
         await self._serve_queue()
         for subject in self._subjects:
@@ -200,6 +206,17 @@ class Reconciler:
                     await subject.act(looks[subject.purpose])
                 except Exception:
                     log.exception("acting for %s failed; tried again in the next pass", subject.purpose)
+
+    def has_looked(self, purpose: str) -> bool:
+        """Whether this process has told which leases of `purpose` have nothing running any more.
+
+        Until it has, twice over, one that the store calls active may have ended with the last portal.
+        """
+        return self._looks[purpose] >= _VERDICT
+
+    def _start_over(self) -> None:
+        self._before.clear()
+        self._looks.clear()
 
     async def close(self) -> None:
         """End the ticks and what they left running in this process; nothing outside of it."""
@@ -236,11 +253,22 @@ class Reconciler:
                 continue
             admission.ask_end(session, lease, "expired", now)
         for lease_id, reason, what in decision.close:
-            ended = None if lease_id in moved else admission.end_lease(session, lease_id, reason, now)
-            if ended is not None:
-                log.info("lease %s of %s ended: %s", ended.id, ended.owner, ended.end_reason)
-                subject.ended(session, ended, what)
+            if lease_id in moved:
+                continue
+            try:
+                with (
+                    session.begin_nested()
+                ):  # what cannot be closed must not keep the others' leases from their end
+                    self._end(session, subject, lease_id, reason, what)
+            except Exception:
+                log.exception("lease %s cannot be ended yet; tried again in the next pass", lease_id)
         return moved
+
+    def _end(self, session: Session, subject: Subject, lease_id: str, reason: str, what: Seen | None) -> None:
+        ended = admission.end_lease(session, lease_id, reason, self._clock())
+        if ended is not None:
+            log.info("lease %s of %s ended: %s", ended.id, ended.owner, ended.end_reason)
+            subject.ended(session, ended, what)
 
     def _stop(self, subject: Subject | None, what: Seen, reason: str, runs: Runs | None = None) -> None:
         lease = what.handle.lease

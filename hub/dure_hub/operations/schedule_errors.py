@@ -186,12 +186,52 @@ class ParametersLarge(ParametersSyntax):
     }
 
 
+class ParametersCell(ParametersSyntax):
+    """Tagged, and no code."""
+
+    code = "parameters_cell"
+    message: ClassVar[Text] = {
+        "en": "The first cell tagged `parameters` of {notebook} is no code cell (cell {cell}).",
+        "ko": "{notebook}에서 `parameters` 태그가 붙은 첫 셀이 코드 셀이 아닙니다({cell}번 셀).",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Tag only the code cell that assigns the parameters. Nothing was changed.",
+        "ko": "파라미터를 정의하는 코드 셀에만 태그를 붙이세요. 변경된 것은 없습니다.",
+    }
+
+
+class OwnerGone(DureError):
+    """Nobody would answer for what it does."""
+
+    code, status = "owner_gone", 409
+    message: ClassVar[Text] = {"en": "{owner}: {why}", "ko": "{owner}: {why}"}
+    next_step: ClassVar[Text] = {
+        "en": "An administrator can let the owner in again (`dure user reset {owner}`); then resume the schedule.",
+        "ko": "관리자가 `dure user reset {owner}`으로 계정을 다시 열면 예약을 다시 시작할 수 있습니다.",
+    }
+
+
+class NotKept(DureError):
+    """It was there."""
+
+    code, status = "not_kept", 404
+    message: ClassVar[Text] = {
+        "en": "Notebook and log of {name} are no longer kept: only those of the newest {kept} executions are.",
+        "ko": "{name}의 노트북과 로그는 더 이상 보관하지 않습니다. 최근 {kept}개 실행의 것만 보관합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Run it again, or ask an administrator to keep more (`executions_kept`).",
+        "ko": "다시 실행하거나, 더 많이 보관하도록(`executions_kept`) 관리자에게 요청하세요.",
+    }
+
+
 _ERRORS: dict[str, type[DureError]] = {
     error.code: error
     for error in (
         *(BadCron, CronFields, CronNever, NoSuchTimezone),
         *(BadNotebook, NotebookFormat, NotebookLanguage, NotebookLarge),
         *(BadParameter, ParameterUnknown, ParameterType, ParameterNumber, ParametersSyntax, ParametersLarge),
+        ParametersCell,
     )
 }
 _FIELDS = {

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import NotFound
 from dure_hub.operations.notes import both, note, sentence
+from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Execution, Lease, Schedule
 
 PAGE = "/services/dure/schedules"
@@ -49,10 +50,64 @@ def open_executions(session: Session, schedule: Schedule) -> Sequence[Execution]
     return session.scalars(select(Execution).where(*going).order_by(Execution.number)).all()
 
 
+def newest(session: Session, schedule: Schedule, limit: int) -> list[Execution]:
+    """Its newest executions, newest first, and each older one that has not ended."""
+    query = select(Execution).where(Execution.schedule_id == schedule.id).order_by(Execution.number.desc())
+    rows = [*session.scalars(query.limit(limit)).all()]
+    last = rows[-1].number if rows else 0
+    return rows + [row for row in reversed(open_executions(session, schedule)) if row.number < last]
+
+
+def skipped_for(session: Session, schedule: Schedule, blocking: Execution) -> Execution | None:
+    """The row that says what was left out since `blocking` runs; None if nothing was yet."""
+    skipped = (Execution.schedule_id == schedule.id, Execution.state == "skipped")
+    latest = select(Execution).where(*skipped, Execution.number > blocking.number)
+    row = session.scalar(latest.order_by(Execution.number.desc()).limit(1))
+    return row if row is not None and overlapped(row.reason)[0] == blocking.number else None
+
+
+def overlap(number: int, times: int, due: datetime) -> str:
+    """The reason of what was left out while execution `number` ran: so many times, at last at `due`."""
+    return (
+        note("overlap", number) if times == 1 else note("overlaps", f"{number}; {times}; {due:%Y-%m-%d %H:%M} UTC")
+    )
+
+
+def overlapped(reason: str | None) -> tuple[int, int]:
+    """Number and times of such a reason; zeros for any other."""
+    code, _, detail = (reason or "").partition(" ")
+    if code == "overlap":
+        return int(detail), 1
+    if code != "overlaps":
+        return 0, 0
+    number, times, _ = detail.split("; ")
+    return int(number), int(times)
+
+
 def attach(execution: Execution, lease: Lease, now: datetime) -> None:
     """Give an execution its lease; it starts from the next look on."""
     execution.lease_id, lease.claimed_at = lease.id, now
     execution.state, execution.reason = "starting", note("preparing")
+
+
+def close(
+    session: Session,
+    execution: Execution,
+    state: str,
+    reason: str | None,
+    now: datetime,
+    **facts: str | int | None,
+) -> None:
+    """It has ended: its row and its event, whoever and whatever ended it."""
+    execution.state, execution.reason, execution.ended_at = state, reason, now
+    thing = execution_object(session.get_one(Schedule, execution.schedule_id), execution)
+    record(session, now, PORTAL, "execution.end", thing, {"state": state, **facts}, execution.owner)
+
+
+def pause(session: Session, schedule: Schedule, now: datetime, code: str) -> None:
+    """It is due no more, because of `code`; nobody asked for it."""
+    schedule.next_at = None
+    record(session, now, PORTAL, "schedule.pause", schedule_object(schedule), {"code": code}, schedule.owner)
 
 
 def schedule_object(schedule: Schedule) -> str:
@@ -66,9 +121,9 @@ def execution_object(schedule: Schedule, execution: Execution) -> str:
 
 
 def on_wire(session: Session, schedule: Schedule, viewer: str) -> wire.Schedule:
-    """The schedule as `viewer` sees it, with its newest execution."""
-    newest = select(Execution).where(Execution.schedule_id == schedule.id).order_by(Execution.number.desc())
-    last = session.scalar(newest.limit(1))
+    """The schedule as `viewer` sees it, with its newest execution that was not left out."""
+    ran = (Execution.schedule_id == schedule.id, Execution.state != "skipped")
+    last = session.scalar(select(Execution).where(*ran).order_by(Execution.number.desc()).limit(1))
     return wire.Schedule(
         id=schedule.id,
         name=schedule.name,

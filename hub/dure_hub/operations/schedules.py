@@ -10,14 +10,14 @@ import builtins
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure.errors import BadRequest, Conflict, NotFound, Unsupported
+from dure.errors import LANGUAGES, BadRequest, Conflict, NotFound, Unsupported
 from dure_hub.backends.base import ExecutionBackend, Feature, Handle, Kind
 from dure_hub.operations import admission, firing, schedule_rows
 from dure_hub.operations.errors import BadLifetime
@@ -26,10 +26,11 @@ from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.operations.firing import Firing
 from dure_hub.operations.jobs import SnapshotMissing
 from dure_hub.operations.leasedwork import read_log
-from dure_hub.operations.notes import note
+from dure_hub.operations.notes import note, sentence
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.operations.schedule_errors import demand
+from dure_hub.operations.retention import Retention
+from dure_hub.operations.schedule_errors import NotKept, OwnerGone, demand
 from dure_hub.operations.schedule_rows import (
     OVER,
     execution_object,
@@ -70,6 +71,8 @@ class Schedules:
         """For the reconciler."""
         self.firing = Firing(settings, store, clock, profiles, lambda: self.subject.kick())
         """For a tick of its own."""
+        self.retention = Retention(settings, store)
+        """For another."""
 
     async def create(self, person: Person, request: wire.ScheduleRequest) -> wire.Schedule:
         """A schedule of this person's. The same id sent twice is one schedule.
@@ -131,7 +134,11 @@ class Schedules:
         return await self._write(person, name, owner, write)
 
     async def resume(self, person: Person, name: str, owner: str | None = None) -> wire.Schedule:
-        """It is due again, from now on; what it missed while it was paused stays missed."""
+        """It is due again, from now on; what it missed while it was paused stays missed.
+
+        Raises `OwnerGone` where its owner may not have it run.
+        """
+        await self._need_owner(person, name, owner)
 
         def write(session: Session, schedule: Schedule) -> wire.Schedule:
             if schedule.next_at is None:
@@ -142,7 +149,7 @@ class Schedules:
         return await self._write(person, name, owner, write)
 
     async def delete(self, person: Person, name: str, owner: str | None = None) -> None:
-        """End what waits or runs of it, and free its name. What its executions left stays on disk."""
+        """End what waits or runs of it, and free its name. What its executions left is removed once they ended."""
 
         def write(session: Session, schedule: Schedule) -> None:
             schedule.deleted_at, schedule.next_at = self._clock(), None
@@ -156,9 +163,12 @@ class Schedules:
     async def run_now(
         self, person: Person, name: str, request: wire.RunRequest, owner: str | None = None
     ) -> wire.Execution:
-        """A new execution, whatever else of it runs. The same id sent twice is one. Raises as `create` does."""
+        """A new execution, whatever else of it runs. The same id sent twice is one.
+
+        Raises as `create` does, and `OwnerGone`.
+        """
         self._need_support()
-        schedule = await self._read(person, name, owner, lambda _, row: row)
+        schedule = await self._need_owner(person, name, owner)
         values = {**schedule.parameters, **request.parameters}
         await self._check(schedule.snapshot, schedule.notebook, values)
         fleet = await self._profiles.fleet()
@@ -183,11 +193,10 @@ class Schedules:
     async def executions(
         self, person: Person, name: str, owner: str | None = None, limit: int = 100
     ) -> builtins.list[wire.Execution]:
-        """The newest executions of a schedule, newest first."""
+        """The newest executions of a schedule and each that has not ended, newest first."""
 
         def read(session: Session, schedule: Schedule) -> builtins.list[wire.Execution]:
-            query = select(Execution).where(Execution.schedule_id == schedule.id)
-            rows = session.scalars(query.order_by(Execution.number.desc()).limit(limit)).all()
+            rows = schedule_rows.newest(session, schedule, limit)
             return [schedule_rows.execution_on_wire(schedule, row, person.name) for row in rows]
 
         return await self._read(person, name, owner, read)
@@ -213,7 +222,10 @@ class Schedules:
     async def logs(
         self, person: Person, name: str, number: int, offset: int = 0, owner: str | None = None
     ) -> wire.LogPage:
-        """A piece of its log from byte `offset`; of the running process, or what was kept at the end."""
+        """A piece of its log from byte `offset`; of the running process, or what was kept at the end.
+
+        Below 0 it counts from the end; the answer says where that is.
+        """
 
         def read(session: Session, schedule: Schedule) -> tuple[Execution, Lease | None]:
             row = find_execution(session, schedule, number)
@@ -224,24 +236,41 @@ class Schedules:
         folder = ExecutionFolder(self._settings, row.id)
         return await read_log(self._executions, folder, handle, offset, row.state in OVER)
 
-    async def executed(self, person: Person, name: str, number: int, owner: str | None = None) -> Path:
-        """The executed notebook's file, as far as it came; raises `NotFound`. People's code wrote it."""
-        folder = await self._folder(person, name, number, owner)
-        if not await asyncio.to_thread(folder.has_executed):
-            raise NotFound(kind="notebook", name=f"{name}/{number}")
-        return folder.executed
+    async def keeps(self, person: Person, name: str, number: int, owner: str | None = None) -> bool:
+        """False where notebook and log were removed, since only those of the newest executions are kept."""
+        row = await self._read(person, name, owner, lambda session, of: find_execution(session, of, number))
+        return not await asyncio.to_thread(self._removed, row)
 
     async def notebook(self, person: Person, name: str, number: int, owner: str | None = None) -> bytes:
-        """The executed notebook's content, as far as it came; raises `NotFound`, also where it is too large."""
-        folder = await self._folder(person, name, number, owner)
-        content = await asyncio.to_thread(folder.notebook)
+        """The executed notebook's content, as far as it came.
+
+        Raises `NotFound`, also where it is too large, and `NotKept`.
+        """
+        row = await self._read(person, name, owner, lambda session, of: find_execution(session, of, number))
+        content = await asyncio.to_thread(ExecutionFolder(self._settings, row.id).notebook)
+        if content is None and await asyncio.to_thread(self._removed, row):
+            raise NotKept(name=f"{name}/{number}", kept=self._settings.executions_kept)
         if content is None:
             raise NotFound(kind="notebook", name=f"{name}/{number}")
         return content
 
-    async def _folder(self, person: Person, name: str, number: int, owner: str | None) -> ExecutionFolder:
-        row = await self._read(person, name, owner, lambda session, of: find_execution(session, of, number))
-        return ExecutionFolder(self._settings, row.id)
+    def _removed(self, row: Execution) -> bool:
+        over = row.started_at is not None and row.ended_at is not None
+        return over and not ExecutionFolder(self._settings, row.id).path.exists()
+
+    async def _need_owner(self, person: Person, name: str, owner: str | None) -> Schedule:
+        """The schedule, if its owner may have it run; else it is paused, and `OwnerGone` says why."""
+        schedule = await self._read(person, name, owner, lambda _, row: row)
+        code = await self.firing.why_not(schedule.owner)
+        if code is None:
+            return schedule
+
+        def write(session: Session, schedule: Schedule) -> None:
+            if schedule.next_at is not None:
+                schedule_rows.pause(session, schedule, self._clock(), code)
+
+        await self._write(person, name, owner, write)
+        raise OwnerGone(owner=schedule.owner, why={of: sentence(code, of) or "" for of in LANGUAGES})
 
     def _known(self, session: Session, person: Person, request: wire.ScheduleRequest) -> wire.Schedule | None:
         """The schedule this request made before; refuses a name or an id that somebody has."""
@@ -295,7 +324,7 @@ class Schedules:
             admission.ask_end(session, lease, reason, now, person.name)
             return
         admission.cancel(session, execution.id, "cancelled", now, person.name)
-        execution.state, execution.reason, execution.ended_at = "stopped", note(reason), now
+        schedule_rows.close(session, execution, "stopped", note(reason), now)
 
     def _record(
         self, session: Session, person: Person, verb: str, schedule: Schedule, execution: Execution | None = None

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dure.errors import NotFound
+from dure.errors import Conflict, NotFound
 from dure.wire.ids import new_id
 from dure_hub.operations.people import Person
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
-from dure_hub.store.models import Token
+from dure_hub.store.models import Lease, Token
 
 PREFIX = "dure_"
 EXECUTION = "execution"
@@ -53,13 +53,16 @@ class Tokens:
     ) -> tuple[str, str]:
         """A new token: its id, and its text, which is shown this once and kept nowhere.
 
-        With a `lease` it ends with the lease.
+        With a `lease` it ends with the lease; raises `Conflict` where that has ended.
         """
         text = PREFIX + secrets.token_urlsafe(32)
         words = sorted(scopes)
 
         def write(session: Session) -> str:
             now = self._clock()
+            held = session.get(Lease, lease) if lease is not None else None
+            if held is not None and held.ended_at is not None:
+                raise Conflict(kind="token", name=purpose, rule="its lease has ended")
             row = Token(
                 id=new_id(),
                 digest=_digest(text),
@@ -103,11 +106,6 @@ class Tokens:
                 record(session, self._clock, actor, "token.revoke", f"token:{token_id}", None, row.owner)
 
         await self._store.run(write)
-
-    async def revoke_lease(self, lease: str) -> None:
-        """End every token of a lease. `end_lease` does the same in its own transaction."""
-        live = update(Token).where(Token.lease_id == lease, Token.revoked_at.is_(None))
-        await self._store.run(lambda session: session.execute(live.values(revoked_at=self._clock())))
 
 
 def _digest(text: str) -> str:

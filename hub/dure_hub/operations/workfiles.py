@@ -1,16 +1,23 @@
-"""What a job or an execution has on disk: its code, its outputs, its token, its log once it ended."""
+"""What a job or an execution has on disk: its code, its outputs, its token, its log once it ended.
+
+People's code runs beside all of it and may leave anything anywhere: links, pipes, folders where files should be.
+So what is read is opened with care, what is in the way is replaced, and the log is not kept beside the code.
+"""
 
 from __future__ import annotations
 
 import codecs
 import os
 import shutil
+import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
+from dure_hub.backends.base import LogPiece, begin
 from dure_hub.mlflowapi import PREFIX
 from dure_hub.settings import Settings
 
-_TAIL = 4096
 _LAUNCHERS_OWN = "torch/distributed/elastic/"
 """In every line that torchrun logs: which process it ended and how, never what the code said."""
 
@@ -24,7 +31,9 @@ class WorkFolder:
         self.outputs = self.path / "outputs"
         self.home = self.path / "home"
         self.token = self.path / "token"
-        self.log = self.path / "log"
+        self.kept = self.path / "kept"
+        self.log = self.kept / "log"
+        """There once it has ended."""
 
     def create(self) -> None:
         """Make the folders that it finds."""
@@ -34,34 +43,114 @@ class WorkFolder:
     def spare(self) -> Path:
         """An empty place to unpack the code into, beside its own; what a crash left there is removed."""
         spare = self.path / "code.new"
-        shutil.rmtree(spare, ignore_errors=True)
+        remove(spare)
         return spare
 
     def write_token(self, text: str) -> None:
         """Keep its own token, readable by its owner alone; whole or not at all."""
         write_private(self.token, text.encode())
 
-    def tail(self, lines: int = 3) -> str:
-        """The last lines that say something, for a reason; empty without a log."""
-        try:
-            with self.log.open("rb") as file:
-                file.seek(max(self.log.stat().st_size - _TAIL, 0))
-                text = file.read().decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-        return tail(text, lines)
+    def has_token(self) -> bool:
+        """Whether it was written, and is still a file."""
+        return _is_plain(self.path, self.token.name)
 
-    def piece(self, offset: int, limit: int) -> tuple[str, int, bool]:
-        """Text from byte `offset`, where the next begins, whether that was all. No character is cut in two."""
-        with self.log.open("rb") as file:
-            size = self.log.stat().st_size
+    def has_log(self) -> bool:
+        """Whether its log was kept."""
+        return _is_plain(self.kept, self.log.name)
+
+    def make_room(self) -> Path:
+        """The place to keep its log in, empty, whatever was there."""
+        remove(self.kept)
+        self.kept.mkdir(mode=0o700, parents=True)
+        return self.log
+
+    def tidy(self) -> None:
+        """Remove what only a running one needs. Raises `OSError` for what cannot be removed."""
+        for place in (self.token, self.code, self.path / "code.new", self.home):
+            remove(place)
+
+    def opened(self) -> IO[bytes] | None:
+        """The kept log. Those of earlier versions lie beside the code."""
+        return open_plain(self.kept, self.log.name) or open_plain(self.path, "log")
+
+    def piece(self, offset: int, limit: int) -> tuple[LogPiece, bool] | None:
+        """The kept log from byte `offset` on, below 0 from the end; whether that was all. None if none was kept.
+
+        No character is cut in two.
+        """
+        file = self.opened()
+        if file is None:
+            return None
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            offset = begin(file, offset)
             file.seek(min(offset, size))
             content = file.read(limit)
         end = min(offset, size) + len(content)
         if end < size:
             content = whole_characters(content)
             end = min(offset, size) + len(content)
-        return content.decode("utf-8", "replace"), end, end >= size
+        return LogPiece(content.decode("utf-8", "replace"), offset, end), end >= size
+
+
+def open_plain(folder: Path, name: str) -> IO[bytes] | None:
+    """A plain file in a plain folder, to read; None for anything else. No link is followed, no pipe waited for."""
+    try:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+    except OSError:
+        return None
+    finally:
+        os.close(place)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        return None
+    return os.fdopen(file, "rb")
+
+
+def read_plain(folder: Path, name: str, limit: int) -> bytes | None:
+    """The content of a plain file in a plain folder, of at most `limit` bytes; None for anything else."""
+    file = open_plain(folder, name)
+    if file is None:
+        return None
+    try:
+        with file:
+            content = file.read(limit + 1)
+    except OSError:
+        return None
+    return content if len(content) <= limit else None
+
+
+def remove(place: Path) -> None:
+    """Remove what is there, whatever it is; a link, not what it leads to. Nothing there is fine.
+
+    Raises `OSError` for what cannot be removed; folders that their owner closed are opened first.
+    """
+    if place.is_symlink() or not place.is_dir():
+        place.unlink(missing_ok=True)
+        return
+    shutil.rmtree(place, onerror=_open_and_try_again)
+
+
+def _open_and_try_again(undone: Callable[..., Any], path: str, error: Any) -> None:
+    if isinstance(error[1], FileNotFoundError):
+        return
+    closed = Path(path) if undone in (os.scandir, os.open) else Path(path).parent
+    if closed.is_symlink() or stat.S_IMODE(closed.lstat().st_mode) & 0o700 == 0o700:
+        raise error[1]
+    closed.chmod(0o700)
+    remove(Path(path))
+
+
+def _is_plain(folder: Path, name: str) -> bool:
+    file = open_plain(folder, name)
+    if file is None:
+        return False
+    file.close()
+    return True
 
 
 def tail(text: str, lines: int = 3) -> str:
@@ -79,10 +168,14 @@ def whole_characters(content: bytes) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file of mode 600 that appears whole."""
+    """Write a file of mode 600 that appears whole, in place of whatever is there."""
     temporary = path.with_name(f"{path.name}.new")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123
+    remove(temporary)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(temporary, flags, 0o600), "wb") as out:  # noqa: PTH123
         out.write(content)
+    if path.is_dir() and not path.is_symlink():
+        remove(path)
     temporary.replace(path)
 
 

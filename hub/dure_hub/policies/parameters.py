@@ -1,7 +1,8 @@
 """Which parameters a notebook takes, and whether these may be given to it. Nothing of it is ever executed.
 
 The runner pastes names into the notebook as they are, so a name is let through only if the notebook's own
-`parameters` cell assigns it. That cell is read as a syntax tree.
+`parameters` cell assigns it. That cell is read as a syntax tree. It is the first that is tagged so, whatever its
+type, since the runner pastes behind that one; what an earlier run has pasted is taken out before.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from dure_hub.policies.verdict import Verdict
 
-TAG = "parameters"
+TAG, INJECTED = "parameters", "injected-parameters"
 NOTEBOOK_LIMIT = 32 << 20
 """Bytes of a notebook that is read at all."""
 CELL_LIMIT = 20_000
@@ -92,9 +93,13 @@ def parameters_cell(notebook: bytes) -> str | None:
     for language in _languages(content):
         if language.lower() != "python":
             raise Unreadable("notebook_language", language=_shown(language))
-    for cell in content["cells"]:
-        if cell.get("cell_type") == "code" and TAG in _list(_dict(cell.get("metadata")).get("tags")):
-            return _source(cell.get("source"))
+    for number, cell in enumerate(content["cells"], 1):
+        tags = _list(_dict(cell.get("metadata")).get("tags"))
+        if TAG not in tags or INJECTED in tags:
+            continue
+        if cell.get("cell_type") != "code":
+            raise Unreadable("parameters_cell", cell=number)
+        return _source(cell.get("source"))
     return None
 
 

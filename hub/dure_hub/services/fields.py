@@ -22,3 +22,6 @@ Why = Annotated[
     str | None, Query(max_length=200, pattern=TEXT_PATTERN, description="Why, in words that its owner will read.")
 ]
 Offset = Annotated[int, Query(ge=0, le=2**53, description="Byte of the log to begin at.")]
+SignedOffset = Annotated[
+    int, Query(ge=-(2**53), le=2**53, description="Byte of the log to begin at; below 0 it counts from the end.")
+]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from dure.wire.training import Job, JobRequest, LogPage
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
-from dure_hub.services.fields import Offset, PathName
+from dure_hub.services.fields import PathName, SignedOffset
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
@@ -45,6 +45,6 @@ async def stop_job(name: PathName, person: Caller, ops: Ops) -> Response:
 
 
 @router.get("/{name}/logs")
-async def read_log(name: PathName, person: Caller, ops: Ops, offset: Offset = 0) -> LogPage:
+async def read_log(name: PathName, person: Caller, ops: Ops, offset: SignedOffset = 0) -> LogPage:
     """A piece of the log of a job of yours; go on from `next_offset` until `done`."""
     return await ops.jobs.logs(person, name, offset)

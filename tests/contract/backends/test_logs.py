@@ -27,6 +27,9 @@ async def test_a_log_is_kept_byte_for_byte_and_read_from_its_end(place: Place, k
     assert target.stat().st_mode & 0o777 == 0o600
     assert await backend.tail(handle, 20) == text.encode()[-20:].decode()
     assert await backend.tail(handle, 1 << 20) == text
+    end = await backend.log(handle, -20, 100)
+    assert (end.text, end.offset, end.next_offset) == (text.encode()[-20:].decode(), offset - 20, offset)
+    assert (await backend.log(handle, -(1 << 20), 100)).offset == 0
 
 
 @ALL

@@ -28,7 +28,7 @@ from dure_hub.authenticator import FREE_FAILURES, LONGEST_WAIT_S, Throttle
 from dure_hub.settings import Settings
 from dure_hub.store import Store
 from dure_hub.store.migrate import migrate
-from dure_hub.store.models import Environment, Execution, Job, Lease, Schedule, Ticket, Token
+from dure_hub.store.models import Environment, Event, Execution, Job, Lease, Schedule, Ticket, Token
 from dure_hub.store.session import database_url
 from tests.e2e.portal import free_port
 
@@ -198,11 +198,46 @@ def test_a_disabled_persons_schedules_are_due_no_more_and_what_runs_of_them_ends
             paused = {one.id: one.next_at is None for one in session.scalars(sa.select(Schedule))}
             asked = {lease.id: lease.end_reason for lease in session.scalars(sa.select(Lease))}
             states = {one.id: (one.state, one.wanted) for one in session.scalars(sa.select(Execution))}
+            ended = session.scalars(sa.select(Event).where(Event.verb == "execution.end")).all()
     finally:
         store.close()
+    assert [(event.object, event.verdict["state"]) for event in ended] == [("execution:ana/a/2", "stopped")]
     assert paused == {"ana": True, "ben": False}
     assert asked == {"anas": "stopped", "bens": None}
     assert states == {"runs": ("running", "stop"), "queues": ("stopped", "run"), "bens": ("running", "run")}
+
+
+def test_a_reset_pauses_what_whoever_held_the_account_may_have_scheduled(settings: Settings) -> None:
+    for name in ("ana", "ben"):
+        add_user(settings, name, f"{name}-secret")
+    assert reset_password(settings, "ana", "a-new-one") == [], "no portal has run here yet"
+    migrate(settings)
+    store = Store(database_url(settings))
+    now = datetime.now(UTC)
+    what = {"snapshot": "0", "notebook": "a.ipynb", "cron": "* * * * *", "timezone": "UTC", "limit_s": 60}
+    try:
+        with store.transaction() as session:
+            for key, owner, next_at in (
+                ("b", "ana", now),
+                ("a", "ana", now),
+                ("c", "ana", None),
+                ("d", "ben", now),
+            ):
+                row = Schedule(
+                    id=key, owner=owner, name=key, profile="cpu", next_at=next_at, created_at=now, **what
+                )
+                session.add(row)
+        assert reset_password(settings, "ana", "a-newer-one") == ["a", "b"]
+        with store.reading() as session:
+            due = {one.name for one in session.scalars(sa.select(Schedule)) if one.next_at is not None}
+            paused = session.scalars(sa.select(Event).where(Event.verb == "schedule.pause")).all()
+    finally:
+        store.close()
+    assert due == {"d"}
+    assert {(event.object, event.verdict["code"]) for event in paused} == {
+        ("schedule:ana/a", "password_reset"),
+        ("schedule:ana/b", "password_reset"),
+    }
 
 
 def test_what_is_refused_names_the_rule(settings: Settings) -> None:

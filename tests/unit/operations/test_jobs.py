@@ -113,6 +113,11 @@ async def test_a_job_runs_from_its_snapshot_to_a_finished_run(shop: Workshop) ->
     assert page.done
     cut = await shop.jobs.logs(ANA, "first", page.next_offset)
     assert (cut.text, cut.done) == ("", True)
+    whole = page.text.encode()
+    at = whole.index("세".encode())
+    end = await shop.jobs.logs(ANA, "first", at + 1 - len(whole))  # the middle of a character, from the end
+    assert (end.text, end.offset, end.next_offset) == (whole[at + 3 :].decode(), at + 3, len(whole))
+    assert (await shop.jobs.logs(ANA, "first", -(1 << 30))).text == page.text
     await tidy(shop, job, "FINISHED")
     tags = (await shop.mlflow.acting("ana").run(job.run_id or "")).tags
     assert (tags["mlflow.user"], tags["dure.job"], tags["dure.git_commit"]) == ("ana", "first", "0123abc")

@@ -148,7 +148,7 @@ async def test_a_schedule_fires_once_when_it_is_due(shop: Workshop, data: Settin
     assert now.next_at == made.next_at + timedelta(minutes=1)
     assert now.last is not None
     assert now.last.number == 1
-    assert json.loads((await shop.schedules.executed(ANA, "nightly", 1)).read_bytes())["nbformat"] == 4
+    assert json.loads(await shop.schedules.notebook(ANA, "nightly", 1))["nbformat"] == 4
     assert verbs(shop, "schedule.", "execution.") == [
         *("schedule.create", "execution.due", "execution.start", "execution.end")
     ]
@@ -218,8 +218,7 @@ async def test_two_at_once_do_not_clash(shop: Workshop) -> None:
         assert (await over(shop, execution.number)).state == "succeeded"
         log = await shop.schedules.logs(ANA, "nightly", execution.number)
         assert f"epochs {execution.parameters['epochs']}\n" in log.text
-    paths = [await shop.schedules.executed(ANA, "nightly", number) for number in (1, 2)]
-    assert paths[0] != paths[1]
+        assert json.loads(await shop.schedules.notebook(ANA, "nightly", execution.number))["nbformat"] == 4
 
 
 async def test_run_now_sent_twice_is_one_and_works_while_paused(shop: Workshop) -> None:
@@ -280,7 +279,7 @@ async def test_its_token_speaks_for_the_owner_until_it_ends_and_nothing_is_left(
         return not any(place.exists() for place in left) and not await shop.executions.seen()
 
     await shop.until(tidied, "it is tidied up")
-    assert sorted(path.name for path in folder.iterdir()) == ["home", "log", "outputs"]
+    assert sorted(path.name for path in folder.iterdir()) == ["kept", "outputs"]
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -362,7 +361,7 @@ async def test_what_a_killed_portal_left_of_an_ended_one_is_tidied_up(data: Sett
 
         await second.until(tidied, "it is tidied up")
         assert folder.log.exists()
-        assert folder.has_executed()
+        assert folder.notebook()
 
 
 async def test_without_papermill_nothing_is_scheduled_and_it_is_said_why(
@@ -485,7 +484,7 @@ async def test_names_are_per_owner_and_others_see_nothing(shop: Workshop) -> Non
             await look(BEN, "nightly")
         with pytest.raises(NotAllowed):
             await look(BEN, "nightly", owner="ana")
-    of_each: list[Callable[..., Awaitable[object]]] = [s.execution, s.stop, s.executed, s.notebook, s.logs]
+    of_each: list[Callable[..., Awaitable[object]]] = [s.execution, s.stop, s.keeps, s.notebook, s.logs]
     for of_one in of_each:
         with pytest.raises(NotFound):
             await of_one(BEN, "nightly", 1)

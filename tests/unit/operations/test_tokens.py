@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from dure.errors import NotAllowed, NotFound
+from dure.errors import Conflict, NotAllowed, NotFound
 from dure.wire.ids import new_id
+from dure_hub.operations import admission
 from dure_hub.operations.events import Events
 from dure_hub.operations.people import USE, Person
 from dure_hub.operations.tokens import Holder, Tokens
-from dure_hub.store.models import Token
+from dure_hub.store.models import Lease, Token
 from tests.support.world import World
 
 
@@ -54,16 +55,21 @@ async def test_revoking(world: World, tokens: Tokens) -> None:
         await tokens.revoke(new_id())
 
 
-async def test_tokens_of_a_lease_end_together(tokens: Tokens) -> None:
-    lease = new_id()
-    texts = [(await mint(tokens, lease=lease))[1] for _ in range(2)]
-    _, other = await mint(tokens)
-    found = await tokens.find(texts[0])
+async def test_no_token_is_made_for_a_lease_that_has_ended(world: World, tokens: Tokens) -> None:
+    held = {"purpose": "schedule", "profile": "cpu", "granted_at": world.clock()}
+    with world.store.transaction() as session:
+        session.add(Lease(id="runs", owner="ann", subject="a", **held))
+        session.add(Lease(id="over", owner="ann", subject="b", ended_at=world.clock(), **held))
+    _, text = await mint(tokens, lease="runs")
+    found = await tokens.find(text)
     assert found is not None
-    assert found.lease == lease
-    await tokens.revoke_lease(lease)
-    assert [await tokens.find(text) for text in texts] == [None, None]
-    assert await tokens.find(other) is not None
+    assert found.lease == "runs"
+    with pytest.raises(Conflict):
+        await mint(tokens, lease="over")
+    with world.store.transaction() as session:
+        assert len(session.scalars(select(Token)).all()) == 1
+        assert admission.end_lease(session, "runs", "exited", world.clock()) is not None
+    assert await tokens.find(text) is None
 
 
 async def test_minting_and_revoking_are_in_the_audit(world: World, tokens: Tokens) -> None:

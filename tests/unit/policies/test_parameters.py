@@ -32,7 +32,7 @@ epochs += 1
 
 def notebook(cell: str | None = CELL, **more: Any) -> bytes:
     """A notebook with this parameters cell."""
-    cells: list[dict[str, Any]] = [{"cell_type": "markdown", "metadata": {"tags": ["parameters"]}, "source": "#"}]
+    cells: list[dict[str, Any]] = [{"cell_type": "markdown", "metadata": {"tags": ["x"]}, "source": "#"}]
     if cell is not None:
         lines = cell.splitlines(keepends=True)
         cells += [{"cell_type": "code", "metadata": {"tags": ["x", "parameters"]}, "source": lines}]
@@ -109,6 +109,25 @@ def test_what_does_not_fit_is_named(given: dict[str, Any], code: str, says: dict
     verdict = check(notebook(), given)
     assert (verdict.allowed, verdict.code) == (False, code)
     assert {name: verdict.facts[name] for name in says} == says
+
+
+def cells(*of: tuple[str, list[str], str]) -> bytes:
+    """A notebook of these cells: type, tags, source."""
+    made = [{"cell_type": kind, "metadata": {"tags": tags}, "source": text} for kind, tags, text in of]
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": made}).encode()
+
+
+def test_a_first_tagged_cell_that_is_no_code_is_refused_since_the_runner_would_paste_behind_it() -> None:
+    text, code = ("markdown", ["parameters"], "# Parameters"), ("code", ["parameters"], "epochs = 3")
+    verdict = check(cells(("code", [], "x = 1"), text, code), {"epochs": 5})
+    assert (verdict.allowed, verdict.code, dict(verdict.facts)) == (False, "parameters_cell", {"cell": 2})
+    assert check(cells(code, text), {"epochs": 5}).allowed, "the first one counts"
+
+
+def test_what_an_earlier_run_put_in_declares_nothing() -> None:
+    put_in = ("code", ["parameters", "injected-parameters"], "old = 1")
+    verdict = check(cells(put_in, ("code", ["parameters"], "epochs = 3")), {"old": 5})
+    assert (verdict.code, verdict.facts["declared"]) == ("parameter_unknown", "epochs")
 
 
 def test_a_notebook_without_a_parameters_cell_takes_none() -> None:

@@ -252,3 +252,25 @@ def test_two_at_once_do_not_clash(tmp_path: Path) -> None:
     for number, (place, process) in enumerate(zip(places, running, strict=True)):
         assert place.ended(process) == 0, place.log
         assert place.printed() == f"{number}\n"
+
+
+def test_what_an_earlier_run_put_in_is_taken_out(place: Place) -> None:
+    declared, old = new_code_cell("x: int = 1"), new_code_cell("x = 99")
+    declared.metadata.tags, old.metadata.tags = ["parameters"], ["injected-parameters"]
+    cells = [
+        new_markdown_cell("# A title"),
+        old,
+        declared,
+        new_code_cell("print('x is', x)"),
+        new_code_cell("1 / 0"),
+    ]
+    nbformat.write(new_notebook(cells=cells), place.code / "a.ipynb")
+    assert place.ended(place.begin("a.ipynb", {"x": 7})) == 1, place.log
+    assert "x is 7" in place.printed()
+    sources = [cell.source for cell in place.executed.cells]
+    assert not any("99" in source for source in sources)
+    assert place.result["cell"] == 5, "counted in the owner's own notebook"
+    assert "x = 99" in (place.code / "a.ipynb").read_text(), "which stays as it is"
+
+    assert place.ended(place.begin("a.ipynb")) == 1, place.log
+    assert "x is 1" in place.printed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,17 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
     assert found is not None
     assert found["epoch"] == 3
     assert torch.equal(found["weights"]["a"], torch.ones(2))
+
+
+def test_wrapping_a_model_for_several_ranks_warns_of_nothing(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch (DURE_TORCH=none left it out)")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            wrapped = Context(world_size=2).wrap(
+                torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 1))
+            )
+        assert wrapped.broadcast_buffers is False
+    finally:
+        torch.distributed.destroy_process_group()

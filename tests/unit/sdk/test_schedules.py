@@ -12,7 +12,9 @@ import numpy
 import pytest
 
 import dure
+from dure import wire
 from dure.cli import main
+from dure.client import client
 from dure.errors import BadRequest
 from dure.schedules import local_timezone, name_from
 from dure.sdk_errors import ExecutionDidNotSucceed, MissingFile, WaitedTooLong
@@ -288,3 +290,57 @@ def test_the_command_line_looks_after_them(capsys: pytest.CaptureFixture[str]) -
                 main(["schedules", *words])
             assert ended.value.code == 2
     assert fake.paths("DELETE") == [f"{PATH}/nightly"]
+
+
+def test_what_a_list_of_everyones_gives_acts_on_its_owners_schedule() -> None:
+    bens = {**SCHEDULE, "owner": "ben"}
+    its = {**RUN, "owner": "ben"}
+    routes: dict[str, Any] = {
+        f"GET {PATH}": [bens],
+        f"GET {PATH}/nightly": bens,
+        f"POST {PATH}/nightly/pause": {**bens, "next_at": None},
+        f"POST {PATH}/nightly/resume": bens,
+        f"POST {PATH}/nightly/run": httpx.Response(202, json=its),
+        f"DELETE {PATH}/nightly": httpx.Response(204),
+        f"GET {EXECUTIONS}": [its],
+        f"GET {EXECUTIONS}/3": its,
+        f"DELETE {EXECUTIONS}/3": httpx.Response(204),
+        f"GET {EXECUTIONS}/3/logs": {"text": "", "offset": 0, "next_offset": 0, "done": True},
+        f"GET {EXECUTIONS}/3/notebook": httpx.Response(200, content=b"{}"),
+    }
+    with portal(routes) as fake:
+        schedule = dure.schedules.list(everyone=True)[0]
+        schedule.refresh().pause().resume()
+        for execution in (schedule.run_now(epochs=1), schedule.executions()[0]):
+            execution.refresh().logs()
+            execution.notebook()
+            execution.stop()
+        schedule.delete()
+        asked = [request.url.params.get("owner") for request in fake.asked]
+        assert asked == [None, *["ben"] * (len(asked) - 1)]
+        del fake.asked[:]
+        dure.schedules.get("nightly", owner="ben")
+        dure.schedules.pause("nightly", owner="ben")
+        dure.schedules.resume("nightly", owner="ben")
+        dure.schedules.run_now("nightly", owner="ben")
+        dure.schedules.delete("nightly", owner="ben")
+        for words in ([], ["--pause"], ["--run"], ["--delete"]):
+            assert main(["schedules", "nightly", "--owner", "ben", *words]) == 0
+        assert {request.url.params.get("owner") for request in fake.asked} == {"ben"}
+        del fake.asked[:]
+        dure.schedules.get("nightly")
+        assert "owner" not in fake.asked[0].url.params, "one's own without a word"
+
+
+def test_a_limit_is_told_with_the_cell_where_it_was() -> None:
+    words = {
+        "en": "It ran longer than its limit of 60 s, and was ended.",
+        "ko": "제한 시간 60초를 넘어 종료했습니다.",
+    }
+    failure = {"cell": 5, "source": "while True:", "error": "TimeLimit", "message": "It ran longer than 60 s."}
+    told = run("failed", reason=words["en"], reason_text=words, failure=failure)
+    with portal({f"GET {EXECUTIONS}": [told]}):
+        execution = dure.schedules.Schedule(wire.Schedule.model_validate(SCHEDULE), client()).executions()[0]
+        assert execution.why == f"{words['en']} It was in cell 5 (`while True:`)."
+        assert "asked to stop" not in execution.why
+        assert f"{words['ko']} 그때 셀 5 (`while True:`)에 있었습니다." in execution._described("ko")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import re
+import shutil
+import threading
+import time
 import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -14,6 +18,7 @@ from importlib import import_module
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from fastapi import FastAPI
 
@@ -23,7 +28,7 @@ from dure_hub.operations import Operations, Person
 from dure_hub.operations.people import USE
 from dure_hub.services.guard import Guard
 from dure_hub.services.pages import notebooks
-from dure_hub.services.places import BASE
+from dure_hub.services.places import API, BASE
 from dure_hub.services.sessions import Session
 from dure_hub.store.models import Execution
 from tests.unit.services.conftest import Browser
@@ -291,7 +296,7 @@ async def test_a_notebook_that_is_not_there_is_a_sentence_in_the_frame(
         assert answer.headers["content-security-policy"] == notebooks.POLICY
 
 
-def test_a_large_notebook_is_shown_in_part_and_a_huge_one_not() -> None:
+async def test_a_large_notebook_is_shown_in_part_and_a_huge_one_not() -> None:
     rows = "<tr><td>1</td></tr>" * 100_000
     text = notebook(
         cell("1", shown({"text/html": f"<table>{rows}</table>", "text/plain": "a frame of 100000 rows"})),
@@ -299,14 +304,126 @@ def test_a_large_notebook_is_shown_in_part_and_a_huge_one_not() -> None:
         cell("3", shown({"image/png": "iVBORw0KGgo=" * 100_000, "text/plain": "<Figure>"})),
         *(cell("x" * 100_000) for _ in range(20)),
     )
-    made = notebooks.document(text.encode(), "en")
+    made = await notebooks.Notebooks().document(text.encode(), "en")
     assert "a frame of 100000 rows" in made
     assert "<td>" not in made
     assert "too long to show" in made
     assert "data:image/png;base64," in made
     assert "&lt;Figure&gt;" not in made
     assert len(made) < 3_000_000
-    assert "Download it instead" in notebooks.document(b" " * (notebooks.LIMIT + 1), "en")
+    assert "Download it instead" in await notebooks.Notebooks().document(b" " * (notebooks.LIMIT + 1), "en")
+
+
+async def test_a_notebook_that_takes_for_ever_is_given_up_and_nobody_waits_for_it(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser, schedule: str
+) -> None:
+    await ran(anyone, ana)
+    hostile = notebook(v4.new_markdown_cell("[" * 140_000))
+    await leave(ops, 1, hostile, state="succeeded", ended_at=ops.clock())
+    began = time.monotonic()
+    where = f"{PLACE}/nightly/1/notebook"
+    viewers = [anyone.get(where, headers=ana.navigate() | FRAME) for _ in range(20)]
+    waiting = asyncio.gather(*viewers)
+    assert (await anyone.get(f"{PLACE}/nightly/1", headers=ana.navigate())).status_code == 200
+    threads = [name for name in (thread.name for thread in threading.enumerate()) if "asyncio" in name]
+    answers = await waiting
+    assert time.monotonic() - began < notebooks.WALL_S + 5
+    assert {answer.status_code for answer in answers} == {200}
+    assert "takes too long to show here. Download it instead." in answers[0].text
+    assert len(threads) < 20, "no viewer holds a thread"
+    assert not psutil.Process().children()
+
+
+async def test_a_notebook_is_converted_once_and_too_many_at_once_are_told_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go, began = asyncio.Event(), 0
+
+    async def slowly(content: bytes, cut: str) -> tuple[int, str]:
+        nonlocal began
+        began += 1
+        await go.wait()
+        return 0, content.decode()
+
+    monkeypatch.setattr(notebooks, "_converted", slowly)
+    desk = notebooks.Notebooks()
+    first = [asyncio.create_task(desk.document(b"0", "en")) for _ in range(10)]
+    others = [asyncio.create_task(desk.document(str(number).encode(), "en")) for number in range(1, 9)]
+    done, _ = await asyncio.wait(others, timeout=5, return_when=asyncio.FIRST_EXCEPTION)
+    refused = [task for task in done if isinstance(task.exception(), notebooks.Busy)]
+    assert refused
+    assert began == 1, "one at a time"
+    first.pop().cancel()  # who leaves takes it from nobody else
+    go.set()
+    assert all("<body>0</body>" in text for text in await asyncio.gather(*first))
+    told = await asyncio.gather(*others, return_exceptions=True)
+    assert len([text for text in told if isinstance(text, str)]) == len(others) - len(refused)
+    before = began
+    assert "<body>0</body>" in await desk.document(b"0", "en")
+    assert began == before
+    for language in ("en", "ko"):
+        assert notebooks.Busy().text(language)
+
+
+async def test_the_end_of_a_long_log_is_shown_and_followed_from_there(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser, schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ran(anyone, ana)
+    await leave(ops, 1, notebook(cell("1")), state="succeeded", ended_at=ops.clock())
+    with ops.store.reading() as session:
+        execution = session.query(Execution).one().id
+    text = "한 줄\n" * 400_000
+    kept = ops.settings.folder.executions / execution / "kept"
+    kept.mkdir()
+    (kept / "log").write_text(text + "the end")
+    asked: list[int] = []
+    logs = ops.schedules.logs
+
+    async def counted(*of: Any, **more: Any) -> Any:
+        asked.append(of[3])
+        return await logs(*of, **more)
+
+    monkeypatch.setattr(ops.schedules, "logs", counted)
+    page = (await anyone.get(f"{PLACE}/nightly/1", headers=ana.navigate())).text
+    assert len(asked) == 1
+    assert "the end</pre>" in page
+    assert "the end of it" in page
+    assert f'data-offset="{len(text.encode()) + 7}"' in page
+    assert len(page) < 40_000
+    assert "\N{REPLACEMENT CHARACTER}" not in page
+
+
+async def test_what_is_no_longer_kept_is_said(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser, schedule: str
+) -> None:
+    await ran(anyone, ana)
+    await leave(ops, 1, notebook(cell("1")), state="succeeded", ended_at=ops.clock())
+    for path in ops.settings.folder.executions.iterdir():
+        shutil.rmtree(path)
+    page = (await anyone.get(f"{PLACE}/nightly/1", headers=ana.navigate())).text
+    assert "Its notebook and log are no longer kept" in page
+    assert "<iframe" not in page
+    assert "/1/download" not in page
+    answer = await anyone.get(f"{PLACE}/nightly/1/notebook", headers=ana.navigate() | FRAME)
+    assert answer.status_code == 404
+    assert "no longer kept" in answer.text
+
+
+async def test_a_limit_is_told_with_the_cell_and_not_as_a_wish(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser, schedule: str
+) -> None:
+    await ran(anyone, ana)
+    failure = {"cell": 4, "source": "while True:", "error": "TimeLimit", "message": "It ran longer than 60 s."}
+    await leave(
+        ops, 1, notebook(cell("1")), state="failed", reason="limit 60", failure=failure, ended_at=ops.clock()
+    )
+    for path in ("/nightly", "/nightly/1"):
+        page = (await anyone.get(PLACE + path, headers=ana.navigate())).text
+        assert "It ran longer than its limit of 60 s, and was ended." in page
+        assert "cell 4" in page
+        assert "asked to stop" not in page
+    korean = (await anyone.get(f"{PLACE}/nightly/1", headers=ana.navigate(Accept_Language="ko"))).text
+    assert "제한 시간 60초를 넘어 종료했습니다. 그때 실행하던 셀 4" in korean
 
 
 async def test_the_file_can_be_had(
@@ -342,6 +459,7 @@ async def test_an_administrator_looks_and_acts_and_others_do_not(
     assert (await ops.schedules.get(ANA, "nightly")).paused
     page = (await anyone.get(f"{PLACE}/nightly/1?owner=ana", headers=root.navigate())).text
     assert f'src="{PLACE}/nightly/1/notebook?owner=ana"' in page
+    assert f'data-call="{API}/schedules/nightly/executions/1" data-query="owner=ana"' in page
     assert (await anyone.get(f"{PLACE}/nightly", headers=ben.navigate())).status_code == 404
 
 

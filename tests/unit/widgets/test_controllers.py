@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from dure_widgets import CanaryPanel, JobMonitor, ModelRegistry, TrainingLauncher, own_name
-from tests.unit.sdk.portal import FakePortal, Queue, endpoint, error, job, portal, replica
-from tests.unit.widgets.kit import click, customs, recorded
+from dure.errors import BadRequest
+from dure.wire.ids import new_id
+from dure_widgets import JobMonitor, ModelRegistry, TrainingLauncher, own_name
+from tests.unit.sdk.portal import FakePortal, Queue, error, job, portal
+from tests.unit.widgets.kit import click
 
-RUN = "a" * 32
+JOB_PATH = "GET /api/v1/training/jobs/train-a1"
 PROFILE = {
     "name": "cpu",
     "title": {"en": "CPU", "ko": "CPU"},
@@ -101,6 +103,18 @@ def test_launching_sends_the_values_as_their_kinds(launching: Launching) -> None
     assert launcher.state["launched"] == {"name": "train-b2"}
 
 
+def test_what_nobody_touched_is_left_to_the_entry_and_the_monitor_still_knows_the_length(
+    launching: Launching,
+) -> None:
+    launcher = TrainingLauncher(train, language="en")
+    key = new_id()
+    click(launcher, "launch", **fill(), id=key)
+    assert (launching.bodies[-1]["parameters"], launching.bodies[-1]["id"]) == ({}, key)
+    assert launcher.defaults["epochs"] == 20
+    click(launcher, "launch", **fill(), id=key)
+    assert launching.paths("POST") == ["/api/v1/training/jobs"]  # a click delivered twice
+
+
 def test_bad_values_are_refused_at_their_fields_and_nothing_is_sent(launching: Launching) -> None:
     launcher = TrainingLauncher(train, language="en")
     click(launcher, "launch", **fill(epochs="1.5", lr="", note="") | {"processes": "0", "name": "Not A Name"})
@@ -124,6 +138,25 @@ def test_a_file_takes_free_values_and_each_name_once(
     assert launching.bodies[-1]["parameters"] == {"epochs": 3, "name": "x"}
 
 
+def test_values_to_begin_with_stay_what_they_were_and_a_refused_free_one_marks_its_row(
+    launching: Launching, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("print('trained')\n")
+    monkeypatch.chdir(tmp_path)
+    launcher = TrainingLauncher("train.py", parameters={"tag": "7", "note": None, "long": "x"}, language="en")
+    assert launcher.state["chosen"]["parameters"] == {"tag": "7", "note": "", "long": "x"}
+    rows = [["tag", "7"], ["note", ""], ["long", "x"]]
+    click(launcher, "launch", **fill() | {"more": rows})
+    assert launching.bodies[-1]["parameters"] == {"tag": "7", "note": None, "long": "x"}
+    click(launcher, "launch", **fill() | {"more": [["", ""], ["tag", "8"], ["long", "x" * 6000]]})
+    assert set(launcher.state["wrong"]) == {"more.2"}
+
+
+def test_a_value_to_begin_with_that_the_entry_cannot_take_is_refused(launching: Launching) -> None:
+    with pytest.raises(BadRequest, match="epoch is not accepted: train takes epochs, lr, note"):
+        TrainingLauncher(train, parameters={"epoch": 3})
+
+
 def test_a_function_that_needs_its_notebook_is_a_problem_with_a_next_step(launching: Launching) -> None:
     def outside() -> None:
         click(launcher, "x")
@@ -132,97 +165,6 @@ def test_a_function_that_needs_its_notebook_is_a_problem_with_a_next_step(launch
     click(launcher, "launch", **fill())
     assert launcher.problem["code"] == "not_self_contained"
     assert "parameters={" in launcher.problem["next_step"]
-
-
-def history(*values: float) -> dict[str, Any]:
-    """MLflow's answer for one metric."""
-    return {"metrics": [{"key": "loss", "step": step, "value": value} for step, value in enumerate(values)]}
-
-
-def run(step: int, value: float) -> dict[str, Any]:
-    """MLflow's answer for a run."""
-    return {"run": {"data": {"metrics": [{"key": "loss", "step": step, "value": value}]}}}
-
-
-MLFLOW = "GET /services/mlflow/api/2.0/mlflow/"
-JOB_PATH = "GET /api/v1/training/jobs/train-a1"
-
-
-def page(text: str, at: int, done: bool = False) -> dict[str, Any]:
-    """A piece of a log."""
-    return {"text": text, "offset": at, "next_offset": at + len(text.encode()), "done": done}
-
-
-def test_the_monitor_sends_each_point_and_line_once_and_then_rests() -> None:
-    log = {0: page("one\n", 0), 4: page("two\n", 4), 8: page("", 8)}
-
-    def read_log(request: httpx.Request) -> httpx.Response:
-        offset = int(request.url.params["offset"])
-        return httpx.Response(200, json=log[offset])
-
-    routes = {
-        JOB_PATH: Queue(job("running", run_id=RUN, parameters={"epochs": 4}), job("succeeded", run_id=RUN)),
-        f"{JOB_PATH}/logs": read_log,
-        f"{MLFLOW}runs/get": Queue(run(1, 0.5), run(2, 0.25)),
-        f"{MLFLOW}metrics/get-history": Queue(history(1.0, 0.5), history(1.0, 0.5, float("0.25"))),
-    }
-    with portal(routes) as fake, recorded() as sent:
-        monitor = JobMonitor("train-a1", language="en")
-        click(monitor, "tick", job=None, log=0, have={})
-        (news,) = [message["news"] for message in customs(sent) if "news" in message]
-        assert news["points"] == {"loss": {"from": 0, "rows": [[0, 1.0], [1, 0.5]]}}
-        assert news["log"] == {"from": 0, "next": 8, "text": "one\ntwo\n"}
-        assert monitor.state["progress"] == {"step": 2, "of": 4, "unit": "epochs"}
-        assert monitor.state["over"] is False
-
-        log[8] = page("", 8, done=True)
-        click(monitor, "tick", job="train-a1", log=8, have={"loss": 2})
-        news = [message["news"] for message in customs(sent) if "news" in message][-1]
-        assert news == {"job": "train-a1", "points": {"loss": {"from": 2, "rows": [[2, 0.25]]}}}
-
-        click(monitor, "tick", job="train-a1", log=8, have={"loss": 3})
-        assert monitor.state["over"] is True
-        assert monitor.job.last_state == "succeeded"
-        histories = [path for path in fake.paths("GET") if path.endswith("get-history")]
-        assert len(histories) == 2  # asked only where the last point changed
-
-
-def test_points_that_are_not_finite_are_gaps() -> None:
-    values = history(1.0)
-    values["metrics"].append({"key": "loss", "step": 1, "value": "NaN"})
-    routes = {
-        JOB_PATH: job("running", run_id=RUN),
-        f"{JOB_PATH}/logs": page("", 0),
-        f"{MLFLOW}runs/get": run(1, 0.5),
-        f"{MLFLOW}metrics/get-history": values,
-    }
-    with portal(routes), recorded() as sent:
-        click(JobMonitor("train-a1"), "tick")
-    (news,) = [message["news"] for message in customs(sent) if "news" in message]
-    assert news["points"]["loss"]["rows"] == [[0, 1.0], [1, None]]
-
-
-def test_a_long_log_is_sent_by_its_end() -> None:
-    text = "".join(f"line {number}\n" for number in range(1000))
-    routes = {JOB_PATH: job("succeeded"), f"{JOB_PATH}/logs": page(text, 0, done=True)}
-    with portal(routes), recorded() as sent:
-        click(JobMonitor("train-a1"), "tick")
-    (news,) = [message["news"] for message in customs(sent) if "news" in message]
-    assert news["log"]["text"].splitlines() == [f"line {number}" for number in range(800, 1000)]
-    assert news["log"]["next"] == len(text)
-
-
-def test_stop_asks_for_it_and_says_so() -> None:
-    routes = {
-        JOB_PATH: job("running"),
-        f"{JOB_PATH}/logs": page("", 0),
-        JOB_PATH.replace("GET", "DELETE"): httpx.Response(204),
-    }
-    with portal(routes) as fake:
-        monitor = JobMonitor("train-a1")
-        click(monitor, "stop")
-        assert fake.paths("DELETE") == ["/api/v1/training/jobs/train-a1"]
-        assert monitor.state["stopping"] is True
 
 
 def test_a_monitor_follows_whatever_its_launcher_launches_and_a_registry_the_monitor(
@@ -235,15 +177,6 @@ def test_a_monitor_follows_whatever_its_launcher_launches_and_a_registry_the_mon
     click(launcher, "launch", **fill(epochs="1", lr="1", note=""))
     assert monitor.state["name"] == "train-b2"
     assert registry.state["job"] == {"name": "train-b2", "state": "queued", "version": None}
-
-
-def test_a_look_asks_once_and_does_not_hold_the_kernel_while_the_portal_is_away() -> None:
-    with portal({JOB_PATH: httpx.ConnectError("away")}) as fake:
-        monitor = JobMonitor("train-a1", language="en")
-        click(monitor, "tick")
-        assert len(fake.asked) == 1
-        assert fake.time == 0
-        assert monitor.problem["code"] == "portal_unreachable"
 
 
 def test_registering_shows_the_new_version_with_its_lineage() -> None:
@@ -281,65 +214,18 @@ def test_an_alias_is_set_on_the_chosen_version() -> None:
         assert registry.problem["code"] == "bad_request"
 
 
-VERSIONS = {"GET /api/v1/models/digits/versions": [a_version(2), a_version(1)]}
-ENDPOINT = "GET /api/v1/endpoints/digits"
+def test_a_registry_knows_the_job_of_a_monitor_that_was_never_on_screen() -> None:
+    routes = {"GET /api/v1/models/digits/versions": [], JOB_PATH: job("succeeded")}
+    with portal(routes):
+        registry = ModelRegistry("digits", job=JobMonitor("train-a1"))
+        click(registry, "tick")
+        assert registry.state["job"] == {"name": "train-a1", "state": "succeeded", "version": None}
 
 
-def test_the_canary_panel_deploys_where_there_is_no_endpoint_yet() -> None:
-    gone = error(404, "not_found", kind="endpoint", name="digits")
-    routes = {
-        **VERSIONS,
-        ENDPOINT: Queue(gone, endpoint("starting", champion=replica(1, phase="starting"))),
-        "POST /api/v1/endpoints": endpoint("starting"),
-    }
-    with portal(routes) as fake:
-        panel = CanaryPanel("digits", language="en")
-        click(panel, "tick")
-        assert (panel.state["known"], panel.state["endpoint"], panel.state["versions"]) == (True, None, [2, 1])
-        click(panel, "deploy", version="1")
-        (body,) = [body for body in fake.bodies if body]
-        assert (body["model"], body["version"], body["profile"]) == ("digits", 1, "cpu")
-        champion = panel.state["endpoint"]["champion"]
-        assert (champion["requests"], champion["latency_p95_ms"]) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("verb", "asked"), [("canary", "canary"), ("promote", "promote"), ("rollback", "rollback")]
-)
-def test_the_steps_of_a_rollout_reach_the_portal(verb: str, asked: str) -> None:
-    both = endpoint(champion=replica(1, percent=90), canary=replica(2, "canary", percent=10))
-    routes = {**VERSIONS, ENDPOINT: both, f"POST /api/v1/endpoints/digits/{asked}": both}
-    with portal(routes) as fake:
-        click(CanaryPanel("digits"), verb, version="2", percent="10")
-        assert fake.paths("POST") == [f"/api/v1/endpoints/digits/{asked}"]
-        if verb == "canary":
-            (body,) = [body for body in fake.bodies if body]
-            assert (body["version"], body["percent"]) == (2, 10)
-
-
-@pytest.mark.parametrize("percent", ["", "0", "101", "ten", "1.5"])
-def test_a_share_that_is_none_is_refused_with_a_sentence(percent: str) -> None:
-    with portal({**VERSIONS, ENDPOINT: endpoint()}) as fake:
-        panel = CanaryPanel("digits", language="en")
-        click(panel, "canary", version="2", percent=percent)
-        assert "whole number from 1 to 100" in panel.problem["message"]
-        assert fake.paths("POST") == []
-
-
-def test_requests_are_sent_in_small_batches_and_counted_by_who_answered() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"predictions": [3]}, headers={"x-dure-model-version": "2"})
-
-    with portal({**VERSIONS, ENDPOINT: endpoint(), "POST /serve/digits/invocations": answer}) as fake:
-        panel = CanaryPanel("digits", sample=[[1.0], [2.0], [3.0]], language="en")
-        click(panel, "send", count=1000, first=True)
-        assert panel.state["sent"] == {"2": 10}
-        click(panel, "send", count=4, first=False)
-        assert panel.state["sent"] == {"2": 14}
-        rows = [body["inputs"] for body in fake.bodies if body]
-        assert rows[:4] == [[[1.0]], [[2.0]], [[3.0]], [[1.0]]]
-        click(panel, "send", count=1, first=True)
-        assert panel.state["sent"] == {"2": 1}
+@pytest.mark.parametrize("nothing", [3, ModelRegistry("digits", bind=False)])
+def test_what_stands_for_no_job_is_refused_with_a_sentence(nothing: Any) -> None:
+    with pytest.raises(BadRequest, match="a job, the name of one, or a widget"):
+        JobMonitor(nothing)
 
 
 def test_ones_own_name_fits_and_is_the_base_alone_without_a_portal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import json
 from pathlib import Path
 from typing import Any, Literal, Optional
 
+import numpy as np
 import pytest
 
 from dure.errors import BadRequest
@@ -114,3 +117,46 @@ def test_a_field_stands_for_a_value(parameter: Parameter, given: Any, value: Any
 def test_a_value_that_breaks_a_rule_is_refused_by_name(parameter: Parameter, given: Any, rule: str) -> None:
     with pytest.raises(BadRequest, match=rf"n = .* is not accepted: .*{rule}"):
         value_of(parameter, given)
+
+
+class Mode(enum.IntEnum):
+    """A number by name."""
+
+    FAST = 1
+
+
+class Colour(str, enum.Enum):  # noqa: UP042 - the older spelling is what is tested
+    """A text by name."""
+
+    RED = "red"
+
+
+RATE, COUNT, TABLE = np.float64(0.5), np.int64(3), np.zeros(3)
+
+
+def odd(  # type: ignore[no-untyped-def] # the kind is that of the default
+    rate=RATE,
+    count=COUNT,
+    mode=Mode.FAST,
+    colour=Colour.RED,
+    flag: Literal[True, False] = True,
+    big=2**63 - 1,
+    limit=float("inf"),
+    table=TABLE,
+) -> None:
+    """Defaults that are scalars of a kind of their own."""
+
+
+def test_a_default_of_a_kind_of_its_own_is_the_scalar_that_it_is() -> None:
+    fields = [one.as_field() for one in read_entry(odd).parameters]
+    assert [(one["name"], one["kind"], one["default"]) for one in fields] == [
+        ("rate", "float", 0.5),
+        ("count", "int", 3),
+        ("mode", "int", 1),
+        ("colour", "str", "red"),
+        ("flag", "bool", True),
+        ("big", "int", "9223372036854775807"),
+        ("limit", "float", "inf"),
+    ]
+    assert json.loads(json.dumps(fields, allow_nan=False)) == [{**one, "choices": []} for one in fields]
+    assert value_of(read_entry(odd).parameters[5], "9223372036854775807") == 2**63 - 1

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work
+from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work, begin
 from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns, WouldNotEnd
 from dure_hub.backends.embedded.runner import Plan, Runner
@@ -68,12 +68,14 @@ class EmbeddedRuns(Runs):
         return await asyncio.to_thread(self._log, handle, offset, limit)
 
     def _log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
+        log = self.runner.folder(handle.lease).log
         try:
-            with self.runner.folder(handle.lease).log.open("rb") as file:
+            with log.open("rb") as file:
+                offset = begin(file, offset)
                 file.seek(offset)
                 data = file.read(max(limit, 4))  # the longest character, so that paging always gets on
         except FileNotFoundError:
-            data = b""
+            offset, data = max(offset, 0), b""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(data)
         begun, _ = decoder.getstate()  # the first bytes of a character whose rest comes with the next piece

@@ -1,28 +1,28 @@
 """An executed notebook as a document for a frame. It is people's code and people's output: policy keeps it in.
 
 The headers let the browser run nothing of it and fetch nothing for it, whatever it holds, in an origin of its own.
-Converting is bounded: nbconvert takes seconds for a megabyte of HTML, and a thread cannot be ended.
+Converting is bounded: it happens in a process of its own, which is killed when its time is over.
 """
 
 from __future__ import annotations
 
-import logging
-import re
+import asyncio
+import sys
 from collections import OrderedDict
 from hashlib import sha256
 from html import escape
-from importlib import import_module
-from threading import Lock
-from typing import Any
+from typing import ClassVar
 
+from dure.errors import DureError, Text
+from dure_hub import shown_notebook
 from dure_hub.services.pages.words import say
 
-log = logging.getLogger("dure.services")
-LIMIT = 24 << 20
-"""Bytes of a notebook that is shown; most of a large one is pictures, which cost little."""
-TEXT_LIMIT, PIECE_LIMIT = 600_000, 150_000
-"""Characters of text and HTML shown in all, and in one cell or output."""
-CELLS_LIMIT = 2000
+LIMIT, OUTPUT_LIMIT = 24 << 20, 48 << 20
+"""Bytes of a notebook that is shown, and of its document; most of a large one is pictures, which cost little."""
+WALL_S = 15.0
+"""How long converting may take where the machine is busy; of its processor it gets less."""
+_WAITING = 4
+_KEPT = 8
 POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -35,11 +35,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
-_REACHES_OUT = re.compile(
-    r"<(?=(?:link|meta|base|i?frame|frameset|fencedframe|portal|object|embed)[\s/>])", re.IGNORECASE
-)
-_KEPT = 8
 
 STYLE = """
 :root { color-scheme: light; }
@@ -65,26 +60,66 @@ th, td { border: 1px solid #d8dedb; padding: .2rem .5rem; text-align: left; }
 .c, .c1, .ch, .cm { color: #5c6b66; font-style: italic; } .mi, .mf { color: #1f5fbf; } .nf, .nc { color: #5b3db0; }
 """
 
-_lock = Lock()
-_shown: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+Key = tuple[str, str]
 
 
-def document(content: bytes, language: str) -> str:
-    """The document of a notebook, or one with a sentence that says why it is not shown.
+class Busy(DureError):
+    """Too many wait to have a notebook shown."""
 
-    Runs for seconds; call it in a thread. The same content is converted once, and one notebook at a time, so that
-    many viewers do not take the portal's processor from it.
+    code, status = "notebooks_busy", 503
+    message: ClassVar[Text] = {
+        "en": "Other notebooks are being made ready to be shown right now.",
+        "ko": "지금 다른 노트북을 표시할 준비를 하고 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Load the page again in a minute, or download the notebook.",
+        "ko": "잠시 후 페이지를 새로 고치거나 노트북을 내려받으세요.",
+    }
+
+
+class Notebooks:
+    """Makes documents, one at a time, so that many viewers do not take the portal's processor from it.
+
+    One object an application; what it made last it still has.
     """
-    if len(content) > LIMIT:
-        return notice(say("shown.large", language, {"size_mb": len(content) >> 20}), language)
-    key = (sha256(content).hexdigest(), language)
-    with _lock:
-        if key not in _shown:
-            _shown[key] = _page(_body(content, language), language)
-        _shown.move_to_end(key)
-        while len(_shown) > _KEPT:
-            _shown.popitem(last=False)
-        return _shown[key]
+
+    def __init__(self) -> None:
+        self._one = asyncio.Semaphore(1)
+        self._going: dict[Key, asyncio.Task[str]] = {}
+        self._made: OrderedDict[Key, str] = OrderedDict()
+
+    async def document(self, content: bytes, language: str) -> str:
+        """The document of a notebook, or one with a sentence that says why it is not shown.
+
+        The same content is converted once, whoever asks for it meanwhile. Raises `Busy` where too much waits.
+        """
+        if len(content) > LIMIT:
+            return notice(say("shown.large", language, {"size_mb": len(content) >> 20}), language)
+        key = (await asyncio.to_thread(lambda: sha256(content).hexdigest()), language)
+        if key in self._made:
+            self._made.move_to_end(key)
+            return self._made[key]
+        task = self._going.get(key)
+        if task is None:
+            if len(self._going) > _WAITING:
+                raise Busy
+            task = self._going[key] = asyncio.create_task(self._make(key, content, language))
+            task.add_done_callback(lambda _: self._going.pop(key, None))
+        return await asyncio.shield(task)  # who leaves takes it from nobody else
+
+    async def _make(self, key: Key, content: bytes, language: str) -> str:
+        async with self._one:
+            body = await _converted(content, say("shown.cut", language))
+        if body is None:
+            return notice(say("shown.slow", language), language)
+        code, text = body
+        if code == shown_notebook.UNREADABLE:
+            text = f"<p>{escape(say('shown.unreadable', language))}</p><p>{escape(text)}</p>"
+        self._made[key] = _page(text, language)
+        while len(self._made) > _KEPT:
+            self._made.popitem(last=False)
+        return self._made[key]
 
 
 def notice(text: str, language: str) -> str:
@@ -92,60 +127,44 @@ def notice(text: str, language: str) -> str:
     return _page(f"<p>{escape(text)}</p>", language)
 
 
-def _body(content: bytes, language: str) -> str:
-    nbformat, nbconvert = import_module("nbformat"), import_module("nbconvert")  # seconds, and only here
+async def _converted(content: bytes, cut: str) -> tuple[int, str] | None:
+    """Exit code and output of the program that converts; None where it took too much of anything."""
+    pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    command = (sys.executable, "-P", "-m", shown_notebook.__name__, cut)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=none)
     try:
-        notebook = nbformat.reads(content.decode("utf-8", "replace"), as_version=4)
-        exporter = nbconvert.HTMLExporter(template_name="basic", embed_images=False)
-        body, _ = exporter.from_notebook_node(lightened(notebook, say("shown.cut", language)))
-    except Exception as error:  # a broken notebook fails in any way that its libraries have
-        log.exception("an executed notebook cannot be shown")
-        return f"<p>{escape(say('shown.unreadable', language))}</p><p>{escape(type(error).__name__)}</p>"
-    # A policy keeps requests from leaving, but not connections that a browser opens ahead: chromium does so for a
-    # frame's address before it asks whether there may be one. So these become elements that mean nothing.
-    return _REACHES_OUT.sub("<x-", str(body))
+        async with asyncio.timeout(WALL_S):
+            output, _ = await asyncio.gather(_read(process), _feed(process, content))
+            if len(output) > OUTPUT_LIMIT or await process.wait() not in (0, shown_notebook.UNREADABLE):
+                return None
+    except TimeoutError:
+        return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, output.decode("utf-8", "replace")
 
 
-def lightened(notebook: Any, cut: str) -> Any:
-    """The notebook with what can be converted in seconds; `cut` stands for text and HTML that is left out."""
-    left = TEXT_LIMIT
-
-    def shortened(text: Any) -> str:
-        nonlocal left
-        whole = "".join(text) if isinstance(text, list) else str(text)
-        room = max(min(left, PIECE_LIMIT), 0)
-        left -= min(len(whole), room)
-        return whole if len(whole) <= room else f"{whole[:room]}\n{cut}"
-
-    notebook.cells = notebook.cells[:CELLS_LIMIT]
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        cell.pop("attachments", None)
-        cell.source = shortened(cell.source)
-        for output in cell.get("outputs", ()):
-            if output.output_type == "stream":
-                output.text = shortened(output.text)
-            elif output.output_type == "error":
-                output.traceback = [shortened("\n".join(output.traceback))]
-            else:
-                _lighten_data(output.data, shortened, left)
-    return notebook
+async def _read(process: asyncio.subprocess.Process) -> bytes:
+    """What it writes, as far as it may."""
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    output = bytearray()
+    while len(output) <= OUTPUT_LIMIT and (piece := await process.stdout.read(1 << 20)):
+        output += piece
+    return bytes(output)
 
 
-def _lighten_data(data: Any, shortened: Any, left: int) -> None:
-    """Keep one form of an output: a picture, else HTML that can be shown whole, else text."""
-    picture = next((kind for kind in _PICTURES if kind in data), None)
-    rich = "".join(data.get("text/html", ""))
-    if picture is not None:
-        kept = picture
-    elif rich and len(rich) <= min(PIECE_LIMIT, left):
-        kept = "text/html"
-    else:
-        kept = next((kind for kind in ("text/markdown", "text/latex", "text/plain") if kind in data), "")
-    for kind in [kind for kind in data if kind != kept]:
-        del data[kind]
-    if kept and picture is None:
-        data[kept] = shortened(data[kept])
+async def _feed(process: asyncio.subprocess.Process, content: bytes) -> None:
+    """Give it the notebook. That it ended before it had read it all is told by its exit code."""
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    try:
+        process.stdin.write(content)
+        await process.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        return
+    finally:
+        process.stdin.close()
 
 
 def _page(body: str, language: str) -> str:

@@ -24,7 +24,6 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "schedules.last": ("Last", "최근 실행"),
     "schedules.never": ("not yet", "아직 없음"),
     "schedules.paused": ("paused", "일시 중지"),
-    "schedules.change": ("Change", "조작"),
     "schedules.run": ("Run now", "지금 실행"),
     "schedules.run.named": ("Run {name} now", "{name} 지금 실행"),
     "schedules.pause": ("Pause", "일시 중지"),
@@ -45,10 +44,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "schedule.started": ("Started", "시작"),
     "schedule.ended": ("Ended", "종료"),
     "schedule.why": ("What happened", "결과"),
+    "schedule.in_cell": ("(cell {cell})", "(셀 {cell})"),
     "schedule.cell": ("cell {cell}: {error}", "셀 {cell}: {error}"),
     "execution.title": ("{name}, execution {number}", "{name}, {number}번째 실행"),
     "execution.failed.cell": ("Cell {cell} failed with {error}", "셀 {cell}에서 {error} 오류"),
     "execution.failed": ("It failed with {error}", "{error} 오류로 실패"),
+    "execution.was_in": ("It was in cell {cell}:", "그때 실행하던 셀 {cell}:"),
     "execution.reason": ("Why", "이유"),
     "execution.stop": ("Stop", "중지"),
     "execution.download": ("Download the executed notebook", "실행된 노트북 내려받기"),
@@ -58,6 +59,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "여기서는 스크립트와 외부 그림을 불러오지 않습니다. 대화형 출력은 내려받아 사용하세요.",
     ),
     "execution.notebook.none": ("There is nothing to show yet", "아직 보여 줄 것이 없습니다"),
+    "execution.not_kept": (
+        "Its notebook and log are no longer kept: only those of the newest executions are",
+        "노트북과 로그는 더 이상 보관하지 않습니다. 최근 실행의 것만 보관합니다",
+    ),
     "execution.log": ("Log", "로그"),
     "execution.log.tail": ("the end of it", "마지막 부분"),
     "execution.log.none": ("Nothing was written.", "기록된 내용이 없습니다."),
@@ -69,6 +74,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "shown.large": (
         "This notebook has {size_mb} MiB, too much to show here. Download it instead.",
         "이 노트북은 {size_mb} MiB로 여기서 보여 주기에는 너무 큽니다. 내려받아 보세요.",
+    ),
+    "shown.slow": (
+        "This notebook takes too long to show here. Download it instead.",
+        "이 노트북은 여기서 보여 주는 데 너무 오래 걸립니다. 내려받아 보세요.",
     ),
     "shown.unreadable": (
         "What the execution left is no notebook that can be shown. Download it to see for yourself.",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from cronsim import CronSim, CronSimError
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.operations.schedule_rows import OVER
 from dure_hub.services.fields import Owner, PathName
 from dure_hub.services.guard import opens_for
 from dure_hub.services.languages import language_of
@@ -25,18 +25,18 @@ from dure_hub.services.pages import notebooks
 from dure_hub.services.pages.rendering import page
 from dure_hub.services.places import API, BASE
 from dure_hub.services.portal import operations_of
+from dure_hub.services.schedules import Number
 
 PLACE = f"{BASE}/schedules"
 router = APIRouter(prefix=PLACE, include_in_schema=False)
 Ops = Annotated[Operations, Depends(operations_of)]
 Visitor = Annotated[Person, opens_for(USE)]
 Framed = Annotated[Person, opens_for(USE, framed=True)]
-Number = Annotated[int, Path(ge=1, le=2**31)]
 
-OVER = frozenset({"succeeded", "failed", "stopped", "skipped"})
 TAIL = 20_000
 """Characters of a log that the page shows."""
-_PAGES = 200
+_CHARACTER = 4
+"""Bytes of the longest."""
 
 
 @router.get("")
@@ -121,6 +121,7 @@ async def show_execution(
         execution=execution,
         moving=execution.state not in OVER,
         log=await _tail(ops, person, name, number, owner),
+        kept=await ops.schedules.keeps(person, name, number, owner=owner),
         call=f"{API}/schedules/{name}/executions/{number}",
         **_whose(person, owner),
     )
@@ -141,10 +142,11 @@ async def show_notebook(
     language = language_of(request)
     try:
         content = await ops.schedules.notebook(person, name, number, owner=owner)
+        text = await _notebooks(request).document(content, language)
     except DureError as error:
         # The page of an error may not be framed, and its sentence belongs where the notebook would be.
-        return HTMLResponse(notebooks.notice(error.text(language), language), error.status, notebooks.HEADERS)
-    text = await asyncio.to_thread(notebooks.document, content, language)
+        said = f"{error.text(language)} {error.advice(language)}"
+        return HTMLResponse(notebooks.notice(said, language), error.status, notebooks.HEADERS)
     return HTMLResponse(text.encode("utf-8", "replace"), headers=notebooks.HEADERS)
 
 
@@ -179,10 +181,15 @@ def _in_words(cron: str, request: Request) -> str | None:
 
 async def _tail(ops: Operations, person: Person, name: str, number: int, owner: str | None) -> dict[str, Any]:
     """The end of the log, and where the page's script goes on."""
-    text, offset = "", 0
-    for _ in range(_PAGES):
-        piece = await ops.schedules.logs(person, name, number, offset, owner=owner)
-        text, offset = (text + piece.text)[-TAIL:], piece.next_offset
-        if piece.done or not piece.text:
-            break
-    return {"text": text, "offset": offset, "cut": offset > len(text.encode())}
+    end = await ops.schedules.logs(person, name, number, -TAIL * _CHARACTER, owner=owner)
+    cut = end.offset > 0 or len(end.text) > TAIL
+    return {"text": end.text[-TAIL:], "offset": end.next_offset, "cut": cut}
+
+
+def _notebooks(request: Request) -> notebooks.Notebooks:
+    """The application's own."""
+    state = request.app.state
+    if not hasattr(state, "notebooks"):
+        state.notebooks = notebooks.Notebooks()
+    found: notebooks.Notebooks = state.notebooks
+    return found
