@@ -12,7 +12,7 @@ UNKNOWN, DISABLED = "owner_unknown", "owner_disabled"
 
 
 class Owners:
-    """Asks the hub, and the accounts where people log in by password."""
+    """Asks the accounts where people log in by password, and the hub about everybody else."""
 
     def __init__(self, settings: Settings, hub: HubApi) -> None:
         self._settings, self._hub = settings, hub
@@ -20,13 +20,14 @@ class Owners:
     async def why_not(self, name: str) -> str | None:
         """None where the person is known and not disabled, else the code that says which.
 
-        Raises `NotReady` or `HubRefused` where the hub cannot be asked: that says nothing about the person.
+        Who may log in by a password counts, also before the first login: the hub meets people only then. Raises
+        `NotReady` or `HubRefused` where the hub must be asked and cannot: that says nothing about the person.
         """
-        if await self._hub.user(name) is None:
-            return UNKNOWN
-        return DISABLED if await asyncio.to_thread(self._disabled, name) else None
+        account = await asyncio.to_thread(self._account, name)
+        if account is not None:
+            return DISABLED if account.disabled else None
+        return UNKNOWN if await self._hub.user(name) is None else None
 
-    def _disabled(self, name: str) -> bool:
+    def _account(self, name: str) -> accounts.Account | None:
         by_password = self._settings.auth == "password" and (self._settings.folder.db / "hub.sqlite").exists()
-        account = accounts.find_user(self._settings, name) if by_password else None
-        return account is not None and account.disabled
+        return accounts.find_user(self._settings, name) if by_password else None

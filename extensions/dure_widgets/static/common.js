@@ -111,8 +111,7 @@ function live(model, el, seconds, values = () => ({})) {
   const view = newId();
   let look = null;
   let [number, heard, next, failures, lost] = [0, 0, 0, 0, 0];
-  let seen = false;
-  let over = false;
+  let [seen, over] = [false, false];
   const silent = (yes) => {
     if (yes !== Boolean(el.dataset.silent)) {
       put(el, "data-silent", yes ? "yes" : null);
@@ -373,8 +372,7 @@ function frame(model, el, title) {
     show(kernel, kernel.textContent !== "");
     for (const part of [aside, body]) able(part, !gone());
   };
-  let own = null;
-  let closed = false;
+  let [own, closed] = [null, false];
   const watch = () => {
     const dead = own.comm_live === false;
     if (dead === gone()) return;
@@ -386,7 +384,7 @@ function frame(model, el, title) {
   // What we are given is not the model itself; its manager has it, which is told when its kernel's comm is dead.
   const find = async () => {
     own = (await model.widget_manager?.get_model(model.get("own"))) ?? null;
-    if (own === null || closed) return;
+    if (!own || closed) return;
     own.on("comm_live_update", watch);
     watch();
   };

@@ -204,22 +204,22 @@ async def test_while_the_hub_is_away_it_stays_due(shop: Workshop, data: Settings
     assert (await over(shop)).due_at == made.next_at
 
 
-async def test_an_owner_is_who_the_hub_knows_and_no_account_bars(world: World) -> None:
+async def test_an_owner_is_who_may_log_in_or_whom_the_hub_knows(world: World) -> None:
     owners = Owners(world.settings, world.hub)
-    world.jupyterhub.users["ana"] = {}
-    assert await owners.why_not("ana") is None
-    accounts.add_user(world.settings, "ana", "ana-secret")
-    assert await owners.why_not("ana") is None
-    accounts._change(world.settings, "ana", disabled=True)
-    assert await owners.why_not("ana") == DISABLED
-    by_oidc = world.settings.model_copy(update={"auth": "oidc"})
-    assert await Owners(by_oidc, world.hub).why_not("ana") is None, "accounts are of those who log in by password"
     nobody = HubApi(world.settings, httpx.MockTransport(lambda _: httpx.Response(404)))
     assert await Owners(world.settings, nobody).why_not("ana") == UNKNOWN
-    await nobody.close()
+    world.jupyterhub.users["ana"] = {}
+    assert await owners.why_not("ana") is None
     world.jupyterhub.away = True
     with pytest.raises(NotReady):
         await owners.why_not("ana")
+    accounts.add_user(world.settings, "ana", "ana-secret")
+    assert await Owners(world.settings, nobody).why_not("ana") is None, "before the first login"
+    accounts._change(world.settings, "ana", disabled=True)
+    assert await owners.why_not("ana") == DISABLED
+    by_oidc = world.settings.model_copy(update={"auth": "oidc"})
+    assert await Owners(by_oidc, nobody).why_not("ana") == UNKNOWN, "accounts are of those who log in by password"
+    await nobody.close()
 
 
 async def test_the_limit_says_so_with_the_cell_where_it_was(shop: Workshop, data: Settings) -> None:
