@@ -7,12 +7,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e.portal import Portal, make_portal
-
-# A machine that is busy with other tests takes its time; what never appears still fails.
-expect.set_options(timeout=30_000)
 
 # Chromium must not look for its makers' hosts: tests talk to loopback only.
 QUIET = [
