@@ -1,4 +1,4 @@
-"""One machine as placement counts it: promised cores, memory, GPUs, and the share that belongs to each GPU."""
+"""Machines as placement counts them: promised cores, memory, GPUs, and the share that belongs to each GPU."""
 
 from __future__ import annotations
 
@@ -6,27 +6,53 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dure_hub.catalogue.mig import MigGrid
+
+
+@dataclass(frozen=True)
+class MigInstance:
+    """A MIG instance that exists now: its MIG profile's name, its first memory unit, its own UUID where known."""
+
+    profile: str
+    start: int
+    uuid: str | None = None
+
 
 @dataclass(frozen=True)
 class Gpu:
-    """One physical GPU by UUID. Memory in MiB, None if unknown."""
+    """One physical GPU by UUID. Memory in MiB, None if unknown.
+
+    `model` is its name for people, `key` its catalogue entry (None: not in the catalogue). `grid` is set where MIG
+    mode is on, and `instances` are those that exist. With `dynamic`, others may be made at legal starts. GPUs of one
+    `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none.
+    """
 
     uuid: str
     model: str
     memory_mb: int | None = None
+    key: str | None = None
+    grid: MigGrid | None = None
+    instances: tuple[MigInstance, ...] = ()
+    dynamic: bool = False
+    group: str = ""
+    replicas: int = 0
+    mps: bool = False
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What can be promised to holders, after the portal's own needs.
+    """What can be promised to holders on one node, after the portal's own needs.
 
     `cores` are promised cores (real ones times the overcommitment). Half of the machine is shared out among the
-    GPUs: whoever gets a GPU gets that share with it, and holders of `cpu` never use it up.
+    GPUs: whoever gets a GPU gets that share with it, and holders of `cpu` never use it up. `pool` is what the node
+    is for: development, training, inference, or "" for anything.
     """
 
     cores: float
     memory_mb: int
     gpus: tuple[Gpu, ...] = ()
+    name: str = ""
+    pool: str = ""
 
     @property
     def cores_per_gpu(self) -> float:
@@ -40,7 +66,14 @@ class Machine:
 
 
 def machine(
-    *, real_cores: int, overcommit: float, memory_mb: int, reserved_mb: int, gpus: Sequence[Gpu] = ()
+    *,
+    real_cores: int,
+    overcommit: float,
+    memory_mb: int,
+    reserved_mb: int,
+    gpus: Sequence[Gpu] = (),
+    name: str = "",
+    pool: str = "",
 ) -> Machine:
     """A machine from what was measured and what the settings say."""
-    return Machine(real_cores * overcommit, max(memory_mb - reserved_mb, 0), tuple(gpus))
+    return Machine(real_cores * overcommit, max(memory_mb - reserved_mb, 0), tuple(gpus), name, pool)

@@ -14,7 +14,13 @@ Text = Mapping[str, str]
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """What a person picks, without what is free of it. Memory in MiB; an unknown value is None."""
+    """What a person picks, without what is free of it. Memory in MiB; an unknown value is None.
+
+    A GPU comes in one of three ways: `gpus` whole ones; one MIG instance (`mig` names its MIG profile); or `share`
+    thousandths of one GPU beside other holders (`sharing` says how: "time-slice" or "mps"). `gpu_key` is the
+    catalogue's entry, None where `gpu_model` is not in the catalogue. `enforced` tells whether the holder's part of
+    the GPU's memory is kept by the hardware or driver, or only agreed; None without a GPU.
+    """
 
     name: str
     title: Text
@@ -27,6 +33,11 @@ class ProfileSpec:
     gpu_model: str | None = None
     gpu_memory_mb: int | None = None
     rate: int | None = None
+    gpu_key: str | None = None
+    mig: str | None = None
+    share: int = 0
+    sharing: str = ""
+    enforced: bool | None = None
 
 
 def profiles(machine: Machine, settings: Settings) -> dict[str, ProfileSpec]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dure_hub.catalogue.machine import Machine
@@ -16,20 +16,47 @@ _ROUNDING = 1e-6  # cores are sums of floats
 
 @dataclass(frozen=True)
 class Slice:
-    """What a lease holds: a GPU's UUID or `cpu`, with the cores and memory (MiB) counted for it."""
+    """What a lease holds: a GPU's UUID or `cpu`, with the cores and memory (MiB) counted for it, on `node`.
+
+    Of a GPU it is the whole, or the MIG instance `mig` from memory unit `start` (`visible` is its own UUID, None
+    until it is made), or a share of `share` thousandths. `team` is whose it is: it matters only to who may share.
+    """
 
     device: str
     cpu_cores: float
     memory_mb: int
+    node: str = ""
+    mig: str | None = None
+    start: int | None = None
+    visible: str | None = None
+    share: int = 1000
+    team: str | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The form kept in the lease's row."""
-        return {"device": self.device, "cpu_cores": self.cpu_cores, "memory_mb": self.memory_mb}
+        """The form kept in the lease's row; what is not said there is as usual."""
+        row: dict[str, Any] = {"device": self.device, "cpu_cores": self.cpu_cores, "memory_mb": self.memory_mb}
+        if self.node:
+            row["node"] = self.node
+        if self.mig is not None:
+            row |= {"mig": self.mig, "start": self.start, "visible": self.visible}
+        if self.share != 1000:
+            row["share"] = self.share
+        return row
 
     @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Slice:
+    def from_json(cls, row: Mapping[str, Any], team: str | None = None) -> Slice:
         """Back from the lease's row."""
-        return cls(str(row["device"]), float(row["cpu_cores"]), int(row["memory_mb"]))
+        return cls(
+            str(row["device"]),
+            float(row["cpu_cores"]),
+            int(row["memory_mb"]),
+            str(row.get("node", "")),
+            row.get("mig"),
+            row.get("start"),
+            row.get("visible"),
+            int(row.get("share", 1000)),
+            team,
+        )
 
 
 @dataclass(frozen=True)
