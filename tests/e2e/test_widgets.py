@@ -264,10 +264,34 @@ def test_the_first_model_by_clicks(portal: Portal, visit: tuple[Page, Seen], whe
         if where == "lab":
             a_kernel_that_is_restarted_leaves_widgets_that_say_so(page)
             shot(page, "widgets-lab-gone")
+            in_the_dark_theme(page)
+        else:
+            in_other_shapes(page)
     finally:
         shot(page, f"widgets-{where}-end")  # where it stands, also when a step failed
     assert seen.strangers == []
     assert 0 < seen.largest <= FIRST_PAINT
+
+
+def in_the_dark_theme(page: Page) -> None:
+    """Lab's own dark theme, chosen by clicks; the widgets follow it."""
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.get_by_role("menuitem", name="Theme", exact=True).hover()
+    page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
+    expect(page.locator("body[data-jp-theme-light='false']")).to_be_attached()
+    serving(page).scroll_into_view_if_needed()
+    shot(page, "widgets-lab-dark")
+
+
+def in_other_shapes(page: Page) -> None:
+    """The whole page as people with a dark screen or a telephone see it."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 1000})
+            page.screenshot(path=SHOTS / f"widgets-voila-whole-{scheme}-{width}.png", full_page=True)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{scheme}: the page is {wide} wide in a window of {width}"
 
 
 def shot(page: Page, name: str) -> None:

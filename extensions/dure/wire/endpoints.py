@@ -28,7 +28,10 @@ class CanaryRequest(Ask):
 
 
 class Replica(Answer):
-    """One served version. Counters and latencies (milliseconds) come from Envoy and are null while unknown."""
+    """One served version, and what Envoy counted of it; null while unknown.
+
+    `requests`, `errors` and latencies (milliseconds) count since it took this role, or since Envoy started.
+    """
 
     version: int
     role: str

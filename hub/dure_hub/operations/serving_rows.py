@@ -69,7 +69,10 @@ def find(session: Session, name: str) -> Endpoint:
 
 
 def cluster_of(endpoint: Endpoint, replica: Replica) -> str:
-    """Its name in the data plane; it stays the same through a promotion, so the counters do too."""
+    """Its name in the data plane, the same through a promotion; its counts and latencies begin anew with one.
+
+    Envoy counts a canary as a pair with the champion that it falls back on, and a champion alone.
+    """
     return f"{endpoint.name}-{replica.id.lower()}"
 
 

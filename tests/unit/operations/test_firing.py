@@ -24,9 +24,7 @@ from dure_hub.owners import DISABLED, UNKNOWN, Owners
 from dure_hub.settings import Settings
 from dure_hub.store.models import Event, Execution
 from tests.support.notebooks import QuickExecutions, notebook
-from tests.support.workshop import Workshop, end_all, workshop, workshop_settings
-from tests.support.world import World
-from tests.unit.operations.test_schedules import (
+from tests.support.schedules import (
     ANA,
     BEN,
     ROOT,
@@ -41,6 +39,8 @@ from tests.unit.operations.test_schedules import (
     states,
     verbs,
 )
+from tests.support.workshop import Workshop, end_all, workshop, workshop_settings
+from tests.support.world import World
 
 __all__ = ["data", "shop"]
 

@@ -15,8 +15,8 @@ from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.settings import Settings
 from dure_hub.store.models import Lease
 from tests.support.notebooks import QuickExecutions, notebook
+from tests.support.schedules import ANA, ask, over, run, states
 from tests.support.workshop import Workshop, end_all, workshop, workshop_settings
-from tests.unit.operations.test_schedules import ANA, ask, over, run, states
 
 TRAPS = {
     "log is a folder": "os.mkdir('../log')",
