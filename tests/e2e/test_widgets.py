@@ -276,8 +276,8 @@ def test_the_first_model_by_clicks(portal: Portal, visit: tuple[Page, Seen], whe
 def in_the_dark_theme(page: Page) -> None:
     """Lab's own dark theme, chosen by clicks; the widgets follow it."""
     page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_role("menuitem", name="Theme", exact=True).hover()
-    page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
+    page.locator(".lm-Menu-itemLabel").get_by_text("Theme", exact=True).hover()
+    page.locator(".lm-Menu-itemLabel").get_by_text("JupyterLab Dark", exact=True).click()
     expect(page.locator("body[data-jp-theme-light='false']")).to_be_attached()
     serving(page).scroll_into_view_if_needed()
     shot(page, "widgets-lab-dark")
