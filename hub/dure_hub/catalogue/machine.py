@@ -23,8 +23,8 @@ class Gpu:
     """One physical GPU by UUID. Memory in MiB, None if unknown.
 
     `model` is its name for people, `key` its catalogue entry (None: not in the catalogue). `grid` is set where MIG
-    mode is on, and `instances` are those that exist. With `dynamic`, others may be made at legal starts. GPUs of one
-    `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none.
+    mode is on, and `instances` are those that exist. With `dynamic`, others may be made at legal starts. GPUs of
+    one `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none.
     """
 
     uuid: str
@@ -43,9 +43,10 @@ class Gpu:
 class Machine:
     """What can be promised to holders on one node, after the portal's own needs.
 
-    `cores` are promised cores (real ones times the overcommitment). Half of the machine is shared out among the
-    GPUs: whoever gets a GPU gets that share with it, and holders of `cpu` never use it up. `pool` is what the node
-    is for: development, training, inference, or "" for anything.
+    `cores` are promised cores (real ones times the overcommitment). The part `kept` of the machine is shared out
+    among the GPUs: whoever gets a GPU gets that share with it, and holders of `cpu` never use it up. It is 0 where
+    something else decides who may use the node without its GPUs (a bench that replays another cluster's trace).
+    `pool` is what the node is for: development, training, inference, or "" for anything.
     """
 
     cores: float
@@ -53,16 +54,17 @@ class Machine:
     gpus: tuple[Gpu, ...] = ()
     name: str = ""
     pool: str = ""
+    kept: float = 0.5
 
     @property
     def cores_per_gpu(self) -> float:
         """Cores that come with one GPU, in steps of a quarter."""
-        return math.floor(2 * self.cores / len(self.gpus)) / 4 if self.gpus else 0.0
+        return math.floor(4 * self.kept * self.cores / len(self.gpus)) / 4 if self.gpus else 0.0
 
     @property
     def memory_mb_per_gpu(self) -> int:
         """Memory (MiB) that comes with one GPU."""
-        return self.memory_mb // (2 * len(self.gpus)) if self.gpus else 0
+        return int(self.kept * self.memory_mb) // len(self.gpus) if self.gpus else 0
 
 
 def machine(

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 class MigProfile:
     """One MIG profile of one grid. Memory in MiB; what no driver was seen to say is None.
 
-    `size` counts memory units, `starts` are the legal ones, `limit` is how many a GPU takes. `extra` is the part of
-    the name behind the memory: "", "+me", "+gfx", "+me.all" or "-me"; all of one non-empty kind share the limit.
+    `size` counts memory units, `starts` are the legal ones, `limit` is how many a GPU takes. `extra` is the part
+    of the name behind the memory: "", "+me", "+gfx", "+me.all" or "-me"; all of one kind of them share the limit.
     """
 
     name: str

@@ -1,15 +1,27 @@
-"""The profiles a machine offers: `cpu`, and one whole GPU each where there are GPUs."""
+"""The profiles a fleet offers: `cpu`, whole GPUs, MIG instances, and shares of GPUs, with words and prices."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from dure_hub.catalogue.machine import Machine
+from dure_hub.catalogue import words
+from dure_hub.catalogue.machine import Gpu, Machine
+from dure_hub.catalogue.mig import MigGrid, MigProfile
+from dure_hub.catalogue.rates import CPU, GIVEN, RateCard, part_of, price_of_part
 from dure_hub.settings import Settings
 
 Text = Mapping[str, str]
+GROUPS = (2, 4, 8)
+"""How many GPUs of one node a profile may have, beside one."""
+FRACTIONS = {"PROF-4Q": 4, "PROF-8Q": 8, "PROF-12Q": 12, "PROF-16Q": 16, "PROF-24Q": 24}
+"""Profiles of a 24 GB card that is shared by memory, with their GB: at most 6, 3, 2, 1 and 1 holders."""
+_CARD_GB = 24
+_CARD_MB = (23 * 1024, 25 * 1024)
+"""Drivers show a little less than is sold, or with ECC off a little more."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +30,8 @@ class ProfileSpec:
 
     A GPU comes in one of three ways: `gpus` whole ones; one MIG instance (`mig` names its MIG profile); or `share`
     thousandths of one GPU beside other holders (`sharing` says how: "time-slice" or "mps"). `gpu_key` is the
-    catalogue's entry, None where `gpu_model` is not in the catalogue. `enforced` tells whether the holder's part of
-    the GPU's memory is kept by the hardware or driver, or only agreed; None without a GPU.
+    catalogue's entry, None where `gpu_model` is not in the catalogue. `enforced` tells whether the holder's part
+    of the GPU's memory is kept by the hardware or driver, or only agreed; None without a GPU.
     """
 
     name: str
@@ -40,60 +52,221 @@ class ProfileSpec:
     enforced: bool | None = None
 
 
-def profiles(machine: Machine, settings: Settings) -> dict[str, ProfileSpec]:
-    """Every profile by name, GPUs first. With one GPU model it is `gpu-full`, with more `gpu-full-<model>`."""
-    models = sorted({gpu.model for gpu in machine.gpus})
-    found: list[ProfileSpec] = []
-    for model in models:
-        found.append(
-            _whole_gpu(model, "gpu-full" if len(models) == 1 else f"gpu-full-{_slug(model)}", machine, settings)
+def profiles(
+    machines: Sequence[Machine], settings: Settings, rates: RateCard = GIVEN, at: datetime | None = None
+) -> dict[str, ProfileSpec]:
+    """Every profile by name, GPUs first, `cpu` last, priced as of `at` (None: no prices).
+
+    With one GPU model its profiles are `gpu-full`, `gpu-full-x2`, `gpu-shared`; with more, each name ends in the
+    model. A MIG profile's name ends so only where two grids use it for parts of unlike size.
+    """
+    offer = _Offer(machines, settings, rates, at)
+    found = [*offer.whole(), *offer.instances(), *offer.shares(), offer.cpu()]
+    return {profile.name: profile for profile in found}
+
+
+def replicas(memory_mb: int | None, settings: Settings) -> int:
+    """How many holders a whole GPU of so much memory may have at most under these settings; 0 is not shared."""
+    if settings.gpu_sharing == "memory":
+        fits = memory_mb is not None and _CARD_MB[0] <= memory_mb <= _CARD_MB[1]
+        return _CARD_GB // min(FRACTIONS.values()) if fits else 0
+    return 0 if settings.gpu_sharing == "none" else settings.gpu_replicas
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """GPUs that people cannot tell apart: one model, with what comes with one on the poorest of their nodes."""
+
+    gpu: Gpu
+    cores: float
+    memory_mb: int
+    most: int
+    gpu_memory_mb: int | None
+    migs: frozenset[str]
+
+    @property
+    def key(self) -> str:
+        """What tells it from other models in a profile's name."""
+        return self.gpu.key or _slug(self.gpu.model)
+
+
+class _Offer:
+    def __init__(
+        self, machines: Sequence[Machine], settings: Settings, rates: RateCard, at: datetime | None
+    ) -> None:
+        self._settings, self._rates, self._at = settings, rates, at
+        self._kinds = _kinds(machines, cut=False)
+        self._cut = _kinds(machines, cut=True)
+
+    def cpu(self) -> ProfileSpec:
+        """A notebook without a GPU."""
+        cores, memory = self._settings.cpu_profile_cores, self._settings.cpu_profile_memory_mb
+        core = self._rate(CPU)
+        return ProfileSpec(
+            name="cpu",
+            title={"en": "CPU", "ko": "CPU"},
+            description=words.cpu(cores, memory),
+            cpu_cores=cores,
+            memory_mb=memory,
+            rate=None if core is None else round(core * cores),
+            default_lifetime_s=self._settings.default_lifetime_s,
+            max_lifetime_s=self._settings.max_lifetime_s,
         )
-    return {profile.name: profile for profile in [*found, _cpu(settings)]}
+
+    def whole(self) -> Iterator[ProfileSpec]:
+        """One, two, four or eight whole GPUs of a node, of each model that is not shared."""
+        kinds = [kind for kind in self._kinds if not kind.gpu.replicas]
+        for kind in kinds:
+            ending = "" if len(self._kinds) == 1 else f"-{kind.key}"
+            for number in (1, *(group for group in GROUPS if group <= kind.most)):
+                name = f"gpu-full{ending}" + (f"-x{number}" if number > 1 else "")
+                cores, memory = kind.cores * number, kind.memory_mb * number
+                rate = self._rate(kind.gpu.key)
+                yield self._gpu(
+                    kind,
+                    name,
+                    words.whole_title(kind.gpu.model, number),
+                    words.whole(kind.gpu.model, number, kind.gpu_memory_mb, cores, memory),
+                    cores=cores,
+                    memory_mb=memory,
+                    gpus=number,
+                    gpu_memory_mb=kind.gpu_memory_mb,
+                    rate=None if rate is None else rate * number,
+                    enforced=True,
+                )
+
+    def instances(self) -> Iterator[ProfileSpec]:
+        """A MIG instance of each profile that is there or may be made. One name is one model: it has one price."""
+        offered = [
+            (kind, grid, one)
+            for kind in self._cut
+            if (grid := kind.gpu.grid) is not None
+            for one in grid.profiles
+            if one.name in kind.migs
+        ]
+        for kind, grid, one in offered:
+            alone = all(other.gpu.model == kind.gpu.model for other, _, rival in offered if rival.name == one.name)
+            yield self._instance(kind, grid, one, f"mig-{one.name}" + ("" if alone else f"-{kind.key}"))
+
+    def shares(self) -> Iterator[ProfileSpec]:
+        """A share of a GPU of each model that is shared."""
+        kinds = [kind for kind in self._kinds if kind.gpu.replicas]
+        by_memory = self._settings.gpu_sharing == "memory"
+        for kind in kinds:
+            ending = "" if len(kinds) == 1 else f"-{kind.key}"
+            parts = {f"{name}{ending}": (gb, _CARD_GB) for name, gb in FRACTIONS.items()}
+            for name, part in (parts if by_memory else {f"gpu-shared{ending}": (1, kind.gpu.replicas)}).items():
+                yield self._share(kind, name, part)
+
+    def _instance(self, kind: _Kind, grid: MigGrid, one: MigProfile, name: str) -> ProfileSpec:
+        part = part_of(grid, one)
+        cores, memory = _part(kind, part)
+        return self._gpu(
+            kind,
+            name,
+            words.instance_title(one.name),
+            words.instance(kind.gpu.model, one, cores, memory),
+            cores=cores,
+            memory_mb=memory,
+            mig=one.name,
+            gpu_memory_mb=one.memory_mb,
+            rate=price_of_part(self._rate(kind.gpu.key), part),
+            enforced=True,
+        )
+
+    def _share(self, kind: _Kind, name: str, part: tuple[int, int]) -> ProfileSpec:
+        cores, memory = _part(kind, part)
+        size = None if kind.gpu_memory_mb is None else kind.gpu_memory_mb * part[0] // part[1]
+        sharing = "mps" if kind.gpu.mps else "time-slice"
+        return self._gpu(
+            kind,
+            name,
+            words.share_title(name, kind.gpu.model),
+            words.share(kind.gpu.model, part, size, cores, memory, enforced=kind.gpu.mps),
+            cores=cores,
+            memory_mb=memory,
+            share=1000 * part[0] // part[1],
+            sharing=sharing,
+            gpu_memory_mb=size,
+            rate=price_of_part(self._rate(kind.gpu.key), part),
+            enforced=kind.gpu.mps,
+        )
+
+    def _gpu(
+        self,
+        kind: _Kind,
+        name: str,
+        title: Text,
+        description: Text,
+        *,
+        cores: float,
+        memory_mb: int,
+        gpus: int = 0,
+        mig: str | None = None,
+        share: int = 0,
+        sharing: str = "",
+        gpu_memory_mb: int | None,
+        rate: int | None,
+        enforced: bool,
+    ) -> ProfileSpec:
+        return ProfileSpec(
+            name=name,
+            title=title,
+            description=description,
+            cpu_cores=cores,
+            memory_mb=memory_mb,
+            default_lifetime_s=self._settings.default_lifetime_s,
+            max_lifetime_s=self._settings.max_lifetime_s,
+            gpus=gpus,
+            gpu_model=kind.gpu.model,
+            gpu_memory_mb=gpu_memory_mb,
+            rate=rate,
+            gpu_key=kind.gpu.key,
+            mig=mig,
+            share=share,
+            sharing=sharing,
+            enforced=enforced,
+        )
+
+    def _rate(self, key: str | None) -> int | None:
+        return None if self._at is None else self._rates.at(key, self._at)
 
 
-def _cpu(settings: Settings) -> ProfileSpec:
-    cores, memory = settings.cpu_profile_cores, settings.cpu_profile_memory_mb
-    return ProfileSpec(
-        name="cpu",
-        title={"en": "CPU", "ko": "CPU"},
-        description={
-            "en": f"A notebook without a GPU: {cores:g} cores promised, {_gib(memory)} of memory.",
-            "ko": f"GPU 없는 노트북: 코어 {cores:g}개 보장, 메모리 {_gib(memory)}.",
-        },
-        cpu_cores=cores,
-        memory_mb=memory,
-        default_lifetime_s=settings.default_lifetime_s,
-        max_lifetime_s=settings.max_lifetime_s,
-    )
+def _kinds(machines: Sequence[Machine], *, cut: bool) -> list[_Kind]:
+    """By model, in the order of its name. `most` is how many GPUs of it the richest node has."""
+    on: dict[str, list[tuple[Machine, Gpu]]] = {}
+    for machine in machines:
+        for gpu in machine.gpus:
+            if (gpu.grid is not None) == cut:
+                on.setdefault(gpu.model, []).append((machine, gpu))
+    return [_kind(on[model]) for model in sorted(on)]
 
 
-def _whole_gpu(model: str, name: str, machine: Machine, settings: Settings) -> ProfileSpec:
-    memories: Sequence[int | None] = [gpu.memory_mb for gpu in machine.gpus if gpu.model == model]
+def _kind(pairs: Sequence[tuple[Machine, Gpu]]) -> _Kind:
+    memories = [gpu.memory_mb for _, gpu in pairs]
     known = [memory for memory in memories if memory is not None]
-    least = min(known) if len(known) == len(memories) else None
-    size_en = f" with {_gib(least)}" if least is not None else ""
-    size_ko = f"({_gib(least)})" if least is not None else ""
-    return ProfileSpec(
-        name=name,
-        title={"en": f"One {model}", "ko": f"{model} 1개"},
-        description={
-            "en": f"A whole {model}{size_en}, yours alone; {machine.cores_per_gpu:g} cores promised and "
-            f"{_gib(machine.memory_mb_per_gpu)} of memory.",
-            "ko": f"{model}{size_ko} 하나를 혼자 사용합니다. 코어 {machine.cores_per_gpu:g}개 보장, "
-            f"메모리 {_gib(machine.memory_mb_per_gpu)}.",
-        },
-        cpu_cores=machine.cores_per_gpu,
-        memory_mb=machine.memory_mb_per_gpu,
-        default_lifetime_s=settings.default_lifetime_s,
-        max_lifetime_s=settings.max_lifetime_s,
-        gpus=1,
-        gpu_model=model,
-        gpu_memory_mb=least,
+    migs = {one.profile for _, gpu in pairs for one in gpu.instances}
+    for _, gpu in pairs:
+        if gpu.dynamic and gpu.grid is not None:
+            migs |= {one.name for one in gpu.grid.profiles}
+    nodes = [id(machine) for machine, _ in pairs]
+    return _Kind(
+        gpu=pairs[0][1],
+        cores=min(machine.cores_per_gpu for machine, _ in pairs),
+        memory_mb=min(machine.memory_mb_per_gpu for machine, _ in pairs),
+        most=max(nodes.count(node) for node in set(nodes)),
+        gpu_memory_mb=min(known) if len(known) == len(memories) else None,
+        migs=frozenset(migs),
     )
 
 
-def _gib(memory_mb: int) -> str:
-    return f"{memory_mb / 1024:.3g} GiB"
+def _part(kind: _Kind, part: tuple[int, int]) -> tuple[float, int]:
+    """Cores and memory that come with a part of a GPU: its part of the GPU's own, rounded down so that all parts
+    of a GPU fit beside each other, in hundredths of a core.
+    """
+    numerator, denominator = part
+    cores = math.floor(100 * kind.cores * numerator / denominator) / 100
+    return cores, kind.memory_mb * numerator // denominator
 
 
 def _slug(model: str) -> str:

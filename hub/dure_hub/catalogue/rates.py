@@ -1,0 +1,147 @@
+"""The rate card: what a GPU of each model costs an hour, from which day on. Money is whole micro-units.
+
+A part of a GPU costs the larger of its shares of processors and of memory: a MIG instance takes both from
+everybody else, and neither "1 of 7" nor the memory alone says how much. What no rate is known for costs null,
+never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from dure_hub.catalogue import gpus
+from dure_hub.catalogue.mig import MigGrid, MigProfile
+
+MICRO = 1_000_000
+CPU = "cpu"
+"""The key of one promised core in the card."""
+_MOST = Decimal(1_000_000)
+
+
+class BadRates(ValueError):
+    """A rate card that cannot be used: the entry (from 1), what is wrong with it, and the rule."""
+
+    def __init__(self, entry: int, value: object, rule: str) -> None:
+        super().__init__(f"rates.yaml, entry {entry}: {value!r} is not possible: {rule}")
+        self.entry, self.value, self.rule = entry, value, rule
+
+
+@dataclass(frozen=True)
+class Rate:
+    """From `since` on, an hour of this model (or of one core, `cpu`) costs so many micro-units."""
+
+    key: str
+    micro: int
+    since: date
+
+
+@dataclass(frozen=True)
+class RateCard:
+    """Every rate there is or was. A lease keeps the one of its grant: a new entry never reprices the past."""
+
+    rates: tuple[Rate, ...]
+    currency: str = "credits"
+
+    def at(self, key: str | None, when: datetime) -> int | None:
+        """Micro-units an hour of a model as of a moment (days are UTC's); None if it has no rate then."""
+        known = [rate for rate in self.rates if rate.key == key and rate.since <= when.date()]
+        return max(known, key=lambda rate: rate.since).micro if known else None
+
+
+GIVEN = RateCard(
+    (
+        Rate("h100-sxm-80", 8 * MICRO, date(2026, 1, 1)),
+        Rate("h100-pcie-80", 8 * MICRO, date(2026, 1, 1)),
+        Rate("a100-sxm-80", 6 * MICRO, date(2026, 1, 1)),
+        Rate("a100-pcie-80", 6 * MICRO, date(2026, 1, 1)),
+        Rate("a100-sxm-40", 6 * MICRO, date(2026, 1, 1)),
+        Rate("a100-pcie-40", 6 * MICRO, date(2026, 1, 1)),
+        Rate("rtx-4090", 2 * MICRO, date(2026, 1, 1)),
+    )
+)
+"""What a new portal starts with: H100 8, A100 6, RTX 4090 2 an hour. All else is unknown until somebody says."""
+
+
+def part_of(grid: MigGrid, profile: MigProfile) -> tuple[int, int]:
+    """The price of an instance as a fraction of its GPU's: the larger of its shares of processors and memory.
+
+    Processors are SMs where the whole instance's and its own are known, else compute slices.
+    """
+    largest = max(grid.profiles, key=lambda one: (one.compute, one.sms or 0))
+    processors = (profile.compute, largest.compute)
+    if profile.sms is not None and largest.sms:
+        processors = (profile.sms, largest.sms)
+    memory = (profile.size, grid.units)
+    return max(processors, memory, key=lambda part: part[0] / part[1])
+
+
+def price_of_part(rate: int | None, part: tuple[int, int]) -> int | None:
+    """So much of an hour's rate, rounded half up to a whole micro-unit."""
+    numerator, denominator = part
+    return None if rate is None else (2 * rate * numerator + denominator) // (2 * denominator)
+
+
+def read(entries: Any, currency: str = "credits") -> RateCard:
+    """The card that a parsed rates.yaml says: a list of {gpu, rate, since}. Raises `BadRates`."""
+    if not isinstance(entries, list):
+        raise BadRates(0, entries, "it is a list of entries with gpu, rate and since")
+    rates = [_rate(number, entry) for number, entry in enumerate(entries, 1)]
+    seen: set[tuple[str, date]] = set()
+    for number, rate in enumerate(rates, 1):
+        if (rate.key, rate.since) in seen:
+            raise BadRates(number, f"{rate.key} {rate.since}", "a GPU has one rate from one day on")
+        seen.add((rate.key, rate.since))
+    return RateCard(tuple(rates), currency)
+
+
+def written(card: RateCard) -> str:
+    """The card as rates.yaml, to be edited by people."""
+    lines = [
+        "# What a GPU of each model costs an hour, in any unit of money you like. A new price is a new entry with",
+        "# the day it begins: what was granted before keeps its rate. A model without an entry costs 'unknown'.",
+        f"# Models: {', '.join((*gpus.keys(), CPU))} ({CPU}: one core).",
+    ]
+    for rate in card.rates:
+        # format(…, "f") of a normalised decimal is exact and has no exponent
+        amount = format((Decimal(rate.micro) / MICRO).normalize(), "f")
+        lines.append(f"- {{gpu: {rate.key}, rate: {amount}, since: {rate.since.isoformat()}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _rate(number: int, entry: Any) -> Rate:
+    if not isinstance(entry, Mapping):
+        raise BadRates(number, entry, "it has gpu, rate and since")
+    _only(number, entry, ("gpu", "rate", "since"))
+    key = entry["gpu"]
+    if not isinstance(key, str) or (key != CPU and gpus.by_key(key) is None):
+        raise BadRates(number, key, f"gpu is one of {', '.join((*gpus.keys(), CPU))}")
+    since = entry["since"]
+    if not isinstance(since, date) or isinstance(since, datetime):
+        raise BadRates(number, since, "since is a day, as in 2026-01-31")
+    return Rate(key, _micro(number, entry["rate"]), since)
+
+
+def _only(number: int, entry: Mapping[Any, Any], needed: Iterable[str]) -> None:
+    for name in needed:
+        if name not in entry:
+            raise BadRates(number, dict(entry), f"it has {name}")
+    for name in entry:
+        if name not in needed:
+            raise BadRates(number, name, f"it has {', '.join(needed)} and nothing else")
+
+
+def _micro(number: int, value: Any) -> int:
+    rule = "rate is a number from 0 to a million, with six digits behind the point at most"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadRates(number, value, rule)
+    try:
+        amount = Decimal(str(value)) * MICRO
+    except InvalidOperation as error:
+        raise BadRates(number, value, rule) from error
+    if not amount.is_finite() or not 0 <= amount <= _MOST * MICRO or amount != amount.to_integral_value():
+        raise BadRates(number, value, rule)
+    return int(amount)

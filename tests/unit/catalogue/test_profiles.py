@@ -1,0 +1,121 @@
+"""What a fleet offers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dure_hub.catalogue import grids
+from dure_hub.catalogue.machine import Gpu, Machine, MigInstance
+from dure_hub.catalogue.profiles import FRACTIONS, ProfileSpec, profiles, replicas
+from dure_hub.catalogue.rates import GIVEN, MICRO
+from dure_hub.policies.board import Board
+from dure_hub.settings import Settings
+
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
+SETTINGS = Settings()
+
+
+def node(*gpus: Gpu, name: str = "a") -> Machine:
+    return Machine(64.0, 512 * 1024, gpus, name)
+
+
+def h100(number: int, **more: Any) -> Gpu:
+    return Gpu(f"h{number}", "NVIDIA H100", 81920, "h100-sxm-80", **more)
+
+
+def a100(number: int, **more: Any) -> Gpu:
+    return Gpu(f"a{number}", "NVIDIA A100", 81920, "a100-sxm-80", **more)
+
+
+def offered(*nodes: Machine, settings: Settings = SETTINGS) -> dict[str, ProfileSpec]:
+    return profiles(nodes, settings, GIVEN, NOW)
+
+
+def test_whole_gpus_come_in_groups_that_one_node_has() -> None:
+    found = offered(node(*(h100(n) for n in range(4))), node(*(h100(n) for n in range(4, 6)), name="b"))
+    assert list(found) == ["gpu-full", "gpu-full-x2", "gpu-full-x4", "cpu"]
+    assert found["gpu-full-x4"].rate == 32 * MICRO
+    assert found["gpu-full-x4"].gpus == 4
+
+
+def test_with_several_models_names_say_which() -> None:
+    found = offered(node(h100(0), a100(0)))
+    assert list(found) == ["gpu-full-a100-sxm-80", "gpu-full-h100-sxm-80", "cpu"]
+
+
+def test_a_model_that_nobody_knows_is_offered_without_a_price() -> None:
+    found = offered(node(Gpu("x", "Weird GPU 9", None)))
+    assert found["gpu-full"].rate is None
+    assert found["gpu-full"].gpu_memory_mb is None
+
+
+def test_instances_that_exist_are_offered_and_with_dynamic_all_that_may_be_made() -> None:
+    fixed = h100(0, grid=grids.H100_80, instances=(MigInstance("1g.10gb", 0),))
+    assert list(offered(node(fixed))) == ["mig-1g.10gb", "cpu"]
+    moving = h100(0, grid=grids.H100_80, dynamic=True)
+    assert set(offered(node(moving))) == {f"mig-{one.name}" for one in grids.H100_80.profiles} | {"cpu"}
+
+
+def test_one_name_is_never_two_models_at_two_prices() -> None:
+    nodes = node(h100(0, grid=grids.H100_80, dynamic=True), a100(0, grid=grids.A100_80, dynamic=True))
+    found = offered(nodes)
+    assert found["mig-3g.40gb-h100-sxm-80"].rate == 4 * MICRO
+    assert found["mig-3g.40gb-a100-sxm-80"].rate == 3 * MICRO
+    assert "mig-3g.40gb" not in found
+
+
+def test_a_shared_gpu_is_offered_in_shares_and_says_who_keeps_its_memory() -> None:
+    by_time = Settings(gpu_sharing="time-slice", gpu_replicas=4)
+    found = offered(node(h100(0, replicas=4)), settings=by_time)
+    assert list(found) == ["gpu-shared", "cpu"]
+    assert (found["gpu-shared"].share, found["gpu-shared"].enforced) == (250, False)
+    assert found["gpu-shared"].rate == 2 * MICRO
+    assert "agreed" in found["gpu-shared"].description["en"]
+    by_mps = offered(node(h100(0, replicas=4, mps=True)), settings=Settings(gpu_sharing="mps"))
+    assert by_mps["gpu-shared"].enforced is True
+
+
+MEMORY = Settings(gpu_sharing="memory")
+CARD = Gpu("r0", "NVIDIA RTX 4090", 24564, "rtx-4090", replicas=replicas(24564, MEMORY))
+
+
+@pytest.mark.parametrize(("name", "holders"), list(zip(FRACTIONS, (6, 3, 2, 1, 1), strict=True)))
+def test_a_24_gb_card_has_so_many_holders(name: str, holders: int) -> None:
+    machine = node(CARD)
+    spec = offered(machine, settings=MEMORY)[name]
+    board = Board([machine])
+    for _ in range(holders):
+        placed = board.place(spec)
+        assert placed.verdict.allowed
+        board.take(placed.slices)
+    assert not board.place(spec).verdict.allowed
+
+
+def test_parts_of_a_card_are_mixed_as_long_as_its_memory_reaches() -> None:
+    machine = node(CARD)
+    found = offered(machine, settings=MEMORY)
+    board = Board([machine])
+    for name in ("PROF-12Q", "PROF-8Q", "PROF-4Q"):
+        placed = board.place(found[name])
+        assert placed.verdict.allowed, name
+        board.take(placed.slices)
+    assert not board.place(found["PROF-4Q"]).verdict.allowed
+
+
+def test_a_card_of_another_size_is_not_shared_by_memory() -> None:
+    assert replicas(81920, MEMORY) == replicas(None, MEMORY) == 0
+    assert replicas(81920, Settings(gpu_sharing="mps", gpu_replicas=7)) == 7
+    assert replicas(24564, SETTINGS) == 0
+
+
+def test_every_profile_has_words_in_both_languages_and_something_to_compute_on() -> None:
+    nodes = node(
+        h100(0, grid=grids.H100_80, dynamic=True), a100(1), Gpu("r", "RTX", 24564, "rtx-4090", replicas=4)
+    )
+    for spec in offered(nodes, settings=Settings(gpu_sharing="time-slice")).values():
+        assert set(spec.title) == set(spec.description) == {"en", "ko"}
+        assert spec.cpu_cores > 0
+        assert spec.memory_mb > 0
