@@ -8,7 +8,7 @@ EXTRAS := hub,lab,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)
 # A stamp for each choice: what was installed without torch is not ready for a target that needs it.
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: up test bench docs clean lock install format
+.PHONY: up test bench bench-placement docs clean lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -24,7 +24,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	@sh tools/packages.sh chromium fonts-nanum
+	@sh tools/packages.sh chromium fonts-nanum postgresql
 	$(BIN)/pytest -n 2 --dist loadfile
 
 format: $(STAMP)
@@ -35,6 +35,11 @@ bench: $(STAMP)
 	@sh tools/packages.sh wrk nginx-light npm || echo "Going on with the benches that can do without."
 	@mkdir -p build
 	$(BIN)/python -m tests.bench
+
+# Placement on the trace in ../shared/data/openb (or DURE_TEST_DATA), some minutes; SEEDS=1 for a quick look.
+bench-placement: $(STAMP)
+	@mkdir -p build
+	DURE_BENCH_SEEDS=$(or $(SEEDS),10) $(BIN)/python -m tests.bench placement
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W -q -b html docs build/docs

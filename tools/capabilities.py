@@ -35,6 +35,7 @@ WORDS = {
 
 OF_A_MACHINE = {
     Feature.GPU: "yes, with NVIDIA's driver",
+    Feature.MIG: "yes, where MIG is on; new instances need root",
     Feature.TRAINING: "yes, with PyTorch (installed by default)",
     Feature.SERVING: "yes, with PyTorch (installed by default)",
 }

@@ -15,6 +15,7 @@ present() {
     chromium) [ -n "${DURE_CHROMIUM:-}" ] || has chromium chromium-browser google-chrome ;;
     fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
     nginx-light) has nginx ;;
+    postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb ;;
     *) has "$1" ;;
   esac
 }
@@ -30,5 +31,15 @@ if [ "$(id -u)" != 0 ] || ! has apt-get; then
 fi
 echo "Installing Debian's$need ..."
 apt-get update -qq
+# The tests start a server of their own. Debian's "main" one is not made along with the package, and so none runs; who
+# wants it later makes it with pg_createcluster.
+no_main=/etc/postgresql-common/createcluster.d/dure.conf
+case $need in
+  *postgresql*)
+    trap 'rm -f "$no_main"' EXIT
+    mkdir -p "${no_main%/*}"
+    echo "create_main_cluster = false" >"$no_main"
+    ;;
+esac
 # shellcheck disable=SC2086 # a list of package names
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null

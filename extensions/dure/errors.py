@@ -24,8 +24,10 @@ _KOREAN_KINDS: Text = {
     "model": "모델",
     "notebook": "노트북",
     "path": "경로",
+    "project": "프로젝트",
     "schedule": "예약",
     "snapshot": "스냅샷",
+    "team": "팀",
     "token": "토큰",
     "user": "사용자",
 }

@@ -262,7 +262,8 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
     # `-m` puts the working folder first: a `json.py` of the owner's is for the notebook and not for us.
     sys.path[:] = [entry for entry in sys.path if entry not in ("", str(Path.cwd()))]
-    asked = json.loads(Path(os.environ["DURE_EXECUTION_FILE"]).read_text())
+    # Beside that file the portal keeps what it knows of this run, which is not for the notebook's kernel.
+    asked = json.loads(Path(os.environ.pop("DURE_EXECUTION_FILE")).read_text())
     outputs = Path(asked["outputs"]).resolve()
     outputs.mkdir(parents=True, exist_ok=True)
     run = Run(asked["notebook"], asked.get("parameters") or {}, outputs)

@@ -57,7 +57,7 @@ def sign_out(settings: Settings, name: str) -> list[str]:
 
 
 def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime], T]) -> T | None:
-    if not (settings.folder.db / "dure.sqlite").exists():
+    if not settings.database_url and not (settings.folder.db / "dure.sqlite").exists():
         return None
     store = Store(database_url(settings))
     try:

@@ -16,29 +16,36 @@ from pathlib import Path
 from dure.errors import DureError
 from dure_hub.backends.embedded import (
     EmbeddedExecutions,
-    EmbeddedInventory,
     EmbeddedServers,
     EmbeddedServing,
     EmbeddedTraining,
     FolderArtifacts,
+    choose,
 )
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import Operations, admission
+from dure_hub.operations.budgets import Budgets
+from dure_hub.operations.carving import Carver
+from dure_hub.operations.counters import FLUSH_S, Counters
 from dure_hub.operations.endpoints import Endpoints
 from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.environments import Environments
 from dure_hub.operations.events import Events
 from dure_hub.operations.fleet import Fleets
 from dure_hub.operations.jobs import Jobs
+from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.models import Models
+from dure_hub.operations.outlook import Outlook
 from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.quotas import Quotas
 from dure_hub.operations.reconcile import Reconciler, Subject
 from dure_hub.operations.schedules import Schedules
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
+from dure_hub.operations.usage import INTERVAL_S, Uses
 from dure_hub.owners import Owners
 from dure_hub.settings import load_settings
 from dure_hub.store import Store, database_url, system_clock
@@ -57,7 +64,7 @@ def operations(data: Path | str) -> Operations:
     store = Store(database_url(settings))
     store.check_revision()
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
-    inventory, hub = EmbeddedInventory(settings), HubApi(settings)
+    inventory, hub = choose(settings, clock), HubApi(settings)
     mlflow, plane = MlflowApi(settings), Dataplane(settings)
     profiles = Profiles(settings, store, clock, inventory)
     tokens, snapshots = Tokens(store, clock), Snapshots(settings, FolderArtifacts(settings))
@@ -72,7 +79,15 @@ def operations(data: Path | str) -> Operations:
     schedules.firing.ready = partial(reconciler.has_looked, admission.SCHEDULE)
     schedules.firing.why_not = Owners(settings, hub).why_not
     reconciler.ticks.add("schedules", settings.look_interval_s, schedules.firing.fire)
+    budgets, quotas, counters = Budgets(store, clock), Quotas(store, clock), Counters(store, clock)
+    reconciler.ticks.add("budgets", INTERVAL_S, budgets.watch)
+    reconciler.ticks.add("quotas", INTERVAL_S, quotas.watch)
+    reconciler.ticks.add("counters", FLUSH_S, counters.flush)
+    reconciler.ticks.add("usage", INTERVAL_S, Uses(store, clock, inventory).look)
     reconciler.ticks.add("executions", 60, schedules.retention.tidy)
+    environments = Environments(store, clock, profiles, runs)
+    carve = Carver(settings, store, clock, inventory).ready
+    environments.carve = jobs.subject.carve = endpoints.subject.carve = schedules.subject.carve = carve
     jobs.subject.kick = endpoints.subject.kick = schedules.subject.kick = reconciler.kick
     return Operations(
         settings=settings,
@@ -81,13 +96,18 @@ def operations(data: Path | str) -> Operations:
         profiles=profiles,
         plans=Plans(store, clock, profiles),
         fleet=Fleets(store, clock, inventory),
-        environments=Environments(store, clock, profiles, runs),
+        environments=environments,
         jobs=jobs,
         models=models,
         endpoints=endpoints,
         schedules=schedules,
         tokens=tokens,
         events=Events(store),
+        ledger=Ledger(store, clock),
+        outlook=Outlook(store, clock, profiles),
+        budgets=budgets,
+        quotas=quotas,
+        counters=counters,
         snapshots=snapshots,
         reconciler=reconciler,
         servers=servers,

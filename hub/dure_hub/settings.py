@@ -17,6 +17,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DEFAULT_DATA = Path("~/.dure")
+FLEETS = ("workstation", "dgx-a100", "dgx-h100", "campus")
+"""Simulated fleets that come with the portal."""
 
 
 class DataFolder:
@@ -25,6 +27,7 @@ class DataFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.config = root / "dure.yaml"
+        self.rates = root / "rates.yaml"
         self.secrets = root / "secrets"
         self.db = root / "db"
         self.run = root / "run"
@@ -111,8 +114,38 @@ class Settings(BaseModel):
         validate_default=True,
         description="A server nobody used for so long ends; 0 lets it run to its end.",
     )
+    simulated_fleet: str = Field(
+        "",
+        description="GPUs to simulate in place of real ones: workstation, dgx-a100, dgx-h100, campus, or a "
+        "YAML file; empty is none.",
+    )
+    mig_dynamic: bool = Field(
+        True, description="Whether MIG instances are made for who asks, where MIG is on and the portal may."
+    )
+    gpu_sharing: Literal["none", "time-slice", "mps", "memory"] = Field(
+        "none",
+        description="How GPUs are shared: not at all, by time, by MPS (its daemon must run), or, for cards of "
+        "24 GB, by agreed parts of memory.",
+    )
+    gpu_replicas: int = Field(4, ge=2, le=48, description="Holders of one GPU shared by time or MPS, at most.")
+    share_across_teams: bool = Field(False, description="Whether people of several teams may share one GPU.")
+    team_borrowing: bool = Field(
+        True,
+        description="Whether a team's training may go beyond its quota of GPUs while nobody else needs them.",
+    )
+    reclaim_after_s: int = Field(
+        1800, ge=0, description="How long training beyond a quota runs before others may reclaim its GPUs."
+    )
     ticket_timeout_s: int = Field(24 * 3600, ge=60, description="How long a request may wait before it ends.")
 
+    database_url: str = Field(
+        "",
+        description="The portal's own database, `postgresql+psycopg://user@host/name`; empty is SQLite in the data "
+        "folder.",
+    )
+    database_password_file: Path | None = Field(
+        None, description="File of mode 600 with the password for that database."
+    )
     artifacts_url: str = Field(
         "", pattern=r"^(file:///.+)?$", description="Where artifacts are kept; empty is the data folder."
     )
@@ -146,6 +179,18 @@ class Settings(BaseModel):
             rule = "it is 0, or at least twice activity_interval_s, which is {report_s}"
             raise PydanticCustomError("too_short_for_reports", rule, {"report_s": report_s})
         return timeout_s
+
+    @field_validator("simulated_fleet")
+    @classmethod
+    def _whole_path(cls, fleet: str) -> str:
+        """Processes that start in other folders must find the same file."""
+        return fleet if fleet in ("", *FLEETS) else str(Path(fleet).expanduser().resolve())
+
+    @field_validator("database_password_file")
+    @classmethod
+    def _whole_file(cls, path: Path | None) -> Path | None:
+        """Processes that start in other folders must find the same file."""
+        return None if path is None else path.expanduser().resolve()
 
     @field_validator("public_url")
     @classmethod

@@ -1,9 +1,9 @@
 """`python -m tests.bench [names]`: run benches, print their figures, add them to build/bench.jsonl.
 
 A bench is a module here with `run() -> list[Figure]`; `WHAT` in it says of each figure how it is measured. A name
-is a module's or a figure's; without names all run. A target that is missed is shown, and is no failure of the run:
-a busy machine may do that. A bench that could not be run is one. `--page` measures nothing, and writes
-docs/benchmarks.md from the newest figures.
+is a module's or a figure's; without names all run but those that are `ALONE`, which take minutes. A target that is
+missed is shown, and is no failure of the run: a busy machine may do that. A bench that could not be run is one.
+`--page` measures nothing, and writes docs/benchmarks.md from the newest figures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tests.bench
 from tests.bench import page
 from tests.bench.record import FILE, Figure, ReferenceMissing, keep
 
-NOT_BENCHES = {"__main__", "record", "page"}
+NOT_BENCHES = {"__main__", "record", "page", "packers", "trace"}
 
 
 def main(names: list[str]) -> int:
@@ -27,7 +27,10 @@ def main(names: list[str]) -> int:
     if names == ["--page"]:
         page.write({name: said for module in benches.values() for name, said in _what(module).items()})
         return 0
-    chosen = [name for name in benches if not names or {name, *_what(benches[name])} & set(names)]
+    usual = {name for name, module in benches.items() if not getattr(module, "ALONE", False)}
+    chosen = [
+        name for name in benches if (name in usual and not names) or _names(name, benches[name]) & set(names)
+    ]
     known = {*benches, *(figure for module in benches.values() for figure in _what(module))}
     if unknown := sorted(set(names) - known):
         print(f"There is no bench named {', '.join(unknown)}; there are {', '.join(sorted(known))}.")
@@ -67,6 +70,10 @@ def table(figures: list[Figure]) -> str:
         rows.append((one.name, one.unit, *values, one.target, met, str(one.pairs), str(one.load_average)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def _names(name: str, module: ModuleType) -> set[str]:
+    return {name, *_what(module)}
 
 
 def _what(module: ModuleType) -> dict[str, str]:

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from dure.wire.fleet import Holder as Holder
     from dure.wire.models import ModelVersion as ModelVersion
     from dure.wire.models import RegisterRequest as RegisterRequest
+    from dure.wire.money import Budget as Budget
+    from dure.wire.money import BudgetRequest as BudgetRequest
+    from dure.wire.money import CostLine as CostLine
+    from dure.wire.money import Costs as Costs
+    from dure.wire.money import Forecast as Forecast
+    from dure.wire.money import Quota as Quota
+    from dure.wire.money import QuotaRequest as QuotaRequest
+    from dure.wire.money import Recommendation as Recommendation
     from dure.wire.profiles import Plan as Plan
     from dure.wire.profiles import Profile as Profile
     from dure.wire.schedules import TIME_LIMIT as TIME_LIMIT
@@ -55,6 +63,14 @@ _WHERE = {
     "Fleet": "fleet",
     "FleetDevice": "fleet",
     "Holder": "fleet",
+    "Budget": "money",
+    "BudgetRequest": "money",
+    "CostLine": "money",
+    "Costs": "money",
+    "Forecast": "money",
+    "Quota": "money",
+    "QuotaRequest": "money",
+    "Recommendation": "money",
     "Schedule": "schedules",
     "ScheduleRequest": "schedules",
     "RunRequest": "schedules",

@@ -21,6 +21,8 @@ Value = Words | int | float | bool | None
 """A value of a training parameter as it is asked for."""
 ParameterName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=100)]
 """What a keyword argument or a `--name` can be called."""
+TeamName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=100)]
+"""A team is a group of JupyterHub's, whatever that is called."""
 TagName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./: -]+$", max_length=250)]
 """What MLflow takes as the name of a tag."""
 

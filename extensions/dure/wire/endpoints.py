@@ -6,17 +6,24 @@ from datetime import datetime
 
 from pydantic import Field
 
-from dure.wire.base import Answer, Ask, Name, Ulid
+from dure.wire.base import Answer, Ask, Name, TeamName, Ulid
 
 
 class DeployRequest(Ask):
-    """Serve `version` of `model` under `name`; the same `id` sent twice is one request."""
+    """Serve `version` of `model` under `name`; the same `id` sent twice is one request.
+
+    `team` and `project` are charged for it; null is the only team of who asks, and no project. Its model servers
+    wait for a slice before all but other inference, and with `urgent` before that too.
+    """
 
     id: Ulid
     name: Name
     model: Name
     version: int = Field(ge=1)
     profile: str = Field(default="cpu", max_length=60)
+    team: TeamName | None = None
+    project: Name | None = None
+    urgent: bool = False
 
 
 class CanaryRequest(Ask):

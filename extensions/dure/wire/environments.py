@@ -7,15 +7,22 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from dure.wire.base import Answer, Ask, Name, Ulid
+from dure.wire.base import Answer, Ask, Name, TeamName, Ulid
 
 
 class Slice(Answer):
-    """What a lease holds. `device` is a GPU's UUID or `cpu`; sizes are MiB and cores."""
+    """What a lease holds. `device` is a GPU's UUID or `cpu`; sizes are MiB and cores.
+
+    Of a GPU it is the whole, or the MIG instance `mig` from memory unit `start` on, or `share` thousandths.
+    """
 
     device: str
     cpu_cores: float = 0
     memory_mb: int = 0
+    node: str = ""
+    mig: str | None = None
+    start: int | None = None
+    share: int = 1000
 
 
 class Ticket(Answer):
@@ -37,6 +44,8 @@ class Lease(Answer):
 
     id: str
     owner: str
+    team: str | None = None
+    project: str | None = None
     purpose: str
     profile: str
     slices: list[Slice] = []
@@ -48,12 +57,17 @@ class Lease(Answer):
 
 
 class EnvironmentRequest(Ask):
-    """Ask for a server. The same `id` sent twice is one request."""
+    """Ask for a server. The same `id` sent twice is one request.
+
+    `team` and `project` are charged for it; null is the only team of who asks, and no project.
+    """
 
     id: Ulid
     name: Name = "default"
     profile: str = Field(max_length=60)
     lifetime_s: int | None = Field(default=None, ge=300, le=30 * 86400)
+    team: TeamName | None = None
+    project: Name | None = None
 
 
 class ExtendRequest(Ask):

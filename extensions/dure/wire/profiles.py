@@ -11,6 +11,7 @@ class Profile(Answer):
     """A profile with what is free of it now. Null means unknown, never zero.
 
     `rate` is in micro-units of money an hour; `memory_mb` and `gpu_memory_mb` in MiB; lifetimes in seconds.
+    `enforced` tells whether the holder's part of the GPU's memory is kept or only agreed; null without a GPU.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Profile(Answer):
     gpu_model: str | None = None
     gpu_memory_mb: int | None = None
     rate: int | None = None
+    enforced: bool | None = None
     default_lifetime_s: int
     max_lifetime_s: int
     free: int | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dure.wire.base import Answer, Ask, Name, Ulid, Value, Words
+from dure.wire.base import Answer, Ask, Name, TeamName, Ulid, Value, Words
 
 Given = Annotated[str, Field(max_length=200)]
 """A parameter's name as it was given. Whether the notebook declares it is decided with the notebook at hand."""
@@ -20,7 +20,8 @@ class ScheduleRequest(Ask):
     """Run a notebook on schedule. `snapshot` is the SHA-256 of an uploaded zip that holds `notebook`.
 
     `cron` has the five fields of crontab(5), read in `timezone` (a name of the IANA database). `limit_s` is the
-    longest an execution may run; null is the portal's choice. The same `id` sent twice is one request.
+    longest an execution may run; null is the portal's choice. The same `id` sent twice is one request. `team` and
+    `project` are charged for its executions; null is the only team of who asks, and no project.
     """
 
     id: Ulid
@@ -32,6 +33,8 @@ class ScheduleRequest(Ask):
     parameters: dict[Given, Parameter] = Field(default={}, max_length=200)
     profile: str = Field(default="cpu", max_length=60)
     limit_s: int | None = Field(default=None, ge=60, le=30 * 86400)
+    team: TeamName | None = None
+    project: Name | None = None
 
 
 class RunRequest(Ask):

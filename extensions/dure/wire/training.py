@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from dure.wire.base import Answer, Ask, Name, ParameterName, Scalar, Ulid, Value
+from dure.wire.base import Answer, Ask, Name, ParameterName, Scalar, TeamName, Ulid, Value
 
 
 def _entry(text: str) -> str:
@@ -25,7 +25,9 @@ class JobRequest(Ask):
     """Train. `snapshot` is the SHA-256 of an uploaded zip of code and data (`PUT /snapshots/{sha256}`).
 
     `entry` is a file in it, or `file.py:function`; a function gets `parameters` as keyword arguments, a file
-    as `--name value` arguments. `processes` is the number of ranks, null for the portal's choice.
+    as `--name value` arguments. `processes` is the number of ranks, null for the portal's choice. `team` and
+    `project` are charged for it; null is the only team of who asks, and no project. `fine_tuning` waits in one
+    line with notebooks, before other training.
     """
 
     id: Ulid
@@ -37,6 +39,9 @@ class JobRequest(Ask):
     processes: int | None = Field(default=None, ge=1, le=64)
     experiment: str = Field(default="default", min_length=1, max_length=120)
     git_commit: str | None = Field(default=None, pattern=r"^[0-9a-f]{7,64}$")
+    team: TeamName | None = None
+    project: Name | None = None
+    fine_tuning: bool = False
 
 
 class Attempt(Answer):

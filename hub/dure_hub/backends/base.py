@@ -15,6 +15,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
+from dure_hub.backends.places import NO_MIG
+from dure_hub.backends.places import Device as Device
+from dure_hub.backends.places import Inventory as Inventory
+from dure_hub.backends.places import Measures as Measures
+from dure_hub.backends.places import MigDevice as MigDevice
+from dure_hub.backends.places import MigRefused as MigRefused
+from dure_hub.backends.places import NodeInventory as NodeInventory
+from dure_hub.backends.places import Reading as Reading
+from dure_hub.backends.places import Usage as Usage
+from dure_hub.catalogue.machine import MigInstance
+
 
 class Feature(StrEnum):
     """What a backend may lack."""
@@ -113,54 +124,6 @@ class Seen:
     exit_code: int | None = None
     reason: str | None = None
     started: float | None = None
-
-
-@dataclass(frozen=True)
-class Device:
-    """One physical GPU: UUID, name, memory in MiB; null is unknown."""
-
-    uuid: str
-    name: str
-    memory_mb: int | None
-    driver: str | None = None
-    mig_mode: bool | None = None
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What one place has. `why_no_gpu` says in a sentence why `devices` is empty, where it is."""
-
-    cpu_cores: int
-    memory_mb: int
-    devices: Sequence[Device] = ()
-    why_no_gpu: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One GPU at a moment: MiB in use, utilisation from 0 to 1, degrees Celsius, watts. Null is unknown."""
-
-    memory_used_mb: int | None = None
-    utilisation: float | None = None
-    temperature_c: float | None = None
-    power_w: float | None = None
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Processors (in cores) and memory (MiB) in use at a moment. Null is unknown."""
-
-    cpu_cores: float | None = None
-    memory_mb: int | None = None
-
-
-@dataclass(frozen=True)
-class Measures:
-    """How busy a place is: its GPUs by UUID, what runs of ours by lease id, and all of it together."""
-
-    devices: Mapping[str, Reading] = field(default_factory=dict)
-    leases: Mapping[str, Usage] = field(default_factory=dict)
-    place: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True)
@@ -351,9 +314,10 @@ class ArtifactBackend(ABC):
 
 
 class InventoryBackend(ABC):
-    """Says what there is."""
+    """Says what there is, and cuts GPUs where it can."""
 
     unsupported: Mapping[Feature, Mapping[str, str]] = {}
+    """As `Runs.unsupported`. Where MIG is in it, `make` and `remove` refuse with that sentence."""
 
     @abstractmethod
     async def look(self) -> Inventory:
@@ -362,3 +326,17 @@ class InventoryBackend(ABC):
     @abstractmethod
     async def measure(self) -> Measures:
         """How busy it is. Takes about a quarter of a second: a rate needs two looks."""
+
+    async def make(self, device: str, mig: str, start: int) -> MigInstance:
+        """Make the MIG instance `mig` (a name of the GPU's grid) at memory unit `start` of this GPU.
+
+        One that is there already, whole, is taken as it is. Raises `MigRefused`. The caller recorded whose it is.
+        """
+        raise MigRefused(device=device, why=self._no_mig())
+
+    async def remove(self, device: str, instance: MigInstance) -> None:
+        """Remove this MIG instance. One that is gone already is no error; one in use raises `MigRefused`."""
+        raise MigRefused(device=device, why=self._no_mig())
+
+    def _no_mig(self) -> Mapping[str, str]:
+        return self.unsupported.get(Feature.MIG, NO_MIG)

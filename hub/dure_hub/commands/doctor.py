@@ -18,6 +18,7 @@ from dure.errors import DureError
 from dure.errors import reader_language as language
 from dure_hub.backends.base import Feature, Inventory
 from dure_hub.settings import Settings
+from dure_hub.store.clock import system_clock
 from dure_hub.supervisor import checks, lock, prepare
 
 OK, LIMITED, BAD = "ok", "limited", "bad"
@@ -69,6 +70,10 @@ WORDS = {
     "mig_on": ("on", "켜짐"),
     "mig_off": ("off", "꺼짐"),
     "unknown": ("unknown", "알 수 없음"),
+    "simulated": (
+        "simulated ({fleet}): {count} GPUs on {nodes} nodes, none of them real",
+        "시뮬레이션({fleet}): 노드 {nodes}개에 GPU {count}개, 실제 GPU가 아닙니다",
+    ),
     "title": ("What this machine has", "이 머신의 구성"),
     "limits": ("What is limited here, and why", "제한되는 기능과 이유"),
     "nothing": ("Nothing.", "없습니다."),
@@ -101,19 +106,19 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     """The machine, and what is limited on it."""
     from dure_hub.backends.embedded import (
         EmbeddedExecutions,
-        EmbeddedInventory,
         EmbeddedServers,
         EmbeddedServing,
         EmbeddedTraining,
+        choose,
     )
 
-    inventory = EmbeddedInventory(settings)
+    inventory = choose(settings, system_clock(settings.clock_file))
     seen = await inventory.look()
     gaps: dict[Feature, Mapping[str, str]] = {}
     kinds = (EmbeddedServers, EmbeddedTraining, EmbeddedServing, EmbeddedExecutions)
     for backend in (inventory, *(kind(settings) for kind in kinds)):
         gaps.update(backend.unsupported)
-    machine = [*_gpus(seen), *_sizes(settings, seen), _port(settings), _isolation(), _python(), _torch()]
+    machine = [*_gpus(seen, settings), *_sizes(settings, seen), _port(settings), _isolation(), _python(), _torch()]
     limits = [
         Finding(str(feature), LIMITED, why.get(language(), why["en"]), _pick(TO_DO.get(feature)))
         for feature, why in gaps.items()
@@ -122,7 +127,11 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     return machine, limits
 
 
-def _gpus(seen: Inventory) -> Iterator[Finding]:
+def _gpus(seen: Inventory, settings: Settings) -> Iterator[Finding]:
+    if seen.simulated:  # ten thousand lines would say no more
+        facts = {"count": len(seen.devices), "nodes": len(seen.by_node())}
+        yield Finding("gpu", LIMITED, _word("simulated", fleet=settings.simulated_fleet, **facts))
+        return
     if not seen.devices:
         why = seen.why_no_gpu or {"en": WORDS["unknown"][0], "ko": WORDS["unknown"][1]}
         yield Finding("gpu", LIMITED, why.get(language(), why["en"]), _pick(TO_DO[Feature.GPU]))

@@ -19,6 +19,7 @@ from dure_hub.supervisor.words import line
 UP, PARTLY, NOT_RUNNING = 0, 1, 3
 WORDS = {
     "url": {"en": "The portal is at {url}, up for {age}.", "ko": "포털 주소는 {url}, 가동 시간 {age}."},
+    "simulated": {"en": "  Its GPUs are simulated ({fleet}).", "ko": "  GPU는 시뮬레이션입니다({fleet})."},
     "starting": {"en": "The portal at {url} is starting.", "ko": "{url}의 포털이 시작하는 중입니다."},
     "closing": {"en": "The portal at {url} is going down.", "ko": "{url}의 포털이 종료되는 중입니다."},
     "unwatched": {
@@ -69,6 +70,7 @@ async def look(settings: Settings) -> dict[str, Any]:
         "since": holder.get("since") if held else None,
         "url": settings.public_url or settings.front_url,
         "data": str(settings.folder.root),
+        "simulated": settings.simulated_fleet or None,
         "services": services,
     }
 
@@ -83,6 +85,8 @@ def _text(found: dict[str, Any], settings: Settings) -> str:
     else:
         key = found["phase"] if found["phase"] in ("starting", "closing") else "url"
         lines.append(_word(key, url=found["url"], age=_age(found["since"])))
+    if found["simulated"]:
+        lines.append(_word("simulated", fleet=found["simulated"]))
     for name, service in found["services"].items():
         state = _word("answers" if service["answers"] else "silent" if service["pid"] else "gone")
         about = _word("process", pid=service["pid"], age=_age(service["since"])) if service["pid"] else ""

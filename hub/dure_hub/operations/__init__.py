@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from dure_hub.dataplane import Dataplane
     from dure_hub.hubapi import HubApi
     from dure_hub.mlflowapi import MlflowApi
+    from dure_hub.operations.budgets import Budgets
+    from dure_hub.operations.counters import Counters
     from dure_hub.operations.endpoints import Endpoints
     from dure_hub.operations.environments import Environments
     from dure_hub.operations.events import Events
     from dure_hub.operations.fleet import Fleets
     from dure_hub.operations.jobs import Jobs
+    from dure_hub.operations.ledger import Ledger
     from dure_hub.operations.models import Models
+    from dure_hub.operations.outlook import Outlook
     from dure_hub.operations.plans import Plans
     from dure_hub.operations.profiles import Profiles
+    from dure_hub.operations.quotas import Quotas
     from dure_hub.operations.reconcile import Reconciler
     from dure_hub.operations.schedules import Schedules
     from dure_hub.operations.snapshots import Snapshots
@@ -54,6 +59,11 @@ class Operations:
     schedules: Schedules
     tokens: Tokens
     events: Events
+    ledger: Ledger
+    outlook: Outlook
+    budgets: Budgets
+    quotas: Quotas
+    counters: Counters
     snapshots: Snapshots
     reconciler: Reconciler
     servers: ServerBackend
@@ -72,6 +82,7 @@ class Operations:
         await self.jobs.subject.close()
         await self.endpoints.subject.close()
         await self.schedules.subject.close()
+        await self.counters.close()
         await self.mlflow.close()
         await self.hub.close()
         self.store.close()

@@ -7,29 +7,30 @@ it to end says so with `ask_end`, and the reconciler ends it once nothing of it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from dure import wire
 from dure.errors import Conflict
 from dure.wire.ids import new_id
-from dure_hub.operations.errors import NeverFits
-from dure_hub.operations.profiles import Fleet, active_slices
-from dure_hub.policies import queue
-from dure_hub.policies.placement import Slice, next_best, place
-from dure_hub.policies.queue import Held, Waiting
+from dure_hub.operations import line
+from dure_hub.operations.errors import NeverFits, NotInPool, QuotaTooSmall
+from dure_hub.operations.line import Line
+from dure_hub.operations.profiles import Fleet
+from dure_hub.operations.standing import settle
+from dure_hub.policies import classes
+from dure_hub.policies.board import Board
+from dure_hub.policies.slices import Placement
+from dure_hub.policies.verdict import Verdict
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Ticket, Token
 from dure_hub.store.session import lock_admission
 
 NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
 """The purposes of leases."""
-_LAST = "~"
-"""An id behind every ULID: of those who ask in the same instant, the one who only thinks of it is last."""
 
 
 def admit(
@@ -43,13 +44,17 @@ def admit(
     lifetime_s: int | None,
     now: datetime,
     fleet: Fleet,
+    team: str | None = None,
+    project: str | None = None,
+    queue_class: int | None = None,
     priority: int = 0,
     actor: str | None = None,
 ) -> Lease | Ticket:
-    """A lease if there is room and nobody is overtaken, else the ticket that waits.
+    """A lease if it may start now by the queue's rules, else the ticket that waits; its verdict says for what.
 
     The same `ticket_id` sent twice is one request and answers with what became of it. `lifetime_s` None is a lease
-    without an end. Raises `NoSuchProfile` or `NeverFits` and then writes nothing.
+    without an end. `queue_class` is the usual one of the purpose where none is said. Raises `NoSuchProfile`,
+    `NeverFits`, `NotInPool`, `QuotaTooSmall`, `OverBudget`, and then writes nothing.
     """
     lock_admission(session)
     known = session.get(Ticket, ticket_id)
@@ -58,52 +63,88 @@ def admit(
             raise Conflict(kind="id", name=ticket_id, rule="another request has it")
         lease = session.get(Lease, known.lease_id) if known.lease_id else None
         return lease or known
-    spec = fleet.profile(profile)
-    if not _fits_ever(spec.name, fleet):
-        raise NeverFits(profile=profile)
     ticket = Ticket(
         id=ticket_id,
         owner=owner,
+        team=team,
+        project=project,
         purpose=purpose,
         subject=subject,
         profile=profile,
         lifetime_s=lifetime_s,
         priority=priority,
+        queue_class=classes.class_of(purpose) if queue_class is None else queue_class,
+        reclaims=False,
         state="waiting",
         verdict={},
         asked_at=now,
     )
+    queued = line.read(session, fleet, now)
+    check(session, ticket, queued)
     session.add(ticket)
     session.flush()
     record(
         session, now, actor or owner, "ticket.ask", f"ticket:{ticket_id}", on_behalf_of=owner if actor else None
     )
-    others = [waiting for waiting in _waiting(session) if waiting.id != ticket_id]
-    if queue.overtaken(profile, priority, others):
-        ticket.verdict = {"allowed": False, "code": "others_wait_longer", "facts": {"profile": profile}}
-        return ticket
-    return _try(session, ticket, fleet, now) or ticket
+    queued.add(ticket, session)
+    for start in queued.startable():
+        if start.ticket.id == ticket_id:
+            return _grant(session, ticket, start.placement, fleet, now)
+    _explain(session, queued, [ticket_id])
+    return ticket
+
+
+def check(session: Session, ticket: Ticket, queued: Line) -> None:
+    """Refuse what waiting would not help. Raises as `admit`."""
+    fleet = queued.fleet
+    spec = fleet.profile(ticket.profile)
+    empty = Board(fleet.machines)
+    wish = line.wish_of(session, ticket, fleet)
+    if not empty.place(spec, wish).verdict.allowed:
+        if wish.pool and empty.place(spec, replace(wish, pool="")).verdict.allowed:
+            raise NotInPool(profile=ticket.profile, pool=wish.pool)
+        raise NeverFits(profile=ticket.profile)
+    verdict = queued.standing.judge(ticket.owner, ticket.team, line.gpus_of(spec, fleet), ticket.queue_class)
+    if not verdict.allowed and not verdict.facts.get("waits", True):
+        raise QuotaTooSmall(**verdict.facts)
 
 
 def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[Ticket, Lease]]:
-    """Grant, in the queue's order, every ticket there is room for. The caller updates the subjects' rows.
+    """Grant every ticket that may start now, in the queue's order. The caller updates the subjects' rows.
 
-    A ticket that finds no room holds back the later ones of its own profile, and no others: what differs in
-    profile differs in what it waits for.
+    Those that may not are told why: no room, others before them, or their quota.
     """
     lock_admission(session)
     granted: list[tuple[Ticket, Lease]] = []
-    blocked: set[str] = set()
-    for waiting in queue.order(_waiting(session)):
-        if waiting.profile in blocked:
-            continue
-        ticket = session.get_one(Ticket, waiting.id)
-        lease = _try(session, ticket, fleet, now)
-        if lease is None:
-            blocked.add(waiting.profile)
-        else:
-            granted.append((ticket, lease))
+    again = True
+    while again:
+        queued, again = line.read(session, fleet, now), False
+        for start in queued.startable():
+            ticket = session.get_one(Ticket, start.ticket.id)
+            gpus = line.gpus_of(fleet.profile(ticket.profile), fleet)
+            if queued.standing.judge(ticket.owner, ticket.team, gpus, ticket.queue_class).allowed:
+                granted.append((ticket, _grant(session, ticket, start.placement, fleet, now)))
+                queued.standing.take(ticket.owner, ticket.team, gpus)
+            else:  # a grant before it has used its quota up: its room is for whoever is behind it
+                again = True
+    if granted:
+        queued = line.read(session, fleet, now)
+    _explain(session, queued, [*(one.id for one in queued.waiting), *queued.stopped])
     return granted
+
+
+def _explain(session: Session, queued: Line, tickets: Iterable[str]) -> None:
+    """Write what each of these waits for: its quota, a profile that is away, room, or others before it."""
+    board = queued.board()
+    wishes = {one.id: one for one in queued.waiting}
+    for ticket_id in tickets:
+        ticket = session.get_one(Ticket, ticket_id)
+        verdict = queued.stopped.get(ticket_id)
+        if verdict is None:
+            verdict = board.place(queued.fleet.profile(ticket.profile), wishes[ticket_id].wish).verdict
+        if verdict.allowed:
+            verdict = Verdict.no("others_wait_longer", profile=ticket.profile)
+        ticket.verdict = verdict.to_json()
 
 
 def ask_end(session: Session, lease: Lease, reason: str, now: datetime, actor: str = PORTAL) -> bool:
@@ -129,6 +170,9 @@ def end_lease(session: Session, lease_id: str, reason: str, now: datetime, actor
         return None
     lease.ended_at = now
     lease.end_reason = lease.end_reason or reason
+    settle(session, lease)
+    for child in session.scalars(select(Lease).where(Lease.parent == lease.id, Lease.ended_at.is_(None))).all():
+        ask_end(session, child, "parent_ended", now)
     live = update(Token).where(Token.lease_id == lease.id, Token.revoked_at.is_(None))
     session.execute(live.values(revoked_at=now))
     facts = {"code": lease.end_reason}
@@ -146,89 +190,22 @@ def cancel(session: Session, ticket_id: str, state: str, now: datetime, actor: s
     return ticket
 
 
-@dataclass(frozen=True)
-class Start:
-    """When a request made now would start: at once, else its place in the line and the latest time, if known."""
-
-    now: bool
-    position: int | None = None
-    expected: datetime | None = None
-    next_best: str | None = None
-
-
-def foresee(session: Session, profile: str, fleet: Fleet, now: datetime) -> Start:
-    """What `admit` would do with a request for this profile, by the same rules; writes nothing.
-
-    Raises `NoSuchProfile` or `NeverFits`.
-    """
-    spec = fleet.profile(profile)
-    if not _fits_ever(profile, fleet):
-        raise NeverFits(profile=profile)
-    waiting, slices = _waiting(session), active_slices(session)
-    if not queue.overtaken(profile, 0, waiting) and place(spec, fleet.machine, slices).verdict.allowed:
-        return Start(now=True)
-    asked = Waiting(_LAST, profile, 0, now)
-    line = [*waiting, asked]
-    starts = queue.expected_starts(line, _held(session), fleet.profiles, fleet.machine, now)
-    return Start(
-        now=False,
-        position=queue.position(asked.id, line),
-        expected=starts[asked.id],
-        next_best=next_best(profile, fleet.profiles, fleet.machine, slices),
-    )
-
-
-def ticket_on_wire(session: Session, ticket: Ticket, fleet: Fleet, now: datetime) -> wire.Ticket:
-    """The ticket with its place in the queue, its start at the latest, and what is free instead."""
-    waiting = _waiting(session)
-    starts: Mapping[str, datetime | None] = {}
-    instead = None
-    if ticket.state == "waiting":
-        starts = queue.expected_starts(waiting, _held(session), fleet.profiles, fleet.machine, now)
-        instead = next_best(ticket.profile, fleet.profiles, fleet.machine, active_slices(session))
-    return wire.Ticket(
-        id=ticket.id,
-        state=ticket.state,
-        purpose=ticket.purpose,
-        profile=ticket.profile,
-        position=queue.position(ticket.id, waiting),
-        expected_start=starts.get(ticket.id),
-        asked_at=ticket.asked_at,
-        verdict=ticket.verdict,
-        next_best=instead,
-    )
-
-
-def lease_on_wire(lease: Lease) -> wire.Lease:
-    """The lease as people see it."""
-    return wire.Lease(
-        id=lease.id,
-        owner=lease.owner,
-        purpose=lease.purpose,
-        profile=lease.profile,
-        slices=[wire.Slice(**piece) for piece in lease.slices],
-        rate=lease.rate,
-        granted_at=lease.granted_at,
-        until=lease.until,
-        ended_at=lease.ended_at,
-        end_reason=lease.end_reason,
-    )
-
-
 def devices(lease: Lease) -> tuple[str, ...]:
-    """The UUIDs of the GPUs a lease holds."""
-    return tuple(str(piece["device"]) for piece in lease.slices if piece["device"] != "cpu")
+    """The UUIDs of the GPUs a lease holds, whole or in part."""
+    return tuple(dict.fromkeys(str(piece["device"]) for piece in lease.slices if piece["device"] != "cpu"))
 
 
-def _try(session: Session, ticket: Ticket, fleet: Fleet, now: datetime) -> Lease | None:
-    spec = fleet.profiles.get(ticket.profile)
-    if spec is None:  # its GPU is not there at the moment; it may come back
-        ticket.verdict = {"allowed": False, "code": "profile_away", "facts": {"profile": ticket.profile}}
-        return None
-    placed = place(spec, fleet.machine, active_slices(session))
-    ticket.verdict = placed.verdict.to_json()
-    if not placed.verdict.allowed:
-        return None
+def visible(lease: Lease) -> tuple[str, ...]:
+    """The UUIDs that what runs under a lease is shown: whole or shared GPUs, and its own MIG instances.
+
+    A MIG instance that is not made yet has none: its GPU's own would show all of the others' instances.
+    """
+    shown = (piece.get("visible") if piece.get("mig") else piece["device"] for piece in lease.slices)
+    return tuple(str(uuid) for uuid in shown if uuid not in (None, "cpu"))
+
+
+def _grant(session: Session, ticket: Ticket, placed: Placement, fleet: Fleet, now: datetime) -> Lease:
+    spec = fleet.profile(ticket.profile)
     lease = Lease(
         id=new_id(),
         owner=ticket.owner,
@@ -239,29 +216,21 @@ def _try(session: Session, ticket: Ticket, fleet: Fleet, now: datetime) -> Lease
         profile=ticket.profile,
         slices=[piece.to_json() for piece in placed.slices],
         rate=spec.rate,
+        queue_class=ticket.queue_class,
+        gpus=line.gpus_of(spec, fleet),
         granted_at=now,
         until=None if ticket.lifetime_s is None else now + timedelta(seconds=ticket.lifetime_s),
         handle={},
     )
     session.add(lease)
+    ticket.verdict = placed.verdict.to_json()
     ticket.state, ticket.decided_at, ticket.lease_id = "granted", now, lease.id
     session.flush()  # the next placement in this transaction must count it
-    record(session, now, PORTAL, "lease.grant", f"lease:{lease.id}", ticket.verdict, ticket.owner)
+    # with what it holds: the events alone tell who held what at any time
+    facts = {**placed.verdict.facts, "ticket": ticket.id, "team": lease.team, "slices": lease.slices}
+    told = {**ticket.verdict, "facts": facts}
+    record(session, now, PORTAL, "lease.grant", f"lease:{lease.id}", told, ticket.owner)
     return lease
-
-
-def _fits_ever(profile: str, fleet: Fleet) -> bool:
-    return place(fleet.profile(profile), fleet.machine, ()).verdict.allowed
-
-
-def _waiting(session: Session) -> list[Waiting]:
-    rows = session.scalars(select(Ticket).where(Ticket.state == "waiting")).all()
-    return [Waiting(row.id, row.profile, row.priority, row.asked_at, row.lifetime_s) for row in rows]
-
-
-def _held(session: Session) -> list[Held]:
-    rows = session.scalars(select(Lease).where(Lease.ended_at.is_(None))).all()
-    return [Held(tuple(Slice.from_json(piece) for piece in row.slices), row.until) for row in rows]
 
 
 def _behalf(actor: str, owner: str) -> str | None:

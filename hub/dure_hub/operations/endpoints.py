@@ -22,12 +22,13 @@ from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission, serving_rows
 from dure_hub.operations.models import CHALLENGER
 from dure_hub.operations.notes import note
-from dure_hub.operations.people import Person
+from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.operations.serving import EndpointRuns, attach, drop
 from dure_hub.operations.serving_errors import demand
 from dure_hub.operations.serving_rows import View
 from dure_hub.policies.canary import CANARY, CHAMPION, may_canary, may_promote
+from dure_hub.policies.classes import class_of
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
@@ -63,7 +64,7 @@ class Endpoints:
         if why is not None:
             raise Unsupported(feature=Feature.SERVING.value, why=why["en"], why_ko=why["ko"])
         await self._mlflow.acting(person.name, admin=person.admin).version(request.model, request.version)
-        fleet = await self._profiles.fleet()
+        fleet, team = await self._profiles.fleet(), charged(person, request.team)
 
         def write(session: Session) -> View:
             known = session.get(Endpoint, request.id)
@@ -79,6 +80,9 @@ class Endpoints:
                 owner=person.name,
                 model=request.model,
                 profile=request.profile,
+                team=team,
+                project=request.project,
+                queue_class=class_of(admission.SERVING, urgent=request.urgent),
                 state="starting",
                 created_at=now,
             )
@@ -270,6 +274,9 @@ class Endpoints:
             lifetime_s=None,
             now=now,
             fleet=fleet,
+            team=endpoint.team,
+            project=endpoint.project,
+            queue_class=endpoint.queue_class,
         )
         if isinstance(granted, Lease):
             attach(replica, granted, now)

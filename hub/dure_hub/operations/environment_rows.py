@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
-from dure_hub.operations import admission, reasons
+from dure_hub.operations import reasons, ticket_rows
 from dure_hub.operations.profiles import Fleet
 from dure_hub.policies.idle import idle_end
 from dure_hub.policies.lifetime import latest_end
@@ -110,8 +110,8 @@ def on_wire(
             "page": wait_page(row.name) if row.phase in (WAITING, STARTING) else None,
             "reason": reasons.sentence(row.reason),
             "reason_text": reasons.both(row.reason),
-            "ticket": None if ticket is None else admission.ticket_on_wire(session, ticket, fleet, now),
-            "lease": None if lease is None else admission.lease_on_wire(lease),
+            "ticket": None if ticket is None else ticket_rows.ticket_on_wire(session, ticket, fleet, now),
+            "lease": None if lease is None else ticket_rows.lease_on_wire(lease),
             "idle_since": used_at,
             "idle_end": idle_end(used_at, idle_timeout_s),
             "extendable_until": _extendable_until(extendable(session, row), fleet, now),

@@ -8,7 +8,7 @@ granted later by the reconciler, which asks the hub then (`environment_runs`).
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,9 +21,10 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind
 from dure_hub.operations import admission, reasons
 from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.environment_runs import EnvironmentRuns, thing
 from dure_hub.operations.errors import BadLifetime, EndTooEarly, EndTooLate, MustWait, StillEnding
-from dure_hub.operations.people import Person
+from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.policies import lifetime
 from dure_hub.store import Clock, Store
@@ -50,6 +51,8 @@ class Environments:
 
     def __init__(self, store: Store, clock: Clock, profiles: Profiles, runs: EnvironmentRuns) -> None:
         self.runs = runs
+        self.carve: Carve = as_it_is
+        """Makes the MIG instances of a lease; the carver's own, once there is one."""
         self._store = store
         self._clock = clock
         self._profiles = profiles
@@ -60,7 +63,7 @@ class Environments:
         The same id is one request; a name that already waits, starts or runs is answered with as it is.
         """
         fleet = await self._profiles.fleet()
-        seconds = _lifetime(ask.lifetime_s, ask.profile, fleet)
+        seconds, team = _lifetime(ask.lifetime_s, ask.profile, fleet), charged(person, ask.team)
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
@@ -74,7 +77,7 @@ class Environments:
                 return self._shown(session, row, fleet, now), None
             row = _row(session, row, person.name, ask.name, ask.profile, now)
             record(session, now, person.name, "environment.request", thing(row))
-            lease = _ask(session, row, ask.id, seconds, fleet, now)
+            lease = _ask(session, row, ask.id, seconds, fleet, now, team, ask.project)
             return self._shown(session, row, fleet, now), lease
 
         answer, lease = await self._store.run(write)
@@ -187,12 +190,16 @@ class Environments:
             self.runs.begin(lease.id, self.runs.stop(Handle(lease.id, Kind.SERVER, lease.handle), reason))
         return answer
 
-    async def claim(self, owner: str, server_name: str, lease: str | None, profile: str | None) -> Grant:
+    async def claim(
+        self, owner: str, server_name: str, lease: str | None, profile: str | None, teams: Collection[str] = ()
+    ) -> Grant:
         """The lease for a server that the hub starts now, taken once and by its owner.
 
         A lease that is spent or somebody else's counts as none. Without one it is admitted now, or leaves a ticket
-        and raises `MustWait`. While its last server still ends, raises `StillEnding`.
+        and raises `MustWait`; the owner's only team of `teams` pays. While its last server still ends, raises
+        `StillEnding`.
         """
+        team = next(iter(teams)) if len(teams) == 1 else None
         fleet = await self._profiles.fleet()
         name = server_name or "default"
 
@@ -206,7 +213,7 @@ class Environments:
                 wanted = profile or (row.profile if row is not None else _FALLBACK)
                 row = _row(session, row, owner, name, wanted, now)
                 record(session, now, owner, "environment.request", thing(row))
-                granted = _ask(session, row, new_id(), _lifetime(None, wanted, fleet), fleet, now)
+                granted = _ask(session, row, new_id(), _lifetime(None, wanted, fleet), fleet, now, team)
                 if granted is not None:
                     return _take(session, row, granted, granted.id, now)
             ticket = self._shown(session, row, fleet, now).ticket
@@ -216,8 +223,9 @@ class Environments:
         taken = await self._store.run(write)  # raised only now: the ticket must stay
         if not isinstance(taken, Lease):
             raise taken
+        taken.slices = await self.carve(taken.id) or taken.slices
         offered = await self._profiles.get(taken.profile)
-        return Grant(taken.id, offered, admission.devices(taken), taken.until)
+        return Grant(taken.id, offered, admission.visible(taken), taken.until)
 
     async def save_handle(self, handle: Handle) -> None:
         """Keep what is needed to stop a server; called for each handle its start yields."""
@@ -269,7 +277,14 @@ def _take(
 
 
 def _ask(
-    session: Session, row: Environment, ticket_id: str, seconds: int, fleet: Fleet, now: datetime
+    session: Session,
+    row: Environment,
+    ticket_id: str,
+    seconds: int,
+    fleet: Fleet,
+    now: datetime,
+    team: str | None,
+    project: str | None = None,
 ) -> Lease | None:
     got = admission.admit(
         session,
@@ -281,6 +296,8 @@ def _ask(
         lifetime_s=seconds,
         now=now,
         fleet=fleet,
+        team=team,
+        project=project,
     )
     row.ticket_id = ticket_id
     if isinstance(got, Lease):

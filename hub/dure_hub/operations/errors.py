@@ -37,6 +37,64 @@ class NeverFits(DureError):
     }
 
 
+class RanksOnSlice(DureError):
+    """Several ranks on one part of a GPU: there is no way between them (NCCL wants a GPU a rank)."""
+
+    code, status = "ranks_on_slice", 422
+    message: ClassVar[Text] = {
+        "en": "{profile} is a part of one GPU, and {processes} processes of one job cannot train together on it: "
+        "parts of GPUs have no link to each other.",
+        "ko": "{profile}은(는) GPU 하나의 일부라서 한 작업의 프로세스 {processes}개가 함께 학습할 수 없습니다. "
+        "GPU의 일부끼리는 서로 연결되지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask for {instead}, or for one process. Nothing was started.",
+        "ko": "{instead_ko}을(를) 고르거나 프로세스를 1개로 요청하세요. 시작된 것은 없습니다.",
+    }
+
+
+class NotInPool(DureError):
+    """What was asked for is on nodes that are for something else."""
+
+    code, status = "not_in_pool", 422
+    message: ClassVar[Text] = {
+        "en": "{profile} is not on any node that is for {pool}, which this would be.",
+        "ko": "{profile}은(는) {pool}용 노드에 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose another profile, or use this one for what its nodes are for. Nothing was started.",
+        "ko": "다른 프로필을 고르거나 노드의 용도에 맞게 사용하세요. 시작된 것은 없습니다.",
+    }
+
+
+class QuotaTooSmall(DureError):
+    """It asks for more GPUs than the quota has, so waiting would not help."""
+
+    code, status = "quota_too_small", 422
+    message: ClassVar[Text] = {
+        "en": "This asks for {asked} GPUs, and the quota of the {kind} {name} is {limit} at once.",
+        "ko": "GPU {asked}개를 요청했지만 {name}({kind})의 동시 한도는 {limit}개입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose a smaller profile, or ask an administrator for a larger quota. Nothing was started.",
+        "ko": "더 작은 프로필을 고르거나 관리자에게 한도를 늘려 달라고 하세요. 시작된 것은 없습니다.",
+    }
+
+
+class OverBudget(DureError):
+    """It would cost more than is left of a budget."""
+
+    code, status = "over_budget", 402
+    message: ClassVar[Text] = {
+        "en": "This would come to {comes_to}, and {left} of {amount} is left this month for the {kind} {name}.",
+        "ko": "예상 비용은 {comes_to}이고, 이번 달 {name}({kind})의 예산 {amount} 중 {left}이(가) 남았습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "{instead_en} Nothing was started.",
+        "ko": "{instead_ko} 시작된 것은 없습니다.",
+    }
+
+
 class BadLifetime(DureError):
     """The lifetime asked for is out of bounds."""
 

@@ -150,7 +150,7 @@ def work_of(
         owner=schedule.owner,
         folder=folder.code,
         environment=environment,
-        devices=admission.devices(item.lease),
+        devices=admission.visible(item.lease),
         notebook=schedule.notebook,
         parameters=item.row.parameters,
         outputs=folder.outputs,

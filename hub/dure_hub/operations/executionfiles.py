@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from dure import wire
@@ -24,13 +23,11 @@ class ExecutionFolder(WorkFolder):
     def __init__(self, settings: Settings, execution_id: str) -> None:
         super().__init__(settings.folder.executions / execution_id)
 
-    @property
-    def executed(self) -> Path:
-        """The notebook with its outputs, as far as it came."""
-        return self.outputs / EXECUTED
-
     def notebook(self) -> bytes | None:
-        """Its content; None where there is none that may be read, or it is larger than `EXECUTED_LIMIT`."""
+        """The notebook with its outputs, as far as it came.
+
+        None where there is none that may be read, or it is larger than `EXECUTED_LIMIT`.
+        """
         return read_plain(self.outputs, EXECUTED, EXECUTED_LIMIT)
 
     def failure(self) -> wire.Failure | None:

@@ -172,6 +172,8 @@ def admit(
         lifetime_s=schedule.limit_s,
         now=now,
         fleet=fleet,
+        team=schedule.team,
+        project=schedule.project,
         actor=None if actor == schedule.owner else actor,
     )
     execution.ticket_id = execution.id

@@ -19,10 +19,16 @@ from dure_hub.store.models import Endpoint, Environment, Execution, Job, Lease, 
 
 _FRESH_S = 2.0
 """A measure serves everyone who asks within this time: it costs a walk over all processes."""
+KEEP_S = 1.0
+"""How often `keep_fresh` is to be called; with the time that a look takes, it stays below `_FRESH_S`."""
+_WATCHED_S = 10.0
+"""So long after somebody has asked, the next look is made before they ask again."""
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
+    """What there is and how busy it is; `at` is a time of the clock that only counts."""
+
     at: float
     inventory: Inventory
     measures: Measures
@@ -40,17 +46,19 @@ class Fleets:
     ) -> None:
         self._store, self._clock, self._inventory = store, clock, inventory
         self._monotonic = monotonic
-        self._last: _Look | None = None
+        self._last: Look | None = None
+        self._asked: float | None = None
         self._looking = asyncio.Lock()
 
     async def look(self, person: Person) -> wire.Fleet:
         """Devices and active leases with what they use, as of at most two seconds ago. Null is unknown."""
         person.need_admin()
-        seen = await self._seen()
+        seen = await self.seen()
         holders = await self._store.read(lambda session: _holders(session, seen.measures.leases))
         place = seen.inventory
         return wire.Fleet(
             at=self._clock(),
+            simulated=place.simulated,
             cpu_cores=place.cpu_cores,
             memory_mb=place.memory_mb,
             cpu_used=seen.measures.place.cpu_cores,
@@ -60,12 +68,31 @@ class Fleets:
             why_no_gpu=None if place.why_no_gpu is None else dict(place.why_no_gpu),
         )
 
-    async def _seen(self) -> _Look:
+    async def seen(self) -> Look:
+        """The machines as they were at most two seconds ago. Everyone who asks shares one look."""
+        self._asked = self._monotonic()
+        if self._last is not None and self._asked - self._last.at < _FRESH_S:
+            return self._last
         async with self._looking:  # who comes while somebody measures takes what that gives
             if self._last is None or self._monotonic() - self._last.at >= _FRESH_S:
-                inventory, measures = await asyncio.gather(self._inventory.look(), self._inventory.measure())
-                self._last = _Look(self._monotonic(), inventory, measures)
+                await self._look_now()
+            assert self._last is not None  # noqa: S101 - there is one from here on
             return self._last
+
+    async def keep_fresh(self) -> None:
+        """Look again where somebody has asked lately, so that who asks next need not wait for it."""
+        if self._asked is not None and self._monotonic() - self._asked < _WATCHED_S:
+            async with self._looking:
+                await self._look_now()
+
+    def forget(self) -> None:
+        """Something was changed: who asks next gets a new look."""
+        self._last = None
+
+    async def _look_now(self) -> None:
+        begun = self._monotonic()
+        inventory, measures = await asyncio.gather(self._inventory.look(), self._inventory.measure())
+        self._last = Look(begun, inventory, measures)
 
 
 def _device(

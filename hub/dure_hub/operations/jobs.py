@@ -14,14 +14,17 @@ from dure.errors import BadRequest, Conflict, DureError, NotFound, Text, Unsuppo
 from dure_hub.backends.base import Feature, Handle, Kind, TrainingBackend
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission
+from dure_hub.operations.errors import RanksOnSlice
 from dure_hub.operations.jobfiles import JobFolder, has_entry
 from dure_hub.operations.jobruns import JobRuns, attach
 from dure_hub.operations.leasedwork import read_log
 from dure_hub.operations.notes import both, note, sentence
-from dure_hub.operations.people import Person
+from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
+from dure_hub.policies.classes import class_of
+from dure_hub.policies.placement import ranks
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
@@ -72,9 +75,9 @@ class Jobs:
         known = await self._store.read(lambda session: self._known(session, person, request))
         if known is not None:
             return known
-        fleet = await self._profiles.fleet()
+        fleet, team = await self._profiles.fleet(), charged(person, request.team)
         await self._check(request, fleet)
-        job = await self._store.run(lambda session: self._record(session, person, request, fleet))
+        job = await self._store.run(lambda session: self._record(session, person, request, fleet, team))
         self.subject.kick()
         return job
 
@@ -148,26 +151,37 @@ class Jobs:
         if why is not None:
             raise Unsupported(feature=Feature.TRAINING.value, why=why["en"], why_ko=why["ko"])
         profile = fleet.profile(request.profile)
-        most = profile.gpus or max(2, int(fleet.machine.cores))
+        most = profile.gpus or max(2, int(max(node.cores for node in fleet.machines)))
         if request.processes is not None and request.processes > most:
             rule = f"{request.profile} has room for {most}"
             raise BadRequest(field="processes", value=request.processes, rule=rule)
+        allowed = ranks(profile, request.processes or 1, fleet.profiles)
+        if not allowed.allowed:
+            whole = allowed.facts["instead"]
+            names = {
+                "instead": whole or "a profile of whole GPUs",
+                "instead_ko": whole or "GPU를 통째로 쓰는 프로필",
+            }
+            raise RanksOnSlice(profile=profile.name, processes=request.processes, **names)
         if not self._snapshots.has(request.snapshot):
             raise SnapshotMissing(snapshot=request.snapshot)
         archive = await asyncio.to_thread(self._snapshots.path, request.snapshot)
         if not await asyncio.to_thread(has_entry, archive, request.entry):
             raise BadRequest(field="entry", value=request.entry, rule="it is a file of the snapshot")
 
-    def _record(self, session: Session, person: Person, request: wire.JobRequest, fleet: Fleet) -> wire.Job:
+    def _record(
+        self, session: Session, person: Person, request: wire.JobRequest, fleet: Fleet, team: str | None
+    ) -> wire.Job:
         """Row, event, and lease or ticket, in one transaction."""
         known = self._known(session, person, request)
         if known is not None:
             return known
         now = self._clock()
-        values = request.model_dump(exclude={"id"})
+        values = request.model_dump(exclude={"id", "team", "project", "fine_tuning"})
         job = Job(id=request.id, owner=person.name, state="queued", ticket_id=request.id, created_at=now, **values)
         if job.processes is None:
-            job.processes = fleet.profile(request.profile).gpus or 2
+            profile = fleet.profile(request.profile)
+            job.processes = profile.gpus or (1 if profile.mig or profile.share else 2)
         session.add(job)
         session.flush()
         record(session, now, person.name, "job.submit", f"job:{job.owner}/{job.name}")
@@ -181,6 +195,9 @@ class Jobs:
             lifetime_s=fleet.profile(job.profile).max_lifetime_s,
             now=now,
             fleet=fleet,
+            team=team,
+            project=request.project,
+            queue_class=class_of(admission.TRAINING, fine_tuning=request.fine_tuning),
         )
         if isinstance(granted, Lease):
             attach(session, job, granted, now)

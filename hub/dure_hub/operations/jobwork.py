@@ -25,7 +25,7 @@ def work_of(settings: Settings, job: Job, lease: Lease) -> TrainingWork:
         owner=job.owner,
         folder=folder.code,
         environment=environment(settings, job, folder),
-        devices=admission.devices(lease),
+        devices=admission.visible(lease),
         entry=job.entry,
         parameters=job.parameters,
         processes=job.processes,
@@ -46,7 +46,7 @@ def environment(settings: Settings, job: Job, folder: JobFolder) -> dict[str, st
 def device_of(fleet: Fleet, lease: Lease) -> str:
     """Where a job computes, as people say it: `cpu`, or the GPU's name."""
     held = admission.devices(lease)
-    models = {gpu.uuid: gpu.model for gpu in fleet.machine.gpus}
+    models = {gpu.uuid: gpu.model for node in fleet.machines for gpu in node.gpus}
     return models.get(held[0], held[0]) if held else "cpu"
 
 

@@ -22,6 +22,7 @@ from dure.errors import DureError, NotReady
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Reason, Runs, Seen
 from dure_hub.operations import admission
 from dure_hub.operations.background import Background
+from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.notes import note
 from dure_hub.operations.people import USE
 from dure_hub.operations.reconcile import forget
@@ -76,6 +77,8 @@ class LeasedWork(ABC, Generic[T]):
         self.runs: Runs = runs
         self.kick: Callable[[], None] = _nothing
         """Asks for the next look at once; the reconciler's own, once there is one."""
+        self.carve: Carve = as_it_is
+        """Makes the MIG instances of a lease; the carver's own, once there is one."""
         self._settings, self._store, self._clock = settings, store, clock
         self._snapshots, self._tokens = snapshots, tokens
         self._background = Background(lambda: self.kick())
@@ -167,6 +170,7 @@ class LeasedWork(ABC, Generic[T]):
     async def _start(self, item: Item[T]) -> bool:
         handle: Handle | None = None
         try:
+            item.lease.slices = await self.carve(item.lease.id) or item.lease.slices
             begin = await self._prepare(item)
             if not await self._renew(item.lease.id):
                 self.untidy(item.row.id)  # it ended meanwhile, perhaps before what was just laid out
@@ -243,9 +247,8 @@ class LeasedWork(ABC, Generic[T]):
         await self._keep_log(item.row.id, what.handle)
 
     async def _keep_log(self, work_id: str, handle: Handle) -> None:
-        folder = self.folder(work_id)
-        if not await asyncio.to_thread(folder.has_log):
-            await self.runs.keep_log(handle, await asyncio.to_thread(folder.make_room))
+        """In place of whatever its code has put there."""
+        await self.runs.keep_log(handle, await asyncio.to_thread(self.folder(work_id).make_room))
 
     async def _tidy(self, active: set[str], seen: Mapping[str, Seen]) -> None:
         """After the end: remove token and code, forget the run. Tried again until it is done."""
@@ -265,7 +268,8 @@ class LeasedWork(ABC, Generic[T]):
         """Drop the run once its log is kept. Where that fails it stays, and holds up nobody."""
         try:
             of = await self._store.read(partial(_subject, lease_id=lease))
-            if of is not None:
+            # Its lease has ended, so what is kept is ours; the run's own may be half removed.
+            if of is not None and not await asyncio.to_thread(self.folder(of).has_log):
                 await self._keep_log(of, handle)
         except (DureError, OSError):
             log.exception("the log of %s %s is not kept yet; tried again in the next pass", self.word, lease)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure_hub.operations import admission
-from dure_hub.operations.people import Person
+from dure_hub.operations import admission, ticket_rows
+from dure_hub.operations.people import Person, team_of
 from dure_hub.operations.profiles import Profiles, active_slices, on_wire
 from dure_hub.store import Clock, Store
 
@@ -19,12 +19,20 @@ class Plans:
     def __init__(self, store: Store, clock: Clock, profiles: Profiles) -> None:
         self._store, self._clock, self._profiles = store, clock, profiles
 
-    async def get(self, person: Person, profile: str) -> wire.Plan:
-        """The plan for one holder of `profile`, of any purpose. Raises `NoSuchProfile` or `NeverFits`."""
+    async def get(self, person: Person, profile: str, purpose: str = admission.TRAINING) -> wire.Plan:
+        """The plan for one holder of `profile`. Raises what `admit` would raise."""
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> wire.Plan:
-            start = admission.foresee(session, profile, fleet, self._clock())
+            start = ticket_rows.foresee(
+                session,
+                profile,
+                fleet,
+                self._clock(),
+                owner=person.name,
+                team=team_of(person),
+                purpose=purpose,
+            )
             offered = on_wire(fleet.profile(profile), fleet, active_slices(session))
             return wire.Plan(
                 **offered.model_dump(include=set(_SHARED)),

@@ -13,11 +13,15 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure_hub.backends.base import Inventory, InventoryBackend
 from dure_hub.catalogue import profiles as catalogue
-from dure_hub.catalogue.machine import Gpu, Machine, machine
+from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
+from dure_hub.catalogue.rates import GIVEN, RateCard
 from dure_hub.operations.errors import NoSuchProfile
+from dure_hub.operations.machines import machines_of
 from dure_hub.operations.people import Person
+from dure_hub.operations.rates import RateCards
 from dure_hub.policies import placement
+from dure_hub.policies.board import Board
 from dure_hub.policies.placement import Slice
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
@@ -27,11 +31,22 @@ _FRESH = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What the settings say about sharing: see there."""
+
+    borrowing: bool = True
+    share_across_teams: bool = False
+    min_run_s: int = 1800
+    notice_s: float = 30
+
+
+@dataclass(frozen=True)
 class Fleet:
-    """Everything a decision about slices needs to know of the place: profiles by name, and the machine."""
+    """Everything a decision about slices needs to know of the place: profiles by name, the nodes, the rules."""
 
     profiles: Mapping[str, ProfileSpec]
-    machine: Machine
+    machines: tuple[Machine, ...]
+    rules: Rules = Rules()
 
     def profile(self, name: str) -> ProfileSpec:
         """One profile; raises `NoSuchProfile`."""
@@ -40,23 +55,22 @@ class Fleet:
         return self.profiles[name]
 
 
-def fleet_of(inventory: Inventory, settings: Settings) -> Fleet:
-    """The fleet that an inventory makes under these settings."""
-    gpus = [Gpu(device.uuid, device.name, device.memory_mb) for device in inventory.devices]
-    place = machine(
-        real_cores=inventory.cpu_cores,
-        overcommit=settings.cpu_overcommit,
-        memory_mb=inventory.memory_mb,
-        reserved_mb=settings.memory_reserved_mb,
-        gpus=gpus,
+def fleet_of(
+    inventory: Inventory, settings: Settings, rates: RateCard = GIVEN, at: datetime | None = None
+) -> Fleet:
+    """The fleet that an inventory makes under these settings, priced as of `at`; without it prices are unknown."""
+    machines = machines_of(inventory, settings)
+    rules = Rules(
+        settings.team_borrowing, settings.share_across_teams, settings.reclaim_after_s, settings.job_grace_s
     )
-    return Fleet(catalogue.profiles(place, settings), place)
+    return Fleet(catalogue.profiles(machines, settings, rates, at), machines, rules)
 
 
 def active_slices(session: Session) -> list[Slice]:
     """The slices of every lease that has not ended."""
-    rows: Sequence[Lease] = session.scalars(select(Lease).where(Lease.ended_at.is_(None))).all()
-    return [Slice.from_json(piece) for row in rows for piece in row.slices]
+    query = select(Lease).where(Lease.ended_at.is_(None), Lease.parent.is_(None))
+    rows: Sequence[Lease] = session.scalars(query).all()
+    return [Slice.from_json(piece, row.team or row.owner) for row in rows for piece in row.slices]
 
 
 class Profiles:
@@ -67,6 +81,7 @@ class Profiles:
         self._store = store
         self._clock = clock
         self._inventory = inventory
+        self._rates = RateCards(settings.folder.rates)
         self._known: tuple[datetime, Fleet] | None = None
         self._looking = asyncio.Lock()
 
@@ -75,14 +90,18 @@ class Profiles:
         async with self._looking:
             now = self._clock()
             if self._known is None or not timedelta(0) <= now - self._known[0] < _FRESH:
-                self._known = now, fleet_of(await self._inventory.look(), self._settings)
+                seen, card = await asyncio.gather(self._inventory.look(), asyncio.to_thread(self._rates.card))
+                self._known = now, fleet_of(seen, self._settings, card, now)
             return self._known[1]
 
     async def list(self, person: Person) -> Sequence[wire.Profile]:
         """Every profile with its free and total count."""
         fleet = await self.fleet()
-        held = await self._store.read(active_slices)
-        return [on_wire(profile, fleet, held) for profile in fleet.profiles.values()]
+        held = Board(fleet.machines, await self._store.read(active_slices))
+        empty = Board(fleet.machines)
+        return [
+            _on_wire(profile, held.count(profile), empty.count(profile)) for profile in fleet.profiles.values()
+        ]
 
     async def get(self, name: str) -> wire.Profile:
         """One profile; raises `NoSuchProfile`."""
@@ -92,6 +111,11 @@ class Profiles:
 
 def on_wire(profile: ProfileSpec, fleet: Fleet, held: Sequence[Slice]) -> wire.Profile:
     """A profile as people see it, with what is free of it beside what is held."""
+    free, total = placement.count(profile, fleet.machines, held), placement.count(profile, fleet.machines, ())
+    return _on_wire(profile, free, total)
+
+
+def _on_wire(profile: ProfileSpec, free: int, total: int) -> wire.Profile:
     return wire.Profile(
         name=profile.name,
         title=dict(profile.title),
@@ -104,6 +128,7 @@ def on_wire(profile: ProfileSpec, fleet: Fleet, held: Sequence[Slice]) -> wire.P
         rate=profile.rate,
         default_lifetime_s=profile.default_lifetime_s,
         max_lifetime_s=profile.max_lifetime_s,
-        free=placement.count(profile, fleet.machine, held),
-        total=placement.count(profile, fleet.machine, ()),
+        enforced=profile.enforced,
+        free=free,
+        total=total,
     )

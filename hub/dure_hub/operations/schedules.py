@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import LANGUAGES, BadRequest, Conflict, NotFound, Unsupported
 from dure_hub.backends.base import ExecutionBackend, Feature, Handle, Kind
-from dure_hub.operations import admission, firing, schedule_rows
+from dure_hub.operations import admission, firing, schedule_rows, ticket_rows
 from dure_hub.operations.errors import BadLifetime
 from dure_hub.operations.execution_runs import ExecutionRuns
 from dure_hub.operations.executionfiles import ExecutionFolder
@@ -27,7 +27,7 @@ from dure_hub.operations.firing import Firing
 from dure_hub.operations.jobs import SnapshotMissing
 from dure_hub.operations.leasedwork import read_log
 from dure_hub.operations.notes import note, sentence
-from dure_hub.operations.people import Person
+from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.operations.retention import Retention
 from dure_hub.operations.schedule_errors import NotKept, OwnerGone, demand
@@ -87,7 +87,8 @@ class Schedules:
         now = self._clock()
         demand(cron.judge(request.cron, request.timezone, now))
         fleet = await self._profiles.fleet()
-        limit_s = await self._limit(request, fleet, now)
+        team = charged(person, request.team)
+        limit_s = await self._limit(person, request, fleet, now, team)
         notebook = PurePosixPath(request.notebook).as_posix()
         await self._check(request.snapshot, notebook, request.parameters)
 
@@ -98,6 +99,7 @@ class Schedules:
                 return again
             values = request.model_dump(exclude={"limit_s", "notebook"})
             values |= {"owner": person.name, "limit_s": limit_s, "notebook": notebook, "created_at": now}
+            values["team"] = team
             schedule = Schedule(**values, next_at=cron.next_after(request.cron, request.timezone, now))
             session.add(schedule)
             session.flush()
@@ -291,9 +293,21 @@ class Schedules:
         if why is not None:
             raise Unsupported(feature=Feature.SCHEDULES.value, why=dict(why))
 
-    async def _limit(self, request: wire.ScheduleRequest, fleet: Fleet, now: datetime) -> int:
+    async def _limit(
+        self, person: Person, request: wire.ScheduleRequest, fleet: Fleet, now: datetime, team: str | None
+    ) -> int:
         """Seconds an execution may take. Refuses a profile that is not offered or never fits."""
-        await self._store.read(partial(admission.foresee, profile=request.profile, fleet=fleet, now=now))
+        await self._store.read(
+            partial(
+                ticket_rows.foresee,
+                profile=request.profile,
+                fleet=fleet,
+                now=now,
+                owner=person.name,
+                team=team,
+                purpose=admission.SCHEDULE,
+            )
+        )
         longest = fleet.profile(request.profile).max_lifetime_s
         asked = request.limit_s
         if asked is not None and asked > longest:

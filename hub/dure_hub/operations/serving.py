@@ -25,6 +25,7 @@ from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission, serving_rows
 from dure_hub.operations.background import Background
+from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.leasedwork import keep_handle, renew
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Profiles
@@ -66,6 +67,8 @@ class EndpointRuns:
         self.runs: Runs = serving
         self.kick: Callable[[], None] = _nothing
         """Asks for the next look at once; the reconciler's own, once there is one."""
+        self.carve: Carve = as_it_is
+        """Makes the MIG instances of a lease; the carver's own, once there is one."""
         self._settings, self._store, self._clock, self._profiles = settings, store, clock, profiles
         self._serving, self._mlflow, self._dataplane = serving, mlflow, dataplane
         self._background = Background(lambda: self.kick())
@@ -172,6 +175,7 @@ class EndpointRuns:
         """Download, start (or find what was started), and see it answer."""
         handle: Handle | None = None
         try:
+            lease.slices = await self.carve(lease.id) or lease.slices
             target = self._settings.folder.artifacts / "models" / endpoint.model / str(replica.version)
             folder = await self._mlflow.acting(endpoint.owner).download(endpoint.model, replica.version, target)
             if not await self._store.run(lambda session: renew(session, lease.id, self._clock())):
@@ -183,7 +187,7 @@ class EndpointRuns:
                 owner=endpoint.owner,
                 folder=self._settings.folder.run,
                 environment=_environment(),
-                devices=admission.devices(lease),
+                devices=admission.visible(lease),
                 model=folder,
                 name=endpoint.model,
                 version=replica.version,
@@ -291,6 +295,9 @@ class EndpointRuns:
                 lifetime_s=None,
                 now=now,
                 fleet=fleet,
+                team=endpoint.team,
+                project=endpoint.project,
+                queue_class=endpoint.queue_class,
             )
             if isinstance(granted, Lease):
                 attach(row, granted, now)

@@ -11,7 +11,7 @@ import ast
 import json
 import keyword
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,8 @@ def parameters_cell(notebook: bytes) -> str | None:
         if language.lower() != "python":
             raise Unreadable("notebook_language", language=_shown(language))
     for number, cell in enumerate(content["cells"], 1):
-        tags = _list(_dict(cell.get("metadata")).get("tags"))
+        tags = _dict(cell.get("metadata")).get("tags")
+        tags = tags if isinstance(tags, list | str) else ()  # the runner looks into a text as into a list
         if TAG not in tags or INJECTED in tags:
             continue
         if cell.get("cell_type") != "code":
@@ -220,10 +221,6 @@ def _source(source: Any) -> str:
 
 def _dict(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
 
 
 def _shown(value: Any) -> str:

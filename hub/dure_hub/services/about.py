@@ -31,7 +31,12 @@ def portal_version() -> str:
 @router.get("/about")
 async def about(request: Request, ops: Annotated[Operations, Depends(operations_of)]) -> About:
     """The portal's version, the oldest SDK it serves, and what it cannot do here. Needs no login."""
-    return About(version=portal_version(), oldest_sdk=OLDEST_SDK, unsupported=gaps(ops, language_of(request)))
+    return About(
+        version=portal_version(),
+        oldest_sdk=OLDEST_SDK,
+        simulated=bool(ops.settings.simulated_fleet),
+        unsupported=gaps(ops, language_of(request)),
+    )
 
 
 @router.get("/me")

@@ -13,7 +13,9 @@ from dure.wire.base import Answer
 from dure_hub.operations import Operations
 from dure_hub.services import (
     about,
+    budgets,
     check,
+    costs,
     endpoints,
     environments,
     errors,
@@ -22,6 +24,7 @@ from dure_hub.services import (
     login,
     models,
     profiles,
+    quotas,
     schedules,
     snapshots,
     tokens,
@@ -107,6 +110,9 @@ def _api() -> APIRouter:
         tokens.router,
         events.router,
         fleet.router,
+        costs.router,
+        budgets.router,
+        quotas.router,
     ):
         api.include_router(router)
     return api

@@ -18,7 +18,7 @@ from dure_hub.services.errors import (
     OpenedFromElsewhere,
     WriteUnproven,
 )
-from dure_hub.services.guard import SAFE
+from dure_hub.services.guard import SAFE, count_call
 from dure_hub.services.identity import Identity
 from dure_hub.services.languages import language_of
 from dure_hub.services.places import BASE, LOGIN, is_navigation, safe_next
@@ -45,6 +45,8 @@ async def check(request: Request, path: str) -> Response:
         raise NotLoggedIn
     if not identity.holds(USE):
         raise NotAllowed(user=identity.person.name, scope=USE)
+    if served:
+        await count_call(request, identity, work=True)
     if dashboard and not identity.holds(ADMIN):
         raise AdministratorsOnly(user=identity.person.name)
     # A kernel's socket is opened by GET, and through it things are done.

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Depends, Request
 
 from dure.errors import NotAllowed, NotLoggedIn
+from dure_hub.operations.money_errors import over_quota
 from dure_hub.operations.people import Person
 from dure_hub.services.errors import NotANavigation, NotForExecutions, NotForJobs, WriteUnproven
 from dure_hub.services.identity import Identity
@@ -60,6 +61,8 @@ class Guard:
             raise NotForExecutions(path=request.url.path)
         if identity.csrf is not None and request.method not in SAFE:
             await self._prove_write(request, identity.csrf)
+        if not self.page:
+            await count_call(request, identity)
         return identity.person
 
     async def _prove_write(self, request: Request, secret: str) -> None:
@@ -86,6 +89,19 @@ def starts(scope: str, *, executions: bool = False) -> Any:
 def opens_for(scope: str, *, framed: bool = False) -> Any:
     """For a page or its form: as `starts`, in a browser; `framed` for what a page of ours shows in a frame."""
     return Depends(Guard(scope, page=True, outlives=True, framed=framed))
+
+
+async def count_call(request: Request, identity: Identity, *, work: bool = False) -> None:
+    """Count a program's call, and refuse it where its quota is used up; an administrator is only counted.
+
+    What pages ask for by cookie is no call of a program. What work of ours says by its own token counts only with
+    `work`: a job must be able to report its end.
+    """
+    if identity.via == "session" or (identity.via in ("job", "execution") and not work):
+        return
+    verdict = await portal_of(request).ops.counters.call(identity.person)
+    if not verdict.allowed and not identity.person.admin:
+        raise over_quota(verdict)
 
 
 def identity_of(request: Request) -> Identity:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,6 +57,7 @@ class Identities:
         self._now = now
         self._seen: OrderedDict[str, tuple[float, Person]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Person | None]] = {}
+        self._teams: OrderedDict[str, tuple[float, frozenset[str]]] = OrderedDict()
 
     async def by_token(self, text: str, *, now: bool = False) -> Identity | None:
         """The holder of a token: `dure_…` is ours, anything else the hub's.
@@ -65,7 +66,7 @@ class Identities:
         """
         if text.startswith("dure_"):
             holder = await self._tokens.find(text)
-            return None if holder is None else _of_holder(holder, text)
+            return None if holder is None else _of_holder(holder, await self._teams_of(holder.person.name), text)
         person = await self._of_hub(text, None, TOKEN_FRESH_S, now)
         return None if person is None else Identity(person, "hub", token=text)
 
@@ -101,6 +102,23 @@ class Identities:
         self._remember(key, person)
         return person
 
+    async def _teams_of(self, name: str) -> frozenset[str]:
+        """The hub's groups of a person whose token is ours; those last seen while the hub is away."""
+        known = self._teams.get(name)
+        if known is not None and self._now() - known[0] < TOKEN_FRESH_S:
+            return known[1]
+        try:
+            model = await self._hub.user(name)
+        except NotReady:
+            # work that runs goes on reporting while the hub restarts; what it starts then is charged to no team
+            return known[1] if known is not None else frozenset()
+        teams = frozenset(str(group) for group in (model or {}).get("groups", ()))
+        self._teams.pop(name, None)
+        self._teams[name] = self._now(), teams
+        while len(self._teams) > LIMIT:
+            self._teams.popitem(last=False)
+        return teams
+
     async def _ask(self, token: str, hub_session: str | None) -> Person | None:
         return person_of(await self._hub.whoami(token, session_id=hub_session), hub_session)
 
@@ -113,11 +131,12 @@ class Identities:
             self._seen.popitem(last=False)
 
 
-def _of_holder(holder: Holder, token: str) -> Identity:
+def _of_holder(holder: Holder, teams: frozenset[str], token: str) -> Identity:
     """A lease makes it the token of work; one not known to be an execution's counts as a job's, which may less."""
+    person = replace(holder.person, teams=teams)
     if holder.lease is None:
-        return Identity(holder.person, "portal", token=token)
-    return Identity(holder.person, "execution" if holder.purpose == EXECUTION else "job", token=token)
+        return Identity(person, "portal", token=token)
+    return Identity(person, "execution" if holder.purpose == EXECUTION else "job", token=token)
 
 
 def person_of(model: Mapping[str, Any] | None, hub_session: str | None) -> Person | None:
@@ -131,4 +150,5 @@ def person_of(model: Mapping[str, Any] | None, hub_session: str | None) -> Perso
         return None
     scopes = frozenset(str(scope) for scope in model.get("scopes", ()))
     # Only the scope counts: a token that was given less must not be an administrator by its owner's flag.
-    return Person(name=str(model["name"]), admin=ADMIN in scopes, scopes=scopes)
+    teams = frozenset(str(group) for group in model.get("groups", ()))
+    return Person(name=str(model["name"]), admin=ADMIN in scopes, scopes=scopes, teams=teams)

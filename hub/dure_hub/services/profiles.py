@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path
 
@@ -28,6 +28,7 @@ async def plan(
     name: Annotated[str, Path(max_length=60)],
     person: Annotated[Person, needs(USE)],
     ops: Annotated[Operations, Depends(operations_of)],
+    purpose: Literal["notebook", "training", "serving", "schedule"] = "training",
 ) -> Plan:
     """What a request for this profile would hold and cost now, and when it could start. It asks for nothing."""
-    return await ops.plans.get(person, name)
+    return await ops.plans.get(person, name, purpose)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Response
 
 from dure.wire.schedules import Execution, RunRequest, Schedule, ScheduleRequest
 from dure.wire.training import LogPage
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
-from dure_hub.services.fields import Offset, PathName
+from dure_hub.services.fields import Offset, Owner, PathName
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
@@ -20,7 +20,6 @@ Caller = Annotated[Person, needs(USE)]
 # What a schedule starts lives on: neither a job nor a scheduled notebook may make or change one.
 Maker = Annotated[Person, starts(USE)]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
-Owner = Annotated[str | None, Query(max_length=255, description="Whose it is; another's for administrators.")]
 NOTEBOOK_TYPE = "application/x-ipynb+json"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from dure.errors import NotFound
 from dure_hub.operations import Operations
+from dure_hub.operations.money_errors import over_quota
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import PathDigest
 from dure_hub.services.guard import needs
@@ -30,7 +32,20 @@ Caller = Annotated[Person, needs(USE)]
 )
 async def put_snapshot(digest: PathDigest, request: Request, person: Caller, ops: Ops) -> Response:
     """Upload a zip under its SHA-256. Sending what is there already costs nothing."""
-    await ops.snapshots.put(digest, request.stream())
+    taken = 0
+
+    async def within_quota() -> AsyncIterator[bytes]:
+        nonlocal taken
+        async for piece in request.stream():
+            verdict = await ops.counters.may_upload(person, taken + len(piece))
+            if not verdict.allowed:
+                raise over_quota(verdict)
+            taken += len(piece)
+            yield piece
+
+    await ops.snapshots.put(digest, within_quota())
+    if taken:
+        await ops.counters.uploaded(person, taken)
     return Response(status_code=204)
 
 

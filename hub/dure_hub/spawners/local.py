@@ -81,7 +81,11 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             if not is_server_name(self.name):
                 raise BadRequest(field="name", value=self.name, rule=f"it must match {NAME_PATTERN}")
             grant = await self.operations.environments.claim(
-                self.user.name, self.name, options.get("lease"), options.get("profile")
+                self.user.name,
+                self.name,
+                options.get("lease"),
+                options.get("profile"),
+                [group.name for group in self.user.groups],
             )
         except DureError as error:
             raise Refused(error, self._language()) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -13,7 +13,7 @@ JsonDict = dict[str, Any]
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """Aware UTC times in and out; SQLite keeps no zone, so it is put back on the way out."""
+    """Aware UTC times in and out; SQLite keeps no zone, and PostgreSQL answers in the zone of its server."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -26,7 +26,9 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Times in the store are UTC."""
-        return None if value is None else value.replace(tzinfo=UTC)
+        if value is None or value.tzinfo is not None:
+            return None if value is None else value.astimezone(UTC)
+        return value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
@@ -50,6 +52,10 @@ class Ticket(Base):
     profile: Mapped[str]
     lifetime_s: Mapped[int | None]
     priority: Mapped[int] = mapped_column(default=0)
+    queue_class: Mapped[int] = mapped_column(default=2)
+    """0 urgent inference, 1 inference, 2 fine-tuning and interactive, 3 training."""
+    reclaims: Mapped[bool] = mapped_column(default=False)
+    """Leases were told to end for it: their room is its own."""
     state: Mapped[str] = mapped_column(default="waiting", index=True)
     verdict: Mapped[JsonDict] = mapped_column(default=dict)
     lease_id: Mapped[str | None]
@@ -72,7 +78,13 @@ class Lease(Base):
     profile: Mapped[str]
     slices: Mapped[list[JsonDict]] = mapped_column(default=list)
     rate: Mapped[int | None]
-    granted_at: Mapped[datetime]
+    """Micro-units of money an hour, as it was when granted; null is unknown."""
+    queue_class: Mapped[int] = mapped_column(default=2)
+    gpus: Mapped[int] = mapped_column(default=0)
+    """What it counts of GPUs, in thousandths."""
+    parent: Mapped[str | None] = mapped_column(index=True)
+    """The lease whose slices it runs on. Those are charged and counted once, by their own lease."""
+    granted_at: Mapped[datetime] = mapped_column(index=True)
     until: Mapped[datetime | None]
     renewals: Mapped[int] = mapped_column(default=0)
     claimed_at: Mapped[datetime | None]
@@ -156,6 +168,9 @@ class Endpoint(Base):
     owner: Mapped[str] = mapped_column(index=True)
     model: Mapped[str]
     profile: Mapped[str]
+    team: Mapped[str | None]
+    project: Mapped[str | None]
+    queue_class: Mapped[int] = mapped_column(default=1)
     wanted: Mapped[str] = mapped_column(default="serve")
     state: Mapped[str]
     reason: Mapped[str | None]
@@ -213,6 +228,8 @@ class Schedule(Base):
     parameters: Mapped[JsonDict] = mapped_column(default=dict)
     profile: Mapped[str]
     limit_s: Mapped[int]
+    team: Mapped[str | None]
+    project: Mapped[str | None]
     next_at: Mapped[datetime | None] = mapped_column(index=True)
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
@@ -258,6 +275,82 @@ class Token(Base):
     made_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+
+
+class Quota(Base):
+    """How much a user or a team (`kind`) may use. A null limit is none; an upload's MiB are 2^20 bytes."""
+
+    __tablename__ = "quotas"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    gpus: Mapped[int | None]
+    gpu_hours_month: Mapped[int | None]
+    api_calls_day: Mapped[int | None]
+    upload_mb_month: Mapped[int | None]
+    set_by: Mapped[str]
+    set_at: Mapped[datetime]
+
+
+class Budget(Base):
+    """Money a team or project (`kind`) may spend a month, in micro-units. Months are those of UTC."""
+
+    __tablename__ = "budgets"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    alerted_percent: Mapped[int | None]
+    """The highest threshold told of in `alerted_month`."""
+    alerted_month: Mapped[str | None]
+    set_by: Mapped[str]
+    set_at: Mapped[datetime]
+
+
+class Share(Base):
+    """How much a user or team (`kind`) has had lately: decayed GPU-seconds of ended leases, as of `at`."""
+
+    __tablename__ = "shares"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    gpu_seconds: Mapped[float]
+    at: Mapped[datetime]
+
+
+class Counter(Base):
+    """A sum of one `period` (`2026-01-31` or `2026-01`, of UTC). `what`: api_calls, upload_bytes, near:<limit>.
+
+    Of the portal itself (`kind` portal) it is the time, in microseconds since the epoch, of a last look.
+    """
+
+    __tablename__ = "counters"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(primary_key=True)
+    what: Mapped[str] = mapped_column(primary_key=True)
+    period: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+class UsageHour(Base):
+    """What was seen of one lease in one hour (UTC), in microseconds. Time nobody looked at is in none of them.
+
+    In `seen_us` it was looked at, in `known_us` of that its utilisation was said, and `busy_us` of those its
+    processors worked. Memory (MiB) is that of its fullest GPU, or its processes' without one; null is unknown.
+    """
+
+    __tablename__ = "usage"
+
+    lease_id: Mapped[str] = mapped_column(primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True, index=True)
+    seen_us: Mapped[int] = mapped_column(BigInteger, default=0)
+    known_us: Mapped[int] = mapped_column(BigInteger, default=0)
+    busy_us: Mapped[int] = mapped_column(BigInteger, default=0)
+    memory_max_mb: Mapped[int | None]
+    memory_sum_mb: Mapped[int] = mapped_column(BigInteger, default=0)
+    memory_samples: Mapped[int] = mapped_column(default=0)
+    samples: Mapped[int] = mapped_column(default=0)
 
 
 class Event(Base):

@@ -1,36 +1,35 @@
 """The one way into our database: short synchronous transactions, entered from async code by a thread.
 
-SQLite: WAL, foreign keys, synchronous FULL, and BEGIN IMMEDIATE, so that whoever decides something has read
-what nobody else can change meanwhile. PostgreSQL: the same decisions take `lock_admission`. No transaction
-spans an await or the start of a process.
+Whoever decides something must have read what nobody else can change meanwhile. Therefore those who may write stand
+in line, one transaction after the other, in all processes: on SQLite by BEGIN IMMEDIATE, on PostgreSQL by one
+advisory lock. So the order in which they write is the order in which they commit. Readers wait for nobody. No
+transaction spans an await or the start of a process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import inspect, text
+from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from dure.errors import DureError, NotReady, Text
 from dure_hub.settings import Settings
+from dure_hub.store import engines
 from dure_hub.store.migrations import HEAD
 
 T = TypeVar("T")
-_READ = "dure_read"
 _ADMISSION_LOCK = 0x64757265  # any fixed number of ours; advisory locks of PostgreSQL have numbers for names
 
 
 def database_url(settings: Settings) -> str:
-    """Our own database in the data folder."""
-    return f"sqlite:///{settings.folder.db / 'dure.sqlite'}"
+    """The address of our own database. It may hold a password: for `Store` alone, never to be shown."""
+    return engines.address(settings).render_as_string(hide_password=False)
 
 
 class WrongRevision(DureError):
@@ -50,36 +49,37 @@ class WrongRevision(DureError):
 class Store:
     """A database by its SQLAlchemy URL. Safe to share between threads; each process opens its own."""
 
-    def __init__(self, url: str, patience_s: float = 30) -> None:
-        """`patience_s`: how long a transaction may wait for SQLite's lock before it raises `NotReady`."""
-        self.engine = create_engine(url)
+    def __init__(self, url: str | URL, patience_s: float = 30) -> None:
+        """`patience_s`: how long a transaction may wait for its turn before it raises `NotReady`."""
+        self.engine = engines.make_engine(url, patience_s)
         self._patience_s = patience_s
+        self._sqlite = self.engine.dialect.name == "sqlite"
         # SQLite's waiting for its lock is not fair: among many, one may lose for all of its five seconds. Within a
         # process writers therefore stand in line here, and only processes compete for the file.
         self._writing = threading.Lock()
-        if self.engine.dialect.name == "sqlite":
-            _prepare_sqlite(self.engine, patience_s)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A transaction that may write; committed at the end, undone by any exception.
 
-        Rows stay readable afterwards. A database that stays locked raises `NotReady`. Not to be nested.
+        Rows stay readable afterwards. A database that stays locked or is away raises `NotReady`: then nothing was
+        written, but where the connection broke while it committed, nobody knows. So ids are made by who asks, and
+        asking again is the same request. Not to be nested.
         """
-        one_by_one = self.engine.dialect.name == "sqlite"
-        if one_by_one and not self._writing.acquire(timeout=self._patience_s):
+        if self._sqlite and not self._writing.acquire(timeout=self._patience_s):
             raise NotReady(part="the store")
         try:
-            with self._session({}) as session:
+            with self._session(read=False) as session:
+                lock_admission(session)
                 yield session
         finally:
-            if one_by_one:
+            if self._sqlite:
                 self._writing.release()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A consistent view that waits for no writer and must not write."""
-        with self._session({_READ: True}) as session:
+        with self._session(read=True) as session:
             yield session
 
     async def run(self, work: Callable[[Session], T]) -> T:
@@ -102,10 +102,10 @@ class Store:
 
     def revision(self) -> str | None:
         """The revision the database has now; None before its first migration."""
-        with self.engine.connect().execution_options(**{_READ: True}) as connection:
-            if not inspect(connection).has_table("alembic_version"):
+        with self.reading() as session:
+            if not inspect(session.connection()).has_table("alembic_version"):
                 return None
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return session.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
     def check_revision(self) -> None:
         """Refuse to work with another revision: only `up` migrates."""
@@ -118,50 +118,26 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _session(self, options: dict[str, Any]) -> Iterator[Session]:
+    def _session(self, read: bool) -> Iterator[Session]:
         with Session(self.engine, expire_on_commit=False) as session:
             try:
-                session.connection(execution_options=options)
+                session.connection(execution_options=engines.options(self.engine, read))
                 yield session
                 session.commit()
             except BaseException as error:
-                # A cursor that a traceback keeps alive holds its snapshot beyond the rollback, and the next BEGIN
-                # IMMEDIATE on this connection would find it outdated ("locked"). Closing it undoes all of it.
-                session.invalidate()
-                if isinstance(error, OperationalError | sqlite3.OperationalError) and "locked" in str(error):
+                if self._sqlite:
+                    # A cursor that a traceback keeps alive holds its snapshot beyond the rollback, and the next
+                    # BEGIN IMMEDIATE on this connection would find it outdated ("locked"). Closing it undoes all.
+                    session.invalidate()
+                if engines.is_away(error):
                     raise NotReady(part="the store") from error
                 raise
 
 
 def lock_admission(session: Session) -> None:
-    """From here to the end of the transaction, nobody else decides who gets a slice.
+    """From here to the end of the transaction, nobody else decides anything. `transaction()` begins with it.
 
     On SQLite the transaction itself is that lock, since it began IMMEDIATE.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMISSION_LOCK})
-
-
-def _prepare_sqlite(engine: Engine, patience_s: float) -> None:
-    @event.listens_for(engine, "connect")
-    def opened(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN comes too late and is not IMMEDIATE
-        for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        driver = connection.connection.dbapi_connection
-        assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - this listener is SQLite's
-        if connection.get_execution_options().get(_READ):
-            driver.execute("BEGIN")
-            return
-        deadline = time.monotonic() + patience_s
-        while True:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                # a busy other process may win every time within the busy timeout: stand in line again
-                if "locked" not in str(error) or time.monotonic() >= deadline:
-                    raise

@@ -190,3 +190,19 @@ class BadSetting(DureError):
         "en": "Correct it in dure.yaml, in the variable DURE_<NAME>, or on the command line.",
         "ko": "dure.yaml, 환경 변수 DURE_<NAME> 또는 명령줄에서 고치세요.",
     }
+
+
+class DatabaseAway(DureError):
+    """The database that the settings name does not answer, or not to us."""
+
+    code, status = "database_away", 503
+    message: ClassVar[Text] = {
+        "en": "The portal's database {address} cannot be opened: {reason}.",
+        "ko": "포털의 데이터베이스 {address}을(를) 열 수 없습니다: {reason}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Start that PostgreSQL server, or correct `database_url` and `database_password_file`; "
+        "an empty `database_url` is SQLite in the data folder. Nothing was changed.",
+        "ko": "그 PostgreSQL 서버를 시작하거나 `database_url`과 `database_password_file`을 고치세요. "
+        "`database_url`을 비우면 데이터 폴더의 SQLite를 씁니다. 변경된 것은 없습니다.",
+    }

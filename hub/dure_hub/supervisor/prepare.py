@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from dure_hub.catalogue.rates import GIVEN, written
 from dure_hub.settings import Settings, load_settings, resolve_settings
 from dure_hub.supervisor import checks, processes
 from dure_hub.supervisor.errors import BadSetting, FolderUnusable, NotUp
@@ -53,6 +54,9 @@ def make_folder(settings: Settings) -> bool:
         folder.root.chmod(0o700)
         folder.secrets.chmod(0o700)
         checks.layout_known(folder)
+        if new and not folder.rates.exists():
+            folder.rates.touch(mode=0o600)
+            folder.rates.write_text(written(GIVEN))
     except OSError as why:
         raise FolderUnusable(folder=str(folder.root), reason=why.strerror or str(why)) from why
     return new
@@ -91,6 +95,14 @@ def check(settings: Settings) -> None:
     checks.python_new_enough()
     checks.disk_enough(settings)
     checks.disk_local(settings.folder)
+    if settings.database_url:
+        from dure_hub.supervisor import database
+
+        database.check(settings)
+    if settings.simulated_fleet:
+        from dure_hub.backends.embedded import fleetfile
+
+        fleetfile.load(settings.simulated_fleet)
     envoy = processes.load_record(record_path(settings.folder, "envoy"))
     # One whose supervisor was killed between its start and its record is known by its mark alone.
     ours = {process.pid for process in marked(settings, "envoy")}

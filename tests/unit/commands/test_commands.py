@@ -87,3 +87,18 @@ def test_a_bad_setting_is_an_error_with_its_name(tmp_path: Path, text: str, name
     assert named in done.stderr
     assert "dure.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_doctor_says_that_a_fleet_is_simulated(tmp_path: Path) -> None:
+    (tmp_path / "dure.yaml").write_text("simulated_fleet: campus\n")
+    said = dure("doctor", data=tmp_path).stdout
+    assert "simulated (campus): 24 GPUs on 6 nodes" in said
+    assert "시뮬레이션" in dure("doctor", data=tmp_path, language="ko").stdout
+
+
+def test_a_fleet_file_that_is_wrong_is_named_by_line_and_rule(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("nodes:\n  - {name: a, cpu_cores: none, memory_gb: 1}\n")
+    (tmp_path / "dure.yaml").write_text(f"simulated_fleet: {tmp_path / 'mine.yaml'}\n")
+    done = dure("doctor", data=tmp_path)
+    assert done.returncode == 1
+    assert "line 2: none cannot be" in done.stderr

@@ -50,3 +50,8 @@ def test_the_file_says_what_to_run() -> None:
     }
     assert training.make_job(work(), 2)["device"] == "cpu"
     assert training.make_job(work(), 2)["token_file"] is None
+
+
+def test_a_simulated_gpu_is_computed_on_the_cpu() -> None:
+    for uuid in ("GPU-sim-0123456789abcdef", "MIG-sim-0123456789abcdef"):
+        assert training.make_job(work(devices=(uuid,)), 1)["device"] == "cpu"

@@ -1,9 +1,8 @@
-"""Who gets a slice: one decision, one transaction."""
+"""Who gets a slice: one decision, one transaction, on both databases."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,22 @@ from sqlalchemy.orm import Session
 from dure.errors import Conflict
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Inventory
-from dure_hub.operations import admission
+from dure_hub.operations import admission, ticket_rows
 from dure_hub.operations.admission import NOTEBOOK, TRAINING
 from dure_hub.operations.errors import NeverFits, NoSuchProfile
 from dure_hub.operations.profiles import Fleet, active_slices, fleet_of
 from dure_hub.store.models import Event, Lease, Ticket, Token
+from tests.support.postgres import database as database
+from tests.support.postgres import postgres as postgres
 from tests.support.world import World, gpus
+
+
+@pytest.fixture
+async def world(tmp_path: Path, database: str) -> AsyncIterator[World]:
+    """Room for four holders of `cpu` in cores, two in memory."""
+    made = World(tmp_path, database_url=database)
+    yield made
+    await made.close()
 
 
 def ask(world: World, session: Session, fleet: Fleet, **more: Any) -> Lease | Ticket:
@@ -40,7 +49,7 @@ async def test_with_room_there_is_a_lease_and_without_a_ticket(world: World) -> 
     assert lease.slices == [{"device": "cpu", "cpu_cores": 0.5, "memory_mb": 2048}]
     assert ticket.verdict["code"] == "no_memory_free"
     with world.store.reading() as session:
-        shown = admission.ticket_on_wire(session, ticket, fleet, world.clock())
+        shown = ticket_rows.ticket_on_wire(session, ticket, fleet, world.clock())
         verbs = session.scalars(select(Event.verb).order_by(Event.id)).all()
     assert (shown.position, shown.expected_start, shown.next_best) == (1, lease.until, None)
     assert sorted(verbs) == ["lease.grant", "lease.grant", "ticket.ask", "ticket.ask", "ticket.ask"]
@@ -98,7 +107,7 @@ async def test_who_waits_for_a_gpu_does_not_hold_up_who_needs_none(world: World)
     assert isinstance(waits, Ticket)
     assert admission.devices(held) == ("GPU-NVIDIA H100-0",)
     with world.store.reading() as session:
-        shown = admission.ticket_on_wire(session, waits, fleet, world.clock())
+        shown = ticket_rows.ticket_on_wire(session, waits, fleet, world.clock())
     assert (shown.next_best, shown.expected_start) == ("cpu", held.until)
 
 
@@ -110,7 +119,7 @@ async def test_while_its_gpu_is_away_a_ticket_keeps_its_place(world: World) -> N
         waits = ask(world, session, fleet, profile="gpu-full")
         without = fleet_of(Inventory(cpu_cores=8, memory_mb=32768), world.settings)
         assert admission.grant_waiting(session, without, world.clock()) == []
-        assert admission.ticket_on_wire(session, waits, without, world.clock()).position == 1  # type: ignore[arg-type]
+        assert ticket_rows.ticket_on_wire(session, waits, without, world.clock()).position == 1  # type: ignore[arg-type]
     assert isinstance(waits, Ticket)
     assert (waits.state, waits.verdict["code"]) == ("waiting", "profile_away")
 
@@ -153,27 +162,3 @@ async def test_a_cancelled_ticket_is_never_granted(world: World) -> None:
         assert admission.cancel(session, waits.id, "cancelled", world.clock(), "ann") is None
         admission.end_lease(session, held[0].id, "asked", world.clock())
         assert admission.grant_waiting(session, fleet, world.clock()) == []
-
-
-def test_no_overshoot_with_two_processes_of_eight_threads(tmp_path: Path) -> None:
-    """Five slices, sixteen hands: never six held at once, neither seen inside a transaction nor afterwards."""
-    world = World(tmp_path)
-    command = [sys.executable, "-m", "tests.unit.operations.hammer", str(world.store.engine.url), "8", "15"]
-    root = Path(__file__).parents[3]
-    processes = [
-        subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    most = [int(out.split()[0]) for out, _ in outputs]
-    assert max(most) == 5, outputs
-    with world.store.reading() as session:
-        assert len(active_slices(session)) <= 5
-        asked = session.scalar(select(func.count()).select_from(Ticket))
-        granted = session.scalar(select(func.count()).select_from(Ticket).where(Ticket.state == "granted"))
-        leases = session.scalar(select(func.count()).select_from(Lease))
-        distinct = session.scalar(select(func.count(func.distinct(Ticket.lease_id))))
-    assert asked == 2 * 8 * 15
-    assert granted == leases == distinct
-    world.store.close()

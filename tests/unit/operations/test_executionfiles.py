@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dure_hub.operations.executionfiles import ExecutionFolder, failure_of
+from dure_hub.operations.executionfiles import EXECUTED, ExecutionFolder, failure_of
 from dure_hub.operations.workfiles import read_plain
 from dure_hub.settings import Settings
 
@@ -78,7 +78,7 @@ def test_links_pipes_folders_and_floods_are_not_read(folder: ExecutionFolder, tm
 
 
 def test_an_executed_notebook_behind_a_link_is_not_shown(folder: ExecutionFolder, tmp_path: Path) -> None:
-    folder.executed.write_text("{}")
+    (folder.outputs / EXECUTED).write_text("{}")
     assert folder.notebook() == b"{}"
     elsewhere = tmp_path / "elsewhere"
     folder.outputs.rename(elsewhere)
@@ -86,5 +86,5 @@ def test_an_executed_notebook_behind_a_link_is_not_shown(folder: ExecutionFolder
     assert folder.notebook() is None
     folder.outputs.unlink()
     folder.outputs.mkdir()
-    folder.executed.symlink_to(elsewhere / "executed.ipynb")
+    (folder.outputs / EXECUTED).symlink_to(elsewhere / EXECUTED)
     assert folder.notebook() is None

@@ -92,6 +92,9 @@ async def test_the_portal_itself_waits_and_asks(tmp_path: Path) -> None:
     settings.save()
     World(tmp_path / "data").store.close()  # its database
     made = operations(settings.data)
+    assert {"schedules", "executions"} <= made.reconciler.ticks._ticks.keys(), (
+        "what fires, and what keeps the newest"
+    )
     assert made.schedules.firing.ready() is False
     with pytest.raises(NotReady):
         await made.schedules.firing.why_not("ana")
@@ -159,6 +162,7 @@ async def test_a_schedule_of_somebody_who_may_no_longer_is_paused(
     await shop.schedules.firing.fire()
     execution = await shop.schedules.execution(ANA, "nightly", 1)
     assert (execution.state, execution.reason) == ("failed", sentence(code))
+    assert ends(shop) == [("nightly/1", "failed")]
     assert (await shop.schedules.get(ANA, "nightly")).paused
     assert not (await shop.schedules.get(BEN, "nightly")).paused
     assert len(await shop.schedules.executions(BEN, "nightly")) == 1
@@ -251,12 +255,38 @@ async def test_the_limit_says_so_with_the_cell_where_it_was(shop: Workshop, data
     }
 
 
-async def test_whatever_ends_one_there_is_an_event(tmp_path: Path) -> None:
-    async def look(shop: Workshop) -> list[tuple[str, Any]]:
-        with shop.store.reading() as session:
-            found = session.scalars(select(Event).where(Event.verb == "execution.end").order_by(Event.id)).all()
-            return [(event.object, event.verdict["state"]) for event in found]
+def ends(shop: Workshop) -> list[tuple[str, Any]]:
+    """What has ended by the events, in order, and how."""
+    with shop.store.reading() as session:
+        found = session.scalars(select(Event).where(Event.verb == "execution.end").order_by(Event.id)).all()
+        return [(event.object.removeprefix("execution:ana/"), event.verdict["state"]) for event in found]
 
+
+async def test_whatever_ends_one_there_is_one_event(
+    shop: Workshop, data: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("work.ipynb", "fail.ipynb", "wait.ipynb"):
+        await shop.schedules.create(ANA, await ask(shop, file, name=file[:4]))
+        await run(shop, name=file[:4])
+        if file != "wait.ipynb":
+            await over(shop, name=file[:4])
+    await shop.schedules.stop(ANA, "wait", 1)
+    await over(shop, name="wait")
+    expected = [("work/1", "succeeded"), ("fail/1", "failed"), ("wait/1", "stopped")]
+    assert ends(shop) == expected
+
+    async def broken(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shop.schedules.subject, "_unpack", broken)
+        await run(shop, name="work")
+        await over(shop, 2, "work")
+    expected.append(("work/2", "failed"))
+    assert ends(shop) == expected, "it could not start"
+
+
+async def test_what_waits_too_long_or_is_given_up_ends_with_an_event(tmp_path: Path) -> None:
     small = workshop_settings(tmp_path / "small", cpu_profile_cores=1, cpu_overcommit=1)
     async with workshop(small, executions=QuickExecutions(small)) as shop:
         await shop.schedules.create(ANA, await ask(shop, "wait.ipynb"))
@@ -265,8 +295,12 @@ async def test_whatever_ends_one_there_is_an_event(tmp_path: Path) -> None:
             execution = await run(shop)
             waits += [execution.number] * (execution.state == "queued")
         await shop.schedules.stop(ANA, "nightly", waits[0])
+        pass_time(small, small.ticket_timeout_s)
+        execution = await over(shop, waits[1])
+        assert execution.reason == sentence("gave_up")
         await shop.schedules.delete(ANA, "nightly")
-        assert await look(shop) == [(f"execution:ana/nightly/{number}", "stopped") for number in waits]
+        told = [(f"nightly/{waits[0]}", "stopped"), (f"nightly/{waits[1]}", "failed")]
+        assert [end for end in ends(shop) if end in told] == told
     await end_all(small)
 
 

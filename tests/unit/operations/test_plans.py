@@ -26,7 +26,7 @@ def plans(world: World) -> Plans:
 
 
 async def take(
-    world: World, lifetime_s: int | None, profile: str = "cpu", purpose: str = "training"
+    world: World, lifetime_s: int | None, profile: str = "cpu", purpose: str = "notebook"
 ) -> Lease | Ticket:
     """Somebody else's request."""
     fleet = await world.profiles.fleet()
@@ -57,11 +57,11 @@ async def test_with_room_it_starts_now_and_nothing_is_written(world: World) -> N
 async def test_without_room_it_starts_at_the_latest_when_those_before_it_have_ended(world: World) -> None:
     for hours in (1, 2):
         assert isinstance(await take(world, hours * 3600), Lease)
-    plan = await plans(world).get(ANN, "cpu")
+    plan = await plans(world).get(ANN, "cpu", "notebook")
     assert (plan.starts_now, plan.free, plan.position) == (False, 0, 1)
     assert plan.expected_start == world.clock() + timedelta(hours=1)
     waits = await take(world, 600)  # gets the first hour's place, and gives it back after ten minutes
-    plan = await plans(world).get(ANN, "cpu")
+    plan = await plans(world).get(ANN, "cpu", "notebook")
     assert plan.position == 2
     assert plan.expected_start == world.clock() + timedelta(hours=1, minutes=10)
     world.clock.move(1)
@@ -83,7 +83,7 @@ async def test_room_that_somebody_waits_for_is_not_promised(world: World) -> Non
 async def test_behind_leases_without_an_end_the_start_is_unknown(world: World) -> None:
     for _ in range(2):
         await take(world, None, purpose="serving")
-    plan = await plans(world).get(ANN, "cpu")
+    plan = await plans(world).get(ANN, "cpu", "notebook")
     assert (plan.starts_now, plan.expected_start, plan.rate) == (False, None, None)
 
 

@@ -123,5 +123,6 @@ async def test_a_profile_that_is_gone_fails_only_the_execution(shop: Workshop, d
     execution = await shop.schedules.execution(ANA, "nightly", 1)
     assert execution.state == "failed"
     assert "There is no profile named gpu-full" in (execution.reason or "")
+    assert verbs(shop, "execution.") == ["execution.due", "execution.end"]
     following = (await shop.schedules.get(ANA, "nightly")).next_at
     assert following != made.next_at

@@ -29,11 +29,19 @@ TRAPS = {
     "kept log is a pipe": "os.mkdir('../kept'); os.mkfifo('../kept/log')",
     "kept log.new is a folder": "os.makedirs('../kept/log.new/x')",
     "kept log is a link": "os.mkdir('../kept'); os.symlink(SECRET, '../kept/log')",
+    "kept log is a forgery": "os.mkdir('../kept'); open('../kept/log', 'w').write('all went well')",
     "the token is a folder": "os.remove('../token'); os.makedirs('../token/x')",
     "home is a link": "os.rmdir('../home'); os.symlink(os.path.dirname(SECRET), '../home')",
     "the result is a pipe": "os.mkfifo('../outputs/result.json')",
     "the outputs are a file": "import shutil; shutil.rmtree('../outputs'); open('../outputs', 'w')",
     "the code is a link": "os.rename('../code', '../was'); os.symlink(os.path.dirname(SECRET), '../code')",
+}
+
+LOGS = {
+    "a pipe": "os.mkfifo(log)",
+    "a folder": "os.mkdir(log)",
+    "a link": "os.symlink(SECRET, log)",
+    "a socket": "import socket; os.chdir(os.path.dirname(log)); socket.socket(socket.AF_UNIX).bind('log')",
 }
 
 
@@ -85,6 +93,28 @@ async def test_whatever_a_notebook_leaves_beside_itself_it_ends_and_so_does_ever
     assert not any(place.is_symlink() or place.exists() for place in (folder.token, folder.code, folder.home))
 
 
+@pytest.mark.parametrize("trap", LOGS.values(), ids=[name.replace(" ", "-") for name in LOGS])
+async def test_a_log_that_became_something_else_while_it_ran_is_an_empty_one(
+    shop: Workshop, tmp_path: Path, trap: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the secret")
+    find = (
+        "import os\nlog = os.path.join(os.path.dirname(os.environ['DURE_EXECUTION_FILE']), 'log')\nos.remove(log)"
+    )
+    code = f"{find}\nSECRET = {str(secret)!r}\n{trap}\nos._exit(3)"
+    digest = await shop.upload({"trap.ipynb": notebook(code), "work.ipynb": notebook("x = 1")})
+    await shop.schedules.create(ANA, await ask(shop, "trap.ipynb", snapshot=digest))
+    await shop.schedules.create(ANA, await ask(shop, "work.ipynb", name="other", snapshot=digest))
+    await run(shop)
+    await run(shop, name="other")
+    assert (await over(shop)).reason == "Ended with exit code 3."
+    assert (await over(shop, name="other")).state == "succeeded"
+    await shop.until(lambda: all_over(shop), "all is tidied up")
+    page = await shop.schedules.logs(ANA, "nightly", 1)
+    assert (page.text, page.done) == ("", True)
+
+
 async def test_a_log_that_cannot_be_kept_holds_up_neither_its_end_nor_the_others(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,8 +164,9 @@ async def test_one_that_cannot_be_closed_keeps_no_other_from_its_end(
     assert (await over(shop, 1)).state == "succeeded"
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["before-its-token", "after-it"])
 async def test_what_was_laid_out_for_a_lease_that_ended_meanwhile_is_removed(
-    shop: Workshop, data: Settings
+    shop: Workshop, data: Settings, monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
     await shop.schedules.create(ANA, await ask(shop))
     folder = ExecutionFolder(data, (await run(shop)).id)
@@ -144,6 +175,11 @@ async def test_what_was_laid_out_for_a_lease_that_ended_meanwhile_is_removed(
     await over(shop)
     await shop.until(lambda: all_over(shop), "it is tidied up")
 
+    async def made(*_: object) -> None:
+        """It has its token, since the lease was active then."""
+
+    if not before:
+        monkeypatch.setattr(shop.schedules.subject, "_give_token", made)
     await shop.schedules.subject._start(item)  # as if it had been preparing all the while
     assert folder.code.exists()
     await shop.until(lambda: all_over(shop), "it is tidied up again")

@@ -18,4 +18,4 @@ def box(cores: int = 8, memory_mb: int = 32768, h100: int = 0, a100: int = 0) ->
 
 def offered(place: Machine) -> dict[str, ProfileSpec]:
     """Its profiles."""
-    return profiles(place, SETTINGS)
+    return profiles([place], SETTINGS)

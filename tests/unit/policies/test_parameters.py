@@ -130,6 +130,13 @@ def test_what_an_earlier_run_put_in_declares_nothing() -> None:
     assert (verdict.code, verdict.facts["declared"]) == ("parameter_unknown", "epochs")
 
 
+def test_a_tag_that_is_a_text_counts_as_the_runner_counts_it() -> None:
+    text = {"cell_type": "markdown", "metadata": {"tags": "parameters"}, "source": "# Parameters"}
+    code = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "epochs = 3"}
+    content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [text, code]}
+    assert check(json.dumps(content).encode(), {"epochs": 5}).code == "parameters_cell"
+
+
 def test_a_notebook_without_a_parameters_cell_takes_none() -> None:
     assert check(notebook(None), {}).allowed
     verdict = check(notebook(None), {"hidden": 1})

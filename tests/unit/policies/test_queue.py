@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from dure_hub.policies.classes import INFERENCE, TRAINING, URGENT_INFERENCE
 from dure_hub.policies.placement import Slice
-from dure_hub.policies.queue import Held, Waiting, expected_starts, order, overtaken, position
+from dure_hub.policies.queue import Held, Waiting, expected_starts, order, overtaken, position, startable
 from tests.unit.policies.fleet import box, offered
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -16,14 +18,26 @@ def after(minutes: float) -> datetime:
 
 
 def ticket(
-    key: str, profile: str = "cpu", priority: int = 0, asked: float = 0, life: int | None = 3600
+    key: str, profile: str = "cpu", priority: int = 0, asked: float = 0, life: int | None = 3600, **more: Any
 ) -> Waiting:
-    return Waiting(key, profile, priority, after(asked), life)
+    return Waiting(key, profile, priority, after(asked), life, **more)
 
 
-def test_priority_comes_before_time_and_time_before_id() -> None:
-    waiting = [ticket("c", asked=1), ticket("b", asked=0), ticket("a", asked=1), ticket("d", priority=1, asked=9)]
-    assert [one.id for one in order(waiting)] == ["d", "b", "a", "c"]
+def test_who_waits_is_ordered_by_class_choice_quota_use_and_time() -> None:
+    line = [
+        ticket("reclaims", queue_class=TRAINING, within_quota=False, reclaims=True, asked=9),
+        ticket("urgent", queue_class=URGENT_INFERENCE, within_quota=False, team_share=9, asked=9),
+        ticket("inference", queue_class=INFERENCE, asked=9),
+        ticket("chosen", priority=1, within_quota=False, team_share=9, asked=9),
+        ticket("frugal team", team_share=1, owner_share=7, asked=9),
+        ticket("frugal owner", team_share=2, owner_share=1, asked=9),
+        ticket("b", team_share=2, owner_share=2, asked=0),
+        ticket("a", team_share=2, owner_share=2, asked=1),
+        ticket("c", team_share=2, owner_share=2, asked=1),
+        ticket("beyond", within_quota=False, asked=0),
+        ticket("training", queue_class=TRAINING, asked=0),
+    ]
+    assert order(reversed(line)) == line
 
 
 def test_the_position_counts_those_who_wait_for_the_same() -> None:
@@ -31,12 +45,13 @@ def test_the_position_counts_those_who_wait_for_the_same() -> None:
     assert [position(key, waiting) for key in ("a", "b", "c", "nobody")] == [1, 1, 2, None]
 
 
-def test_who_asks_now_passes_nobody_of_their_own_priority() -> None:
-    waiting = [ticket("a", priority=1)]
-    assert overtaken("cpu", 0, waiting)
-    assert overtaken("cpu", 1, waiting)
-    assert not overtaken("cpu", 2, waiting)
-    assert not overtaken("gpu-full", 0, waiting)
+def test_who_asks_now_passes_nobody_who_goes_before_and_wants_the_same() -> None:
+    waiting = [ticket("a", priority=1, team_share=3)]
+    assert overtaken(ticket("b", asked=1), waiting)
+    assert overtaken(ticket("b", asked=1, priority=1, team_share=3), waiting)
+    assert not overtaken(ticket("b", asked=1, priority=1, team_share=2), waiting)
+    assert not overtaken(ticket("b", asked=1, priority=2, team_share=9), waiting)
+    assert not overtaken(ticket("b", asked=1, profile="gpu-full"), waiting)
 
 
 def test_the_latest_start_is_the_end_of_who_is_before_you() -> None:
@@ -44,7 +59,7 @@ def test_the_latest_start_is_the_end_of_who_is_before_you() -> None:
     share = (machine.cores_per_gpu, machine.memory_mb_per_gpu)
     leases = [Held((Slice("h0", *share),), after(30)), Held((Slice("h1", *share),), after(50))]
     waiting = [ticket(str(n), "gpu-full", asked=n) for n in range(4)]
-    starts = expected_starts(waiting, leases, offered(machine), machine, NOW)
+    starts = expected_starts(waiting, leases, offered(machine), [machine], NOW)
     # 0 after the first, 1 after the second, 2 after 0's hour, 3 after 1's hour
     assert starts == {"0": after(30), "1": after(50), "2": after(90), "3": after(110)}
 
@@ -52,17 +67,26 @@ def test_the_latest_start_is_the_end_of_who_is_before_you() -> None:
 def test_an_end_that_has_passed_counts_as_now() -> None:
     machine = box(h100=1)
     held = [Held((Slice("h0", machine.cores_per_gpu, machine.memory_mb_per_gpu),), after(-5))]
-    assert expected_starts([ticket("a", "gpu-full")], held, offered(machine), machine, NOW) == {"a": NOW}
+    assert expected_starts([ticket("a", "gpu-full")], held, offered(machine), [machine], NOW) == {"a": NOW}
 
 
 def test_what_never_ends_makes_the_start_unknown() -> None:
     machine = box(h100=1)
     held = [Held((Slice("h0", machine.cores_per_gpu, machine.memory_mb_per_gpu),), None)]
     waiting = [ticket("a", "gpu-full"), ticket("b", "unknown")]
-    assert expected_starts(waiting, held, offered(machine), machine, NOW) == {"a": None, "b": None}
+    assert expected_starts(waiting, held, offered(machine), [machine], NOW) == {"a": None, "b": None}
 
 
 def test_behind_a_ticket_without_an_end_the_start_is_unknown() -> None:
     machine = box(h100=1)
     waiting = [ticket("a", "gpu-full", life=None), ticket("b", "gpu-full", asked=1)]
-    assert expected_starts(waiting, [], offered(machine), machine, NOW) == {"a": NOW, "b": None}
+    assert expected_starts(waiting, [], offered(machine), [machine], NOW) == {"a": NOW, "b": None}
+
+
+def test_who_may_start_now_is_placed_beside_those_before_it() -> None:
+    machine = box(h100=2)
+    held = [Held((Slice("h0", machine.cores_per_gpu, machine.memory_mb_per_gpu),), after(60))]
+    waiting = [ticket(key, "gpu-full", asked=n) for n, key in enumerate("ab")] + [ticket("c", asked=9)]
+    waiting.append(ticket("d", "away"))
+    found = startable(waiting, held, offered(machine), [machine], NOW)
+    assert [(one.ticket.id, one.placement.slices[0].device) for one in found] == [("a", "h1"), ("c", "cpu")]

@@ -131,13 +131,15 @@ def test_a_notebook_runs_with_its_parameters_in_its_own_folder_and_with_its_toke
     code = place.run(
         "import os, sys, helper\nprint(x, name, helper.answer, sys.executable)",
         "print(os.environ['MLFLOW_TRACKING_TOKEN'] == open(os.environ['DURE_TOKEN_FILE']).read().strip())",
+        "print('where the records lie:', os.environ.get('DURE_EXECUTION_FILE'))",
         parameters={"x": 7, "name": 'so"so\n'},
     )
     assert code == 0, place.log
     assert place.result == {"state": "succeeded", "cell": None, "source": None, "error": None, "message": None}
     assert f'7 so"so\n 42 {sys.executable}\n' in place.printed()
     assert "True" in place.printed()
-    assert "[3/4] import os, sys, helper" in place.log
+    assert "where the records lie: None" in place.printed()
+    assert "[3/5] import os, sys, helper" in place.log
     assert "[parameters] # Parameters" in place.log
     assert "token-of-the-execution" not in place.log + (place.outputs / "executed.ipynb").read_text()
     assert place.alive() == []
@@ -226,7 +228,7 @@ def test_a_cell_that_will_not_be_interrupted_is_killed(place: Place) -> None:
     process.send_signal(signal.SIGTERM)
     place.until_logged("no\n", process)
     assert place.ended(process, 30) == 1
-    assert (place.result["state"], place.result["error"]) == ("failed", "Stopped")
+    assert (place.result["state"], place.result["error"], place.result["cell"]) == ("failed", "Stopped", 4)
     assert "done before" in place.printed()
     assert place.alive() == []
 

@@ -12,7 +12,7 @@ import httpx
 
 from dure.wire.ids import new_id
 from dure_hub.operations import Operations
-from dure_hub.operations.executionfiles import ExecutionFolder
+from dure_hub.operations.executionfiles import EXECUTED, ExecutionFolder
 from dure_hub.operations.people import USE
 from dure_hub.services.places import API, BASE
 from tests.support.notebooks import notebook
@@ -249,7 +249,7 @@ async def test_an_executed_notebook_is_handed_out_as_a_file(
     assert (await ask(anyone, ana, "GET", path)).status_code == 404, "nothing has run"
     folder = ExecutionFolder(ops.settings, made["id"])
     folder.create()
-    folder.executed.write_text('{"nbformat": 4}')
+    (folder.outputs / EXECUTED).write_text('{"nbformat": 4}')
     answer = await ask(anyone, ana, "GET", path)
     assert (answer.status_code, answer.json()) == (200, {"nbformat": 4})
     assert answer.headers["content-type"] == "application/x-ipynb+json"

@@ -66,6 +66,13 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("POST", "/tokens", {}, {201}),
     ("DELETE", "/tokens/01J00000000000000000000000", None, {404}),
     ("GET", "/events", None, {403}),
+    ("GET", "/costs", None, {200}),
+    ("GET", "/forecast", None, {200}),
+    ("GET", "/recommendations", None, {200}),
+    ("GET", "/budgets", None, {200}),
+    ("PUT", "/budgets", {"kind": "team"}, {422}),
+    ("GET", "/quotas", None, {200}),
+    ("PUT", "/quotas", {"kind": "user"}, {422}),
 ]
 FOR_ADMINISTRATORS = ("/events", "/fleet")
 PAGES = ["/", "", "/spawn", "/wait/none", "/docs"]

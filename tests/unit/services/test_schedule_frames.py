@@ -167,6 +167,15 @@ async def test_a_notebook_that_takes_for_ever_is_given_up_and_nobody_waits_for_i
     assert not psutil.Process().children()
 
 
+async def test_converting_ends_by_the_clock_too_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = notebook(cell("1")).encode()
+    monkeypatch.setattr(notebooks, "WALL_S", 0.01)
+    assert await notebooks._converted(text, "cut") is None, "no program starts as quickly"
+    assert not psutil.Process().children()
+    monkeypatch.undo()
+    assert await notebooks._converted(text, "cut") is not None
+
+
 async def test_a_notebook_is_converted_once_and_too_many_at_once_are_told_to_come_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

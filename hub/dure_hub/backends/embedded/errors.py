@@ -44,3 +44,17 @@ class CouldNotStart(DureError):
         "en": "Try again later; `dure doctor` shows disk, memory and limits.",
         "ko": "나중에 다시 시도하세요. `dure doctor`가 디스크, 메모리, 제한을 보여 줍니다.",
     }
+
+
+class BadFleet(DureError):
+    """The file of a simulated fleet says something that cannot be."""
+
+    code, status = "bad_fleet", 400
+    message: ClassVar[Text] = {
+        "en": "{file}, line {line}: {value} cannot be; the rule is: {rule}.",
+        "ko": "{file} {line}번째 줄: {value}은(는) 쓸 수 없습니다. 규칙: {rule}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Correct it, or name a preset in DURE_SIMULATED_FLEET: workstation, dgx-a100, dgx-h100, campus.",
+        "ko": "파일을 고치거나 DURE_SIMULATED_FLEET에 프리셋을 쓰세요: workstation, dgx-a100, dgx-h100, campus.",
+    }

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 
 from dure_hub.backends.base import Feature
+from dure_hub.catalogue.mig import MigGrid
 
 Gaps = dict[Feature, Mapping[str, str]]
 
@@ -30,14 +31,36 @@ MULTI_NODE: Gaps = {
     },
 }
 SLICES: Gaps = {
-    Feature.MIG: {
-        "en": "GPUs are given whole; MIG instances cannot be made or given yet.",
-        "ko": "GPU는 통째로만 배정됩니다. MIG 인스턴스는 아직 만들거나 배정할 수 없습니다.",
-    },
     Feature.GPU_SHARING: {
         "en": "A GPU has one holder at a time; sharing by time or memory is not supported yet.",
         "ko": "GPU 하나는 한 번에 한 사람만 씁니다. 시간이나 메모리 공유는 아직 지원하지 않습니다.",
     },
+}
+IN_USE: Mapping[str, str] = {
+    "en": "Something runs on this MIG instance; it can be removed once that has ended.",
+    "ko": "이 MIG 인스턴스에서 실행 중인 것이 있습니다. 끝난 뒤에 제거할 수 있습니다.",
+}
+MIG_OFF: Mapping[str, str] = {
+    "en": "MIG is off on it, or it has none; the machine's administrator turns it on with `nvidia-smi -mig 1`.",
+    "ko": "MIG가 꺼져 있거나 없는 GPU입니다. 머신 관리자가 `nvidia-smi -mig 1`로 켤 수 있습니다.",
+}
+MIG_NEEDS_RIGHT: Mapping[str, str] = {
+    "en": "Making and removing MIG instances needs root, or read access to"
+    " /proc/driver/nvidia/capabilities/mig/config.",
+    "ko": "MIG 인스턴스를 만들거나 제거하려면 root이거나 /proc/driver/nvidia/capabilities/mig/config 읽기 권한이"
+    " 있어야 합니다.",
+}
+NO_MIG_HERE: Mapping[str, str] = {
+    "en": "No GPU here has MIG turned on, so none can be given in parts of that kind.",
+    "ko": "MIG가 켜진 GPU가 없어 MIG 단위로 나누어 줄 수 없습니다.",
+}
+MIG_TAKEN: Mapping[str, str] = {
+    "en": "There is no room for it at this place: another MIG instance is in the way.",
+    "ko": "그 위치에 자리가 없습니다. 다른 MIG 인스턴스가 차지하고 있습니다.",
+}
+NO_GPU_IN_FILE: Mapping[str, str] = {
+    "en": "The simulated fleet has no GPU in it.",
+    "ko": "시뮬레이션 구성에 GPU가 없습니다.",
 }
 
 
@@ -63,4 +86,20 @@ def without_papermill() -> Gaps:
             "en": "This needs papermill, which is not installed: start the portal with `make up`, which does so.",
             "ko": "papermill이 설치되어 있지 않습니다. papermill까지 설치하는 `make up`으로 포털을 시작하세요.",
         }
+    }
+
+
+def no_such_place(mig: str, start: int, grid: MigGrid) -> Mapping[str, str]:
+    """Why a grid has no such MIG profile, or not at this start."""
+    profile = grid.named(mig)
+    if profile is None:
+        known = ", ".join(one.name for one in grid.profiles)
+        return {
+            "en": f"It has no MIG profile {mig}, but {known}.",
+            "ko": f"MIG 프로필 {mig}이(가) 없습니다. 있는 것: {known}.",
+        }
+    starts = ", ".join(map(str, profile.starts))
+    return {
+        "en": f"{mig} cannot start at {start}, only at {starts}.",
+        "ko": f"{mig}은(는) {start}에서 시작할 수 없고 {starts}에서만 시작합니다.",
     }

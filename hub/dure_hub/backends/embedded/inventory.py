@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import datetime
 
-from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
-from dure_hub.backends.embedded import gaps, limits, measures, nvml
+from dure_hub.backends.base import Device, Feature, Inventory, InventoryBackend, Measures, MigRefused
+from dure_hub.backends.embedded import gaps, limits, measures, nvml, nvmlmig
+from dure_hub.backends.embedded.simulated import SimulatedInventory
+from dure_hub.catalogue import gpus
+from dure_hub.catalogue.machine import MigInstance
+from dure_hub.catalogue.mig import MigProfile
 from dure_hub.settings import Settings
 
 
@@ -14,8 +20,12 @@ class EmbeddedInventory(InventoryBackend):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        why = nvml.look().why_none
-        self.unsupported = {**gaps.SLICES, **({Feature.GPU: why} if why else {})}
+        found = nvml.look()
+        self.unsupported = {Feature.GPU_SHARING: gaps.SLICES[Feature.GPU_SHARING]}
+        if not any(device.carves for device in found.devices):
+            self.unsupported[Feature.MIG] = _why_no_mig(found.devices)
+        if found.why_none:
+            self.unsupported[Feature.GPU] = found.why_none
 
     async def look(self) -> Inventory:
         """As it is now: a GPU that fell off the bus is missing from the next look."""
@@ -23,15 +33,48 @@ class EmbeddedInventory(InventoryBackend):
 
     async def measure(self) -> Measures:
         """By two looks at our processes, a quarter of a second apart, and one at the GPUs."""
+        (before, after), read = await asyncio.gather(self._processes(), asyncio.to_thread(nvml.read))
+        leases, place = measures.compare(before, after), measures.place(before, after)
+        return Measures(read.devices, leases, place, read.instances)
+
+    async def _processes(self) -> tuple[measures.Look, measures.Look]:
         before = await asyncio.to_thread(measures.look, self.settings.instance)
         await asyncio.sleep(measures.APART_S)
-        after, devices = await asyncio.gather(
-            asyncio.to_thread(measures.look_again, before), asyncio.to_thread(nvml.read)
-        )
-        return Measures(devices, measures.compare(before, after), measures.place(before, after))
+        return before, await asyncio.to_thread(measures.look_again, before)
+
+    async def make(self, device: str, mig: str, start: int) -> MigInstance:
+        """As `InventoryBackend.make`, by NVML."""
+        profile = await asyncio.to_thread(_profile, device, mig, start)
+        return MigInstance(mig, start, await asyncio.to_thread(nvmlmig.make, device, profile, start))
+
+    async def remove(self, device: str, instance: MigInstance) -> None:
+        """As `InventoryBackend.remove`, by NVML: in use is what the driver says is."""
+        profile = await asyncio.to_thread(_profile, device, instance.profile, instance.start)
+        await asyncio.to_thread(nvmlmig.remove, device, profile, instance.start)
+
+
+def choose(settings: Settings, clock: Callable[[], datetime]) -> EmbeddedInventory | SimulatedInventory:
+    """This machine, or the simulated fleet that the settings name. Raises `BadFleet`."""
+    return SimulatedInventory(settings, clock) if settings.simulated_fleet else EmbeddedInventory(settings)
 
 
 def look() -> Inventory:
     """The same, for who has no event loop."""
     found = nvml.look()
     return Inventory(limits.cores(), limits.memory_mb(), found.devices, found.why_none)
+
+
+def _profile(device: str, mig: str, start: int) -> MigProfile:
+    """The MIG profile of this GPU's grid. Raises `MigRefused` where it has none, or not at this start."""
+    found = next((one for one in nvml.look().devices if one.uuid == device), None)
+    model = gpus.by_key(found.key) if found and found.key else None
+    if found is None or not found.mig_mode or model is None or model.grid is None:
+        raise MigRefused(device=device, why=gaps.MIG_OFF)
+    profile = model.grid.named(mig)
+    if profile is None or start not in profile.starts:
+        raise MigRefused(device=device, why=gaps.no_such_place(mig, start, model.grid))
+    return profile
+
+
+def _why_no_mig(devices: tuple[Device, ...]) -> dict[str, str]:
+    return dict(gaps.MIG_NEEDS_RIGHT if any(device.mig_mode for device in devices) else gaps.NO_MIG_HERE)

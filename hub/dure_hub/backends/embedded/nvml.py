@@ -1,30 +1,35 @@
-"""The only place that talks to NVML. What a GPU does not say is None; why there is no GPU is a sentence."""
+"""This machine's GPUs by NVML. What a GPU does not say is None; why there is no GPU is a sentence."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dure_hub.backends.base import Device, Reading
+from dure_hub.backends.embedded import gpm, nvmlmig
+from dure_hub.backends.embedded.driver import NO_DRIVER as NO_DRIVER
+from dure_hub.backends.embedded.driver import NO_LIBRARY as NO_LIBRARY
+from dure_hub.backends.embedded.driver import NO_PERMISSION as NO_PERMISSION
+from dure_hub.backends.embedded.driver import Driver, NoDriver, session
+from dure_hub.catalogue import gpus
+from dure_hub.catalogue.gpus import GpuModel
 
-NO_LIBRARY = {
-    "en": "No NVIDIA driver is installed here (libnvidia-ml.so.1 was not found).",
-    "ko": "NVIDIA 드라이버가 설치되어 있지 않습니다(libnvidia-ml.so.1을 찾을 수 없음).",
-}
-NO_DRIVER = {
-    "en": "The NVIDIA driver is installed but not loaded; `nvidia-smi` on this machine says more.",
-    "ko": "NVIDIA 드라이버가 설치되었지만 로드되지 않았습니다. 이 머신에서 `nvidia-smi`로 확인하세요.",
-}
-NO_PERMISSION = {
-    "en": "This operating-system user may not use the NVIDIA driver (see /dev/nvidia*).",
-    "ko": "이 운영체제 사용자에게 NVIDIA 드라이버 사용 권한이 없습니다(/dev/nvidia* 확인).",
-}
 NO_DEVICE = {
     "en": "The NVIDIA driver works but shows no GPU.",
     "ko": "NVIDIA 드라이버는 작동하지만 GPU가 보이지 않습니다.",
 }
+ROWS_FAILED = {
+    "en": "A memory error could not be repaired; NVIDIA's advice is to have the GPU replaced.",
+    "ko": "메모리 오류를 복구하지 못했습니다. NVIDIA는 GPU 교체를 권합니다.",
+}
+ROWS_PENDING = {
+    "en": "Memory rows wait to be replaced by spare ones; that needs a reset of the GPU.",
+    "ko": "메모리 행 교체가 대기 중입니다. GPU를 재설정해야 합니다.",
+}
+APART_S = 0.2
+"""Between two samples of MIG instances; NVIDIA's monitoring wants a tenth of a second at least."""
 
 
 @dataclass(frozen=True)
@@ -35,105 +40,152 @@ class Found:
     why_none: Mapping[str, str] | None = None
 
 
+@dataclass(frozen=True)
+class Readings:
+    """GPUs and MIG instances, each by its UUID."""
+
+    devices: Mapping[str, Reading] = field(default_factory=dict)
+    instances: Mapping[str, Reading] = field(default_factory=dict)
+
+
 def look() -> Found:
     """Ask NVML now. Never raises for what is missing or broken: that is a sentence."""
-    import pynvml  # only who looks pays for its import
-
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return Found(why_none=_why(error, pynvml))
-    try:
-        devices = _devices(pynvml)
-    except pynvml.NVMLError as error:
-        return Found(why_none=_why(error, pynvml))
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
+        with session() as driver:
+            devices = _devices(driver)
+    except NoDriver as error:
+        return Found(why_none=error.why)
     return Found(devices, None if devices else NO_DEVICE)
 
 
-def read() -> dict[str, Reading]:
-    """How busy each GPU is now, by UUID. Never raises: what one does not say is None, and no GPU is no entry."""
-    import pynvml
+def read() -> Readings:
+    """How busy each GPU is now. Never raises: what one does not say is None, and no GPU is no entry.
 
+    Takes `APART_S` where there are MIG instances that can be measured.
+    """
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return {}
-    try:
-        return {uuid: _reading(pynvml, gpu) for uuid, gpu in _gpus(pynvml)}
-    except pynvml.NVMLError:
-        return {}
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
+        with session() as driver:
+            return _read(driver)
+    except NoDriver:
+        return Readings()
 
 
-def _reading(pynvml: Any, gpu: Any) -> Reading:
-    maybe = _asker(pynvml)
-    mig = maybe(pynvml.nvmlDeviceGetMigMode, gpu)
+def model_of(driver: Driver, gpu: Any) -> tuple[int | None, GpuModel | None]:
+    """The device's half of its PCI id, and what the catalogue knows of it."""
+    pci = driver.maybe(driver.lib.nvmlDeviceGetPciInfo, gpu)
+    number = None if pci is None else int(pci.pciDeviceId) >> 16
+    return number, None if number is None else gpus.by_pci(number)
+
+
+def _devices(driver: Driver) -> tuple[Device, ...]:
+    lib, maybe = driver.lib, driver.maybe
+    version = maybe(lib.nvmlSystemGetDriverVersion)
+    handles = list(driver.gpus())
+    groups = _joined(driver, [gpu for _, gpu in handles])
+    found = []
+    for (uuid, gpu), group in zip(handles, groups, strict=True):
+        memory, mig = maybe(lib.nvmlDeviceGetMemoryInfo, gpu), driver.mig_on(gpu)
+        number, model = model_of(driver, gpu)
+        grid = model.grid if model else None
+        found.append(
+            Device(
+                uuid=uuid,
+                name=maybe(lib.nvmlDeviceGetName, gpu) or "GPU",
+                memory_mb=int(memory.total) >> 20 if memory else None,
+                driver=version,
+                mig_mode=mig,
+                pci_device=number,
+                key=model.key if model else None,
+                instances=nvmlmig.instances(driver, gpu, grid) if mig else (),
+                carves=bool(mig) and nvmlmig.may_carve(driver, gpu, grid),
+                group=group,
+                health=_health(driver, gpu),
+            )
+        )
+    return tuple(found)
+
+
+def _joined(driver: Driver, handles: Sequence[Any]) -> list[str]:
+    """The NVLink group of each GPU, "" for one that is joined to no other. With MIG on, a GPU is not."""
+    lib = driver.lib
+    groups = list(range(len(handles)))
+    for first in range(len(handles)):
+        for second in range(first):
+            status = driver.maybe(
+                lib.nvmlDeviceGetP2PStatus, handles[first], handles[second], lib.NVML_P2P_CAPS_INDEX_NVLINK
+            )
+            if status == lib.NVML_P2P_STATUS_OK:
+                old, new = groups[first], groups[second]
+                groups = [new if group == old else group for group in groups]
+    return [f"nvlink-{group}" if groups.count(group) > 1 else "" for group in groups]
+
+
+def _health(driver: Driver, gpu: Any) -> Mapping[str, str] | None:
+    rows = driver.maybe(driver.lib.nvmlDeviceGetRemappedRows, gpu)
+    if rows is None:
+        return None
+    _, _, pending, failed = rows
+    return ROWS_FAILED if failed else ROWS_PENDING if pending else None
+
+
+def _read(driver: Driver) -> Readings:
+    devices: dict[str, Reading] = {}
+    cut: list[tuple[str, Any, list[tuple[Any, int | None]]]] = []
+    for uuid, gpu in driver.gpus():
+        devices[uuid] = _reading(driver, gpu)
+        if driver.mig_on(gpu):
+            handles = driver.mig_handles(gpu)
+            numbers = [(one, driver.maybe(driver.lib.nvmlDeviceGetGpuInstanceId, one)) for one in handles]
+            cut.append((uuid, gpu, numbers))
+    instances: dict[str, Reading] = {}
+    with gpm.Sampler(driver) as sampler:
+        for uuid, gpu, parts in cut:
+            sampler.begin(uuid, gpu, {number for _, number in parts if number is not None})
+        if sampler:
+            time.sleep(APART_S)
+        busy = sampler.busy()
+        for uuid, gpu, parts in cut:
+            mine = {number: share for (whose, number), share in busy.items() if whose == uuid}
+            for handle, number in parts:
+                own = driver.maybe(driver.lib.nvmlDeviceGetUUID, handle)
+                if own is not None:
+                    share = None if number is None else mine.get(number)
+                    instances[own] = Reading(_memory_used_mb(driver, handle), share)
+            devices[uuid] = replace(devices[uuid], utilisation=_together(driver, gpu, parts, mine))
+    return Readings(devices, instances)
+
+
+def _together(
+    driver: Driver, gpu: Any, parts: Sequence[tuple[Any, int | None]], busy: Mapping[int, float]
+) -> float | None:
+    """How busy a GPU with MIG on is: its instances by their share of its processors. Unknown if one of them is."""
+    _, model = model_of(driver, gpu)
+    whole = max((one.compute for one in model.grid.profiles), default=0) if model and model.grid else 0
+    sizes: dict[int, int] = {}
+    for handle, number in parts:
+        attributes = driver.maybe(driver.lib.nvmlDeviceGetAttributes_v2, handle)
+        if attributes is None or number is None or number not in busy:
+            return None
+        sizes[number] = attributes.gpuInstanceSliceCount
+    if not sizes or not whole:
+        return None
+    return round(min(sum(busy[number] * size for number, size in sizes.items()) / whole, 1.0), 3)
+
+
+def _reading(driver: Driver, gpu: Any) -> Reading:
+    lib, maybe = driver.lib, driver.maybe
     # With MIG on, the utilisation of the whole GPU is not measured; some drivers say 0 there instead of an error.
-    busy = None if mig and mig[0] else maybe(pynvml.nvmlDeviceGetUtilizationRates, gpu)
-    memory = maybe(pynvml.nvmlDeviceGetMemoryInfo, gpu)
-    heat = maybe(pynvml.nvmlDeviceGetTemperature, gpu, pynvml.NVML_TEMPERATURE_GPU)
-    power_mw = maybe(pynvml.nvmlDeviceGetPowerUsage, gpu)
+    busy = None if driver.mig_on(gpu) else maybe(lib.nvmlDeviceGetUtilizationRates, gpu)
+    heat = maybe(lib.nvmlDeviceGetTemperature, gpu, lib.NVML_TEMPERATURE_GPU)
+    power_mw = maybe(lib.nvmlDeviceGetPowerUsage, gpu)
     return Reading(
-        memory_used_mb=int(memory.used) >> 20 if memory and memory.total else None,
+        memory_used_mb=_memory_used_mb(driver, gpu),
         utilisation=busy.gpu / 100 if busy else None,
         temperature_c=None if heat is None else float(heat),
         power_w=None if power_mw is None else power_mw / 1000,
     )
 
 
-def _asker(pynvml: Any) -> Callable[..., Any]:
-    """Asks NVML; None where it answers with an error, be it only that this GPU or driver does not know."""
-
-    def maybe(ask: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return ask(*arguments)
-        except pynvml.NVMLError:
-            return None
-
-    return maybe
-
-
-def _gpus(pynvml: Any) -> Iterator[tuple[str, Any]]:
-    """UUID and handle of each; one that has fallen off the bus is left out: it cannot be given to anybody."""
-    maybe = _asker(pynvml)
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        gpu = maybe(pynvml.nvmlDeviceGetHandleByIndex, index)
-        uuid = maybe(pynvml.nvmlDeviceGetUUID, gpu) if gpu is not None else None
-        if uuid is not None:
-            yield uuid, gpu
-
-
-def _devices(pynvml: Any) -> tuple[Device, ...]:
-    maybe = _asker(pynvml)
-    driver = maybe(pynvml.nvmlSystemGetDriverVersion)
-    found = []
-    for uuid, gpu in _gpus(pynvml):
-        memory, mig = maybe(pynvml.nvmlDeviceGetMemoryInfo, gpu), maybe(pynvml.nvmlDeviceGetMigMode, gpu)
-        found.append(
-            Device(
-                uuid=uuid,
-                name=maybe(pynvml.nvmlDeviceGetName, gpu) or "GPU",
-                memory_mb=int(memory.total) >> 20 if memory else None,
-                driver=driver,
-                mig_mode=bool(mig[0]) if mig else None,
-            )
-        )
-    return tuple(found)
-
-
-def _why(error: Any, pynvml: Any) -> Mapping[str, str]:
-    known = {
-        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_LIBRARY,
-        pynvml.NVML_ERROR_DRIVER_NOT_LOADED: NO_DRIVER,
-        pynvml.NVML_ERROR_NO_PERMISSION: NO_PERMISSION,
-    }
-    unknown = {
-        "en": f"The NVIDIA driver answers with an error: {error}.",
-        "ko": f"NVIDIA 드라이버가 오류로 응답합니다: {error}.",
-    }
-    return known.get(error.value, unknown)
+def _memory_used_mb(driver: Driver, handle: Any) -> int | None:
+    memory = driver.maybe(driver.lib.nvmlDeviceGetMemoryInfo, handle)
+    return int(memory.used) >> 20 if memory and memory.total else None

@@ -6,10 +6,11 @@ import asyncio
 import codecs
 import os
 import shutil
+import stat
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work, begin
 from dure_hub.backends.embedded import gaps
@@ -17,6 +18,8 @@ from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns, WouldNot
 from dure_hub.backends.embedded.runner import Plan, Runner
 from dure_hub.settings import Settings
 
+SIMULATED = "-sim-"
+"""In the UUID of everything simulated, behind NVIDIA's own `GPU` or `MIG`."""
 _KEEPERS_SHARE_S = 5.0
 """How long a keeper may take, after the grace, to end everything, before it is ended itself."""
 
@@ -68,14 +71,14 @@ class EmbeddedRuns(Runs):
         return await asyncio.to_thread(self._log, handle, offset, limit)
 
     def _log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
-        log = self.runner.folder(handle.lease).log
-        try:
-            with log.open("rb") as file:
+        file = _opened(self.runner.folder(handle.lease).log)
+        if file is None:
+            offset, data = max(offset, 0), b""
+        else:
+            with file:
                 offset = begin(file, offset)
                 file.seek(offset)
                 data = file.read(max(limit, 4))  # the longest character, so that paging always gets on
-        except FileNotFoundError:
-            offset, data = max(offset, 0), b""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(data)
         begun, _ = decoder.getstate()  # the first bytes of a character whose rest comes with the next piece
@@ -99,26 +102,40 @@ class EmbeddedRuns(Runs):
 def _copy(source: Path, target: Path) -> None:
     temporary = target.with_name(f"{target.name}.new")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123
-        try:
-            with source.open("rb") as file:
+        file = _opened(source)
+        if file is not None:
+            with file:
                 shutil.copyfileobj(file, out, 1 << 20)
-        except FileNotFoundError:
-            pass  # it never wrote a line
     temporary.replace(target)
 
 
 def _end_of(log: Path, limit: int) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(log.stat().st_size - limit, 0))
-            return file.read(limit).decode("utf-8", "replace")
-    except FileNotFoundError:
+    file = _opened(log)
+    if file is None:
         return ""
+    with file:
+        file.seek(max(os.fstat(file.fileno()).st_size - limit, 0))
+        return file.read(limit).decode("utf-8", "replace")
+
+
+def _opened(log: Path) -> IO[bytes] | None:
+    """A log, to read. None where it never wrote a line, or has put a link, a pipe or a folder in its place."""
+    try:
+        if not stat.S_ISREG(log.lstat().st_mode):
+            return None
+        return os.fdopen(os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    except FileNotFoundError:
+        return None
 
 
 def environment_of(work: Work) -> Mapping[str, str]:
     """The work's environment; it sees exactly the lease's GPUs, and none where it holds none."""
     return {**work.environment, "CUDA_VISIBLE_DEVICES": ",".join(work.devices)}
+
+
+def is_real(uuid: str) -> bool:
+    """Whether there may be a GPU behind this UUID. A simulated one is shown, too, and nothing is found there."""
+    return SIMULATED not in uuid
 
 
 def port_of(handle: Handle) -> int:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from dure_hub.backends.base import Feature, Handle, Kind, TrainingBackend, TrainingWork
 from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.runner import Plan
-from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of
+from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, is_real
 from dure_hub.settings import Settings
 
 CPU_PROCESSES = 2
@@ -71,6 +71,6 @@ def make_job(work: TrainingWork, processes: int) -> dict[str, Any]:
         "parameters": dict(work.parameters),
         "outputs": str(work.outputs),
         "token_file": str(work.token_file) if work.token_file else None,
-        "device": "cuda" if work.devices else "cpu",
+        "device": "cuda" if any(map(is_real, work.devices)) else "cpu",
         "processes": processes,
     }

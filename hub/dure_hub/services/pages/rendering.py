@@ -49,6 +49,7 @@ def page(
             nonce=nonce,
             base=BASE,
             identity=identity,
+            simulated=_simulated(request),
             here=_here(request),
             asset=asset,
             dashboard=dashboards.address,
@@ -126,6 +127,11 @@ def utc(at: datetime) -> str:
 def gib(mebibytes: int) -> str:
     """A size in GiB, with one digit where it matters."""
     return f"{mebibytes / 1024:.1f}".removesuffix(".0")
+
+
+def _simulated(request: Request) -> bool:
+    portal = getattr(request.app.state, "portal", None)
+    return portal is not None and bool(portal.ops.settings.simulated_fleet)
 
 
 def _here(request: Request) -> str:

@@ -23,6 +23,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "nav.language": ("Language", "언어"),
     "footer": ("A team shares its GPUs.", "팀이 함께 쓰는 GPU."),
     "unknown": ("unknown", "알 수 없음"),
+    "simulated": (
+        "Simulated: none of these GPUs is really there, and what runs computes on this machine's processors.",
+        "시뮬레이션: 실제 GPU가 아니며, 실행하는 작업은 이 머신의 CPU로 계산합니다.",
+    ),
     # home
     "home.title": ("Home", "홈"),
     "home.hello": ("Hello, {name}", "{name} 님, 안녕하세요"),
@@ -177,6 +181,14 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "verdict.no_gpu_free": (
         "Every GPU for {profile} is in use ({total} in all).",
         "{profile}용 GPU가 모두 사용 중입니다(전체 {total}개).",
+    ),
+    "verdict.no_slice_free": (
+        "Every slice for {profile} is in use ({total} in all).",
+        "{profile}용 슬라이스가 모두 사용 중입니다(전체 {total}개).",
+    ),
+    "verdict.other_team_shares": (
+        "What is free for {profile} lies on GPUs that another team shares, and GPUs are not shared across teams.",
+        "{profile}에 남은 자리는 다른 팀이 나누어 쓰는 GPU에 있으며, GPU는 팀끼리 나누어 쓰지 않습니다.",
     ),
     "verdict.no_memory_free": (
         "Memory is short: {profile} needs {asked_mb} MiB, and {free_mb} MiB are free.",

@@ -1,0 +1,150 @@
+"""Money, budgets and quotas. Money is in whole micro-units (10^6 are one unit); null is unknown, never zero."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from dure.wire.base import Answer, Ask
+
+LARGEST = 2**53 - 1
+"""The largest number that every reader of JSON reads as it is written."""
+Subject = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$")
+]
+"""The name of a person, team or project: one line of text."""
+Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class CostLine(Answer):
+    """What the leases of one group came to; `key` is null where they have no team or project.
+
+    `cost` is known money: busy, idle (held, with no work on it) and unmeasured (nobody knows which) together.
+    `idle_cost` and `busy_cost` are null where none of the time was measured. `hours` are those held, `gpu_hours`
+    count a part of a GPU as that part, and `unpriced_hours` had an unknown rate: their cost is in no figure.
+    """
+
+    key: str | None = None
+    cost: int
+    busy_cost: int | None = None
+    idle_cost: int | None = None
+    unmeasured_cost: int = 0
+    hours: float
+    gpu_hours: float = 0
+    unpriced_hours: float = 0
+    measured_hours: float = 0
+    busy_hours: float | None = None
+
+
+class Costs(Answer):
+    """Costs of the leases a reader may see, from `start` to before `end`, the largest first (days in order).
+
+    `lines` has at most as many as were asked for; `others` sums what did not fit, so that lines and others are
+    `total`. Days are those of `zone`.
+    """
+
+    start: datetime
+    end: datetime
+    by: str
+    zone: str
+    everyone: bool
+    lines: list[CostLine]
+    others: CostLine | None = None
+    total: CostLine
+
+
+class Forecast(Answer):
+    """What this month will come to, at its end. `low` and `high` hold four of five months of this kind.
+
+    `spent` is up to now. Where `code` is `too_few_days`, the rest is null: it takes `days_needed` whole days.
+    `running` is what leases without an end will cost of it until then. `text` says all this in each language.
+    """
+
+    month: str
+    at: datetime
+    code: str
+    spent: int
+    expected: int | None = None
+    low: int | None = None
+    high: int | None = None
+    running: int = 0
+    days: int
+    days_needed: int
+    unpriced_hours: float = 0
+    facts: dict[str, Any] = {}
+    text: dict[str, str]
+
+
+class Recommendation(Answer):
+    """How something held could have cost less: `facts` are the arithmetic, `text` tells it in each language."""
+
+    code: str
+    owner: str
+    profile: str
+    saved: int
+    facts: dict[str, Any]
+    text: dict[str, str]
+
+
+class BudgetRequest(Ask):
+    """Money a team or project may spend a month; `amount` null takes the budget away."""
+
+    kind: str = Field(pattern="^(team|project)$")
+    name: Subject
+    amount: int | None = Field(ge=1, le=LARGEST)
+
+
+class Budget(Answer):
+    """A budget with what this month has cost so far, and what active leases will still add (`committed`).
+
+    `unpriced_hours` had an unknown rate, and are in no figure.
+    """
+
+    kind: str
+    name: str
+    amount: int
+    month: str
+    spent: int
+    committed: int = 0
+    percent: float
+    alerted_percent: int | None = None
+    unpriced_hours: float = 0
+    set_by: str
+    set_at: datetime
+
+
+class QuotaRequest(Ask):
+    """Limits of a user or team; a null limit is none, and four of them take the quota away.
+
+    `gpus` at once, `gpu_hours_month`, `api_calls_day`, `upload_mb_month` (MiB). Days and months are those of UTC.
+    """
+
+    kind: str = Field(pattern="^(user|team)$")
+    name: Subject
+    gpus: Limit | None = None
+    gpu_hours_month: Limit | None = None
+    api_calls_day: Limit | None = None
+    upload_mb_month: Limit | None = None
+
+
+class Quota(Answer):
+    """Limits, and what is used of them now. Who has no quota of their own has that of `*`, and no `set_by`.
+
+    `near` has the limits of which 80 or 100 percent are used, with the percent.
+    """
+
+    kind: str
+    name: str
+    gpus: int | None = None
+    gpu_hours_month: int | None = None
+    api_calls_day: int | None = None
+    upload_mb_month: int | None = None
+    used_gpus: float = 0
+    used_gpu_hours: float = 0
+    used_api_calls: int = 0
+    used_upload_mb: float = 0
+    near: dict[str, int] = {}
+    set_by: str | None = None
+    set_at: datetime | None = None

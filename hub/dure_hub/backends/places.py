@@ -1,0 +1,141 @@
+"""What a place has, and how busy it is: the values that inventories give. All others import them from `base`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from dure.errors import DureError
+
+
+@dataclass(frozen=True)
+class MigDevice:
+    """A MIG instance as the driver shows it. `profile` is its name in our catalogue's grid; memory in MiB.
+
+    `start` and `size` count the grid's memory units; None where the driver does not let this user see them.
+    `number` is the driver's own id of it on this GPU: it stays for as long as the instance is there.
+    """
+
+    uuid: str | None
+    profile: str | None
+    driver_profile: int | None = None
+    start: int | None = None
+    size: int | None = None
+    memory_mb: int | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """One physical GPU: UUID, name, memory in MiB; null is unknown.
+
+    `pci_device` is the device's half of the PCI id (0x2330), `key` its entry in the catalogue. `carves` says
+    that instances can be made and removed on it here and now. GPUs of one `group` ("": none) are joined by NVLink.
+    `health` is a sentence in each language where something is wrong with it.
+    """
+
+    uuid: str
+    name: str
+    memory_mb: int | None
+    driver: str | None = None
+    mig_mode: bool | None = None
+    node: str = ""
+    pci_device: int | None = None
+    key: str | None = None
+    instances: tuple[MigDevice, ...] = ()
+    carves: bool = False
+    group: str = ""
+    health: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class NodeInventory:
+    """What one node has: real cores, memory in MiB, GPUs. `pool` is what it is for, "" for anything."""
+
+    name: str
+    cpu_cores: int
+    memory_mb: int
+    devices: Sequence[Device] = ()
+    pool: str = ""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What one place has, all its nodes together. `why_no_gpu` says why `devices` is empty, where it is.
+
+    A place that names no `nodes` is one node without a name. `simulated`: none of the GPUs is really there.
+    """
+
+    cpu_cores: int
+    memory_mb: int
+    devices: Sequence[Device] = ()
+    why_no_gpu: Mapping[str, str] | None = None
+    nodes: Sequence[NodeInventory] = ()
+    simulated: bool = False
+
+    @classmethod
+    def of(cls, nodes: Sequence[NodeInventory], **more: Any) -> Inventory:
+        """The sum of these nodes."""
+        return cls(
+            sum(node.cpu_cores for node in nodes),
+            sum(node.memory_mb for node in nodes),
+            tuple(device for node in nodes for device in node.devices),
+            nodes=tuple(nodes),
+            **more,
+        )
+
+    def by_node(self) -> Sequence[NodeInventory]:
+        """The nodes; at least one."""
+        return self.nodes or (NodeInventory("", self.cpu_cores, self.memory_mb, self.devices),)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One GPU at a moment: MiB in use, utilisation from 0 to 1, degrees Celsius, watts. Null is unknown."""
+
+    memory_used_mb: int | None = None
+    utilisation: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processors (in cores) and memory (MiB) in use at a moment. Null is unknown."""
+
+    cpu_cores: float | None = None
+    memory_mb: int | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How busy a place is: its GPUs by UUID, what runs of ours by lease id, and all of it together.
+
+    `instances` are MIG instances by their own UUID: memory and utilisation; heat and power belong to whole GPUs.
+    """
+
+    devices: Mapping[str, Reading] = field(default_factory=dict)
+    leases: Mapping[str, Usage] = field(default_factory=dict)
+    place: Usage = field(default_factory=Usage)
+    instances: Mapping[str, Reading] = field(default_factory=dict)
+
+
+NO_MIG: Mapping[str, str] = {
+    "en": "MIG instances cannot be made or removed here.",
+    "ko": "여기서는 MIG 인스턴스를 만들거나 제거할 수 없습니다.",
+}
+
+
+class MigRefused(DureError):
+    """A MIG instance could not be made or removed; `why` is the sentence, in each language."""
+
+    code, status = "mig_refused", 409
+    message: ClassVar[Mapping[str, str]] = {
+        "en": "GPU {device} stays cut as it is. {why}",
+        "ko": "GPU {device}의 MIG 구성을 바꾸지 않았습니다. {why}",
+    }
+    next_step: ClassVar[Mapping[str, str]] = {
+        "en": "`dure doctor` says what this portal may do with MIG.",
+        "ko": "`dure doctor`가 이 포털이 MIG로 할 수 있는 일을 보여 줍니다.",
+    }

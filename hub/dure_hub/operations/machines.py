@@ -1,0 +1,84 @@
+"""What was seen of the nodes, as placement counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dure_hub.backends.base import Device, Inventory, MigDevice, NodeInventory
+from dure_hub.catalogue import gpus
+from dure_hub.catalogue.machine import Gpu, Machine, MigInstance, machine
+from dure_hub.catalogue.mig import MigGrid, MigProfile
+from dure_hub.catalogue.profiles import replicas
+from dure_hub.settings import Settings
+
+
+def machines_of(inventory: Inventory, settings: Settings) -> tuple[Machine, ...]:
+    """A machine for each node. The portal's own memory is kept on its own node: the first, if it is real."""
+    return tuple(
+        _machine(node, settings, settings.memory_reserved_mb if number == 0 and not inventory.simulated else 0)
+        for number, node in enumerate(inventory.by_node())
+    )
+
+
+def _machine(node: NodeInventory, settings: Settings, reserved_mb: int) -> Machine:
+    return machine(
+        real_cores=node.cpu_cores,
+        overcommit=settings.cpu_overcommit,
+        memory_mb=node.memory_mb,
+        reserved_mb=reserved_mb,
+        gpus=[gpu_of(device, settings) for device in node.devices],
+        name=node.name,
+        pool=node.pool,
+    )
+
+
+def gpu_of(device: Device, settings: Settings) -> Gpu:
+    """A GPU as placement counts it: with MIG on and a known grid it is given in instances, else whole."""
+    model = gpus.by_key(device.key) if device.key else None
+    grid = model.grid if model and device.mig_mode else None
+    return Gpu(
+        uuid=device.uuid,
+        model=device.name,
+        memory_mb=device.memory_mb,
+        key=device.key,
+        grid=grid,
+        instances=instances_of(device.instances, grid) if grid else (),
+        dynamic=device.carves and settings.mig_dynamic,
+        group=device.group,
+        replicas=0 if grid is not None else replicas(device.memory_mb, settings),
+        mps=settings.gpu_sharing == "mps",
+    )
+
+
+def instances_of(seen: Sequence[MigDevice], grid: MigGrid) -> tuple[MigInstance, ...]:
+    """The instances that can be given. Where the driver hides the places, any that fit together stand for them:
+    who may not see places cuts nothing there either, so they only tell the instances apart.
+    """
+    known = [(one, grid.named(one.profile)) for one in seen if one.profile is not None]
+    named = [(one, profile) for one, profile in known if profile is not None]
+    placed = [(one, profile) for one, profile in named if one.start is not None]
+    hidden = sorted(
+        ((one, profile) for one, profile in named if one.start is None), key=lambda pair: pair[0].number or 0
+    )
+    units = {unit for one, profile in placed for unit in range(one.start or 0, (one.start or 0) + profile.size)}
+    starts = _arrange([profile for _, profile in hidden], frozenset(units))
+    found = [MigInstance(profile.name, one.start or 0, one.uuid) for one, profile in placed]
+    if starts is not None:
+        found += [
+            MigInstance(profile.name, start, one.uuid)
+            for (one, profile), start in zip(hidden, starts, strict=True)
+        ]
+    return tuple(found)
+
+
+def _arrange(profiles: Sequence[MigProfile], taken: frozenset[int]) -> list[int] | None:
+    """Legal starts of these profiles beside what is taken, in order; None if there are none."""
+    if not profiles:
+        return []
+    for start in profiles[0].starts:
+        units = frozenset(range(start, start + profiles[0].size))
+        if units.isdisjoint(taken):
+            rest = _arrange(profiles[1:], taken | units)
+            if rest is not None:
+                return [start, *rest]
+    return None

@@ -1,0 +1,66 @@
+"""What quotas and budgets refuse, in the words of who asked for it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dure.errors import DureError, Text
+from dure_hub.operations.errors import OverBudget
+from dure_hub.operations.money_words import money
+from dure_hub.policies.verdict import Verdict
+
+_UNITS: dict[str, Text] = {
+    "quota_api_calls": {"en": "API calls a day", "ko": "하루 API 호출"},
+    "quota_upload": {"en": "MiB of uploads a month", "ko": "한 달 업로드(MiB)"},
+}
+
+
+class OverQuota(DureError):
+    """A quota of calls or uploads is used up."""
+
+    code, status = "over_quota", 429
+    message: ClassVar[Text] = {
+        "en": "The {kind} {name} has used {used} of {limit} {unit}.",
+        "ko": "{name}({kind})의 {unit} 한도 {limit} 중 {used}을(를) 썼습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "It begins anew at {resets_at}; an administrator can raise it with `dure quotas`. Nothing was done.",
+        "ko": "{resets_at}에 다시 쓸 수 있고, 관리자는 `dure quotas`로 한도를 늘릴 수 있습니다. "
+        "처리된 것은 없습니다.",
+    }
+
+
+class TooManyRows(DureError):
+    """More quotas or budgets than are kept."""
+
+    code, status = "too_many_rows", 409
+    message: ClassVar[Text] = {
+        "en": "There are {limit} of them already, which is the most.",
+        "ko": "이미 {limit}개가 있습니다. 더 만들 수 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Take one away that is no longer needed; a quota named * is that of everybody without one.",
+        "ko": "필요 없는 것을 지우세요. 이름이 *인 한도는 따로 정하지 않은 모두에게 적용됩니다.",
+    }
+
+
+def over_quota(verdict: Verdict) -> OverQuota:
+    """The error of a refused call or upload."""
+    return OverQuota(**verdict.facts, unit=_UNITS[verdict.code])
+
+
+def over_budget(verdict: Verdict) -> OverBudget:
+    """The error of a launch that a budget refuses, with the cheaper profile where there is one."""
+    facts = verdict.facts
+    cheaper = facts.get("cheaper")
+    if cheaper is not None:
+        english = f"{cheaper['profile']} would fit: it comes to {money(cheaper['comes_to'])} for as long."
+        korean = f"{cheaper['profile']}은(는) 가능합니다. 같은 시간에 {money(cheaper['comes_to'])}이(가) 듭니다."
+    else:
+        hours = facts["affordable_s"] / 3600
+        english = f"At most {hours:.1f} h of this profile can be paid: ask for less, or for a larger budget."
+        korean = f"이 프로필은 최대 {hours:.1f}시간까지 가능합니다. 시간을 줄이거나 예산을 늘려 달라고 하세요."
+    shown = {name: money(facts[name]) for name in ("amount", "spent", "committed", "left", "comes_to")}
+    return OverBudget(
+        **{**facts, **shown}, micro={name: facts[name] for name in shown}, instead_en=english, instead_ko=korean
+    )

@@ -1,0 +1,104 @@
+"""Tickets and leases as people see them, and what a request made now would come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from dure import wire
+from dure_hub.operations import admission, line
+from dure_hub.operations.profiles import Fleet
+from dure_hub.policies import classes
+from dure_hub.store.models import Lease, Ticket
+
+_LAST = "~"
+"""An id behind every ULID: of those who ask in the same instant, the one who only thinks of it is last."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """When a request made now would start: at once, else its place in the line and the latest time, if known."""
+
+    now: bool
+    position: int | None = None
+    expected: datetime | None = None
+    next_best: str | None = None
+
+
+def foresee(
+    session: Session,
+    profile: str,
+    fleet: Fleet,
+    now: datetime,
+    *,
+    owner: str = "",
+    team: str | None = None,
+    purpose: str = admission.NOTEBOOK,
+) -> Start:
+    """What `admit` would do with this request, by the same rules; writes nothing. Raises what it would raise."""
+    asked = Ticket(
+        id=_LAST,
+        owner=owner,
+        team=team,
+        purpose=purpose,
+        subject=_LAST,
+        profile=profile,
+        priority=0,
+        queue_class=classes.class_of(purpose),
+        reclaims=False,
+        asked_at=now,
+    )
+    queued = line.read(session, fleet, now)
+    admission.check(session, asked, queued)
+    queued.add(asked, session)
+    if any(start.ticket.id == _LAST for start in queued.startable()):
+        return Start(now=True)
+    return Start(
+        now=False,
+        position=queued.position(_LAST),
+        expected=queued.expected().get(_LAST),
+        next_best=queued.board().next_best(profile, fleet.profiles, line.wish_of(session, asked, fleet)),
+    )
+
+
+def ticket_on_wire(session: Session, ticket: Ticket, fleet: Fleet, now: datetime) -> wire.Ticket:
+    """The ticket with its place in the queue, its start at the latest, and what is free instead."""
+    position, instead = None, None
+    starts: Mapping[str, datetime | None] = {}
+    if ticket.state == "waiting":
+        queued = line.read(session, fleet, now)
+        position, starts = queued.position(ticket.id), queued.expected()
+        wish = line.wish_of(session, ticket, fleet)
+        instead = queued.board().next_best(ticket.profile, fleet.profiles, wish)
+    return wire.Ticket(
+        id=ticket.id,
+        state=ticket.state,
+        purpose=ticket.purpose,
+        profile=ticket.profile,
+        position=position,
+        expected_start=starts.get(ticket.id),
+        asked_at=ticket.asked_at,
+        verdict=ticket.verdict,
+        next_best=instead,
+    )
+
+
+def lease_on_wire(lease: Lease) -> wire.Lease:
+    """The lease as people see it."""
+    return wire.Lease(
+        id=lease.id,
+        owner=lease.owner,
+        team=lease.team,
+        project=lease.project,
+        purpose=lease.purpose,
+        profile=lease.profile,
+        slices=[wire.Slice(**piece) for piece in lease.slices],
+        rate=lease.rate,
+        granted_at=lease.granted_at,
+        until=lease.until,
+        ended_at=lease.ended_at,
+        end_reason=lease.end_reason,
+    )

@@ -1,0 +1,25 @@
+"""The four classes of the queue: who goes first, before anything is counted."""
+
+from __future__ import annotations
+
+URGENT_INFERENCE, INFERENCE, INTERACTIVE, TRAINING = range(4)
+"""Lower goes first. `INTERACTIVE` is notebooks and fine-tuning."""
+NAMES = ("urgent_inference", "inference", "interactive", "training")
+"""By class, as they are written in facts and answers."""
+NOTEBOOK = "notebook"
+"""The one purpose whose work cannot be checkpointed by us."""
+
+
+def class_of(purpose: str, urgent: bool = False, fine_tuning: bool = False) -> int:
+    """The class of a purpose of leases. A schedule's executions run unattended, and count as training.
+
+    `urgent` says something of serving alone, `fine_tuning` of training and schedules. Raises `ValueError` for a
+    purpose that is none.
+    """
+    if purpose == "serving":
+        return URGENT_INFERENCE if urgent else INFERENCE
+    if purpose == NOTEBOOK:
+        return INTERACTIVE
+    if purpose in {"training", "schedule"}:
+        return INTERACTIVE if fine_tuning else TRAINING
+    raise ValueError(f"{purpose!r} is no purpose of leases")

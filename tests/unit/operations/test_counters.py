@@ -1,0 +1,170 @@
+"""Calls and uploads: counted in memory, kept across restarts but for the last seconds, refused at the quota."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from dure_hub.operations.counters import Counters, Key
+from dure_hub.operations.people import Person
+from dure_hub.store.models import Counter, Quota
+from tests.support.money import Books
+
+ANN, BOB = Person("ann", teams=frozenset({"red"})), Person("bob", teams=frozenset({"red"}))
+DAY, MONTH = "2026-01-11", "2026-01"
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    made = Books(tmp_path)
+    yield made
+    made.store.close()
+
+
+def counters(books: Books) -> Counters:
+    return Counters(books.store, books.clock)
+
+
+def quota(books: Books, kind: str, name: str, **limits: int) -> None:
+    with books.store.transaction() as session:
+        session.merge(Quota(kind=kind, name=name, set_by="root", set_at=books.clock(), **limits))
+
+
+def written(books: Books) -> dict[Key, int]:
+    with books.store.reading() as session:
+        rows = session.scalars(select(Counter)).all()
+    return {Key(row.kind, row.subject, row.what, row.period): row.value for row in rows}
+
+
+async def test_calls_are_summed_by_day_for_the_person_and_their_team(books: Books) -> None:
+    ours = counters(books)
+    for person in (ANN, ANN, BOB, Person("eve", teams=frozenset("ab"))):
+        assert (await ours.call(person)).allowed
+    await ours.uploaded(ANN, 3 << 20)
+    assert written(books) == {}
+    await ours.flush()
+    assert written(books) == {
+        Key("user", "ann", "api_calls", DAY): 2,
+        Key("user", "bob", "api_calls", DAY): 1,
+        Key("user", "eve", "api_calls", DAY): 1,
+        Key("team", "red", "api_calls", DAY): 3,
+        Key("user", "ann", "upload_bytes", MONTH): 3 << 20,
+        Key("team", "red", "upload_bytes", MONTH): 3 << 20,
+    }
+
+
+async def test_the_call_after_the_last_is_refused_also_by_the_next_process(books: Books) -> None:
+    quota(books, "user", "ann", api_calls_day=3)
+    first = counters(books)
+    assert [(await first.call(ANN)).allowed for _ in range(4)] == [True, True, True, False]
+    await first.flush()
+    assert not (await first.call(ANN)).allowed
+    refused = await counters(books).call(ANN)
+    assert (refused.code, refused.facts["limit"], refused.facts["used"]) == ("quota_api_calls", 3, 3)
+    assert written(books)[Key("user", "ann", "api_calls", DAY)] == 3
+    books.clock.move(86400)
+    assert (await first.call(ANN)).allowed
+
+
+async def test_a_team_has_one_quota_together(books: Books) -> None:
+    quota(books, "team", "red", api_calls_day=2)
+    ours = counters(books)
+    assert [(await ours.call(person)).allowed for person in (ANN, BOB, ANN)] == [True, True, False]
+    refused = await ours.call(BOB)
+    assert (refused.facts["kind"], refused.facts["name"]) == ("team", "red")
+
+
+async def test_who_has_no_quota_of_their_own_has_that_of_anybody(books: Books) -> None:
+    quota(books, "user", "*", api_calls_day=1)
+    quota(books, "user", "bob", gpus=1)
+    ours = counters(books)
+    assert [(await ours.call(ANN)).allowed for _ in range(2)] == [True, False]
+    assert [(await ours.call(BOB)).allowed for _ in range(2)] == [True, True]
+
+
+async def test_an_upload_is_asked_for_by_its_size_and_counted_once_it_is_taken(books: Books) -> None:
+    quota(books, "user", "ann", upload_mb_month=10)
+    ours = counters(books)
+    assert (await ours.may_upload(ANN, 10 << 20)).allowed
+    await ours.uploaded(ANN, 10 << 20)
+    refused = await ours.may_upload(ANN, 1)
+    assert (refused.code, refused.facts["used"], refused.facts["limit"]) == ("quota_upload", 10, 10)
+    assert (await ours.may_upload(ANN, 0)).allowed
+
+
+async def test_processes_add_up_and_learn_of_each_other_by_a_flush(books: Books) -> None:
+    quota(books, "team", "red", api_calls_day=10)
+    one, two = counters(books), counters(books)
+    for _ in range(4):
+        await one.call(ANN)
+        await two.call(BOB)
+    await asyncio.gather(one.flush(), two.flush())
+    await one.flush()
+    assert [(await one.call(ANN)).allowed for _ in range(3)] == [True, True, False]
+
+
+async def test_a_new_quota_counts_from_the_next_flush_on(books: Books) -> None:
+    ours = counters(books)
+    await ours.call(ANN)
+    quota(books, "user", "ann", api_calls_day=1)
+    assert (await ours.call(ANN)).allowed
+    await ours.flush()
+    assert not (await ours.call(ANN)).allowed
+
+
+class Failing(Counters):
+    """A store that fails as often as told."""
+
+    failures = 1
+
+    def break_store(self) -> None:
+        run = self._store.run
+
+        async def fail(work: Any) -> Any:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("disk full")
+            return await run(work)
+
+        self._store.run = fail  # type: ignore[method-assign]
+
+
+async def test_what_could_not_be_written_is_written_next_time_once(books: Books) -> None:
+    ours = Failing(books.store, books.clock)
+    ours.break_store()
+    await ours.call(ANN)
+    with pytest.raises(OSError, match="disk full"):
+        await ours.flush()
+    await ours.call(ANN)
+    await ours.close()
+    assert written(books)[Key("user", "ann", "api_calls", DAY)] == 2
+
+
+async def test_a_flush_that_is_cancelled_counts_nothing_twice(books: Books) -> None:
+    ours = counters(books)
+    for _ in range(20):
+        await ours.call(ANN)
+        flushing = asyncio.create_task(ours.flush())
+        await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+    await ours.close()
+    assert written(books)[Key("user", "ann", "api_calls", DAY)] == 20
+
+
+async def test_a_call_during_a_flush_sees_what_is_being_written(books: Books) -> None:
+    quota(books, "user", "ann", api_calls_day=5)
+    ours = counters(books)
+    allowed = 0
+    for _ in range(5):
+        allowed += (await ours.call(ANN)).allowed
+    flushing = asyncio.create_task(ours.flush())
+    while not flushing.done():
+        allowed += (await ours.call(ANN)).allowed
+        await asyncio.sleep(0)
+    assert allowed == 5

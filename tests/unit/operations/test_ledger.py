@@ -1,0 +1,111 @@
+"""What things cost, read from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dure.errors import BadRequest
+from dure_hub.operations.ledger import Ledger
+from dure_hub.operations.people import Person, team_of
+from tests.support.money import GPU, H100, START, Books
+
+ANN, BOB = Person("ann"), Person("bob", teams=frozenset({"red"}))
+ROOT = Person("root", admin=True)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    made = Books(tmp_path)
+    yield made
+    made.store.close()
+
+
+async def test_a_person_sees_their_own_and_their_teams_and_administrators_all(books: Books) -> None:
+    books.lease(owner="ann")
+    books.lease(owner="ann", team="red")
+    books.lease(owner="eve", team="blue")
+    ledger = Ledger(books.store, books.clock)
+    assert [(line.key, line.cost) for line in (await ledger.costs(ANN)).lines] == [("ann", 2 * H100)]
+    assert [(line.key, line.cost) for line in (await ledger.costs(BOB)).lines] == [("ann", H100)]
+    found = await ledger.costs(ROOT)
+    assert (found.total.cost, found.everyone) == (3 * H100, True)
+    assert [(line.key, line.cost) for line in (await ledger.costs(ROOT, by="team")).lines] == [
+        (None, H100),
+        ("blue", H100),
+        ("red", H100),
+    ]
+
+
+async def test_costs_are_of_this_month_up_to_now_where_no_time_is_named(books: Books) -> None:
+    books.lease(-1, 2)
+    books.lease(9.5 * 24, None)
+    found = await Ledger(books.store, books.clock).costs(ANN)
+    assert (found.start, found.end) == (START, START + timedelta(days=10))
+    assert found.total.cost == H100 + 12 * H100
+    seoul = await Ledger(books.store, books.clock).costs(ANN, zone="Asia/Seoul")
+    assert (seoul.start, seoul.total.cost) == (START - timedelta(hours=9), 2 * H100 + 12 * H100)
+
+
+async def test_idle_while_held_is_apart_and_unknown_is_null(books: Books) -> None:
+    first, _ = (
+        books.lease(0, 2),
+        books.lease(0, 1, profile="cpu", rate=None, gpus=0, slices=[{**GPU, "device": "cpu"}]),
+    )
+    books.used(first, 0, busy=0.25)
+    found = await Ledger(books.store, books.clock).costs(ANN, by="profile")
+    gpu, cpu = found.lines
+    assert (gpu.cost, gpu.busy_cost, gpu.idle_cost, gpu.unmeasured_cost) == (
+        16_000_000,
+        2_000_000,
+        6_000_000,
+        H100,
+    )
+    assert (gpu.gpu_hours, gpu.measured_hours, gpu.busy_hours) == (2, 1, 0.25)
+    assert (cpu.cost, cpu.unpriced_hours, cpu.idle_cost, cpu.busy_hours, cpu.gpu_hours) == (0, 1, None, None, 0)
+
+
+async def test_a_lease_on_anothers_slices_is_charged_once(books: Books) -> None:
+    parent = books.lease(0, 2)
+    books.lease(0, 1, parent=parent, purpose="training")
+    found = await Ledger(books.store, books.clock).costs(ANN, by="purpose")
+    assert [(line.key, line.cost) for line in found.lines] == [("notebook", 2 * H100)]
+
+
+async def test_days_come_in_order_and_what_does_not_fit_is_summed(books: Books) -> None:
+    books.lease(0, 72)
+    ledger = Ledger(books.store, books.clock)
+    found = await ledger.costs(ANN, by="day", limit=2)
+    assert [line.key for line in found.lines] == ["2026-01-01", "2026-01-02"]
+    assert found.others is not None
+    assert found.others.cost == found.lines[0].cost == 24 * H100
+    assert found.total.cost == 72 * H100
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "zone", "field"),
+    [
+        (START, START, "UTC", "to"),
+        (START, START - timedelta(1), "UTC", "to"),
+        (START - timedelta(401), START, "UTC", "from"),
+        (datetime(2026, 1, 1), None, "UTC", "from"),  # noqa: DTZ001 - what is tested
+        (None, datetime(9999, 12, 31, 23, tzinfo=START.tzinfo), "UTC", "to"),
+        (None, None, "Nowhere/Land", "zone"),
+        (None, None, "../../etc/passwd", "zone"),
+        (None, None, "", "zone"),
+    ],
+)
+async def test_a_window_that_is_none_is_refused_in_words(
+    books: Books, start: datetime | None, end: datetime | None, zone: str, field: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        await Ledger(books.store, books.clock).costs(ANN, start=start, end=end, zone=zone)
+    assert caught.value.facts["field"] == field
+    assert set(caught.value.facts["rule"]) == {"en", "ko"}
+
+
+def test_the_team_is_the_only_one_or_none() -> None:
+    assert (team_of(ANN), team_of(BOB), team_of(Person("x", teams=frozenset("ab")))) == (None, "red", None)
