@@ -29,11 +29,13 @@ from dure_hub.operations import Operations, admission
 from dure_hub.operations.budgets import Budgets
 from dure_hub.operations.carving import Carver
 from dure_hub.operations.counters import FLUSH_S, Counters
+from dure_hub.operations.cuts import Cuts
 from dure_hub.operations.endpoints import Endpoints
 from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.environments import Environments
 from dure_hub.operations.events import Events
-from dure_hub.operations.fleet import Fleets
+from dure_hub.operations.fleet import KEEP_S, Fleets
+from dure_hub.operations.gpus import Gpus
 from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.models import Models
@@ -65,6 +67,8 @@ def operations(data: Path | str) -> Operations:
     store.check_revision()
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)
+    fleets = Fleets(store, clock, inventory)
+    gpus = Gpus(store, clock, fleets)
     mlflow, plane = MlflowApi(settings), Dataplane(settings)
     profiles = Profiles(settings, store, clock, inventory)
     tokens, snapshots = Tokens(store, clock), Snapshots(settings, FolderArtifacts(settings))
@@ -84,9 +88,11 @@ def operations(data: Path | str) -> Operations:
     reconciler.ticks.add("quotas", INTERVAL_S, quotas.watch)
     reconciler.ticks.add("counters", FLUSH_S, counters.flush)
     reconciler.ticks.add("usage", INTERVAL_S, Uses(store, clock, inventory).look)
+    reconciler.ticks.add("fleet", KEEP_S, fleets.keep_fresh)
     reconciler.ticks.add("executions", 60, schedules.retention.tidy)
     environments = Environments(store, clock, profiles, runs)
-    carve = Carver(settings, store, clock, inventory).ready
+    carver = Carver(settings, store, clock, inventory)
+    carve = carver.ready
     environments.carve = jobs.subject.carve = endpoints.subject.carve = schedules.subject.carve = carve
     jobs.subject.kick = endpoints.subject.kick = schedules.subject.kick = reconciler.kick
     return Operations(
@@ -95,7 +101,9 @@ def operations(data: Path | str) -> Operations:
         clock=clock,
         profiles=profiles,
         plans=Plans(store, clock, profiles),
-        fleet=Fleets(store, clock, inventory),
+        fleet=fleets,
+        gpus=gpus,
+        cuts=Cuts(store, clock, inventory, carver, profiles, fleets, gpus),
         environments=environments,
         jobs=jobs,
         models=models,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from dure.wire.ids import new_id
 from dure_hub.settings import Settings
@@ -20,11 +23,19 @@ HOUR_US = 3_600_000_000
 GPU = {"device": "GPU-0", "cpu_cores": 1.0, "memory_mb": 1024}
 
 
+@pytest.fixture
+def books(tmp_path: Path, database: str) -> Iterator[Books]:
+    """On either database."""
+    made = Books(tmp_path, database)
+    yield made
+    made.store.close()
+
+
 class Books:
     """A real store with a clock in the hand, which stands ten days after `START`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(data=folder, instance="0" * 12, memory_reserved_mb=0)
+    def __init__(self, folder: Path, database: str = "") -> None:
+        self.settings = Settings(data=folder, instance="0" * 12, memory_reserved_mb=0, database_url=database)
         self.settings.folder.create()
         migrate(self.settings)
         self.store = Store(database_url(self.settings))

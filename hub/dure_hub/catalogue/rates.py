@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
+
+import yaml
 
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.mig import MigGrid, MigProfile
@@ -20,14 +22,20 @@ MICRO = 1_000_000
 CPU = "cpu"
 """The key of one promised core in the card."""
 _MOST = Decimal(1_000_000)
+_LIST = "it is a list of entries with gpu, rate and since"
+_RATE = "rate is a number from 0 to a million, with six digits behind the point at most"
+_SINCE = "since is a day, as in 2026-01-31"
 
 
 class BadRates(ValueError):
-    """A rate card that cannot be used: the entry (from 1), what is wrong with it, and the rule."""
+    """A rate card that cannot be used: the entry (from 1; 0 is the whole), what is wrong with it, and the rule.
+    `line` is that of the file, 0 where it has none.
+    """
 
-    def __init__(self, entry: int, value: object, rule: str) -> None:
-        super().__init__(f"rates.yaml, entry {entry}: {value!r} is not possible: {rule}")
-        self.entry, self.value, self.rule = entry, value, rule
+    def __init__(self, entry: int, value: object, rule: str, line: int = 0) -> None:
+        place = f"line {line}" if line else f"entry {entry}"
+        super().__init__(f"rates.yaml, {place}: {value!r} is not possible: {rule}")
+        self.entry, self.value, self.rule, self.line = entry, value, rule, line
 
 
 @dataclass(frozen=True)
@@ -85,10 +93,32 @@ def price_of_part(rate: int | None, part: tuple[int, int]) -> int | None:
     return None if rate is None else (2 * rate * numerator + denominator) // (2 * denominator)
 
 
+def parse(text: str, currency: str = "credits") -> RateCard:
+    """The card that the text of a rates.yaml says; nothing at all is a card without rates. Raises `BadRates`, which
+    names the line.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = str(getattr(error, "problem", None) or error)
+        raise BadRates(0, problem, "it is YAML", mark.line + 1 if mark else 1) from error
+    if root is None:
+        return RateCard((), currency)
+    if not isinstance(root, yaml.SequenceNode):
+        raise BadRates(0, _text(root), _LIST, root.start_mark.line + 1)
+    entries: list[yaml.Node] = root.value
+    try:
+        return read([_built(number, node) for number, node in enumerate(entries, 1)], currency)
+    except BadRates as wrong:
+        line = entries[wrong.entry - 1].start_mark.line + 1
+        raise BadRates(wrong.entry, wrong.value, wrong.rule, line) from wrong
+
+
 def read(entries: Any, currency: str = "credits") -> RateCard:
     """The card that a parsed rates.yaml says: a list of {gpu, rate, since}. Raises `BadRates`."""
     if not isinstance(entries, list):
-        raise BadRates(0, entries, "it is a list of entries with gpu, rate and since")
+        raise BadRates(0, entries, _LIST)
     rates = [_rate(number, entry) for number, entry in enumerate(entries, 1)]
     seen: set[tuple[str, date]] = set()
     for number, rate in enumerate(rates, 1):
@@ -112,6 +142,26 @@ def written(card: RateCard) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _built(number: int, node: yaml.Node) -> Any:
+    """An entry's values. YAML itself lets a field stand twice, and fails on a day that no month has."""
+    if not isinstance(node, yaml.MappingNode):
+        return _text(node)
+    found: dict[str, Any] = {}
+    for key, value in node.value:
+        name = _text(key)
+        if name in found:
+            raise BadRates(number, name, "each of gpu, rate and since stands there once")
+        try:
+            found[name] = yaml.SafeLoader("").construct_document(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise BadRates(number, _text(value), _SINCE if name == "since" else _RATE) from error
+    return found
+
+
+def _text(node: yaml.Node) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+
+
 def _rate(number: int, entry: Any) -> Rate:
     if not isinstance(entry, Mapping):
         raise BadRates(number, entry, "it has gpu, rate and since")
@@ -121,7 +171,7 @@ def _rate(number: int, entry: Any) -> Rate:
         raise BadRates(number, key, f"gpu is one of {', '.join((*gpus.keys(), CPU))}")
     since = entry["since"]
     if not isinstance(since, date) or isinstance(since, datetime):
-        raise BadRates(number, since, "since is a day, as in 2026-01-31")
+        raise BadRates(number, since, _SINCE)
     return Rate(key, _micro(number, entry["rate"]), since)
 
 
@@ -135,13 +185,12 @@ def _only(number: int, entry: Mapping[Any, Any], needed: Iterable[str]) -> None:
 
 
 def _micro(number: int, value: Any) -> int:
-    rule = "rate is a number from 0 to a million, with six digits behind the point at most"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise BadRates(number, value, rule)
+        raise BadRates(number, value, _RATE)
     try:
         amount = Decimal(str(value)) * MICRO
-    except InvalidOperation as error:
-        raise BadRates(number, value, rule) from error
+    except DecimalException as error:
+        raise BadRates(number, value, _RATE) from error
     if not amount.is_finite() or not 0 <= amount <= _MOST * MICRO or amount != amount.to_integral_value():
-        raise BadRates(number, value, rule)
+        raise BadRates(number, value, _RATE)
     return int(amount)

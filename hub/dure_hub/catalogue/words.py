@@ -60,16 +60,26 @@ def share_title(name: str, model: str) -> Text:
 
 
 def share(
-    model: str, part: tuple[int, int], size_mb: int | None, cores: float, memory_mb: int, *, enforced: bool
+    model: str,
+    part: tuple[int, int],
+    size_mb: int | None,
+    cores: float,
+    memory_mb: int,
+    *,
+    enforced: bool,
+    across: bool = False,
 ) -> Text:
-    """The same in a sentence, which says whether its memory is kept for it."""
+    """The same in a sentence, which says with whom it is shared (`across`: people of any team), and whether its
+    memory is kept for it.
+    """
+    others_en, others_ko = ("others", "다른 사람") if across else ("others of your team", "팀의 다른 사람")
     size_en = f"1/{part[1] // part[0]} of its memory" if size_mb is None else f"{_gib(size_mb)} of its memory"
     size_ko = f"메모리의 1/{part[1] // part[0]}" if size_mb is None else f"메모리 {_gib(size_mb)}"
     kept_en = "kept for you by MPS" if enforced else "agreed among its holders, enforced by nobody"
     kept_ko = "MPS가 보장합니다" if enforced else "사용자끼리의 약속이며 강제되지 않습니다"
     return {
-        "en": f"A {model} together with others of your team: {size_en}, {kept_en}; {_with_en(cores, memory_mb)}.",
-        "ko": f"팀의 다른 사람과 {model} 하나를 함께 씁니다. {size_ko}는 {kept_ko}. {_with_ko(cores, memory_mb)}.",
+        "en": f"A {model} together with {others_en}: {size_en}, {kept_en}; {_with_en(cores, memory_mb)}.",
+        "ko": f"{others_ko}과 {model} 하나를 함께 씁니다. {size_ko}는 {kept_ko}. {_with_ko(cores, memory_mb)}.",
     }
 
 

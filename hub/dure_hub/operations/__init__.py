@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from dure_hub.mlflowapi import MlflowApi
     from dure_hub.operations.budgets import Budgets
     from dure_hub.operations.counters import Counters
+    from dure_hub.operations.cuts import Cuts
     from dure_hub.operations.endpoints import Endpoints
     from dure_hub.operations.environments import Environments
     from dure_hub.operations.events import Events
     from dure_hub.operations.fleet import Fleets
+    from dure_hub.operations.gpus import Gpus
     from dure_hub.operations.jobs import Jobs
     from dure_hub.operations.ledger import Ledger
     from dure_hub.operations.models import Models
@@ -52,6 +54,8 @@ class Operations:
     profiles: Profiles
     plans: Plans
     fleet: Fleets
+    gpus: Gpus
+    cuts: Cuts
     environments: Environments
     jobs: Jobs
     models: Models

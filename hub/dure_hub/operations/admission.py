@@ -23,7 +23,7 @@ from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import settle
 from dure_hub.policies import classes
 from dure_hub.policies.board import Board
-from dure_hub.policies.slices import Placement
+from dure_hub.policies.slices import Placement, Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Ticket, Token
@@ -144,7 +144,20 @@ def _explain(session: Session, queued: Line, tickets: Iterable[str]) -> None:
             verdict = board.place(queued.fleet.profile(ticket.profile), wishes[ticket_id].wish).verdict
         if verdict.allowed:
             verdict = Verdict.no("others_wait_longer", profile=ticket.profile)
+        elif ticket_id in wishes and _only_own_server(ticket, queued, board, wishes[ticket_id].wish):
+            verdict = Verdict.no("own_notebook_holds", profile=ticket.profile)
         ticket.verdict = verdict.to_json()
+
+
+def _only_own_server(ticket: Ticket, queued: Line, board: Board, wish: Wish) -> bool:
+    """Whether it would fit if its owner's own servers were over."""
+    own = queued.notebooks.get(ticket.owner)
+    if not own or ticket.purpose == NOTEBOOK:
+        return False
+    board.give_back(own)
+    fits = board.place(queued.fleet.profile(ticket.profile), wish).verdict.allowed
+    board.take(own)
+    return fits
 
 
 def ask_end(session: Session, lease: Lease, reason: str, now: datetime, actor: str = PORTAL) -> bool:
@@ -178,6 +191,37 @@ def end_lease(session: Session, lease_id: str, reason: str, now: datetime, actor
     facts = {"code": lease.end_reason}
     record(session, now, actor, "lease.end", f"lease:{lease.id}", facts, _behalf(actor, lease.owner))
     return lease
+
+
+def requeue(session: Session, lease: Lease, lifetime_s: int | None, now: datetime) -> Ticket:
+    """A ticket for the work of a lease that has ended before its work had; the caller updates the subject's row.
+
+    What was reclaimed keeps the time it asked at, and so its place; what ran long waits from now on.
+    """
+    before = session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()
+    keeps = before is not None and lease.end_reason == "reclaimed"
+    ticket = Ticket(
+        id=new_id(),
+        owner=lease.owner,
+        team=lease.team,
+        project=lease.project,
+        purpose=lease.purpose,
+        subject=lease.subject,
+        profile=lease.profile,
+        lifetime_s=lifetime_s,
+        priority=before.priority if before is not None else 0,
+        queue_class=lease.queue_class,
+        reclaims=False,
+        state="waiting",
+        verdict={},
+        asked_at=before.asked_at if before is not None and keeps else now,
+        since=now,
+    )
+    session.add(ticket)
+    session.flush()
+    facts = {"lease": lease.id, "code": lease.end_reason}
+    record(session, now, PORTAL, "ticket.requeue", f"ticket:{ticket.id}", facts, lease.owner)
+    return ticket
 
 
 def cancel(session: Session, ticket_id: str, state: str, now: datetime, actor: str = PORTAL) -> Ticket | None:

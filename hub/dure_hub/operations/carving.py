@@ -37,7 +37,8 @@ class Carver:
 
     def __init__(self, settings: Settings, store: Store, clock: Clock, inventory: InventoryBackend) -> None:
         self._settings, self._store, self._clock, self._inventory = settings, store, clock, inventory
-        self._cutting = asyncio.Lock()
+        self.cutting = asyncio.Lock()
+        """Whoever makes or removes instances holds it meanwhile."""
 
     async def ready(self, lease_id: str) -> Pieces | None:
         """Make the MIG instances that this lease holds and that are not there; its slices, if they changed.
@@ -47,7 +48,7 @@ class Carver:
         pieces = await self._store.read(lambda session: _pieces(session, lease_id))
         if not any(piece.get("mig") for piece in pieces):
             return None
-        async with self._cutting:
+        async with self.cutting:
             devices = {device.uuid: device for device in (await self._inventory.look()).devices}
             made = [await self._made(piece, devices) for piece in pieces]
         if made == pieces:

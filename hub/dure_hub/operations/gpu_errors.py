@@ -69,7 +69,7 @@ class MigDoesNotFit(DureError):
     code, status = "mig_does_not_fit", 422
     message: ClassVar[Text] = {
         "en": "{profile} does not fit beside the others: it may start at {legal}, and taken are {taken}.",
-        "ko": "{profile}은(는) 함께 들어가지 않습니다. 시작할 수 있는 위치는 {legal}이고, 차지된 곳은 {taken}입니다.",
+        "ko": "{profile}은(는) 함께 들어가지 않습니다. 시작할 수 있는 위치: {legal}, 차지된 곳: {taken}.",
     }
     next_step: ClassVar[Text] = {
         "en": "Leave it out, or ask for smaller ones. At most {limit} of {profile} fit on one GPU. "

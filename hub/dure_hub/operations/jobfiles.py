@@ -17,6 +17,11 @@ class JobFolder(WorkFolder):
         self.run_open = self.path / "run-open"
         """There while MLflow has yet to hear how the run ended."""
 
+    def has_checkpoint(self) -> bool:
+        """Whether it has written something to go on from."""
+        folder = self.outputs / "checkpoints"
+        return folder.is_dir() and any(folder.glob("*.pt"))
+
 
 def has_entry(snapshot: Path, entry: str) -> bool:
     """Whether the file of `entry` (`file.py` or `file.py:function`) is in a snapshot."""

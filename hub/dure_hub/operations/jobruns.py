@@ -23,6 +23,7 @@ from dure_hub.operations.jobfiles import JobFolder
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.reclaim import RAN_LONG, RECLAIMED
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
 from dure_hub.operations.workfiles import remove
@@ -71,6 +72,7 @@ class JobRuns(LeasedWork[Job]):
         """It waited too long."""
         job = session.get_one(Job, ticket.subject)
         job.state, job.reason, job.ended_at = "failed", note("gave_up"), self._clock()
+        self.untidy(job.id)
         record(session, self._clock, PORTAL, "job.fail", _object(job), None, job.owner)
 
     def ended(self, session: Session, lease: Lease, seen: Seen | None) -> None:
@@ -78,6 +80,9 @@ class JobRuns(LeasedWork[Job]):
         attempt = _attempt(session, lease)
         job = session.get(Job, lease.subject)
         if job is None or attempt is None or job.ended_at is not None:
+            return
+        if job.wanted == "run" and self._goes_on(job, lease, seen):
+            self._requeue(session, job, attempt, lease, seen)
             return
         state, reason = outcome(lease.end_reason or "", job.wanted == "stop", seen, self.last(lease).tail)
         self._close(session, job, attempt, state, reason, seen.exit_code if seen else None)
@@ -117,6 +122,29 @@ class JobRuns(LeasedWork[Job]):
         job, attempt = session.get_one(Job, item.row.id), _attempt(session, item.lease)
         if attempt is not None:
             self._close(session, job, attempt, "failed", reason, None)
+
+    def _goes_on(self, job: Job, lease: Lease, seen: Seen | None) -> bool:
+        """Whether it was only interrupted. At the end of its lease's time it goes on from its checkpoint alone:
+        one that writes none would begin again for ever.
+        """
+        if seen is not None and seen.exit_code == 0 and seen.reason != Reason.STOPPED:
+            return False  # it finished meanwhile
+        if lease.end_reason == "expired":
+            return self.folder(job.id).has_checkpoint()
+        return lease.end_reason in (RECLAIMED, RAN_LONG)
+
+    def _requeue(self, session: Session, job: Job, attempt: Attempt, lease: Lease, seen: Seen | None) -> None:
+        """It waits again, and goes on in the same MLflow run."""
+        now = self._clock()
+        attempt.state, attempt.exit_code, attempt.ended_at = "stopped", seen.exit_code if seen else None, now
+        attempt.reason = note(lease.end_reason or "")
+        # the next attempt finds no token of this one, which died with the lease
+        self.folder(job.id).drop_token()
+        lifetime_s = None if lease.until is None else int(self._settings.max_lifetime_s)
+        ticket = admission.requeue(session, lease, lifetime_s, now)
+        job.ticket_id, job.state, job.reason = ticket.id, "queued", note(lease.end_reason or "")
+        facts = {"code": lease.end_reason, "attempt": attempt.number}
+        record(session, now, PORTAL, "job.requeue", _object(job), facts, job.owner)
 
     def _close(
         self, session: Session, job: Job, attempt: Attempt, state: str, reason: str | None, code: int | None

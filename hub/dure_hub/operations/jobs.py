@@ -108,8 +108,8 @@ class Jobs:
             job.wanted = "stop"
             record(session, now, person.name, "job.stop", f"job:{job.owner}/{job.name}")
             attempt = last_attempt(session, job)
-            if attempt is None:
-                admission.cancel(session, job.id, "cancelled", now, person.name)
+            if attempt is None or job.state == "queued":
+                admission.cancel(session, job.ticket_id or job.id, "cancelled", now, person.name)
                 job.state, job.reason, job.ended_at = "stopped", note("asked"), now
             else:
                 lease = session.get_one(Lease, attempt.lease_id)

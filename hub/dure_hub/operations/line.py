@@ -45,6 +45,8 @@ class Line:
     everyone: list[Waiting] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     stopped: dict[str, Verdict] = field(default_factory=dict)
+    notebooks: dict[str, list[Slice]] = field(default_factory=dict)
+    """What each person's own servers hold."""
 
     def startable(self) -> list[Start]:
         """Everybody who may start now, in order."""
@@ -95,9 +97,11 @@ class Line:
 def read(session: Session, fleet: Fleet, now: datetime) -> Line:
     """The line at this moment."""
     found = Line(fleet, standing(session, now, borrowing=fleet.rules.borrowing), now)
-    found.held = [
-        Held(slices_of(lease), lease.until) for lease in active(session) if lease.parent is None and lease.slices
-    ]
+    leases = [lease for lease in active(session) if lease.parent is None and lease.slices]
+    found.held = [Held(slices_of(lease), lease.until) for lease in leases]
+    for lease in leases:
+        if lease.purpose == "notebook":
+            found.notebooks.setdefault(lease.owner, []).extend(slices_of(lease))
     for ticket in session.scalars(select(Ticket).where(Ticket.state == "waiting")).all():
         found.add(ticket, session)
     return found

@@ -24,6 +24,14 @@ SENTENCES: Mapping[str, Text] = {
         "en": "Its process is gone without a trace (a reboot, or ended from outside). It is not run again.",
         "ko": "프로세스가 흔적 없이 사라졌습니다(재부팅 또는 외부 종료). 다시 실행하지 않습니다.",
     },
+    "reclaimed": {
+        "en": "Its GPU went back to a team inside its quota. It waits, and goes on from its last checkpoint.",
+        "ko": "할당량 안의 팀이 GPU를 되찾았습니다. 대기한 뒤 마지막 체크포인트에서 이어집니다.",
+    },
+    "ran_long": {
+        "en": "It ran for a day, and others wait. It waits in its turn, and goes on from its last checkpoint.",
+        "ko": "하루 동안 실행했고 기다리는 사람이 있습니다. 차례를 기다려 마지막 체크포인트에서 이어집니다.",
+    },
     "expired": {"en": "Its time was over.", "ko": "허용된 시간이 끝났습니다."},
     "limit": {
         "en": "It ran longer than its limit of {detail} s, and was ended.",

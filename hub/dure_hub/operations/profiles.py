@@ -94,6 +94,10 @@ class Profiles:
                 self._known = now, fleet_of(seen, self._settings, card, now)
             return self._known[1]
 
+    def forget(self) -> None:
+        """A GPU was cut anew: who asks next gets a new look."""
+        self._known = None
+
     async def list(self, person: Person) -> Sequence[wire.Profile]:
         """Every profile with its free and total count."""
         fleet = await self.fleet()

@@ -1,7 +1,7 @@
 """Quotas as people see and set them, and the warning before one is used up.
 
-Starts are judged by `standing`, calls and uploads by `counters`; both read what is set here. `check` asks the first
-of them about one start.
+Starts are judged by `standing`, calls and uploads by `counters`; both read what is set here. `check` asks the
+first one about one start.
 """
 
 from __future__ import annotations

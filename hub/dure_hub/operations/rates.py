@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import yaml
-
 from dure_hub.catalogue import rates
 from dure_hub.catalogue.rates import GIVEN, BadRates, RateCard
 
@@ -15,7 +13,7 @@ log = logging.getLogger(__name__)
 
 class RateCards:
     """Whoever asks gets the card as it is. A bad edit changes nothing: the last good card stays, and the log says
-    which entry is wrong."""
+    which line is wrong."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,7 +40,7 @@ class RateCards:
 def load(path: Path) -> RateCard:
     """The card in this file. Raises `BadRates`."""
     try:
-        entries = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadRates(0, " ".join(str(error).split()), "it is a YAML file that the portal may read") from error
-    return rates.read([] if entries is None else entries)
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRates(0, " ".join(str(error).split()), "it is a file of text that the portal may read") from error
+    return rates.parse(text)

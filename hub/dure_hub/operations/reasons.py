@@ -33,6 +33,12 @@ REASONS: Mapping[str, Text] = {
         "en": "The hub does not know its owner yet, who must log in once in a browser.",
         "ko": "허브가 아직 이 사용자를 모릅니다. 브라우저에서 한 번 로그인해야 합니다.",
     },
+    "reclaimed": {
+        "en": "Its GPU went back to a team inside its quota.",
+        "ko": "할당량 안의 팀이 GPU를 되찾았습니다.",
+    },
+    "ran_long": {"en": "It ran for a day, and others wait.", "ko": "하루 동안 실행했고 기다리는 사람이 있습니다."},
+    "parent_ended": {"en": "The server whose GPU it used has ended.", "ko": "GPU를 함께 쓰던 서버가 끝났습니다."},
     "idle": {"en": "Nobody used it for too long.", "ko": "오랫동안 사용하지 않아 종료했습니다."},
     "start_failed": {"en": "It could not be started.", "ko": "시작하지 못했습니다."},
 }

@@ -30,13 +30,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
-from dure_hub.operations import admission
+from dure_hub.operations import admission, reclaim
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.ticks import Ticks as Ticks
 from dure_hub.policies.lifetime import is_expired
@@ -300,13 +300,16 @@ class Reconciler:
             now = self._clock()
             subjects = {subject.purpose: subject for subject in self._subjects}
             oldest = now - timedelta(seconds=self._settings.ticket_timeout_s)
-            late = select(Ticket).where(Ticket.state == "waiting", Ticket.asked_at <= oldest)
+            since = func.coalesce(Ticket.since, Ticket.asked_at)
+            late = select(Ticket).where(Ticket.state == "waiting", since <= oldest)
             for ticket in session.scalars(late).all():
                 admission.cancel(session, ticket.id, "expired", now)
                 subjects[ticket.purpose].gave_up(session, ticket)
             session.flush()
             for ticket, lease in admission.grant_waiting(session, fleet, now):
                 subjects[ticket.purpose].granted(session, ticket, lease)
+            reclaim.reclaim(session, fleet, now)
+            reclaim.end_long_training(session, fleet, now)
 
         await self._store.run(decide_queue)
 

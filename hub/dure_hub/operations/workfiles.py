@@ -50,6 +50,10 @@ class WorkFolder:
         """Keep its own token, readable by its owner alone; whole or not at all."""
         write_private(self.token, text.encode())
 
+    def drop_token(self) -> None:
+        """Remove a token that died with its lease, so that the next start is given one of its own."""
+        remove(self.token)
+
     def has_token(self) -> bool:
         """Whether it was written, and is still a file."""
         return _is_plain(self.path, self.token.name)

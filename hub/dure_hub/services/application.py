@@ -21,6 +21,7 @@ from dure_hub.services import (
     errors,
     events,
     fleet,
+    gpu,
     login,
     models,
     profiles,
@@ -30,6 +31,7 @@ from dure_hub.services import (
     tokens,
     training,
 )
+from dure_hub.services.compression import Compression
 from dure_hub.services.identity import Identities
 from dure_hub.services.limits import BodyLimit
 from dure_hub.services.pages import docs, home, spawn, waiting
@@ -85,6 +87,7 @@ def application(ops: Operations) -> FastAPI:
     app.state.portal = Portal(ops, identities, Seal(ops.settings.folder.secret("session-key")))
     errors.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Compression)
     app.add_middleware(errors.Faults)
     app.add_middleware(Headers)
     app.include_router(_api(), responses={"default": {"model": ErrorAnswer, "description": "An error."}})
@@ -110,6 +113,7 @@ def _api() -> APIRouter:
         tokens.router,
         events.router,
         fleet.router,
+        gpu.router,
         costs.router,
         budgets.router,
         quotas.router,

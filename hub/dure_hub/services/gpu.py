@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from dure.wire.gpu import GpuDevice, GpuDevices, GpuOverview
+from dure.wire.gpu import GpuDevice, GpuDevices, GpuOverview, MigRequest
 from dure_hub.operations import Operations
 from dure_hub.operations.gpus import LARGEST_PAGE, PAGE
-from dure_hub.operations.people import USE, Person
+from dure_hub.operations.people import ADMIN, USE, Person
 from dure_hub.services.fields import TEXT_PATTERN
 from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
@@ -17,6 +17,7 @@ from dure_hub.services.portal import operations_of
 router = APIRouter(prefix="/gpu", tags=["gpu"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
+Administrator = Annotated[Person, needs(ADMIN)]
 GpuId = Annotated[str, Path(max_length=100, pattern=TEXT_PATTERN, description="The GPU's UUID.")]
 NodeName = Annotated[
     str | None,
@@ -46,3 +47,9 @@ async def list_gpu_devices(
 async def get_gpu_device(device: GpuId, person: Caller, ops: Ops) -> GpuDevice:
     """One GPU by its UUID."""
     return await ops.gpus.get(person, device)
+
+
+@router.post("/devices/{device}/mig")
+async def cut_gpu_device(device: GpuId, ask: MigRequest, person: Administrator, ops: Ops) -> GpuDevice:
+    """Cut a GPU into exactly these MIG instances. What is held stays; what is there and wanted stays too."""
+    return await ops.cuts.cut(person, device, ask)

@@ -60,6 +60,8 @@ class Ticket(Base):
     verdict: Mapped[JsonDict] = mapped_column(default=dict)
     lease_id: Mapped[str | None]
     asked_at: Mapped[datetime]
+    since: Mapped[datetime | None]
+    """Since when it waits, where it waits again for what was taken back from it."""
     decided_at: Mapped[datetime | None]
 
 

@@ -9,6 +9,9 @@ import pytest
 
 from dure_hub.settings import Settings
 from tests.support.mlflow import mlflow_settings, running_mlflow
+from tests.support.money import books as books
+from tests.support.postgres import database as database
+from tests.support.postgres import postgres as postgres
 from tests.support.workshop import end_all, workshop_settings
 from tests.support.world import World
 

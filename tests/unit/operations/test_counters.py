@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +15,6 @@ from tests.support.money import Books
 
 ANN, BOB = Person("ann", teams=frozenset({"red"})), Person("bob", teams=frozenset({"red"}))
 DAY, MONTH = "2026-01-11", "2026-01"
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    made = Books(tmp_path)
-    yield made
-    made.store.close()
 
 
 def counters(books: Books) -> Counters:

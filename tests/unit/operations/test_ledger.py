@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +13,6 @@ from tests.support.money import GPU, H100, START, Books
 
 ANN, BOB = Person("ann"), Person("bob", teams=frozenset({"red"}))
 ROOT = Person("root", admin=True)
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    made = Books(tmp_path)
-    yield made
-    made.store.close()
 
 
 async def test_a_person_sees_their_own_and_their_teams_and_administrators_all(books: Books) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -55,13 +53,6 @@ class Offered(Profiles):
 
     async def fleet(self) -> Fleet:
         return FLEET
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    made = Books(tmp_path)
-    yield made
-    made.store.close()
 
 
 @pytest.fixture

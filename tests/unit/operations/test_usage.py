@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -19,13 +18,6 @@ from tests.support.world import FixedInventory
 
 MINUTE_US = 60_000_000
 CPU = {"device": "cpu", "cpu_cores": 0.5, "memory_mb": 2048}
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    made = Books(tmp_path)
-    yield made
-    made.store.close()
 
 
 def place(busy: float | None, memory_mb: int | None = None) -> FixedInventory:

@@ -202,6 +202,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Others have waited longer for {profile}.",
         "{profile} 자리를 더 오래 기다린 사람이 있습니다.",
     ),
+    "verdict.quota_gpus": (
+        "The quota of the {kind} {name} is {limit} GPUs at once, and {used} are in use.",
+        "{name}({kind})은(는) GPU를 동시에 {limit}개까지 쓸 수 있고, 지금 {used}개를 쓰고 있습니다.",
+    ),
+    "verdict.quota_gpu_hours": (
+        "The {limit} GPU-hours of the {kind} {name} are used up for this month.",
+        "{name}({kind})의 이번 달 GPU {limit}시간을 모두 썼습니다.",
+    ),
+    "verdict.own_notebook_holds": (
+        "It waits only for your own server, which holds what it needs: stop that, or choose another profile.",
+        "내 서버가 차지한 자리만 기다리고 있습니다. 서버를 끄거나 다른 프로필을 고르세요.",
+    ),
     "verdict.profile_away": (
         "{profile} is not there at the moment: its GPU does not answer.",
         "지금은 {profile} 프로필을 쓸 수 없습니다. GPU가 응답하지 않습니다.",

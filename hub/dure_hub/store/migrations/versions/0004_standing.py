@@ -16,6 +16,7 @@ depends_on = None
 def upgrade() -> None:
     """Add the columns and the table."""
     _add("tickets", sa.Column("reclaims", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("tickets", sa.Column("since", sa.DateTime(timezone=True)))
     _add("leases", sa.Column("gpus", sa.Integer(), nullable=False, server_default="0"))
     _add("endpoints", sa.Column("queue_class", sa.Integer(), nullable=False, server_default="1"))
     for table in ("endpoints", "schedules"):

@@ -1,0 +1,135 @@
+"""Quotas: what is set and used, and the warning before one is used up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from dure import wire
+from dure.errors import NotAllowed
+from dure_hub.operations import quotas as module
+from dure_hub.operations.counters import Counters
+from dure_hub.operations.money_errors import TooManyRows
+from dure_hub.operations.people import Person
+from dure_hub.operations.quotas import Quotas, check
+from dure_hub.store.models import Event
+from tests.support.money import START, Books
+
+ANN = Person("ann", teams=frozenset({"red"}))
+ROOT = Person("root", admin=True)
+
+
+@pytest.fixture
+def quotas(books: Books) -> Quotas:
+    return Quotas(books.store, books.clock)
+
+
+async def put(quotas: Quotas, kind: str, name: str, **limits: int) -> wire.Quota | None:
+    return await quotas.put(ROOT, wire.QuotaRequest(kind=kind, name=name, **limits))
+
+
+def told(books: Books) -> list[tuple[str, str, int]]:
+    with books.store.reading() as session:
+        rows = session.scalars(select(Event).where(Event.verb == "quota.near").order_by(Event.id)).all()
+    return [(row.object, row.verdict["facts"]["limit"], row.verdict["facts"]["percent"]) for row in rows]
+
+
+async def test_all_four_limits_are_shown_with_what_is_used(books: Books, quotas: Quotas) -> None:
+    books.lease(235, None, team="red", gpus=125)
+    counters = Counters(books.store, books.clock)
+    for _ in range(3):
+        await counters.call(ANN)
+    await counters.uploaded(ANN, 3 << 19)
+    await counters.flush()
+    await put(quotas, "team", "red", gpus=4, gpu_hours_month=100, api_calls_day=10, upload_mb_month=100)
+    own, team = await quotas.list(ANN)
+    assert (own.kind, own.name, own.gpus, own.set_by) == ("user", "ann", None, None)
+    for one in (own, team):
+        assert (one.used_gpus, one.used_gpu_hours, one.used_api_calls, one.used_upload_mb) == (
+            0.125,
+            0.625,
+            3,
+            1.5,
+        )
+    assert (team.gpus, team.gpu_hours_month, team.api_calls_day, team.upload_mb_month) == (4, 100, 10, 100)
+
+
+async def test_administrators_see_every_quota_that_is_set(books: Books, quotas: Quotas) -> None:
+    await put(quotas, "team", "red", gpus=1)
+    await put(quotas, "user", "*", gpus=1)
+    assert [(one.kind, one.name) for one in await quotas.list(ROOT)] == [
+        ("user", "root"),
+        ("team", "red"),
+        ("user", "*"),
+    ]
+    assert [(one.name, one.gpus) for one in await quotas.list(ANN)] == [("ann", 1), ("red", 1)]
+
+
+async def test_a_quota_is_set_whole_and_taken_away_by_naming_no_limit(books: Books, quotas: Quotas) -> None:
+    with pytest.raises(NotAllowed):
+        await quotas.put(ANN, wire.QuotaRequest(kind="user", name="ann", gpus=9))
+    await put(quotas, "user", "ann", gpus=1, api_calls_day=5)
+    changed = await put(quotas, "user", "ann", gpus=2)
+    assert changed is not None
+    assert (changed.gpus, changed.api_calls_day, changed.set_by) == (2, None, "root")
+    assert await put(quotas, "user", "ann") is None
+    assert await put(quotas, "user", "ann") is None
+    with books.store.reading() as session:
+        events = session.scalars(select(Event).order_by(Event.id)).all()
+    assert [event.verb for event in events] == ["quota.set", "quota.set", "quota.remove"]
+    assert events[1].verdict["facts"]["before"]["api_calls_day"] == 5
+
+
+async def test_there_are_only_so_many(quotas: Quotas, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 1)
+    await put(quotas, "user", "ann", gpus=1)
+    await put(quotas, "user", "ann", gpus=2)
+    with pytest.raises(TooManyRows):
+        await put(quotas, "user", "bob", gpus=1)
+
+
+async def test_eighty_percent_is_told_once_in_its_period_and_a_hundred_again(books: Books, quotas: Quotas) -> None:
+    await put(quotas, "team", "red", api_calls_day=10)
+    counters = Counters(books.store, books.clock)
+    seen: list[list[int]] = []
+    for calls in (7, 1, 1, 1):
+        for _ in range(calls):
+            await counters.call(ANN)
+        await counters.flush()
+        before = len(told(books))
+        for _ in range(2):
+            await quotas.watch()
+        seen.append([percent for _, _, percent in told(books)[before:]])
+    assert seen == [[], [80], [], [100]]
+    assert told(books)[0] == ("quota:team/red", "api_calls_day", 80)
+    books.clock.move(86400)
+    for _ in range(8):
+        await counters.call(ANN)
+    await counters.flush()
+    await quotas.watch()
+    assert [percent for _, _, percent in told(books)] == [80, 100, 80]
+
+
+async def test_who_has_that_of_everybody_is_told_of_by_name(books: Books, quotas: Quotas) -> None:
+    await put(quotas, "user", "*", gpus=1, gpu_hours_month=5)
+    books.lease(236, None)
+    await quotas.watch()
+    assert set(told(books)) == {("quota:user/ann", "gpus", 100), ("quota:user/ann", "gpu_hours_month", 80)}
+
+
+async def test_a_start_is_checked_in_the_transaction_that_decides(books: Books, quotas: Quotas) -> None:
+    await put(quotas, "team", "red", gpus=1)
+    books.lease(239, None, team="red", gpus=500, granted_at=START)
+
+    def ask(**more: Any) -> Any:
+        given = {"owner": "ann", "team": "red", "gpus": 500, "queue_class": 2, "now": books.clock(), **more}
+        with books.store.transaction() as session:
+            return check(session, borrowing=True, **given)
+
+    assert ask().code == "within_quota"
+    assert (ask(gpus=501).code, ask(gpus=501).facts["waits"]) == ("quota_gpus", True)
+    assert ask(gpus=1001).facts["waits"] is False
+    assert ask(gpus=501, queue_class=3).code == "beyond_quota"
+    assert ask(gpus=501, team=None).code == "within_quota"
