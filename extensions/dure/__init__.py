@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dure import costs as costs
     from dure import endpoints as endpoints
     from dure import environments as environments
     from dure import models as models
@@ -51,7 +52,7 @@ _WHERE = {
     "Context": "injob",
     "DureError": "errors",
 }
-_MODULES = ("endpoints", "environments", "models", "schedules")
+_MODULES = ("costs", "endpoints", "environments", "models", "schedules")
 __all__ = sorted([*_WHERE, *_MODULES])
 
 

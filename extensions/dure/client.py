@@ -281,7 +281,7 @@ def use(chosen: Client | None) -> None:
     _default, _fixed = chosen, chosen is not None
 
 
-def ask(kind: type[M], **fields: Any) -> M:
+def ask(kind: type[M], /, **fields: Any) -> M:
     """A request of this kind. A value that breaks a rule is a `BadRequest` before anything is sent."""
     from pydantic import ValidationError
 

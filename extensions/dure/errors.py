@@ -15,6 +15,7 @@ Text = Mapping[str, str]
 LANGUAGES = ("en", "ko")
 _KINDS: dict[str, type[DureError]] = {}
 _KOREAN_KINDS: Text = {
+    "allocation": "할당",
     "endpoint": "엔드포인트",
     "environment": "환경",
     "execution": "실행",

@@ -59,4 +59,5 @@ class FleetView(Panel):
         "training": {"en": "job", "ko": "작업"},
         "serving": {"en": "endpoint", "ko": "엔드포인트"},
         "schedule": {"en": "schedule", "ko": "일정"},
+        "allocation": {"en": "pod outside", "ko": "외부 파드"},
     }

@@ -26,6 +26,7 @@ from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import Operations, admission
+from dure_hub.operations.allocations import Allocations
 from dure_hub.operations.budgets import Budgets
 from dure_hub.operations.carving import Carver
 from dure_hub.operations.counters import FLUSH_S, Counters
@@ -78,7 +79,8 @@ def operations(data: Path | str) -> Operations:
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
     executions = EmbeddedExecutions(settings)
     schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
-    subjects: list[Subject] = [runs, jobs.subject, schedules.subject, endpoints.subject]
+    allocations = Allocations(store, clock, profiles)
+    subjects: list[Subject] = [runs, jobs.subject, schedules.subject, endpoints.subject, allocations.subject]
     reconciler = Reconciler(settings, store, clock, profiles, subjects)
     schedules.firing.ready = partial(reconciler.has_looked, admission.SCHEDULE)
     schedules.firing.why_not = Owners(settings, hub).why_not
@@ -95,6 +97,7 @@ def operations(data: Path | str) -> Operations:
     carve = carver.ready
     environments.carve = jobs.subject.carve = endpoints.subject.carve = schedules.subject.carve = carve
     jobs.subject.kick = endpoints.subject.kick = schedules.subject.kick = reconciler.kick
+    allocations.subject.carve, allocations.subject.kick = carve, reconciler.kick
     return Operations(
         settings=settings,
         store=store,
@@ -103,6 +106,7 @@ def operations(data: Path | str) -> Operations:
         plans=Plans(store, clock, profiles),
         fleet=fleets,
         gpus=gpus,
+        allocations=allocations,
         cuts=Cuts(store, clock, inventory, carver, profiles, fleets, gpus),
         environments=environments,
         jobs=jobs,

@@ -133,6 +133,8 @@ class Allocation(CamelAnswer):
     namespace: str
     pod_name: str
     owner: str
+    team: str | None = None
+    project: str | None = None
     state: str
     queue_class: str
     profile: str

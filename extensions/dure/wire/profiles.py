@@ -11,6 +11,7 @@ class Profile(Answer):
     """A profile with what is free of it now. Null means unknown, never zero.
 
     `rate` is in micro-units of money an hour; `memory_mb` and `gpu_memory_mb` in MiB; lifetimes in seconds.
+    Of a GPU it is `gpus` whole ones, or the MIG instance `mig`, or `share` thousandths beside other holders.
     `enforced` tells whether the holder's part of the GPU's memory is kept or only agreed; null without a GPU.
     """
 
@@ -23,6 +24,8 @@ class Profile(Answer):
     gpu_model: str | None = None
     gpu_memory_mb: int | None = None
     rate: int | None = None
+    mig: str | None = None
+    share: int | None = None
     enforced: bool | None = None
     default_lifetime_s: int
     max_lifetime_s: int

@@ -94,7 +94,7 @@ def price_of_part(rate: int | None, part: tuple[int, int]) -> int | None:
 
 
 def parse(text: str, currency: str = "credits") -> RateCard:
-    """The card that the text of a rates.yaml says; nothing at all is a card without rates. Raises `BadRates`, which
+    """The card that the text of a rates.yaml says; of an empty one, a card without rates. Raises `BadRates`, which
     names the line.
     """
     try:
@@ -159,7 +159,9 @@ def _built(number: int, node: yaml.Node) -> Any:
 
 
 def _text(node: yaml.Node) -> str:
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+    if isinstance(node, yaml.ScalarNode):
+        return str(node.value)
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 
 def _rate(number: int, entry: Any) -> Rate:

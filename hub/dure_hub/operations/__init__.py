@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dure_hub.mlflowapi import MlflowApi
     from dure_hub.operations.budgets import Budgets
     from dure_hub.operations.counters import Counters
+    from dure_hub.operations.allocations import Allocations
     from dure_hub.operations.cuts import Cuts
     from dure_hub.operations.endpoints import Endpoints
     from dure_hub.operations.environments import Environments
@@ -55,6 +56,7 @@ class Operations:
     plans: Plans
     fleet: Fleets
     gpus: Gpus
+    allocations: Allocations
     cuts: Cuts
     environments: Environments
     jobs: Jobs
@@ -86,6 +88,7 @@ class Operations:
         await self.jobs.subject.close()
         await self.endpoints.subject.close()
         await self.schedules.subject.close()
+        await self.allocations.subject.close()
         await self.counters.close()
         await self.mlflow.close()
         await self.hub.close()

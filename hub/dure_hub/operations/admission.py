@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from dure.errors import Conflict
 from dure.wire.ids import new_id
-from dure_hub.operations import line
+from dure_hub.operations import line, own_server
 from dure_hub.operations.errors import NeverFits, NotInPool, QuotaTooSmall
 from dure_hub.operations.line import Line
 from dure_hub.operations.profiles import Fleet
@@ -53,8 +53,9 @@ def admit(
     """A lease if it may start now by the queue's rules, else the ticket that waits; its verdict says for what.
 
     The same `ticket_id` sent twice is one request and answers with what became of it. `lifetime_s` None is a lease
-    without an end. `queue_class` is the usual one of the purpose where none is said. Raises `NoSuchProfile`,
-    `NeverFits`, `NotInPool`, `QuotaTooSmall`, `OverBudget`, and then writes nothing.
+    without an end. `queue_class` is the usual one of the purpose where none is said. The profile `mine` is the
+    slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`, `QuotaTooSmall`,
+    `OverBudget`, `NoOwnServer`, and then writes nothing.
     """
     lock_admission(session)
     known = session.get(Ticket, ticket_id)
@@ -79,13 +80,16 @@ def admit(
         verdict={},
         asked_at=now,
     )
+    asked = (actor or owner, "ticket.ask", f"ticket:{ticket_id}")
+    behalf = owner if actor else None
+    if profile == own_server.MINE:
+        record(session, now, *asked, on_behalf_of=behalf)
+        return own_server.grant(session, ticket, now)
     queued = line.read(session, fleet, now)
     check(session, ticket, queued)
     session.add(ticket)
     session.flush()
-    record(
-        session, now, actor or owner, "ticket.ask", f"ticket:{ticket_id}", on_behalf_of=owner if actor else None
-    )
+    record(session, now, *asked, on_behalf_of=behalf)
     queued.add(ticket, session)
     for start in queued.startable():
         if start.ticket.id == ticket_id:

@@ -193,6 +193,8 @@ def outcome(ended: str, wanted_stop: bool, seen: Seen | None, tail: str) -> tupl
         return "stopped", note("asked")
     if why == Reason.STOPPED:
         return "stopped", note("portal_down")
+    if ended == "parent_ended":
+        return "stopped", note("parent_ended")
     if ended not in ("exited", "lost", "unclaimed"):
         return "failed", note("ended", ended)
     if seen is None or (seen.exit_code is None and why != Reason.NOT_EXECUTABLE):

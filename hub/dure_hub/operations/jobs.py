@@ -12,13 +12,15 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import BadRequest, Conflict, DureError, NotFound, Text, Unsupported
 from dure_hub.backends.base import Feature, Handle, Kind, TrainingBackend
+from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission
+from dure_hub.operations import admission, own_server
 from dure_hub.operations.errors import RanksOnSlice
 from dure_hub.operations.jobfiles import JobFolder, has_entry
 from dure_hub.operations.jobruns import JobRuns, attach
 from dure_hub.operations.leasedwork import read_log
 from dure_hub.operations.notes import both, note, sentence
+from dure_hub.operations.own_server import MINE
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.operations.snapshots import Snapshots
@@ -76,8 +78,9 @@ class Jobs:
         if known is not None:
             return known
         fleet, team = await self._profiles.fleet(), charged(person, request.team)
-        await self._check(request, fleet)
-        job = await self._store.run(lambda session: self._record(session, person, request, fleet, team))
+        offered = await self._offered(person, request.profile, fleet)
+        await self._check(request, fleet, offered)
+        job = await self._store.run(lambda session: self._record(session, person, request, fleet, offered, team))
         self.subject.kick()
         return job
 
@@ -146,11 +149,16 @@ class Jobs:
             raise Conflict(kind="job", name=request.name, rule="names of jobs are used once")
         return None
 
-    async def _check(self, request: wire.JobRequest, fleet: Fleet) -> None:
+    async def _offered(self, person: Person, name: str, fleet: Fleet) -> ProfileSpec:
+        """What a profile's name stands for; `mine` is that of one's own server."""
+        if name == MINE:
+            name = await self._store.read(lambda session: own_server.find(session, person.name).profile)
+        return fleet.profile(name)
+
+    async def _check(self, request: wire.JobRequest, fleet: Fleet, profile: ProfileSpec) -> None:
         why = self._training.unsupported.get(Feature.TRAINING)
         if why is not None:
             raise Unsupported(feature=Feature.TRAINING.value, why=why["en"], why_ko=why["ko"])
-        profile = fleet.profile(request.profile)
         most = profile.gpus or max(2, int(max(node.cores for node in fleet.machines)))
         if request.processes is not None and request.processes > most:
             rule = f"{request.profile} has room for {most}"
@@ -170,7 +178,13 @@ class Jobs:
             raise BadRequest(field="entry", value=request.entry, rule="it is a file of the snapshot")
 
     def _record(
-        self, session: Session, person: Person, request: wire.JobRequest, fleet: Fleet, team: str | None
+        self,
+        session: Session,
+        person: Person,
+        request: wire.JobRequest,
+        fleet: Fleet,
+        profile: ProfileSpec,
+        team: str | None,
     ) -> wire.Job:
         """Row, event, and lease or ticket, in one transaction."""
         known = self._known(session, person, request)
@@ -180,7 +194,6 @@ class Jobs:
         values = request.model_dump(exclude={"id", "team", "project", "fine_tuning"})
         job = Job(id=request.id, owner=person.name, state="queued", ticket_id=request.id, created_at=now, **values)
         if job.processes is None:
-            profile = fleet.profile(request.profile)
             job.processes = profile.gpus or (1 if profile.mig or profile.share else 2)
         session.add(job)
         session.flush()
@@ -192,7 +205,7 @@ class Jobs:
             purpose=admission.TRAINING,
             subject=job.id,
             profile=job.profile,
-            lifetime_s=fleet.profile(job.profile).max_lifetime_s,
+            lifetime_s=profile.max_lifetime_s,
             now=now,
             fleet=fleet,
             team=team,

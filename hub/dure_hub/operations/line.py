@@ -14,20 +14,13 @@ from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import Standing, claimant, standing
 from dure_hub.policies import queue
 from dure_hub.policies.board import Board
+from dure_hub.policies.classes import POOL_OF_CLASS, POOLS
 from dure_hub.policies.placement import Slice
 from dure_hub.policies.queue import Held, Start, Waiting
 from dure_hub.policies.quota import thousandths
 from dure_hub.policies.slices import Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.models import Lease, Replica, Ticket
-
-POOLS: Mapping[str, str] = {
-    "notebook": "development",
-    "training": "training",
-    "schedule": "training",
-    "serving": "inference",
-}
-"""What a node must be for, by the purpose of who asks; nodes without a pool are for everything."""
 
 
 @dataclass
@@ -132,7 +125,7 @@ def wish_of(session: Session, ticket: Ticket, fleet: Fleet) -> Wish:
     """Where a ticket wants to be. Who has no team shares a GPU with nobody but themselves."""
     return Wish(
         team=ticket.team or ticket.owner,
-        pool=POOLS.get(ticket.purpose, ""),
+        pool=POOLS.get(ticket.purpose) or POOL_OF_CLASS[ticket.queue_class],
         apart=_siblings(session, ticket.subject) if ticket.purpose == "serving" else frozenset(),
         share_across_teams=fleet.rules.share_across_teams,
     )

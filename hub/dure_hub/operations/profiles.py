@@ -22,7 +22,8 @@ from dure_hub.operations.people import Person
 from dure_hub.operations.rates import RateCards
 from dure_hub.policies import placement
 from dure_hub.policies.board import Board
-from dure_hub.policies.placement import Slice
+from dure_hub.policies.classes import POOLS
+from dure_hub.policies.slices import Slice, Wish
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Lease
@@ -98,14 +99,14 @@ class Profiles:
         """A GPU was cut anew: who asks next gets a new look."""
         self._known = None
 
-    async def list(self, person: Person) -> Sequence[wire.Profile]:
-        """Every profile with its free and total count."""
+    async def list(self, person: Person, purpose: str | None = None) -> Sequence[wire.Profile]:
+        """Every profile with its free and total count; for a purpose, as far as nodes are for that."""
         fleet = await self.fleet()
+        wish = Wish(pool=POOLS.get(purpose or "", ""), share_across_teams=True)
         held = Board(fleet.machines, await self._store.read(active_slices))
         empty = Board(fleet.machines)
-        return [
-            _on_wire(profile, held.count(profile), empty.count(profile)) for profile in fleet.profiles.values()
-        ]
+        found = fleet.profiles.values()
+        return [_on_wire(one, held.count(one, wish), empty.count(one, wish)) for one in found]
 
     async def get(self, name: str) -> wire.Profile:
         """One profile; raises `NoSuchProfile`."""
@@ -132,6 +133,8 @@ def _on_wire(profile: ProfileSpec, free: int, total: int) -> wire.Profile:
         rate=profile.rate,
         default_lifetime_s=profile.default_lifetime_s,
         max_lifetime_s=profile.max_lifetime_s,
+        mig=profile.mig,
+        share=profile.share or None,
         enforced=profile.enforced,
         free=free,
         total=total,

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 URGENT_INFERENCE, INFERENCE, INTERACTIVE, TRAINING = range(4)
 """Lower goes first. `INTERACTIVE` is notebooks and fine-tuning."""
 NAMES = ("urgent_inference", "inference", "interactive", "training")
 """By class, as they are written in facts and answers."""
 NOTEBOOK = "notebook"
 """The one purpose whose work cannot be checkpointed by us."""
+
+
+POOLS: Mapping[str, str] = {
+    "notebook": "development",
+    "training": "training",
+    "schedule": "training",
+    "serving": "inference",
+}
+"""What a node must be for, by the purpose of who asks; nodes without a pool are for everything."""
+POOL_OF_CLASS = ("inference", "inference", "development", "training")
+"""The same by class, for purposes that say nothing of it (pods outside)."""
 
 
 def class_of(purpose: str, urgent: bool = False, fine_tuning: bool = False) -> int:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
 
-from dure.wire.gpu import GpuDevice, GpuDevices, GpuOverview, MigRequest
+from dure.wire.gpu import Allocation, AllocationRequest, GpuDevice, GpuDevices, GpuOverview, MigRequest
 from dure_hub.operations import Operations
+from dure_hub.operations.allocations import LIMIT
 from dure_hub.operations.gpus import LARGEST_PAGE, PAGE
 from dure_hub.operations.people import ADMIN, USE, Person
-from dure_hub.services.fields import TEXT_PATTERN
-from dure_hub.services.guard import needs
+from dure_hub.services.fields import TEXT_PATTERN, PathId
+from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/gpu", tags=["gpu"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
+Starter = Annotated[Person, starts(USE)]
 Administrator = Annotated[Person, needs(ADMIN)]
 GpuId = Annotated[str, Path(max_length=100, pattern=TEXT_PATTERN, description="The GPU's UUID.")]
 NodeName = Annotated[
@@ -53,3 +55,37 @@ async def get_gpu_device(device: GpuId, person: Caller, ops: Ops) -> GpuDevice:
 async def cut_gpu_device(device: GpuId, ask: MigRequest, person: Administrator, ops: Ops) -> GpuDevice:
     """Cut a GPU into exactly these MIG instances. What is held stays; what is there and wanted stays too."""
     return await ops.cuts.cut(person, device, ask)
+
+
+@router.post("/allocations", status_code=202)
+async def request_gpu_allocation(ask: AllocationRequest, person: Starter, ops: Ops) -> Allocation:
+    """Ask for GPU memory for a pod. With room it is given at once, else it waits as a ticket like any other.
+
+    The same pod is one request for as long as it waits or holds: send it again to see what became of it.
+    """
+    return await ops.allocations.request(person, ask)
+
+
+@router.get("/allocations")
+async def list_gpu_allocations(
+    person: Caller,
+    ops: Ops,
+    everyone: bool = False,
+    active: bool = False,
+    limit: Annotated[int, Query(ge=1, le=LIMIT)] = 200,
+) -> list[Allocation]:
+    """Your pods' allocations, the newest first; with `everyone`, all, for administrators; `active`: none over."""
+    return await ops.allocations.list(person, everyone=everyone, active=active, limit=limit)
+
+
+@router.get("/allocations/{allocation_id}")
+async def get_gpu_allocation(allocation_id: PathId, person: Caller, ops: Ops) -> Allocation:
+    """One allocation of yours; anybody's, for administrators."""
+    return await ops.allocations.get(person, allocation_id)
+
+
+@router.delete("/allocations/{allocation_id}", status_code=204)
+async def release_gpu_allocation(allocation_id: PathId, person: Caller, ops: Ops) -> Response:
+    """Give it back, or leave the queue. The pod must be gone: its GPU goes to the next at once."""
+    await ops.allocations.release(person, allocation_id)
+    return Response(status_code=204)

@@ -13,14 +13,17 @@ from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/profiles", tags=["profiles"])
+Purpose = Literal["notebook", "training", "serving", "schedule"]
 
 
 @router.get("")
 async def list_profiles(
-    person: Annotated[Person, needs(USE)], ops: Annotated[Operations, Depends(operations_of)]
+    person: Annotated[Person, needs(USE)],
+    ops: Annotated[Operations, Depends(operations_of)],
+    purpose: Purpose | None = None,
 ) -> list[Profile]:
-    """Every profile, with what is free of it now. Null is unknown, never zero."""
-    return list(await ops.profiles.list(person))
+    """Every profile, with what is free of it now; for a purpose, on nodes that are for it. Null is unknown."""
+    return list(await ops.profiles.list(person, purpose))
 
 
 @router.get("/{name}/plan")
@@ -28,7 +31,7 @@ async def plan(
     name: Annotated[str, Path(max_length=60)],
     person: Annotated[Person, needs(USE)],
     ops: Annotated[Operations, Depends(operations_of)],
-    purpose: Literal["notebook", "training", "serving", "schedule"] = "training",
+    purpose: Purpose = "training",
 ) -> Plan:
     """What a request for this profile would hold and cost now, and when it could start. It asks for nothing."""
     return await ops.plans.get(person, name, purpose)

@@ -28,7 +28,7 @@ if (form) {
   bound();
   every(10000, async () => {
     try {
-      const profiles = await ask(`${form.dataset.api}/profiles`);
+      const profiles = await ask(`${form.dataset.api}/profiles?purpose=notebook`);
       if (!Array.isArray(profiles)) return;
       for (const profile of profiles) {
         const card = form.querySelector(`[data-profile="${CSS.escape(profile.name)}"]`);

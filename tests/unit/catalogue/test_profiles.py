@@ -46,6 +46,34 @@ def test_with_several_models_names_say_which() -> None:
     assert list(found) == ["gpu-full-a100-sxm-80", "gpu-full-h100-sxm-80", "cpu"]
 
 
+def test_a_model_that_drivers_give_two_names_is_one_profile_with_every_gpu_of_it() -> None:
+    """An A800 is an A100 of the catalogue; grouped by name, one of the two hid the other."""
+    named = Gpu("a8", "NVIDIA A800-SXM4-80GB", 81920, "a100-sxm-80")
+    nodes = (node(a100(0), a100(1)), node(named, name="b"))
+    found = offered(*nodes)
+    assert list(found) == ["gpu-full", "gpu-full-x2", "cpu"]
+    assert Board(nodes).count(found["gpu-full"]) == 3
+
+
+def test_models_whose_names_look_alike_in_a_profile_keep_a_profile_each() -> None:
+    found = offered(node(Gpu("x", "Weird 9"), Gpu("y", "weird-9"), Gpu("z", "H100 SXM 80"), h100(0)))
+    models = {name: spec.gpu_model for name, spec in found.items()}
+    assert models == {
+        "gpu-full-h100-sxm-80": "NVIDIA H100",
+        "gpu-full-h100-sxm-80-2": "H100 SXM 80",
+        "gpu-full-weird-9": "Weird 9",
+        "gpu-full-weird-9-2": "weird-9",
+        "cpu": None,
+    }
+
+
+def test_a_part_of_a_gpu_on_a_small_node_never_comes_with_nothing() -> None:
+    small = Machine(2.0, 1024, tuple(Gpu(f"r{n}", "RTX", 24564, "rtx-4090", replicas=48) for n in range(8)), "s")
+    found = offered(small, settings=Settings(gpu_sharing="time-slice", gpu_replicas=48))["gpu-shared"]
+    assert found.cpu_cores > 0
+    assert found.memory_mb > 0
+
+
 def test_a_model_that_nobody_knows_is_offered_without_a_price() -> None:
     found = offered(node(Gpu("x", "Weird GPU 9", None)))
     assert found["gpu-full"].rate is None
@@ -103,6 +131,28 @@ def test_parts_of_a_card_are_mixed_as_long_as_its_memory_reaches() -> None:
         assert placed.verdict.allowed, name
         board.take(placed.slices)
     assert not board.place(found["PROF-4Q"]).verdict.allowed
+
+
+@pytest.mark.parametrize("memory_mb", [24576, 24564, 23034, 23028])
+def test_what_drivers_show_of_24_gb_is_shared_by_memory(memory_mb: int) -> None:
+    """An RTX 3090, an RTX 4090, an L4, an A10: the last two keep their ECC in their memory."""
+    assert replicas(memory_mb, MEMORY) == 6
+
+
+def test_a_card_whose_memory_nobody_knows_stays_whole_beside_shared_ones_of_its_model() -> None:
+    found = offered(node(CARD, Gpu("r1", "NVIDIA RTX 4090", None, "rtx-4090")), settings=MEMORY)
+    assert list(found) == ["gpu-full", *FRACTIONS, "cpu"]
+
+
+def test_words_say_with_whom_a_gpu_is_shared() -> None:
+    shared = node(h100(0, replicas=4))
+    own = offered(shared, settings=Settings(gpu_sharing="time-slice"))["gpu-shared"].description
+    any_team = Settings(gpu_sharing="time-slice", share_across_teams=True)
+    all_of = offered(shared, settings=any_team)["gpu-shared"].description
+    assert "others of your team" in own["en"]
+    assert "팀의 다른 사람과" in own["ko"]
+    assert "team" not in all_of["en"]
+    assert "팀" not in all_of["ko"]
 
 
 def test_a_card_of_another_size_is_not_shared_by_memory() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dure_hub.catalogue import grids, rates
+from dure_hub.catalogue import gpus, grids, rates
 from dure_hub.catalogue.mig import MigGrid
 from dure_hub.catalogue.rates import GIVEN, MICRO, BadRates, Rate, RateCard
 
@@ -49,12 +49,38 @@ def test_an_instance_costs_the_larger_of_its_shares_of_processors_and_memory() -
     assert price(grids.H100_80, "7g.80gb") == 8 * MICRO
 
 
+def test_on_an_a100_a_4g_is_dearer_than_a_3g_and_every_1g_together_cost_the_whole() -> None:
+    """A 4g has 56 of 98 processors, more than its half of the memory; a 3g has 42."""
+    assert price(grids.A100_80, "3g.40gb", 98) == 49
+    assert price(grids.A100_80, "4g.40gb", 98) == 56
+    assert 7 * price(grids.A100_80, "1g.10gb", 98) == 98
+
+
+GRIDS = sorted({model.grid for model in gpus.MODELS if model.grid is not None}, key=lambda grid: grid.name)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda grid: grid.name)
+def test_more_of_a_gpu_never_costs_less_and_never_more_than_the_whole(grid: MigGrid) -> None:
+    for one in grid.profiles:
+        assert (
+            0
+            < price(grid, one.name)
+            <= price(grid, max(grid.profiles, key=lambda big: big.size).name)
+            == 8 * MICRO
+        )
+        for more in grid.profiles:
+            if more.compute >= one.compute and more.size >= one.size:
+                assert price(grid, more.name) >= price(grid, one.name)
+
+
 def test_an_unknown_price_stays_unknown() -> None:
     assert rates.price_of_part(None, (1, 2)) is None
 
 
 def test_the_card_survives_being_written_and_read() -> None:
+    assert rates.parse(rates.written(GIVEN)) == GIVEN
     assert rates.read(yaml.safe_load(rates.written(GIVEN))) == GIVEN
+    assert rates.parse("# nothing yet\n") == RateCard(())
 
 
 @pytest.mark.parametrize(
@@ -77,4 +103,32 @@ def test_a_bad_card_names_entry_value_and_rule(entries: Any, number: int, words:
     with pytest.raises(BadRates) as caught:
         rates.read(entries)
     assert caught.value.entry == number
+    assert words in str(caught.value)
+
+
+HEAD = "# prices\n- {gpu: l4, rate: 1, since: 2026-01-01}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "value", "words"),
+    [
+        (HEAD + "- {gpu: l4, rate: 1, since: 2026-02-30}\n", 3, "2026-02-30", "since is a day"),
+        (HEAD + "- {gpu: l4, rate: 1e999999, since: 2026-03-01}\n", 3, "1e999999", "rate is a number"),
+        (HEAD + "- {gpu: l4, rate: " + "9" * 5000 + ", since: 2026-03-01}\n", 3, "9" * 5000, "rate is a number"),
+        (HEAD + "- gpu: l4\n  rate: 1\n  rate: 2\n  since: 2026-03-01\n", 3, "rate", "stands there once"),
+        (HEAD + "\n- {gpu: l5, rate: 1, since: 2026-03-01}\n", 4, "l5", "gpu is one of"),
+        (HEAD + "- {gpu: l4, rate: 3, since: 2026-01-01}\n", 3, "l4 2026-01-01", "one rate from one day on"),
+        (HEAD + "- {gpu: l4, rate: 1, since: 2026-03-01, [a]: 3}\n", 3, "a list", "nothing else"),
+        (HEAD + "- 8\n", 3, "8", "gpu, rate and since"),
+        ("gpu: l4\n", 1, "a mapping", "a list of entries"),
+        (HEAD + "- {gpu: l4\n", 4, "expected ',' or '}', but got '<stream end>'", "it is YAML"),
+        ("[" * 100_000, 1, None, "it is YAML"),
+    ],
+)
+def test_a_bad_file_names_line_value_and_rule(text: str, line: int, value: str | None, words: str) -> None:
+    with pytest.raises(BadRates) as caught:
+        rates.parse(text)
+    assert caught.value.line == line
+    assert value is None or caught.value.value == value
+    assert f"line {line}: " in str(caught.value)
     assert words in str(caught.value)

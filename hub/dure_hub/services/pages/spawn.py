@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -62,7 +63,8 @@ async def send(request: Request, person: Visitor, ops: Ops) -> Response:
 async def _form(
     request: Request, person: Person, ops: Operations, given: dict[str, str], refused: DureError | None = None
 ) -> Response:
-    profiles = await ops.profiles.list(person)
+    # what nodes for notebooks never have room for is nothing to pick here
+    profiles = [one for one in await ops.profiles.list(person, "notebook") if one.total or one.name == "cpu"]
     error = refused.to_wire(language_of(request))["error"] if refused else None
     return page(
         request,
@@ -76,6 +78,10 @@ async def _form(
     )
 
 
+def _dearness(profile: Profile) -> tuple[bool, float]:
+    return profile.gpu_model is not None, math.inf if profile.rate is None else profile.rate
+
+
 def lifetimes(profiles: Sequence[Profile]) -> list[int]:
     """The times offered: round ones up to the longest that any profile allows, and every default."""
     longest = max((profile.max_lifetime_s for profile in profiles), default=0)
@@ -84,9 +90,12 @@ def lifetimes(profiles: Sequence[Profile]) -> list[int]:
 
 
 def _chosen(profiles: Sequence[Profile], given: dict[str, str]) -> dict[str, Any]:
-    """What is marked at first: what was given, else the first profile that is free, else the first."""
+    """What is marked at first: what was given, else the cheapest profile that is free, else the first.
+
+    A profile without a GPU is the cheapest, whatever the rate card knows of it.
+    """
     named = [profile for profile in profiles if profile.name == given.get("profile")]
-    free = [profile for profile in profiles if profile.free]
+    free = sorted((profile for profile in profiles if profile.free), key=_dearness)
     first = next(iter([*named, *free, *profiles]), None)
     lifetime = given.get("lifetime_s", "")
     readable = lifetime.isascii() and lifetime.isdigit() and len(lifetime) < _DIGITS

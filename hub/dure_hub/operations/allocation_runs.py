@@ -1,0 +1,131 @@
+"""Allocations as the reconciler sees them. What runs under one is a pod outside, which nobody here can see or stop.
+
+So an allocation counts as running from its grant until it is asked to end: by its owner, or because its time is
+over. Every one has an end; nothing leaks where a pod is gone and nobody said so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dure.errors import DureError
+from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen
+from dure_hub.operations import admission
+from dure_hub.operations.background import Background
+from dure_hub.operations.carving import Carve, as_it_is
+from dure_hub.store import Clock, Store
+from dure_hub.store.models import Lease, Ticket
+
+log = logging.getLogger(__name__)
+
+ALLOCATION = "allocation"
+"""The purpose of their leases; the subject of one is `namespace/podName`."""
+_KIND = Kind.SERVER  # nothing of it is ever started by a backend, which is all that kinds are for
+
+
+class OutsideRuns(Runs):
+    """What pods outside hold, as far as the store knows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def seen(self) -> Sequence[Seen]:
+        """Every allocation that nobody has asked to end."""
+        query = select(Lease.id).where(
+            Lease.purpose == ALLOCATION, Lease.ended_at.is_(None), Lease.end_reason.is_(None)
+        )
+        found = await self._store.read(lambda session: session.scalars(query).all())
+        return [Seen(Handle(lease, _KIND), Phase.RUNNING) for lease in found]
+
+    async def poll(self, handle: Handle) -> Seen:
+        """As `seen` says."""
+        there = {one.handle.lease for one in await self.seen()}
+        return Seen(handle, Phase.RUNNING if handle.lease in there else Phase.GONE)
+
+    async def stop(self, handle: Handle, grace_s: float) -> None:
+        """Nothing here can stop a pod outside; once it was asked to end, it is no longer seen."""
+
+    async def forget(self, handle: Handle) -> None:
+        """It leaves nothing behind."""
+
+    async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
+        """It has no log here."""
+        return LogPiece("", max(offset, 0), max(offset, 0))
+
+    async def keep_log(self, handle: Handle, target: Path) -> None:
+        """It has no log here."""
+        target.touch(mode=0o600)
+
+    async def tail(self, handle: Handle, limit: int) -> str:
+        """It has no log here."""
+        return ""
+
+
+class AllocationRuns:
+    """The reconciler's `Subject` for allocations. They have no row of their own: ticket and lease say it all."""
+
+    purpose = ALLOCATION
+    kind = _KIND
+    grace_s = 0.0
+    keeps = False
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self.runs: Runs = OutsideRuns(store)
+        self.kick: Callable[[], None] = _nothing
+        """Asks for the next look at once; the reconciler's own, once there is one."""
+        self.carve: Carve = as_it_is
+        """Makes the MIG instances of a lease; the carver's own, once there is one."""
+        self._store, self._clock = store, clock
+        self._background = Background(lambda: self.kick())
+
+    def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
+        """The next `act` makes what it holds."""
+
+    def gave_up(self, session: Session, ticket: Ticket) -> None:
+        """Its ticket says so."""
+
+    def ended(self, session: Session, lease: Lease, seen: Seen | None) -> None:
+        """Its lease says so."""
+
+    async def stop(self, handle: Handle, reason: str) -> None:
+        """See `OutsideRuns.stop`."""
+
+    async def act(self, seen: Mapping[str, Seen]) -> None:
+        """Make the MIG instances of what was granted."""
+        for lease in await self._store.read(_unmade):
+            self._background.run(f"allocation {lease}", partial(self.make, lease))
+
+    async def make(self, lease: str) -> bool:
+        """Make the MIG instances of a lease; where one cannot be made the lease ends, as it could never be used."""
+        try:
+            await self.carve(lease)
+        except DureError as error:
+            log.warning("the MIG instances of allocation %s cannot be made: %s", lease, error)
+            await self._store.run(
+                lambda session: admission.end_lease(session, lease, "start_failed", self._clock())
+            )
+        return True
+
+    async def close(self) -> None:
+        """Give up what is being made; the next portal goes on with it."""
+        await self._background.close()
+
+
+def is_made(lease: Lease) -> bool:
+    """Whether every MIG instance it holds is there."""
+    return all(piece.get("visible") for piece in lease.slices if piece.get("mig"))
+
+
+def _unmade(session: Session) -> list[str]:
+    query = select(Lease).where(Lease.purpose == ALLOCATION, Lease.ended_at.is_(None), Lease.end_reason.is_(None))
+    return [lease.id for lease in session.scalars(query) if not is_made(lease)]
+
+
+def _nothing() -> None:
+    return None
