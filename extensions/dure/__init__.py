@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dure import costs as costs
     from dure import endpoints as endpoints
     from dure import environments as environments
+    from dure import gpus as gpus
     from dure import models as models
     from dure import schedules as schedules
     from dure.account import plan as plan
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dure.administration import fleet as fleet
     from dure.endpoints import Endpoint as Endpoint
     from dure.errors import DureError as DureError
+    from dure.gpus import queue as queue
     from dure.injob import Context as Context
     from dure.injob import context as context
     from dure.training import Job as Job
@@ -48,11 +50,12 @@ _WHERE = {
     "whoami": "account",
     "events": "administration",
     "fleet": "administration",
+    "queue": "gpus",
     "context": "injob",
     "Context": "injob",
     "DureError": "errors",
 }
-_MODULES = ("costs", "endpoints", "environments", "models", "schedules")
+_MODULES = ("costs", "endpoints", "environments", "gpus", "models", "schedules")
 __all__ = sorted([*_WHERE, *_MODULES])
 
 

@@ -31,9 +31,10 @@ HELP = {
 
 def register(subparsers: Any) -> None:
     """Add these commands to the `dure` command."""
-    from dure import cost_commands, schedule_commands
+    from dure import cost_commands, gpu_commands, schedule_commands
 
     schedule_commands.register(subparsers)
+    gpu_commands.register(subparsers)
     cost_commands.register(subparsers)
     train = _add(subparsers, "train", _train)
     train.add_argument("entry", help=_help("entry"))

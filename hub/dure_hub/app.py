@@ -39,10 +39,12 @@ from dure_hub.operations.fleet import KEEP_S, Fleets
 from dure_hub.operations.gpus import Gpus
 from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.ledger import Ledger
+from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
 from dure_hub.operations.outlook import Outlook
 from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.queues import Queues
 from dure_hub.operations.quotas import Quotas
 from dure_hub.operations.reconcile import Reconciler, Subject
 from dure_hub.operations.schedules import Schedules
@@ -90,7 +92,7 @@ def operations(data: Path | str) -> Operations:
     reconciler.ticks.add("quotas", INTERVAL_S, quotas.watch)
     reconciler.ticks.add("counters", FLUSH_S, counters.flush)
     reconciler.ticks.add("usage", INTERVAL_S, Uses(store, clock, inventory).look)
-    reconciler.ticks.add("fleet", KEEP_S, fleets.keep_fresh)
+    reconciler.ticks.add("fleet", KEEP_S, gpus.keep_fresh)
     reconciler.ticks.add("executions", 60, schedules.retention.tidy)
     environments = Environments(store, clock, profiles, runs)
     carver = Carver(settings, store, clock, inventory)
@@ -107,6 +109,8 @@ def operations(data: Path | str) -> Operations:
         fleet=fleets,
         gpus=gpus,
         allocations=allocations,
+        queues=Queues(store, clock, profiles),
+        metrics=Metrics(store, clock, gpus, quotas, budgets),
         cuts=Cuts(store, clock, inventory, carver, profiles, fleets, gpus),
         environments=environments,
         jobs=jobs,

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from dure.wire.fleet import Fleet as Fleet
     from dure.wire.fleet import FleetDevice as FleetDevice
     from dure.wire.fleet import Holder as Holder
+    from dure.wire.gpu import Allocation as Allocation
+    from dure.wire.gpu import AllocationRequest as AllocationRequest
+    from dure.wire.gpu import GpuDevice as GpuDevice
+    from dure.wire.gpu import GpuDevices as GpuDevices
+    from dure.wire.gpu import GpuOverview as GpuOverview
+    from dure.wire.gpu import MigRequest as MigRequest
     from dure.wire.models import ModelVersion as ModelVersion
     from dure.wire.models import RegisterRequest as RegisterRequest
     from dure.wire.money import Budget as Budget
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from dure.wire.money import Recommendation as Recommendation
     from dure.wire.profiles import Plan as Plan
     from dure.wire.profiles import Profile as Profile
+    from dure.wire.queue import QueueEntry as QueueEntry
     from dure.wire.schedules import TIME_LIMIT as TIME_LIMIT
     from dure.wire.schedules import Execution as Execution
     from dure.wire.schedules import Failure as Failure
@@ -63,6 +70,13 @@ _WHERE = {
     "Fleet": "fleet",
     "FleetDevice": "fleet",
     "Holder": "fleet",
+    "Allocation": "gpu",
+    "AllocationRequest": "gpu",
+    "GpuDevice": "gpu",
+    "GpuDevices": "gpu",
+    "GpuOverview": "gpu",
+    "MigRequest": "gpu",
+    "QueueEntry": "queue",
     "Budget": "money",
     "BudgetRequest": "money",
     "CostLine": "money",

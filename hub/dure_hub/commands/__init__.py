@@ -27,6 +27,7 @@ HELP = {
     "name": ("the person's name", "사용자 이름"),
     "admin": ("make an administrator", "관리자로 만듭니다"),
     "stdin": ("read the password from the first line of input", "입력의 첫 줄에서 비밀번호를 읽습니다"),
+    "metrics": ("a token that reads /metrics and nothing else", "/metrics만 읽을 수 있는 토큰"),
     "purpose": ("a note on what the token is for", "토큰의 용도 메모"),
     "days": ("how long it lives (default: the portal's setting)", "유효 기간(기본값: 포털 설정)"),
 }
@@ -56,6 +57,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     token.add_argument("--user", help=_help("name"))
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))
     token.add_argument("--days", type=float, help=_help("days"))
+    token.add_argument("--metrics", action="store_true", help=_help("metrics"))
 
 
 def _add_user(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from dure_hub.dataplane import Dataplane
     from dure_hub.hubapi import HubApi
     from dure_hub.mlflowapi import MlflowApi
+    from dure_hub.operations.allocations import Allocations
     from dure_hub.operations.budgets import Budgets
     from dure_hub.operations.counters import Counters
-    from dure_hub.operations.allocations import Allocations
     from dure_hub.operations.cuts import Cuts
     from dure_hub.operations.endpoints import Endpoints
     from dure_hub.operations.environments import Environments
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from dure_hub.operations.gpus import Gpus
     from dure_hub.operations.jobs import Jobs
     from dure_hub.operations.ledger import Ledger
+    from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
     from dure_hub.operations.outlook import Outlook
     from dure_hub.operations.plans import Plans
     from dure_hub.operations.profiles import Profiles
+    from dure_hub.operations.queues import Queues
     from dure_hub.operations.quotas import Quotas
     from dure_hub.operations.reconcile import Reconciler
     from dure_hub.operations.schedules import Schedules
@@ -57,6 +59,8 @@ class Operations:
     fleet: Fleets
     gpus: Gpus
     allocations: Allocations
+    queues: Queues
+    metrics: Metrics
     cuts: Cuts
     environments: Environments
     jobs: Jobs

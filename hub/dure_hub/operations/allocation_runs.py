@@ -1,4 +1,4 @@
-"""Allocations as the reconciler sees them. What runs under one is a pod outside, which nobody here can see or stop.
+"""Allocations as the reconciler sees them. What runs under one is a pod outside, which nobody here sees or stops.
 
 So an allocation counts as running from its grant until it is asked to end: by its owner, or because its time is
 over. Every one has an end; nothing leaks where a pod is gone and nobody said so.
@@ -6,10 +6,12 @@ over. Every one has an end; nothing leaks where a pod is gone and nobody said so
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -60,7 +62,7 @@ class OutsideRuns(Runs):
 
     async def keep_log(self, handle: Handle, target: Path) -> None:
         """It has no log here."""
-        target.touch(mode=0o600)
+        await asyncio.to_thread(target.touch, 0o600)
 
     async def tail(self, handle: Handle, limit: int) -> str:
         """It has no log here."""
@@ -102,7 +104,7 @@ class AllocationRuns:
             self._background.run(f"allocation {lease}", partial(self.make, lease))
 
     async def make(self, lease: str) -> bool:
-        """Make the MIG instances of a lease; where one cannot be made the lease ends, as it could never be used."""
+        """Make the MIG instances of a lease; where one cannot be made, the lease ends: it has no use."""
         try:
             await self.carve(lease)
         except DureError as error:
@@ -119,12 +121,18 @@ class AllocationRuns:
 
 def is_made(lease: Lease) -> bool:
     """Whether every MIG instance it holds is there."""
-    return all(piece.get("visible") for piece in lease.slices if piece.get("mig"))
+    return _are_made(lease.slices)
+
+
+def _are_made(slices: Sequence[Mapping[str, Any]]) -> bool:
+    return all(piece.get("visible") for piece in slices if piece.get("mig"))
 
 
 def _unmade(session: Session) -> list[str]:
-    query = select(Lease).where(Lease.purpose == ALLOCATION, Lease.ended_at.is_(None), Lease.end_reason.is_(None))
-    return [lease.id for lease in session.scalars(query) if not is_made(lease)]
+    query = select(Lease.id, Lease.slices).where(
+        Lease.purpose == ALLOCATION, Lease.ended_at.is_(None), Lease.end_reason.is_(None)
+    )
+    return [lease for lease, slices in session.execute(query) if not _are_made(slices)]
 
 
 def _nothing() -> None:

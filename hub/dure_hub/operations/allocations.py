@@ -1,10 +1,11 @@
-"""GPU memory for pods that something else runs: a ticket and a lease like any other, asked for in its own words."""
+"""GPU memory for pods that something else runs: a ticket and a lease like any other, in the words of `/gpu/…`."""
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
@@ -58,11 +59,9 @@ class Allocations:
         team, subject = charged(person, ask.team), f"{ask.namespace}/{ask.pod_name}"
 
         def write(session: Session) -> tuple[str, bool]:
-            known = session.scalars(_live(select(Ticket), person.name, subject)).first()
+            own = _live(select(Ticket)).where(Ticket.owner == person.name, Ticket.subject == subject)
+            known = session.scalars(own).first()
             if known is not None:
-                if known.queue_class != CLASSES[ask.workload_type]:
-                    rule = {"en": "its allocation is of another kind", "ko": "다른 종류의 할당이 이미 있습니다"}
-                    raise Conflict(kind="pod", name=subject, rule=rule)
                 return known.id, False
             ticket_id = new_id()
             got = self._admit(session, ask, person, team, subject, ticket_id, fleet)
@@ -76,15 +75,14 @@ class Allocations:
     async def list(
         self, person: Person, *, everyone: bool = False, active: bool = False, limit: int = 200
     ) -> builtins.list[Allocation]:
-        """Your allocations, the newest first; everybody's for administrators; with `active`, none that are over."""
+        """Your allocations, the newest first; all for administrators; with `active`, none that are over."""
         if everyone:
             person.need_admin()
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> builtins.list[Allocation]:
-            query = select(Ticket).where(Ticket.purpose == ALLOCATION)
-            if active:
-                query = _live(select(Ticket))
+            query: Select[Any] = select(Ticket).where(Ticket.purpose == ALLOCATION)
+            query = _live(query) if active else query
             if not everyone:
                 query = query.where(Ticket.owner == person.name)
             rows = session.scalars(query.order_by(Ticket.asked_at.desc(), Ticket.id.desc()).limit(limit)).all()
@@ -221,15 +219,12 @@ def _on_wire(ticket: Ticket, lease: Lease | None) -> Allocation:
     )
 
 
-def _live(
-    query: Select[tuple[Ticket]], owner: str | None = None, subject: str | None = None
-) -> Select[tuple[Ticket]]:
-    """Those that wait or hold."""
-    query = query.outerjoin(Lease, Lease.id == Ticket.lease_id).where(
+def _live(query: Select[Any]) -> Select[Any]:
+    """Those of the tickets that wait or hold."""
+    return query.outerjoin(Lease, Lease.id == Ticket.lease_id).where(
         Ticket.purpose == ALLOCATION,
         or_(Ticket.state == "waiting", and_(Ticket.state == "granted", Lease.ended_at.is_(None))),
     )
-    return query if subject is None else query.where(Ticket.owner == owner, Ticket.subject == subject)
 
 
 def _own(session: Session, person: Person, ticket_id: str) -> Ticket:

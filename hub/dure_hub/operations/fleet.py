@@ -19,8 +19,8 @@ from dure_hub.store.models import Endpoint, Environment, Execution, Job, Lease, 
 
 _FRESH_S = 2.0
 """A measure serves everyone who asks within this time: it costs a walk over all processes."""
-KEEP_S = 1.0
-"""How often `keep_fresh` is to be called; with the time that a look takes, it stays below `_FRESH_S`."""
+KEEP_S = 0.5
+"""How long `keep_fresh` is to rest; with two looks and what is made of them, it stays below `_FRESH_S`."""
 _WATCHED_S = 10.0
 """So long after somebody has asked, the next look is made before they ask again."""
 
@@ -48,6 +48,7 @@ class Fleets:
         self._monotonic = monotonic
         self._last: Look | None = None
         self._asked: float | None = None
+        self._changed: float | None = None
         self._looking = asyncio.Lock()
 
     async def look(self, person: Person) -> wire.Fleet:
@@ -71,28 +72,34 @@ class Fleets:
     async def seen(self) -> Look:
         """The machines as they were at most two seconds ago. Everyone who asks shares one look."""
         self._asked = self._monotonic()
-        if self._last is not None and self._asked - self._last.at < _FRESH_S:
-            return self._last
+        last = self._last
+        if last is not None and self.is_fresh(last):
+            return last
         async with self._looking:  # who comes while somebody measures takes what that gives
-            if self._last is None or self._monotonic() - self._last.at >= _FRESH_S:
-                await self._look_now()
-            assert self._last is not None  # noqa: S101 - there is one from here on
-            return self._last
+            last = self._last
+            return last if last is not None and self.is_fresh(last) else await self._look_now()
 
-    async def keep_fresh(self) -> None:
-        """Look again where somebody has asked lately, so that who asks next need not wait for it."""
-        if self._asked is not None and self._monotonic() - self._asked < _WATCHED_S:
-            async with self._looking:
-                await self._look_now()
+    def is_fresh(self, look: Look) -> bool:
+        """Whether a look may still be shown; whoever wants to know is somebody who looks on."""
+        self._asked = self._monotonic()
+        return self._asked - look.at < _FRESH_S and (self._changed is None or look.at >= self._changed)
+
+    async def keep_fresh(self) -> Look | None:
+        """Look again where somebody has asked lately, so that who asks next need not wait; else None."""
+        if self._asked is None or self._monotonic() - self._asked >= _WATCHED_S:
+            return None
+        async with self._looking:
+            return await self._look_now()
 
     def forget(self) -> None:
-        """Something was changed: who asks next gets a new look."""
-        self._last = None
+        """Something was changed: no look that was begun before is shown any more."""
+        self._changed = self._monotonic()
 
-    async def _look_now(self) -> None:
+    async def _look_now(self) -> Look:
         begun = self._monotonic()
         inventory, measures = await asyncio.gather(self._inventory.look(), self._inventory.measure())
         self._last = Look(begun, inventory, measures)
+        return self._last
 
 
 def _device(

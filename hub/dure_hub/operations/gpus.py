@@ -103,9 +103,17 @@ class Gpus:
 
     async def picture(self) -> Picture:
         """What everything here is told from."""
-        look = await self._fleets.seen()
-        if self._picture is not None and self._picture.look is look:
+        if self._picture is not None and self._fleets.is_fresh(self._picture.look):
             return self._picture
+        return await self._draw(await self._fleets.seen())
+
+    async def keep_fresh(self) -> None:
+        """Draw the next one where somebody has asked lately, so that nobody waits for it."""
+        look = await self._fleets.keep_fresh()
+        if look is not None:
+            await self._draw(look)
+
+    async def _draw(self, look: Look) -> Picture:
         async with self._drawing:
             if self._picture is None or self._picture.look is not look:
                 leases = await self._store.read(holding)

@@ -9,6 +9,8 @@ from dure.errors import DureError, NotAllowed, Text
 
 USE = "custom:dure:use"
 ADMIN = "custom:dure:admin"
+METRICS = "custom:dure:metrics"
+"""What a token of a monitoring system may: read the metrics, and nothing else. Administrators may too."""
 
 
 class NotYourTeam(DureError):

@@ -7,7 +7,7 @@ first one about one start.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -87,6 +87,21 @@ class Quotas:
             return _on_wire((ask.kind, ask.name), _standing(session, now), row)
 
         return await self._store.run(write)
+
+    async def ratios(self) -> Sequence[tuple[tuple[str, str, str], float]]:
+        """How much of each limit is used, by (kind, name, limit), of all who use any; none of a limit of 0."""
+
+        def read(session: Session) -> Sequence[tuple[tuple[str, str, str], float]]:
+            stands = _standing(session, self._clock())
+            found = []
+            for holder in _limited(stands):
+                quota = stands.quota(holder)
+                for limit, used in _used(stands.use[holder]).items():
+                    if most := getattr(quota, limit):
+                        found.append(((*holder, limit), used / most))
+            return found
+
+        return await self._store.read(read)
 
     async def watch(self) -> None:
         """Write `quota.near` at 80 and at 100 percent of a limit, once each in its day or month."""

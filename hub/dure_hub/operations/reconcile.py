@@ -336,8 +336,11 @@ async def forget(runs: Runs, handle: Handle) -> None:
 
 
 def _wanted(session: Session, purpose: str) -> list[Wanted]:
-    rows = session.scalars(select(Lease).where(Lease.ended_at.is_(None), Lease.purpose == purpose)).all()
+    # columns alone: whole rows of some thousand leases take longer than a pass should
+    query = select(Lease.id, Lease.claimed_at, Lease.granted_at, Lease.until, Lease.end_reason).where(
+        Lease.ended_at.is_(None), Lease.purpose == purpose
+    )
     return [
-        Wanted(row.id, row.claimed_at or row.granted_at, row.claimed_at is not None, row.until, row.end_reason)
-        for row in rows
+        Wanted(lease, claimed or granted, claimed is not None, until, reason)
+        for lease, claimed, granted, until, reason in session.execute(query)
     ]

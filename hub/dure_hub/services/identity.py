@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from dure.errors import NotReady
-from dure_hub.operations.people import ADMIN, Person
+from dure_hub.operations.people import ADMIN, METRICS, Person
 from dure_hub.operations.tokens import EXECUTION, Holder
 from dure_hub.services.sessions import Session
 
@@ -42,7 +42,9 @@ class Identity:
 
     def holds(self, scope: str) -> bool:
         """Whether this identity carries the scope."""
-        return self.person.admin if scope == ADMIN else scope in self.person.scopes
+        if scope in (ADMIN, METRICS) and self.person.admin:
+            return True
+        return scope != ADMIN and scope in self.person.scopes
 
 
 class Identities:

@@ -160,3 +160,27 @@ async def test_a_look_that_fails_is_not_kept(world: World) -> None:
         await ours.look(ROOT)
     place.broken = False
     assert (await ours.look(ROOT)).cpu_cores == 8
+
+
+async def test_while_somebody_looks_on_the_next_look_is_made_ahead(world: World) -> None:
+    place = Counted(world.place.inventory)
+    ours = fleets(world, place)
+    assert await ours.keep_fresh() is None
+    await ours.look(ROOT)
+    world.clock.move(1.5)
+    ahead = await ours.keep_fresh()
+    world.clock.move(1.5)
+    assert await ours.seen() is ahead
+    assert place.times == 2
+    world.clock.move(11)
+    assert await ours.keep_fresh() is None
+
+
+async def test_after_a_change_no_older_look_is_shown(world: World) -> None:
+    place = Counted(world.place.inventory)
+    ours = fleets(world, place)
+    before = await ours.seen()
+    world.clock.move(0.5)
+    ours.forget()
+    assert await ours.seen() is not before
+    assert place.times == 2

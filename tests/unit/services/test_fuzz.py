@@ -53,6 +53,11 @@ RIGHT: dict[str, dict[str, Any]] = {
     },
     "/schedules/a/run": {"id": ID, "parameters": {"a": 1}},
     "/tokens": {"purpose": "a", "lifetime_s": 3600},
+    "/gpu/allocations": {
+        "namespace": "a", "podName": "a", "workloadType": "training", "useMig": True, "requiredMemoryGb": 10,
+        "lifetime": 3600, "team": "a", "project": "a",
+    },
+    "/gpu/devices/a/mig": {"profiles": ["1g.10gb"]},
 }  # fmt: skip
 FIELDS = sorted({"", "__class__", *(field for right in RIGHT.values() for field in right)})
 RAW = [b"", b"{", b"null", b"\xff\xfe", b'{"id": NaN}', b"[" * 5000, b'{"a":' * 500, b"0" * 5000, b'"\\ud800"']
@@ -95,10 +100,10 @@ async def test_junk_is_refused_in_words(anyone: httpx.AsyncClient, app: FastAPI,
     for verb, path in paths(app):
         for _ in range(6):
             url = path
-            for parameter in ("name", "alias", "digest", "token_id", "number"):
+            for parameter in ("name", "alias", "digest", "token_id", "number", "device", "allocation_id"):
                 url = url.replace("{" + parameter + "}", chance.choice(PARTS))
             query = f"?offset={chance.choice(['-1', 'x', '9' * 40, '%00'])}&limit=%F0&before=a&everyone=maybe"
-            query += "&owner=%0A&reason=%1B"
+            query += "&owner=%0A&reason=%1B&cursor=%00&nodeName=%0A"
             url += query if chance.random() < 0.4 else ""
             sent = {**headers, "Content-Type": chance.choice(TYPES)}
             answer = await anyone.request(verb, url, content=body(chance), headers=sent)

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import Mount
 
 from dure.wire.ids import new_id
-from dure_hub.operations.people import ADMIN, USE
+from dure_hub.operations.people import ADMIN, METRICS, USE
 from dure_hub.services.application import PUBLIC
 from dure_hub.services.guard import Guard
 from dure_hub.services.places import API, BASE, STATIC
@@ -69,12 +69,23 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/costs", None, {200}),
     ("GET", "/forecast", None, {200}),
     ("GET", "/recommendations", None, {200}),
+    ("GET", "/gpu/overview", None, {200}),
+    ("GET", "/gpu/devices", None, {200}),
+    ("GET", "/gpu/devices/none", None, {404}),
+    ("POST", "/gpu/devices/none/mig", {"profiles": []}, {403, 404}),
+    ("GET", "/gpu/allocations", None, {200}),
+    ("POST", "/gpu/allocations", {"namespace": "a", "podName": "a"}, {422}),
+    ("GET", "/gpu/allocations/01J00000000000000000000000", None, {404}),
+    ("DELETE", "/gpu/allocations/01J00000000000000000000000", None, {404}),
+    ("GET", "/queue", None, {200}),
+    ("GET", "/metrics", None, {403}),
     ("GET", "/budgets", None, {200}),
     ("PUT", "/budgets", {"kind": "team"}, {422}),
     ("GET", "/quotas", None, {200}),
     ("PUT", "/quotas", {"kind": "user"}, {422}),
 ]
 FOR_ADMINISTRATORS = ("/events", "/fleet")
+SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(FOR_ADMINISTRATORS, ADMIN)
 PAGES = ["/", "", "/spawn", "/wait/none", "/docs"]
 
 
@@ -108,7 +119,7 @@ def test_pages_are_guarded_as_pages_and_calls_as_calls(app: FastAPI) -> None:
     for path, route in routes(app):
         for guard in guards(route.dependant):
             assert guard.page == (not path.startswith(API))
-            assert guard.scope == (ADMIN if path.removeprefix(API) in FOR_ADMINISTRATORS else USE)
+            assert guard.scope == SCOPES.get(path.removeprefix(API), USE)
 
 
 def test_a_scheduled_notebook_may_start_three_things(app: FastAPI) -> None:
@@ -144,7 +155,7 @@ async def test_who_may_do_what(
     assert await status(bearer(hub.person("ana"))) in expected
     assert await status({"Authorization": f"token {hub.person('ana')}"}) in expected
     assert await status(bearer(hub.person("root", admin=True))) in (
-        {200} if path in FOR_ADMINISTRATORS else expected
+        {200} if path in (*FOR_ADMINISTRATORS, "/metrics") else expected
     )
 
 

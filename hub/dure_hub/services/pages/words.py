@@ -214,6 +214,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The {limit} GPU-hours of the {kind} {name} are used up for this month.",
         "{name}({kind})의 이번 달 GPU {limit}시간을 모두 썼습니다.",
     ),
+    "verdict.some_quota": (
+        "It waits for the quota of its owner or team.",
+        "소유자나 팀의 사용 한도를 기다리고 있습니다.",
+    ),
     "verdict.own_notebook_holds": (
         "It waits only for your own server, which holds what it needs: stop that, or choose another profile.",
         "내 서버가 차지한 자리만 기다리고 있습니다. 서버를 끄거나 다른 프로필을 고르세요.",

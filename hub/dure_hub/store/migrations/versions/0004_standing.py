@@ -26,7 +26,7 @@ def upgrade() -> None:
         "shares",
         sa.Column("kind", sa.String(255), primary_key=True),
         sa.Column("name", sa.String(255), primary_key=True),
-        sa.Column("gpu_seconds", sa.Float(), nullable=False),
+        sa.Column("gpu_seconds", sa.Double(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     )
     _count_gpus()

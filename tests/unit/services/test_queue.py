@@ -1,0 +1,61 @@
+"""`GET /queue`: everybody sees the line, and only what is theirs of whose it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from dure_hub.operations import Operations
+from dure_hub.store.models import Quota
+from tests.unit.services.conftest import bearer
+from tests.unit.services.stub_hub import StubHub
+from tests.unit.services.test_allocations import ask
+from tests.unit.services.test_gpu import client as client
+from tests.unit.services.test_gpu import ops as ops
+
+
+async def lines(client: httpx.AsyncClient, headers: dict[str, str]) -> list[dict[str, Any]]:
+    answer = await client.get("/queue", headers=headers)
+    assert answer.status_code == 200, answer.text
+    said: list[dict[str, Any]] = answer.json()
+    return said
+
+
+async def test_the_line_is_in_order_and_says_why(client: httpx.AsyncClient, hub: StubHub) -> None:
+    ana, ben = bearer(hub.person("ana")), bearer(hub.person("ben"))
+    assert await lines(client, ana) == []
+    large = {"useMig": True, "requiredMemoryGb": 70}
+    first = await ask(client, ana, podName="a", **large)
+    await ask(client, ana, podName="b", **large)
+    await ask(client, ben, podName="c", workloadType="urgent-inference", **large)
+    seen = await lines(client, ana)
+    assert [(one["queue_class"], one["position"], one["mine"]) for one in seen] == [
+        ("urgent_inference", 1, False),
+        ("training", 2, True),
+    ]
+    urgent, own = seen
+    assert (urgent["owner"], urgent["next_best"]) == (None, None)
+    assert own["owner"] == "ana"
+    assert own["next_best"].startswith("mig-7g.80gb-h100")
+    assert datetime.fromisoformat(urgent["expected_start"]) == datetime.fromisoformat(first["until"])
+    assert own["why"]["en"].startswith("Every slice for mig-7g.80gb-a100-sxm-80 is in use")
+    assert "사용 중" in own["why"]["ko"]
+    root = bearer(hub.person("root", admin=True))
+    assert [one["owner"] for one in await lines(client, root)] == ["ben", "ana"]
+
+
+async def test_whose_quota_it_waits_for_is_not_told_to_others(
+    client: httpx.AsyncClient, ops: Operations, hub: StubHub
+) -> None:
+    ana, ben = bearer(hub.person("ana")), bearer(hub.person("ben"))
+    with ops.store.transaction() as session:
+        session.add(Quota(kind="user", name="ana", gpus=1, set_by="root", set_at=ops.clock()))
+    await ask(client, ana, podName="a")
+    await ask(client, ana, podName="b")
+    (own,), (other,) = await lines(client, ana), await lines(client, ben)
+    assert own["why"]["en"] == "The quota of the user ana is 1 GPUs at once, and 1.0 are in use."
+    assert (own["position"], other["position"]) == (None, None)
+    assert "ana" not in str(other)
+    assert other["why"]["en"] == "It waits for the quota of its owner or team."
