@@ -140,8 +140,8 @@ class Settings(BaseModel):
 
     database_url: str = Field(
         "",
-        description="The portal's own database, `postgresql+psycopg://user@host/name`; empty is SQLite in the data "
-        "folder.",
+        description="The portal's own database, `postgresql+psycopg://user@host/name`; empty is SQLite in the "
+        "data folder.",
     )
     database_password_file: Path | None = Field(
         None, description="File of mode 600 with the password for that database."

@@ -113,7 +113,10 @@ def run_all(page: Page, saved: Path) -> list[dict[str, Any]]:
     def over() -> bool:
         page.keyboard.press("Control+s")
         page.wait_for_timeout(500)  # Playwright's loop must turn for the save to happen
-        notebook = json.loads(saved.read_text())
+        try:
+            notebook = json.loads(saved.read_text())
+        except json.JSONDecodeError:
+            return False  # it is being written
         cells[:] = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
         return any(errors(cell) for cell in cells) or all(cell["execution_count"] for cell in cells)
 

@@ -244,7 +244,8 @@ def visit(chromium: Browser, portal: Portal) -> Iterator[tuple[Page, Seen]]:
 def run_all(page: Page) -> None:
     """Run → Run All Cells, once the kernel is up."""
     expect(page.get_by_text("| Idle", exact=False)).to_be_visible()
-    page.locator(".jp-Notebook").click(position={"x": 5, "y": 5})
+    # Lab opens again what other tests of this portal had open
+    page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").click(position={"x": 5, "y": 5})
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

@@ -131,7 +131,8 @@ class Work:
     """What every start has in common.
 
     `devices` are the GPU UUIDs of the lease; the process sees exactly these. `folder` is its working directory;
-    `environment` is the whole of its environment but for the marks and device variables the backend adds.
+    `environment` is the whole of its environment but for the marks and device variables the backend adds. With
+    `mps` it shares its GPU through MPS: thousandths of the processors, and MiB of memory if known.
     """
 
     lease: str
@@ -139,6 +140,7 @@ class Work:
     folder: Path
     environment: Mapping[str, str]
     devices: Sequence[str] = ()
+    mps: tuple[int, int | None] | None = None
 
 
 @dataclass(frozen=True)

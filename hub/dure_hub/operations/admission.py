@@ -16,9 +16,11 @@ from sqlalchemy.orm import Session
 
 from dure.errors import Conflict
 from dure.wire.ids import new_id
+from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import line, own_server
 from dure_hub.operations.errors import NeverFits, NotInPool, QuotaTooSmall
 from dure_hub.operations.line import Line
+from dure_hub.operations.money_errors import over_budget
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import settle
 from dure_hub.policies import classes
@@ -54,8 +56,8 @@ def admit(
 
     The same `ticket_id` sent twice is one request and answers with what became of it. `lifetime_s` None is a lease
     without an end. `queue_class` is the usual one of the purpose where none is said. The profile `mine` is the
-    slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`, `QuotaTooSmall`,
-    `OverBudget`, `NoOwnServer`, and then writes nothing.
+    slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`,
+    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, and then writes nothing.
     """
     lock_admission(session)
     known = session.get(Ticket, ticket_id)
@@ -111,6 +113,9 @@ def check(session: Session, ticket: Ticket, queued: Line) -> None:
     verdict = queued.standing.judge(ticket.owner, ticket.team, line.gpus_of(spec, fleet), ticket.queue_class)
     if not verdict.allowed and not verdict.facts.get("waits", True):
         raise QuotaTooSmall(**verdict.facts)
+    paid = queued.paid(ticket)
+    if not paid.allowed:
+        raise over_budget(paid)
 
 
 def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[Ticket, Lease]]:
@@ -125,11 +130,10 @@ def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[T
         queued, again = line.read(session, fleet, now), False
         for start in queued.startable():
             ticket = session.get_one(Ticket, start.ticket.id)
-            gpus = line.gpus_of(fleet.profile(ticket.profile), fleet)
-            if queued.standing.judge(ticket.owner, ticket.team, gpus, ticket.queue_class).allowed:
+            if queued.judge(ticket).allowed:
                 granted.append((ticket, _grant(session, ticket, start.placement, fleet, now)))
-                queued.standing.take(ticket.owner, ticket.team, gpus)
-            else:  # a grant before it has used its quota up: its room is for whoever is behind it
+                queued.take(ticket)
+            else:  # a grant before it has used its quota or budget up: its room is for whoever is behind it
                 again = True
     if granted:
         queued = line.read(session, fleet, now)
@@ -252,6 +256,16 @@ def visible(lease: Lease) -> tuple[str, ...]:
     return tuple(str(uuid) for uuid in shown if uuid not in (None, "cpu"))
 
 
+def mps(lease: Lease) -> tuple[int, int | None] | None:
+    """What MPS keeps a holder of a share to: thousandths of the processors, MiB of memory; None without MPS."""
+    shares = [(int(piece["share"]), piece["mps_mb"]) for piece in lease.slices if "mps_mb" in piece]
+    return shares[0] if shares else None
+
+
+def _by_mps(spec: ProfileSpec) -> dict[str, int | None]:
+    return {"mps_mb": spec.gpu_memory_mb} if spec.sharing == "mps" else {}
+
+
 def _grant(session: Session, ticket: Ticket, placed: Placement, fleet: Fleet, now: datetime) -> Lease:
     spec = fleet.profile(ticket.profile)
     lease = Lease(
@@ -262,7 +276,7 @@ def _grant(session: Session, ticket: Ticket, placed: Placement, fleet: Fleet, no
         purpose=ticket.purpose,
         subject=ticket.subject,
         profile=ticket.profile,
-        slices=[piece.to_json() for piece in placed.slices],
+        slices=[piece.to_json() | _by_mps(spec) for piece in placed.slices],
         rate=spec.rate,
         queue_class=ticket.queue_class,
         gpus=line.gpus_of(spec, fleet),

@@ -38,12 +38,13 @@ _FALLBACK = "cpu"
 
 @dataclass(frozen=True)
 class Grant:
-    """What the spawner needs of a claimed lease: `devices` are UUIDs of GPUs."""
+    """What the spawner needs of a claimed lease: `devices` are UUIDs of GPUs, `mps` as in `Work`."""
 
     lease: str
     profile: wire.Profile
     devices: tuple[str, ...]
     until: datetime | None
+    mps: tuple[int, int | None] | None = None
 
 
 class Environments:
@@ -225,7 +226,7 @@ class Environments:
             raise taken
         taken.slices = await self.carve(taken.id) or taken.slices
         offered = await self._profiles.get(taken.profile)
-        return Grant(taken.id, offered, admission.visible(taken), taken.until)
+        return Grant(taken.id, offered, admission.visible(taken), taken.until, admission.mps(taken))
 
     async def save_handle(self, handle: Handle) -> None:
         """Keep what is needed to stop a server; called for each handle its start yields."""

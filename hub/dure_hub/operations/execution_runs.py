@@ -151,6 +151,7 @@ def work_of(
         folder=folder.code,
         environment=environment,
         devices=admission.visible(item.lease),
+        mps=admission.mps(item.lease),
         notebook=schedule.notebook,
         parameters=item.row.parameters,
         outputs=folder.outputs,

@@ -26,6 +26,7 @@ def work_of(settings: Settings, job: Job, lease: Lease) -> TrainingWork:
         folder=folder.code,
         environment=environment(settings, job, folder),
         devices=admission.visible(lease),
+        mps=admission.mps(lease),
         entry=job.entry,
         parameters=job.parameters,
         processes=job.processes,

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure_hub.catalogue.profiles import ProfileSpec
+from dure_hub.operations.budgets import Purse, purse
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import Standing, claimant, standing
 from dure_hub.policies import queue
@@ -27,12 +28,13 @@ from dure_hub.store.models import Lease, Replica, Ticket
 class Line:
     """Who waits, who holds what, and how everybody stands.
 
-    `stopped` are tickets that wait for something else than room, by id: their quota, or a profile that is away.
-    They are in nobody's way. `waiting` are the others, `everyone` is both.
+    `stopped` are tickets that wait for something else than room, by id: their quota, a budget, or a profile that is
+    away. They are in nobody's way. `waiting` are the others, `everyone` is both.
     """
 
     fleet: Fleet
     standing: Standing
+    purse: Purse
     now: datetime
     waiting: list[Waiting] = field(default_factory=list)
     everyone: list[Waiting] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Line:
 
     def add(self, ticket: Ticket, session: Session) -> None:
         """Another who waits."""
-        verdict = self._judge(ticket)
+        verdict = self.judge(ticket)
         holder = claimant(ticket.owner, ticket.team)
         waits = Waiting(
             ticket.id,
@@ -80,16 +82,32 @@ class Line:
         """Its place among those who wait for the same profile, from 1; None if it does not wait."""
         return queue.position(ticket_id, self.everyone)
 
-    def _judge(self, ticket: Ticket) -> Verdict:
+    def judge(self, ticket: Ticket) -> Verdict:
+        """Whether quotas and budgets let it start now; room is another question."""
         spec = self.fleet.profiles.get(ticket.profile)
         if spec is None:  # its GPU is not there at the moment; it may come back
             return Verdict.no("profile_away", profile=ticket.profile)
-        return self.standing.judge(ticket.owner, ticket.team, gpus_of(spec, self.fleet), ticket.queue_class)
+        quota = self.standing.judge(ticket.owner, ticket.team, gpus_of(spec, self.fleet), ticket.queue_class)
+        paid = self.paid(ticket)
+        return paid if quota.allowed and not paid.allowed else quota
+
+    def paid(self, ticket: Ticket) -> Verdict:
+        """Whether what it asks for fits the budgets of its team and project; a refusal names what would."""
+        profiles = self.fleet.profiles
+        spec = profiles[ticket.profile]
+        others = [(one.name, one.rate) for one in profiles.values() if one.gpu_model is not None]
+        return self.purse.check(ticket.team, ticket.project, spec.rate, ticket.lifetime_s, others)
+
+    def take(self, ticket: Ticket) -> None:
+        """Count a grant of this transaction against quotas and budgets."""
+        spec = self.fleet.profiles[ticket.profile]
+        self.standing.take(ticket.owner, ticket.team, gpus_of(spec, self.fleet))
+        self.purse.take(ticket.team, ticket.project, spec.rate, ticket.lifetime_s)
 
 
 def read(session: Session, fleet: Fleet, now: datetime) -> Line:
     """The line at this moment."""
-    found = Line(fleet, standing(session, now, borrowing=fleet.rules.borrowing), now)
+    found = Line(fleet, standing(session, now, borrowing=fleet.rules.borrowing), purse(session, now), now)
     leases = [lease for lease in active(session) if lease.parent is None and lease.slices]
     found.held = [Held(slices_of(lease), lease.until) for lease in leases]
     for lease in leases:

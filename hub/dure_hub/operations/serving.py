@@ -188,6 +188,7 @@ class EndpointRuns:
                 folder=self._settings.folder.run,
                 environment=_environment(),
                 devices=admission.visible(lease),
+                mps=admission.mps(lease),
                 model=folder,
                 name=endpoint.model,
                 version=replica.version,

@@ -112,8 +112,11 @@ class Identities:
         try:
             model = await self._hub.user(name)
         except NotReady:
-            # work that runs goes on reporting while the hub restarts; what it starts then is charged to no team
-            return known[1] if known is not None else frozenset()
+            # Work that runs goes on reporting while the hub restarts; what it starts then is charged to no team.
+            # Asked again only after a while: each asking waits for a hub that is not there.
+            teams = known[1] if known is not None else frozenset()
+            self._teams[name] = self._now() - TOKEN_FRESH_S + SESSION_FRESH_S, teams
+            return teams
         teams = frozenset(str(group) for group in (model or {}).get("groups", ()))
         self._teams.pop(name, None)
         self._teams[name] = self._now(), teams

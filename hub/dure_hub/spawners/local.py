@@ -59,6 +59,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         self.lease: str | None = None
         self.handle: Handle | None = None
         self.devices: tuple[str, ...] = ()
+        self.mps: tuple[int, int | None] | None = None
         self.exit_code: int | None = None
         super().__init__(**kwargs)
         self.ip = "127.0.0.1"
@@ -90,6 +91,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         except DureError as error:
             raise Refused(error, self._language()) from error
         self.lease, self.devices, self.exit_code = grant.lease, tuple(grant.devices), None
+        self.mps = grant.mps
         self._remember()
 
     async def start(self) -> tuple[str, int]:
@@ -146,6 +148,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             folder=Path(environment["HOME"]),
             environment=environment,
             devices=self.devices,
+            mps=self.mps,
             command=command,
             name=self.name,
             api_token=self.api_token,

@@ -79,7 +79,7 @@ class Lease(Base):
     subject: Mapped[str]
     profile: Mapped[str]
     slices: Mapped[list[JsonDict]] = mapped_column(default=list)
-    rate: Mapped[int | None]
+    rate: Mapped[int | None] = mapped_column(BigInteger)
     """Micro-units of money an hour, as it was when granted; null is unknown."""
     queue_class: Mapped[int] = mapped_column(default=2)
     gpus: Mapped[int] = mapped_column(default=0)

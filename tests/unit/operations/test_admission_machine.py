@@ -104,10 +104,12 @@ class Admission(RuleBasedStateMachine):
             del self.asked[ticket]
 
     @precondition(lambda self: self.asked)
-    @rule(which=picks)
-    def ask_again(self, which: int) -> None:
+    @rule(which=picks, ungranted=st.booleans())
+    def ask_again(self, which: int, ungranted: bool) -> None:
         """The same request once more: nothing new comes of it, and the answer is what became of it."""
-        ticket = sorted(self.asked)[which % len(self.asked)]
+        some = sorted(self.asked.keys() - self.lease_of.keys()) if ungranted else []
+        some = some or sorted(self.asked)
+        ticket = some[which % len(some)]
         before = self.lease_of.get(ticket)
         answer = self._admit(ticket)
         assert answer.id == (before or ticket)

@@ -142,7 +142,7 @@ async def test_a_bugs_text_stays_in_the_log(
     anyone: httpx.AsyncClient, ops: Operations, hub: StubHub, ana: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
-        async def list(self, person: object) -> None:
+        async def list(self, person: object, purpose: object = None) -> None:
             raise RuntimeError("the inside of the portal")
 
     ops.profiles = Broken()  # type: ignore[assignment]

@@ -32,8 +32,8 @@ MULTI_NODE: Gaps = {
 }
 SLICES: Gaps = {
     Feature.GPU_SHARING: {
-        "en": "A GPU has one holder at a time; sharing by time or memory is not supported yet.",
-        "ko": "GPU 하나는 한 번에 한 사람만 씁니다. 시간이나 메모리 공유는 아직 지원하지 않습니다.",
+        "en": "A GPU has one holder at a time; `gpu_sharing` in dure.yaml lets several share it.",
+        "ko": "GPU 하나는 한 번에 한 사람만 씁니다. dure.yaml의 `gpu_sharing`으로 나누어 쓸 수 있습니다.",
     },
 }
 IN_USE: Mapping[str, str] = {

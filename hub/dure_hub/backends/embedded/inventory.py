@@ -21,7 +21,7 @@ class EmbeddedInventory(InventoryBackend):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         found = nvml.look()
-        self.unsupported = {Feature.GPU_SHARING: gaps.SLICES[Feature.GPU_SHARING]}
+        self.unsupported = dict(gaps.SLICES) if settings.gpu_sharing == "none" else {}
         if not any(device.carves for device in found.devices):
             self.unsupported[Feature.MIG] = _why_no_mig(found.devices)
         if found.why_none:

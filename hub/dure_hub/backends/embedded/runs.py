@@ -130,7 +130,13 @@ def _opened(log: Path) -> IO[bytes] | None:
 
 def environment_of(work: Work) -> Mapping[str, str]:
     """The work's environment; it sees exactly the lease's GPUs, and none where it holds none."""
-    return {**work.environment, "CUDA_VISIBLE_DEVICES": ",".join(work.devices)}
+    found = {**work.environment, "CUDA_VISIBLE_DEVICES": ",".join(work.devices)}
+    if work.mps is not None:
+        share, memory_mb = work.mps
+        found["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] = f"{share / 10:g}"
+        if memory_mb is not None:
+            found["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={memory_mb}M"
+    return found
 
 
 def is_real(uuid: str) -> bool:

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from dure_hub.backends.base import (
     Device,
-    Feature,
     Inventory,
     InventoryBackend,
     Measures,
@@ -61,7 +60,7 @@ class SimulatedInventory(InventoryBackend):
         self._specs = fleetfile.load(settings.simulated_fleet)
         self._state = settings.folder.run / "simulated-mig.json"
         self._known: tuple[object, _World] | None = None
-        self.unsupported = {Feature.GPU_SHARING: gaps.SLICES[Feature.GPU_SHARING]}
+        self.unsupported = dict(gaps.SLICES) if settings.gpu_sharing == "none" else {}
 
     async def look(self) -> Inventory:
         """The same objects again for as long as nobody cuts: ten thousand GPUs are looked at in no time."""

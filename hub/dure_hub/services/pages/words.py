@@ -218,6 +218,14 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "It waits for the quota of its owner or team.",
         "소유자나 팀의 사용 한도를 기다리고 있습니다.",
     ),
+    "verdict.over_budget": (
+        "The budget of the {kind} {name} is spent for this month; it waits for the next, or for a larger one.",
+        "{name}({kind})의 이번 달 예산을 다 썼습니다. 다음 달이나 예산 증액을 기다립니다.",
+    ),
+    "verdict.over_budget_cheaper": (
+        "What is left of the budget of the {kind} {name} is too little for this profile; a cheaper one would fit.",
+        "{name}({kind})의 남은 예산으로는 이 프로필을 쓸 수 없습니다. 더 싼 프로필은 가능합니다.",
+    ),
     "verdict.own_notebook_holds": (
         "It waits only for your own server, which holds what it needs: stop that, or choose another profile.",
         "내 서버가 차지한 자리만 기다리고 있습니다. 서버를 끄거나 다른 프로필을 고르세요.",

@@ -30,6 +30,8 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     )
     _count_gpus()
+    with op.batch_alter_table("leases") as batch:  # an hour in a small unit of money is more than 32 bits
+        batch.alter_column("rate", type_=sa.BigInteger(), existing_type=sa.Integer(), existing_nullable=True)
 
 
 def _add(table: str, column: sa.Column[Any]) -> None:
