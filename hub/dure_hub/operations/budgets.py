@@ -205,7 +205,8 @@ def spending_of(session: Session, subjects: Iterable[Subject], now: datetime) ->
     which = or_(*(of_subject(kind, some) for kind, some in names.items()))
     found: dict[Subject, Spending] = {}
     wanted = {(kind, name) for kind, some in names.items() for name in some}
-    for one in held(session, first, now, now, which, measured=False):
+    # up to the month's end: what was granted in this very instant is committed already
+    for one in held(session, first, end, now, which, measured=False):
         part = _spending(one, first, now, end)
         for subject in (("team", one.team or ""), ("project", one.project or "")):
             if subject in wanted:

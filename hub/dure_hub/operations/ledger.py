@@ -112,7 +112,8 @@ def held(
         Lease.until,
     ).where(
         Lease.parent.is_(None),
-        Lease.granted_at < min(end, now),
+        Lease.granted_at < end,
+        Lease.granted_at <= now,
         or_(Lease.ended_at.is_(None), Lease.ended_at > start),
     )
     if which is not None:

@@ -28,8 +28,8 @@ from dure_hub.store.models import Lease, Replica, Ticket
 class Line:
     """Who waits, who holds what, and how everybody stands.
 
-    `stopped` are tickets that wait for something else than room, by id: their quota, a budget, or a profile that is
-    away. They are in nobody's way. `waiting` are the others, `everyone` is both.
+    `stopped` are tickets that wait for something else than room, by id: their quota, a budget, or a profile that
+    is away. They are in nobody's way. `waiting` are the others, `everyone` is both.
     """
 
     fleet: Fleet

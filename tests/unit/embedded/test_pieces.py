@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dure_hub.backends.base import Feature
+from dure_hub.backends.base import Feature, Work
 from dure_hub.backends.embedded import EmbeddedInventory, gaps, ports, processes
 from dure_hub.backends.embedded.records import RunFolder, run_folders
+from dure_hub.backends.embedded.runs import environment_of
 from dure_hub.settings import Settings
 
 
@@ -84,3 +85,21 @@ async def test_the_inventory_says_what_there_is_or_why_not(tmp_path: Path) -> No
     assert bool(inventory.devices) == (inventory.why_no_gpu is None)
     assert (Feature.GPU in backend.unsupported) == (not inventory.devices)
     assert {Feature.MIG, Feature.GPU_SHARING} <= set(backend.unsupported)
+
+
+@pytest.mark.parametrize(
+    ("mps", "found"),
+    [
+        (None, {}),
+        (
+            (250, 20480),
+            {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "25", "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=20480M"},
+        ),
+        ((333, None), {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "33.3"}),
+    ],
+)
+def test_a_holder_of_a_share_is_kept_to_it_by_mps(
+    tmp_path: Path, mps: tuple[int, int | None] | None, found: dict[str, str]
+) -> None:
+    work = Work("lease", "ana", tmp_path, {"A": "b"}, ("GPU-1",), mps)
+    assert environment_of(work) == {"A": "b", "CUDA_VISIBLE_DEVICES": "GPU-1", **found}
