@@ -150,6 +150,8 @@ def _explain(session: Session, queued: Line, tickets: Iterable[str]) -> None:
         verdict = queued.stopped.get(ticket_id)
         if verdict is None:
             verdict = board.place(queued.fleet.profile(ticket.profile), wishes[ticket_id].wish).verdict
+        if ticket_id in queued.stopped:
+            ticket.reclaims = False  # the room is not for whoever may not have it
         if verdict.allowed:
             verdict = Verdict.no("others_wait_longer", profile=ticket.profile)
         elif ticket_id in wishes and _only_own_server(ticket, queued, board, wishes[ticket_id].wish):
@@ -178,22 +180,25 @@ def ask_end(session: Session, lease: Lease, reason: str, now: datetime, actor: s
     lease.end_reason = reason
     facts = {"code": reason}
     record(session, now, actor, "lease.stop", f"lease:{lease.id}", facts, _behalf(actor, lease.owner))
+    _end_children(session, lease, now)
     return True
 
 
 def end_lease(session: Session, lease_id: str, reason: str, now: datetime, actor: str = PORTAL) -> Lease | None:
     """Give its slices back and revoke its tokens, now. Only once nothing of it runs.
 
-    None if it is unknown or had ended. Where somebody asked it to end before, that reason stays.
+    None if it is unknown or had ended, or where work of `profile="mine"` still uses its slices; that is asked to
+    end, and the next pass ends this. Where somebody asked it to end before, that reason stays.
     """
     lease = session.get(Lease, lease_id)
     if lease is None or lease.ended_at is not None:
         return None
+    if _end_children(session, lease, now):  # its slices are still in use: a later pass ends it
+        lease.end_reason = lease.end_reason or reason
+        return None
     lease.ended_at = now
     lease.end_reason = lease.end_reason or reason
     settle(session, lease)
-    for child in session.scalars(select(Lease).where(Lease.parent == lease.id, Lease.ended_at.is_(None))).all():
-        ask_end(session, child, "parent_ended", now)
     live = update(Token).where(Token.lease_id == lease.id, Token.revoked_at.is_(None))
     session.execute(live.values(revoked_at=now))
     facts = {"code": lease.end_reason}
@@ -260,6 +265,15 @@ def mps(lease: Lease) -> tuple[int, int | None] | None:
     """What MPS keeps a holder of a share to: thousandths of the processors, MiB of memory; None without MPS."""
     shares = [(int(piece["share"]), piece["mps_mb"]) for piece in lease.slices if "mps_mb" in piece]
     return shares[0] if shares else None
+
+
+def _end_children(session: Session, lease: Lease, now: datetime) -> bool:
+    """Ask what runs on this lease's slices to end; whether there is any."""
+    query = select(Lease).where(Lease.parent == lease.id, Lease.ended_at.is_(None))
+    children = session.scalars(query).all()
+    for child in children:
+        ask_end(session, child, "parent_ended", now)
+    return bool(children)
 
 
 def _by_mps(spec: ProfileSpec) -> dict[str, int | None]:

@@ -19,14 +19,16 @@ from dure import wire
 from dure.errors import DureError, NotFound, NotRunning
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind
-from dure_hub.operations import admission, reasons
+from dure_hub.operations import admission, budgets, reasons
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.environment_runs import EnvironmentRuns, thing
 from dure_hub.operations.errors import BadLifetime, EndTooEarly, EndTooLate, MustWait, StillEnding
+from dure_hub.operations.money_errors import over_budget
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.policies import lifetime
+from dure_hub.policies.cost import month
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Environment, Lease, Ticket
@@ -125,7 +127,7 @@ class Environments:
         """Move the end of a server that starts or runs; somebody else's for administrators.
 
         An end that is set already changes nothing; moving it counts as use.
-        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, and `NoSuchProfile` where its profile is gone.
+        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `OverBudget`; `NoSuchProfile` where its profile is gone.
         """
         person.may_act_for(owner or person.name)
         fleet = await self._profiles.fleet()
@@ -141,6 +143,7 @@ class Environments:
             if not verdict.allowed:
                 raise _REFUSED[verdict.code](**verdict.facts)
             if verdict.code == "end_moved":
+                _pay_for(session, lease, ask.until, now)
                 lease.until = ask.until.astimezone(UTC)
                 lease.renewals += 1
                 row.active_at = now  # whoever wants it longer has a use for it
@@ -323,6 +326,22 @@ def _existing(session: Session, owner: str, name: str) -> Environment:
     if row is None:
         raise NotFound(kind="environment", name=name)
     return row
+
+
+def _pay_for(session: Session, lease: Lease, until: datetime, now: datetime) -> None:
+    """Refuse what the budgets of its team and project do not pay for; what lies in the next month is its own."""
+    end = month(now)[1]
+    added = min(until, end) - min(max(lease.until or now, now), end)
+    paid = budgets.check(
+        session,
+        team=lease.team,
+        project=lease.project,
+        rate=lease.rate,
+        lifetime_s=int(added.total_seconds()),
+        now=now,
+    )
+    if not paid.allowed:
+        raise over_budget(paid)
 
 
 def _lifetime(asked_s: int | None, profile: str, fleet: Fleet) -> int:

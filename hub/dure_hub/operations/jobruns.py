@@ -124,14 +124,14 @@ class JobRuns(LeasedWork[Job]):
             self._close(session, job, attempt, "failed", reason, None)
 
     def _goes_on(self, job: Job, lease: Lease, seen: Seen | None) -> bool:
-        """Whether it was only interrupted. At the end of its lease's time it goes on from its checkpoint alone:
-        one that writes none would begin again for ever.
+        """Whether it was only interrupted. When it ran for so long it goes on from its checkpoint alone: one that
+        writes none would begin again for ever.
         """
         if seen is not None and seen.exit_code == 0 and seen.reason != Reason.STOPPED:
             return False  # it finished meanwhile
-        if lease.end_reason == "expired":
+        if lease.end_reason in ("expired", RAN_LONG):
             return self.folder(job.id).has_checkpoint()
-        return lease.end_reason in (RECLAIMED, RAN_LONG)
+        return lease.end_reason == RECLAIMED
 
     def _requeue(self, session: Session, job: Job, attempt: Attempt, lease: Lease, seen: Seen | None) -> None:
         """It waits again, and goes on in the same MLflow run."""
@@ -193,6 +193,8 @@ def outcome(ended: str, wanted_stop: bool, seen: Seen | None, tail: str) -> tupl
         return "stopped", note("asked")
     if why == Reason.STOPPED:
         return "stopped", note("portal_down")
+    if ended == RAN_LONG:
+        return "failed", note("no_checkpoint")
     if ended == "parent_ended":
         return "stopped", note("parent_ended")
     if ended not in ("exited", "lost", "unclaimed"):

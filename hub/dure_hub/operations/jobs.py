@@ -114,6 +114,7 @@ class Jobs:
             if attempt is None or job.state == "queued":
                 admission.cancel(session, job.ticket_id or job.id, "cancelled", now, person.name)
                 job.state, job.reason, job.ended_at = "stopped", note("asked"), now
+                self.subject.untidy(job.id)  # one that waits again has a run and code from before
             else:
                 lease = session.get_one(Lease, attempt.lease_id)
                 admission.ask_end(session, lease, "asked", now, person.name)

@@ -28,6 +28,10 @@ SENTENCES: Mapping[str, Text] = {
         "en": "Its GPU went back to a team inside its quota. It waits, and goes on from its last checkpoint.",
         "ko": "할당량 안의 팀이 GPU를 되찾았습니다. 대기한 뒤 마지막 체크포인트에서 이어집니다.",
     },
+    "no_checkpoint": {
+        "en": "It ran for a day while others waited, and wrote no checkpoint to go on from.",
+        "ko": "기다리는 사람이 있는데 하루 동안 실행했고, 이어서 할 체크포인트를 남기지 않았습니다.",
+    },
     "parent_ended": {
         "en": "It ran on the slice of your own server, which has ended.",
         "ko": "내 서버의 자리에서 실행했는데 그 서버가 끝났습니다.",

@@ -6,6 +6,7 @@ is decided in the transaction that grants, after everybody who may start has sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -18,14 +19,13 @@ from dure_hub.operations.standing import claimant
 from dure_hub.policies import preemption, queue
 from dure_hub.policies.board import Board
 from dure_hub.policies.preemption import Asking, Preemption, Running
-from dure_hub.policies.verdict import Verdict
+from dure_hub.policies.queue import Waiting
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Ticket
+from dure_hub.store.session import lock_admission
 
 RECLAIMED, RAN_LONG = "reclaimed", "ran_long"
 """Why such a lease ends."""
-_TICKETS = 3
-"""How many tickets of one pass may take room back: each looks through all leases."""
 
 
 def reclaim(session: Session, fleet: Fleet, now: datetime) -> list[Preemption]:
@@ -33,27 +33,24 @@ def reclaim(session: Session, fleet: Fleet, now: datetime) -> list[Preemption]:
 
     A ticket for which leases were told to end keeps their room: it goes before everybody until it is granted.
     """
+    lock_admission(session)
     queued = line.read(session, fleet, now)
     if not queued.waiting:
         return []
-    found = []
     leases = [_running(lease) for lease in line.active(session) if lease.parent is None]
     board = queued.board()
-    for waiting in queue.order(queued.waiting)[:_TICKETS]:
+    found: list[Preemption] = []
+    tried: set[tuple[object, ...]] = set()
+    for waiting in queue.order(queued.waiting):
         ticket = session.get_one(Ticket, waiting.id)
-        spec = fleet.profile(ticket.profile)
-        asking = Asking(
-            ticket.id,
-            spec,
-            ticket.queue_class,
-            claimant(ticket.owner, ticket.team),
-            line.gpus_of(spec, fleet),
-            waiting.wish,
-        )
+        asking = _asking(ticket, waiting, fleet)
+        kind = (ticket.profile, waiting.wish, ticket.queue_class, asking.holder)
+        if kind in tried:  # whoever is alike would be told the same
+            continue
         decided = preemption.preempt(
             asking,
             leases,
-            queued.standing.guaranteed(),
+            queued.standing.guaranteed([asking.holder]),
             board,
             now,
             min_run_s=fleet.rules.min_run_s,
@@ -61,44 +58,71 @@ def reclaim(session: Session, fleet: Fleet, now: datetime) -> list[Preemption]:
         )
         found.append(decided)
         if not decided.verdict.allowed:
+            tried.add(kind)
             continue
         ticket.reclaims = True
         facts = decided.verdict.to_json()
         record(session, now, PORTAL, "ticket.reclaim", f"ticket:{ticket.id}", facts, ticket.owner)
         for victim in decided.victims:
             _take_back(session, victim.id, RECLAIMED, now, fleet)
-        leases = [_running(lease) for lease in line.active(session) if lease.parent is None]
+        # what comes next is decided in the next pass, when these are counted as ending
+        return found
     return found
 
 
-def end_long_training(session: Session, fleet: Fleet, now: datetime) -> list[tuple[Lease, Verdict]]:
-    """Have training that ran for a day write a checkpoint and wait again, where somebody waits for its room."""
-    found = []
-    queued: Line | None = None
-    for lease in line.active(session):
-        if lease.purpose != admission.TRAINING or lease.end_reason is not None or lease.parent is not None:
-            continue
-        verdict = preemption.due_for_checkpoint(lease.granted_at, now)
-        if not verdict.allowed:
-            continue
-        queued = queued or line.read(session, fleet, now)
-        if _waited_for(lease, queued):
-            _take_back(session, lease.id, RAN_LONG, now, fleet)
-            found.append((lease, verdict))
-    return found
+def end_long_training(session: Session, fleet: Fleet, now: datetime) -> list[Lease]:
+    """Have training that ran for a day write a checkpoint and wait again, where somebody waits for its room.
 
-
-def _waited_for(lease: Lease, queued: Line) -> bool:
-    """Whether somebody who waits would fit if this lease were over."""
+    No more end than those who wait can use, what ends already included.
+    """
+    leases = [lease for lease in line.active(session) if lease.parent is None]
+    due = [
+        lease
+        for lease in leases
+        if lease.purpose == admission.TRAINING
+        and lease.end_reason is None
+        and preemption.due_for_checkpoint(lease.granted_at, now).allowed
+    ]
+    if not due:
+        return []
+    queued = line.read(session, fleet, now)
     board = queued.board()
-    slices = line.slices_of(lease)
-    before = {one.id for one in queued.waiting if _fits(one, queued, board)}
-    board.give_back(slices)
-    return any(one.id not in before and _fits(one, queued, board) for one in queued.waiting)
+    for lease in leases:
+        if lease.end_reason is not None:
+            board.give_back(line.slices_of(lease))
+    left = _unplaced(queue.order(queued.waiting), queued, board)
+    found = []
+    for lease in due:
+        board.give_back(line.slices_of(lease))
+        rest = _unplaced(left, queued, board)
+        if len(rest) == len(left):
+            board.take(line.slices_of(lease))
+            continue
+        left = rest
+        _take_back(session, lease.id, RAN_LONG, now, fleet)
+        found.append(lease)
+    return found
 
 
-def _fits(one: queue.Waiting, queued: Line, board: Board) -> bool:
-    return board.place(queued.fleet.profile(one.profile), one.wish).verdict.allowed
+def _unplaced(waiting: Sequence[Waiting], queued: Line, board: Board) -> list[Waiting]:
+    """Those of these who find no room, once each that does has taken it."""
+    left: list[Waiting] = []
+    refused: set[tuple[object, ...]] = set()
+    for one in waiting:
+        kind = (one.profile, one.wish)
+        placed = None if kind in refused else board.place(queued.fleet.profile(one.profile), one.wish)
+        if placed is not None and placed.verdict.allowed:
+            board.take(placed.slices)
+        else:
+            refused.add(kind)
+            left.append(one)
+    return left
+
+
+def _asking(ticket: Ticket, waiting: Waiting, fleet: Fleet) -> Asking:
+    spec = fleet.profile(ticket.profile)
+    holder = claimant(ticket.owner, ticket.team)
+    return Asking(ticket.id, spec, ticket.queue_class, holder, line.gpus_of(spec, fleet), waiting.wish)
 
 
 def _take_back(session: Session, lease_id: str, reason: str, now: datetime, fleet: Fleet) -> None:

@@ -199,7 +199,10 @@ class Reconciler:
                 self._before.pop(subject.purpose, None)
                 self._looks.pop(subject.purpose, None)
                 log.exception("looking at %s failed; no verdict in this pass", subject.purpose)
-        await self._serve_queue()
+        try:
+            await self._serve_queue()
+        except Exception:
+            log.exception("the queue could not be served; tried again in the next pass")
         for subject in self._subjects:
             if subject.purpose in looks:
                 try:
@@ -308,10 +311,13 @@ class Reconciler:
             session.flush()
             for ticket, lease in admission.grant_waiting(session, fleet, now):
                 subjects[ticket.purpose].granted(session, ticket, lease)
-            reclaim.reclaim(session, fleet, now)
-            reclaim.end_long_training(session, fleet, now)
+
+        def take_back(session: Session) -> None:
+            reclaim.reclaim(session, fleet, self._clock())
+            reclaim.end_long_training(session, fleet, self._clock())
 
         await self._store.run(decide_queue)
+        await self._store.run(take_back)
 
 
 def lead(session: Session, holder: str, now: datetime, task: str = "reconcile") -> bool:

@@ -69,9 +69,9 @@ class Standing:
         """Its decayed use beside what it is entitled to: its quota's GPUs, where it has one above 0."""
         return fairshare.share(self.lately.get(holder, 0.0), self.quota(holder).gpus or 1)
 
-    def guaranteed(self) -> dict[Holder, int | None]:
-        """Thousandths of GPUs that each team may not be asked to give back."""
-        teams = {holder for holder in (*self.quotas, *self.use) if holder[0] == "team"}
+    def guaranteed(self, asking: Iterable[Holder] = ()) -> dict[Holder, int | None]:
+        """Thousandths of GPUs that no team is asked to give back; of `asking` too, who may hold nothing yet."""
+        teams = {holder for holder in (*self.quotas, *self.use, *asking) if holder[0] == "team"}
         limits = {holder: self.quota(holder).gpus for holder in teams}
         return {holder: None if gpus is None else gpus * WHOLE for holder, gpus in limits.items()}
 

@@ -90,12 +90,19 @@ def inside(leases: Iterable[Running], guaranteed: Guaranteed, asking: Asking | N
 
 
 def reclaimable(
-    lease: Running, asking: Asking, within: frozenset[str], now: datetime, min_run_s: int = MIN_RUN_S
+    lease: Running,
+    asking: Asking,
+    within: frozenset[str],
+    now: datetime,
+    min_run_s: int = MIN_RUN_S,
+    *,
+    by_class: bool = False,
 ) -> Verdict:
     """Whether this ticket may take from this lease; `within` is `inside` with the ticket.
 
-    Yes: `beyond_quota`, `lower_class`. No: `ending`, `not_preemptible`, `no_better_claim`, `serves` (of its own or
-    a higher class), `notebook_inside_quota`, and `ran_too_little` until the time `at`.
+    Yes: `beyond_quota`; with `by_class`, a higher class takes from inside a quota too (`lower_class`), but from
+    notebooks. No: `ending`, `not_preemptible`, `no_better_claim`, `serves` (of its own or a higher class),
+    `notebook_inside_quota`, `inside_quota`, and `ran_too_little` until the time `at`.
     """
     facts = {"lease": lease.id, "queue_class": NAMES[lease.queue_class]}
     is_inside = lease.id in within
@@ -105,8 +112,8 @@ def reclaimable(
         return Verdict.no("no_better_claim", **facts)
     if lease.purpose == "serving" and lease.queue_class <= asking.queue_class:
         return Verdict.no("serves", **facts)
-    if lease.purpose == NOTEBOOK and is_inside:
-        return Verdict.no("notebook_inside_quota", **facts)
+    if is_inside and (lease.purpose == NOTEBOOK or not by_class):
+        return Verdict.no("notebook_inside_quota" if lease.purpose == NOTEBOOK else "inside_quota", **facts)
     if now < lease.granted_at + timedelta(seconds=min_run_s):
         return Verdict.no(
             "ran_too_little", **facts, at=_may_end(lease, min_run_s).isoformat(), min_run_s=min_run_s
@@ -123,6 +130,7 @@ def preempt(
     *,
     min_run_s: int = MIN_RUN_S,
     notice_s: int = NOTICE_S,
+    by_class: bool = False,
 ) -> Preemption:
     """Whose leases must end so that this ticket fits: only leases beyond their quota if that will do, as few as
     may be, of the lowest class, with the least work to lose; so the newest of those that are alike.
@@ -136,7 +144,7 @@ def preempt(
         return Preemption(Verdict.no("fits", **facts))
     ending = [piece for lease in leases if lease.ending for piece in lease.slices]
     within = inside(leases, guaranteed, asking)
-    judged = [(lease, reclaimable(lease, asking, within, now, min_run_s)) for lease in leases]
+    judged = [(lease, reclaimable(lease, asking, within, now, min_run_s, by_class=by_class)) for lease in leases]
     ready = [lease for lease, verdict in judged if verdict.allowed]
     later = [lease for lease, verdict in judged if verdict.code == "ran_too_little"]
     search = _Search(asking, board, within, now)

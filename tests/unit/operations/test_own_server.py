@@ -52,9 +52,14 @@ async def test_it_ends_with_the_server(one_gpu: World) -> None:
     server = await ask(one_gpu, "gpu-full", NOTEBOOK)
     job = await ask(one_gpu, "mine", TRAINING)
     with one_gpu.store.transaction() as session:
-        admission.end_lease(session, server.id, "asked", one_gpu.clock())
+        assert admission.end_lease(session, server.id, "asked", one_gpu.clock()) is None, "its GPU is in use"
         assert session.get_one(Lease, job.id).end_reason == "parent_ended"
-        assert session.get_one(Lease, job.id).ended_at is None, "first what runs is stopped"
+        assert len(active_slices(session)) == 1
+        admission.end_lease(session, job.id, "exited", one_gpu.clock())
+        ended = admission.end_lease(session, server.id, "exited", one_gpu.clock())
+        assert ended is not None
+        assert ended.end_reason == "asked"
+        assert active_slices(session) == []
 
 
 async def test_without_a_server_of_one_s_own_it_is_refused(one_gpu: World) -> None:

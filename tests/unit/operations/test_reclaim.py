@@ -151,12 +151,34 @@ def test_training_that_ran_for_a_day_makes_room_only_where_somebody_waits(world:
 
     def long() -> list[str]:
         with world.store.transaction() as session:
-            return [one.id for one, _ in reclaim.end_long_training(session, fleet, world.clock())]
+            return [one.id for one in reclaim.end_long_training(session, fleet, world.clock())]
 
     assert long() == []
     ask(world, fleet, "green")
-    assert len(long()) == 2
-    assert long() == [], "asked once"
+    assert len(long()) == 1, "one waits for one GPU"
+    assert long() == [], "its room is on its way"
+
+
+def test_without_quotas_nobody_is_asked_to_end(world: World, fleet: Fleet) -> None:
+    with world.store.transaction() as session:
+        for row in session.scalars(select(Quota)).all():
+            session.delete(row)
+    for team in ("red", "blue"):
+        assert isinstance(ask(world, fleet, team), Lease)
+    world.clock.move(5 * HOUR)
+    assert isinstance(ask(world, fleet, "green", NOTEBOOK), Ticket)
+    assert taken_back(world, fleet) == ["nothing_to_reclaim"]
+
+
+def test_a_team_under_the_quota_of_everybody_is_beyond_it_too(world: World, fleet: Fleet) -> None:
+    with world.store.transaction() as session:
+        session.add(quota(world, "team", "*", 0))
+        session.get_one(Quota, ("team", "blue")).gpus = 0
+    assert isinstance(ask(world, fleet, "blue"), Lease)
+    assert isinstance(ask(world, fleet, "blue", owner="blue-bob"), Lease)
+    world.clock.move(HOUR)
+    assert isinstance(ask(world, fleet, "new"), Ticket)
+    assert taken_back(world, fleet) == ["nothing_to_reclaim"]
 
 
 CODE = {

@@ -64,7 +64,7 @@ def decide(
     asking: Asking, leases: list[Running], quotas: dict[Holder, int | None] | None = None, a100: int = 4
 ) -> Preemption:
     board = Board(campus(a100=a100), [piece for lease in leases for piece in lease.slices])
-    return preempt(asking, leases, quotas or {}, board, NOW)
+    return preempt(asking, leases, quotas or {}, board, NOW, by_class=True)
 
 
 def names(found: Preemption) -> list[str]:
@@ -114,7 +114,7 @@ def test_who_just_began_is_left_alone_until_a_time_that_is_said() -> None:
 def test_who_may_be_told_to_end_for_a_model_server(lease: Running, code: str) -> None:
     asking = ask(queue_class=INFERENCE)
     within = inside([lease], {ANN: 0}, asking)
-    assert reclaimable(lease, asking, within, NOW).code == code
+    assert reclaimable(lease, asking, within, NOW, by_class=True).code == code
 
 
 def test_a_higher_class_beyond_its_quota_takes_from_nobody_inside() -> None:
@@ -221,7 +221,7 @@ class World:
 
     def decide(self, one: Asking, now: datetime) -> Preemption:
         """What may be reclaimed for it."""
-        return preempt(one, list(self.leases.values()), self.quotas, self.board, now)
+        return preempt(one, list(self.leases.values()), self.quotas, self.board, now, by_class=True)
 
 
 seeds = st.integers(0, 10**9)
@@ -238,7 +238,7 @@ def test_nobody_is_told_to_end_in_vain_or_unasked_for(seed: int) -> None:
     assert found.verdict.allowed == bool(found.victims)
     within = inside(world.leases.values(), world.quotas, one)
     for lease in found.victims:
-        assert reclaimable(lease, one, within, NOW).allowed
+        assert reclaimable(lease, one, within, NOW, by_class=True).allowed
     for spared in [None, *found.victims] if found.victims else []:
         gone = [lease for lease in found.victims if lease is not spared]
         for lease in gone:
