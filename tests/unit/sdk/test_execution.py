@@ -243,7 +243,10 @@ def test_asked_to_stop_before_the_first_cell(place: Place) -> None:
     process.send_signal(signal.SIGTERM)
     assert place.ended(process, 30) == 1
     assert (place.result["cell"], place.result["error"]) == (None, "Stopped")
-    assert place.alive() == []
+    deadline = time.monotonic() + 10  # a kernel that is killed while it loads takes its time to be gone
+    while place.alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_two_at_once_do_not_clash(tmp_path: Path) -> None:
