@@ -46,7 +46,7 @@ from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.queues import Queues
 from dure_hub.operations.quotas import Quotas
-from dure_hub.operations.reconcile import Reconciler, Subject
+from dure_hub.operations.reconcile import Reconciler
 from dure_hub.operations.schedules import Schedules
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
@@ -70,37 +70,19 @@ def operations(data: Path | str) -> Operations:
     store.check_revision()
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)
-    fleets = Fleets(store, clock, inventory)
-    gpus = Gpus(store, clock, fleets)
-    mlflow, plane = MlflowApi(settings), Dataplane(settings)
-    profiles = Profiles(settings, store, clock, inventory)
-    tokens, snapshots = Tokens(store, clock), Snapshots(settings, FolderArtifacts(settings))
+    fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
+    gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
+    mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
+    snapshots = Snapshots(settings, FolderArtifacts(settings))
     runs = EnvironmentRuns(settings, store, clock, servers, hub)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
-    models = Models(store, clock, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
-    executions = EmbeddedExecutions(settings)
+    executions, allocations = EmbeddedExecutions(settings), Allocations(store, clock, profiles)
     schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
-    allocations = Allocations(store, clock, profiles)
-    subjects: list[Subject] = [runs, jobs.subject, schedules.subject, endpoints.subject, allocations.subject]
-    reconciler = Reconciler(settings, store, clock, profiles, subjects)
-    schedules.firing.ready = partial(reconciler.has_looked, admission.SCHEDULE)
-    schedules.firing.why_not = Owners(settings, hub).why_not
-    reconciler.ticks.add("schedules", settings.look_interval_s, schedules.firing.fire)
-    budgets, quotas, counters = Budgets(store, clock), Quotas(store, clock), Counters(store, clock)
-    reconciler.ticks.add("budgets", INTERVAL_S, budgets.watch)
-    reconciler.ticks.add("quotas", INTERVAL_S, quotas.watch)
-    reconciler.ticks.add("counters", FLUSH_S, counters.flush)
-    reconciler.ticks.add("usage", INTERVAL_S, Uses(store, clock, inventory).look)
-    reconciler.ticks.add("fleet", KEEP_S, gpus.keep_fresh)
-    reconciler.ticks.add("executions", 60, schedules.retention.tidy)
-    environments = Environments(store, clock, profiles, runs)
-    carver = Carver(settings, store, clock, inventory)
-    carve = carver.ready
-    environments.carve = jobs.subject.carve = endpoints.subject.carve = schedules.subject.carve = carve
-    jobs.subject.kick = endpoints.subject.kick = schedules.subject.kick = reconciler.kick
-    allocations.subject.carve, allocations.subject.kick = carve, reconciler.kick
-    return Operations(
+    works = (jobs.subject, schedules.subject, endpoints.subject, allocations.subject)
+    reconciler = Reconciler(settings, store, clock, profiles, (runs, *works))
+    budgets, quotas = Budgets(store, clock), Quotas(store, clock)
+    ops = Operations(
         settings=settings,
         store=store,
         clock=clock,
@@ -112,9 +94,9 @@ def operations(data: Path | str) -> Operations:
         queues=Queues(store, clock, profiles),
         metrics=Metrics(store, clock, gpus, quotas, budgets),
         cuts=Cuts(store, clock, inventory, carver, profiles, fleets, gpus),
-        environments=environments,
+        environments=Environments(store, clock, profiles, runs),
         jobs=jobs,
-        models=models,
+        models=Models(store, clock, mlflow),
         endpoints=endpoints,
         schedules=schedules,
         tokens=tokens,
@@ -123,7 +105,7 @@ def operations(data: Path | str) -> Operations:
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,
         quotas=quotas,
-        counters=counters,
+        counters=Counters(store, clock),
         snapshots=snapshots,
         reconciler=reconciler,
         servers=servers,
@@ -135,6 +117,30 @@ def operations(data: Path | str) -> Operations:
         mlflow=mlflow,
         dataplane=plane,
     )
+    _join(ops, carver)
+    return ops
+
+
+def _join(ops: Operations, carver: Carver) -> None:
+    """What the parts need of each other once all are there, and what happens by itself."""
+    ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
+    ops.schedules.firing.why_not = Owners(ops.settings, ops.hub).why_not
+    ops.environments.carve = carver.ready
+    for subject in (ops.jobs.subject, ops.endpoints.subject, ops.schedules.subject, ops.allocations.subject):
+        subject.carve, subject.kick = carver.ready, ops.reconciler.kick
+    _add_ticks(ops)
+
+
+def _add_ticks(ops: Operations) -> None:
+    """All that happens by itself, beside the reconciler's own look."""
+    ticks = ops.reconciler.ticks
+    ticks.add("schedules", ops.settings.look_interval_s, ops.schedules.firing.fire)
+    ticks.add("budgets", INTERVAL_S, ops.budgets.watch)
+    ticks.add("quotas", INTERVAL_S, ops.quotas.watch)
+    ticks.add("counters", FLUSH_S, ops.counters.flush)
+    ticks.add("usage", INTERVAL_S, Uses(ops.store, ops.clock, ops.inventory).look)
+    ticks.add("fleet", KEEP_S, ops.gpus.keep_fresh)
+    ticks.add("executions", 60, ops.schedules.retention.tidy)
 
 
 async def serve(ops: Operations) -> None:

@@ -29,7 +29,6 @@ from dure_hub.policies.slices import Placement, Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Ticket, Token
-from dure_hub.store.session import lock_admission
 
 NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
 """The purposes of leases."""
@@ -59,13 +58,9 @@ def admit(
     slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`,
     `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, and then writes nothing.
     """
-    lock_admission(session)
-    known = session.get(Ticket, ticket_id)
+    known = _known(session, ticket_id, owner, subject)
     if known is not None:
-        if (known.owner, known.subject) != (owner, subject):
-            raise Conflict(kind="id", name=ticket_id, rule="another request has it")
-        lease = session.get(Lease, known.lease_id) if known.lease_id else None
-        return lease or known
+        return known
     ticket = Ticket(
         id=ticket_id,
         owner=owner,
@@ -93,11 +88,22 @@ def admit(
     session.flush()
     record(session, now, *asked, on_behalf_of=behalf)
     queued.add(ticket, session)
-    for start in queued.startable():
-        if start.ticket.id == ticket_id:
-            return _grant(session, ticket, start.placement, fleet, now)
-    _explain(session, queued, [ticket_id])
+    placed = queued.turn(ticket)
+    if placed is not None:
+        return _grant(session, ticket, placed, fleet, now)
+    _explain(queued, [ticket_id])
     return ticket
+
+
+def _known(session: Session, ticket_id: str, owner: str, subject: str) -> Lease | Ticket | None:
+    """What became of a request that was made before; refuses an id that somebody else's has."""
+    known = session.get(Ticket, ticket_id)
+    if known is None:
+        return None
+    if (known.owner, known.subject) != (owner, subject):
+        raise Conflict(kind="id", name=ticket_id, rule="another request has it")
+    lease = session.get(Lease, known.lease_id) if known.lease_id else None
+    return lease or known
 
 
 def check(session: Session, ticket: Ticket, queued: Line) -> None:
@@ -123,13 +129,12 @@ def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[T
 
     Those that may not are told why: no room, others before them, or their quota.
     """
-    lock_admission(session)
     granted: list[tuple[Ticket, Lease]] = []
     again = True
     while again:
         queued, again = line.read(session, fleet, now), False
         for start in queued.startable():
-            ticket = session.get_one(Ticket, start.ticket.id)
+            ticket = queued.tickets[start.ticket.id]
             if queued.judge(ticket).allowed:
                 granted.append((ticket, _grant(session, ticket, start.placement, fleet, now)))
                 queued.take(ticket)
@@ -137,16 +142,16 @@ def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[T
                 again = True
     if granted:
         queued = line.read(session, fleet, now)
-    _explain(session, queued, [*(one.id for one in queued.waiting), *queued.stopped])
+    _explain(queued, queued.tickets)
     return granted
 
 
-def _explain(session: Session, queued: Line, tickets: Iterable[str]) -> None:
+def _explain(queued: Line, tickets: Iterable[str]) -> None:
     """Write what each of these waits for: its quota, a profile that is away, room, or others before it."""
     board = queued.board()
     wishes = {one.id: one for one in queued.waiting}
     for ticket_id in tickets:
-        ticket = session.get_one(Ticket, ticket_id)
+        ticket = queued.tickets[ticket_id]
         verdict = queued.stopped.get(ticket_id)
         if verdict is None:
             verdict = board.place(queued.fleet.profile(ticket.profile), wishes[ticket_id].wish).verdict

@@ -15,6 +15,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from dure import wire
+from dure_hub.operations.counters import month_of
 from dure_hub.operations.ledger import held, hours, of_subject, seen_by
 from dure_hub.operations.money_errors import TooManyRows
 from dure_hub.operations.people import Person
@@ -217,11 +218,6 @@ def spending_of(session: Session, subjects: Iterable[Subject], now: datetime) ->
                     before.unpriced_us + part.unpriced_us,
                 )
     return found
-
-
-def month_of(now: datetime) -> str:
-    """As budgets name a month."""
-    return f"{now:%Y-%m}"
 
 
 def _spending(one: Held, first: datetime, now: datetime, end: datetime) -> Spending:

@@ -19,7 +19,7 @@ from dure import wire
 from dure.errors import DureError, NotFound, NotRunning
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind
-from dure_hub.operations import admission, budgets, reasons
+from dure_hub.operations import admission, budgets, people, reasons
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.environment_runs import EnvironmentRuns, thing
@@ -203,7 +203,7 @@ class Environments:
         and raises `MustWait`; the owner's only team of `teams` pays. While its last server still ends, raises
         `StillEnding`.
         """
-        team = next(iter(teams)) if len(teams) == 1 else None
+        team = people.only(teams)
         fleet = await self._profiles.fleet()
         name = server_name or "default"
 

@@ -34,7 +34,6 @@ from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Execution, Lease, Schedule
-from dure_hub.store.session import lock_admission
 
 log = logging.getLogger(__name__)
 _CHECK = timedelta(seconds=60)
@@ -108,7 +107,6 @@ class Firing:
             record(session, now, PORTAL, "schedule.set_back", schedule_object(schedule), facts, schedule.owner)
 
     def _fire(self, session: Session, schedule_id: str, fleet: Fleet, why_not: str | None) -> None:
-        lock_admission(session)
         schedule = session.get_one(Schedule, schedule_id)
         now = self._clock()
         if schedule.next_at is None or schedule.next_at > now or schedule.deleted_at is not None:

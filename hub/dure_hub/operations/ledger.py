@@ -21,7 +21,7 @@ from dure.errors import BadRequest, Text
 from dure_hub.operations.people import Person
 from dure_hub.policies import cost
 from dure_hub.policies.cost import HOUR_US, By, Held, Seen, Sum
-from dure_hub.policies.quota import WHOLE
+from dure_hub.policies.slices import WHOLE
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Lease, UsageHour
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations.budgets import Purse, purse
-from dure_hub.operations.profiles import Fleet
+from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import Standing, claimant, standing
 from dure_hub.policies import queue
 from dure_hub.policies.board import Board
@@ -19,14 +19,14 @@ from dure_hub.policies.classes import POOL_OF_CLASS, POOLS
 from dure_hub.policies.placement import Slice
 from dure_hub.policies.queue import Held, Start, Waiting
 from dure_hub.policies.quota import thousandths
-from dure_hub.policies.slices import Wish
+from dure_hub.policies.slices import Placement, Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.models import Lease, Replica, Ticket
 
 
 @dataclass
 class Line:
-    """Who waits, who holds what, and how everybody stands.
+    """Who waits (`tickets` are their rows, by id), who holds what, and how everybody stands.
 
     `stopped` are tickets that wait for something else than room, by id: their quota, a budget, or a profile that
     is away. They are in nobody's way. `waiting` are the others, `everyone` is both.
@@ -36,6 +36,7 @@ class Line:
     standing: Standing
     purse: Purse
     now: datetime
+    tickets: dict[str, Ticket] = field(default_factory=dict)
     waiting: list[Waiting] = field(default_factory=list)
     everyone: list[Waiting] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
@@ -46,6 +47,18 @@ class Line:
     def startable(self) -> list[Start]:
         """Everybody who may start now, in order."""
         return queue.startable(self.waiting, self.held, self.fleet.profiles, self.fleet.machines, self.now)
+
+    def turn(self, ticket: Ticket) -> Placement | None:
+        """Where this ticket may start now; None if it may not.
+
+        Nor may it while one before it that wants the same has yet to be granted: that one is served first.
+        """
+        for start in self.startable():
+            if start.ticket.id == ticket.id:
+                return start.placement
+            if start.ticket.profile == ticket.profile:
+                return None
+        return None
 
     def expected(self) -> Mapping[str, datetime | None]:
         """The latest start of each who waits for room."""
@@ -72,6 +85,7 @@ class Line:
             reclaims=ticket.reclaims,
             wish=wish_of(session, ticket, self.fleet),
         )
+        self.tickets[ticket.id] = ticket
         self.everyone.append(waits)
         if verdict.allowed:
             self.waiting.append(waits)
@@ -123,11 +137,6 @@ def active(session: Session) -> Iterable[Lease]:
     return session.scalars(
         select(Lease).where(Lease.ended_at.is_(None)).order_by(Lease.granted_at, Lease.id)
     ).all()
-
-
-def slices_of(lease: Lease) -> tuple[Slice, ...]:
-    """What a lease holds, with whose it is."""
-    return tuple(Slice.from_json(piece, lease.team or lease.owner) for piece in lease.slices)
 
 
 def gpus_of(spec: ProfileSpec, fleet: Fleet) -> int:

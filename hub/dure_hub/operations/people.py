@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -62,4 +63,9 @@ def charged(person: Person, asked: str | None) -> str | None:
 
 def team_of(person: Person) -> str | None:
     """The team that pays for what this person starts without naming one: the only one they are in, else none."""
-    return next(iter(person.teams)) if len(person.teams) == 1 else None
+    return only(person.teams)
+
+
+def only(teams: Collection[str]) -> str | None:
+    """The team, if there is one and no other."""
+    return next(iter(teams)) if len(teams) == 1 else None

@@ -71,7 +71,12 @@ def active_slices(session: Session) -> list[Slice]:
     """The slices of every lease that has not ended."""
     query = select(Lease).where(Lease.ended_at.is_(None), Lease.parent.is_(None))
     rows: Sequence[Lease] = session.scalars(query).all()
-    return [Slice.from_json(piece, row.team or row.owner) for row in rows for piece in row.slices]
+    return [piece for row in rows for piece in slices_of(row)]
+
+
+def slices_of(lease: Lease) -> tuple[Slice, ...]:
+    """What a lease holds, with whose it is."""
+    return tuple(Slice.from_json(piece, lease.team or lease.owner) for piece in lease.slices)
 
 
 class Profiles:

@@ -20,7 +20,8 @@ from dure_hub.operations.money_errors import TooManyRows
 from dure_hub.operations.people import Person
 from dure_hub.operations.standing import Standing, standing
 from dure_hub.policies.preemption import Holder
-from dure_hub.policies.quota import MIB, WHOLE, Use, near
+from dure_hub.policies.quota import MIB, Use, near
+from dure_hub.policies.slices import WHOLE
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from dure_hub.operations import admission, line
 from dure_hub.operations.line import Line
-from dure_hub.operations.profiles import Fleet
+from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import claimant
 from dure_hub.policies import preemption, queue
 from dure_hub.policies.board import Board
@@ -22,7 +22,6 @@ from dure_hub.policies.preemption import Asking, Preemption, Running
 from dure_hub.policies.queue import Waiting
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Ticket
-from dure_hub.store.session import lock_admission
 
 RECLAIMED, RAN_LONG = "reclaimed", "ran_long"
 """Why such a lease ends."""
@@ -33,7 +32,6 @@ def reclaim(session: Session, fleet: Fleet, now: datetime) -> list[Preemption]:
 
     A ticket for which leases were told to end keeps their room: it goes before everybody until it is granted.
     """
-    lock_admission(session)
     queued = line.read(session, fleet, now)
     if not queued.waiting:
         return []
@@ -42,7 +40,7 @@ def reclaim(session: Session, fleet: Fleet, now: datetime) -> list[Preemption]:
     found: list[Preemption] = []
     tried: set[tuple[object, ...]] = set()
     for waiting in queue.order(queued.waiting):
-        ticket = session.get_one(Ticket, waiting.id)
+        ticket = queued.tickets[waiting.id]
         asking = _asking(ticket, waiting, fleet)
         kind = (ticket.profile, waiting.wish, ticket.queue_class, asking.holder)
         if kind in tried:  # whoever is alike would be told the same
@@ -89,14 +87,14 @@ def end_long_training(session: Session, fleet: Fleet, now: datetime) -> list[Lea
     board = queued.board()
     for lease in leases:
         if lease.end_reason is not None:
-            board.give_back(line.slices_of(lease))
+            board.give_back(slices_of(lease))
     left = _unplaced(queue.order(queued.waiting), queued, board)
     found = []
     for lease in due:
-        board.give_back(line.slices_of(lease))
+        board.give_back(slices_of(lease))
         rest = _unplaced(left, queued, board)
         if len(rest) == len(left):
-            board.take(line.slices_of(lease))
+            board.take(slices_of(lease))
             continue
         left = rest
         _take_back(session, lease.id, RAN_LONG, now, fleet)
@@ -136,7 +134,7 @@ def _take_back(session: Session, lease_id: str, reason: str, now: datetime, flee
 def _running(lease: Lease) -> Running:
     return Running(
         lease.id,
-        line.slices_of(lease),
+        slices_of(lease),
         lease.queue_class,
         lease.purpose,
         claimant(lease.owner, lease.team),

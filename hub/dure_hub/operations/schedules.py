@@ -46,7 +46,6 @@ from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Execution, Lease, Schedule
-from dure_hub.store.session import lock_admission
 
 SHORTEST_S = 60
 T = TypeVar("T")
@@ -93,7 +92,6 @@ class Schedules:
         await self._check(request.snapshot, notebook, request.parameters)
 
         def write(session: Session) -> wire.Schedule:
-            lock_admission(session)
             again = self._known(session, person, request)
             if again is not None:
                 return again
@@ -176,7 +174,6 @@ class Schedules:
         fleet = await self._profiles.fleet()
 
         def write(session: Session, schedule: Schedule) -> wire.Execution:
-            lock_admission(session)
             known = session.get(Execution, request.id)
             if known is not None and known.schedule_id == schedule.id:
                 return schedule_rows.execution_on_wire(schedule, known, person.name)

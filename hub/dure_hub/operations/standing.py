@@ -18,7 +18,8 @@ from dure_hub.policies import fairshare
 from dure_hub.policies.classes import TRAINING
 from dure_hub.policies.cost import month
 from dure_hub.policies.preemption import Holder
-from dure_hub.policies.quota import WHOLE, Quota, Use, check_start
+from dure_hub.policies.quota import Quota, Use, check_start
+from dure_hub.policies.slices import WHOLE
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store import models
 from dure_hub.store.models import Counter, Lease, Share

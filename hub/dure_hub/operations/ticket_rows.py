@@ -54,7 +54,7 @@ def foresee(
     queued = line.read(session, fleet, now)
     admission.check(session, asked, queued)
     queued.add(asked, session)
-    if any(start.ticket.id == _LAST for start in queued.startable()):
+    if queued.turn(asked) is not None:
         return Start(now=True)
     return Start(
         now=False,

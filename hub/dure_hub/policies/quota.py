@@ -15,10 +15,9 @@ from dure_hub.catalogue.mig import MigGrid
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.catalogue.rates import part_of
 from dure_hub.policies.cost import HOUR_US, month
+from dure_hub.policies.slices import WHOLE
 from dure_hub.policies.verdict import Verdict
 
-WHOLE = 1000
-"""A whole GPU in thousandths."""
 MIB = 2**20
 NEAR = (80, 100)
 """Percent of a limit at which the team's administrator is told."""

@@ -96,6 +96,21 @@ async def test_a_freed_slice_goes_to_who_waits_longest_and_not_to_who_asks_now(w
     assert waits.state == "granted"
 
 
+async def test_who_asks_before_the_queue_is_served_waits_behind_who_may_start(world: World) -> None:
+    fleet = await world.profiles.fleet()
+    with world.store.transaction() as session:
+        held = [ask(world, session, fleet), ask(world, session, fleet)]
+        waits = ask(world, session, fleet, owner="ben")
+        world.clock.move(1)
+        for lease in held:
+            admission.end_lease(session, lease.id, "asked", world.clock())
+        late = ask(world, session, fleet, owner="cho")
+        assert isinstance(late, Ticket)
+        assert late.verdict["code"] == "others_wait_longer"
+        granted = admission.grant_waiting(session, fleet, world.clock())
+    assert [ticket.id for ticket, _ in granted] == [waits.id, late.id]
+
+
 async def test_who_waits_for_a_gpu_does_not_hold_up_who_needs_none(world: World) -> None:
     world.place.inventory = Inventory(cpu_cores=8, memory_mb=32768, devices=gpus(1))
     fleet = await world.profiles.fleet()

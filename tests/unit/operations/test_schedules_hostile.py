@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,11 @@ from dure_hub.operations import admission
 from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.settings import Settings
 from dure_hub.store.models import Lease
-from tests.support.notebooks import QuickExecutions, notebook
+from tests.support.notebooks import notebook
 from tests.support.schedules import ANA, ask, over, run, states
-from tests.support.workshop import Workshop, end_all, workshop, workshop_settings
+from tests.support.schedules import data as data
+from tests.support.schedules import shop as shop
+from tests.support.workshop import Workshop
 
 TRAPS = {
     "log is a folder": "os.mkdir('../log')",
@@ -43,21 +44,6 @@ LOGS = {
     "a link": "os.symlink(SECRET, log)",
     "a socket": "import socket; os.chdir(os.path.dirname(log)); socket.socket(socket.AF_UNIX).bind('log')",
 }
-
-
-@pytest.fixture
-async def data(tmp_path: Path) -> AsyncIterator[Settings]:
-    """A data folder; whatever runs of it is ended at the end."""
-    made = workshop_settings(tmp_path / "data")
-    yield made
-    await end_all(made)
-
-
-@pytest.fixture
-async def shop(data: Settings) -> AsyncIterator[Workshop]:
-    """The operations."""
-    async with workshop(data, executions=QuickExecutions(data)) as made:
-        yield made
 
 
 async def all_over(shop: Workshop) -> bool:

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from dure_hub.catalogue.machine import Gpu, Machine, MigInstance
-from dure_hub.catalogue.mig import MigGrid, MigProfile
 from dure_hub.catalogue.profiles import ProfileSpec
+from tests.unit.policies.grids import A100
 
-GRID = MigGrid(
-    "h100-80",
-    8,
-    (
-        MigProfile("1g.10gb", 19, 1, 1, (0, 1, 2, 3, 4, 5, 6), 7),
-        MigProfile("1g.10gb+me", 20, 1, 1, (0, 1, 2, 3, 4, 5, 6), 1, extra="+me"),
-        MigProfile("1g.20gb", 15, 1, 2, (0, 2, 4, 6), 4),
-        MigProfile("2g.20gb", 14, 2, 2, (0, 2, 4), 3),
-        MigProfile("3g.40gb", 9, 3, 4, (0, 4), 2),
-        MigProfile("4g.40gb", 5, 4, 4, (0,), 1),
-        MigProfile("7g.80gb", 0, 7, 8, (0,), 1),
-    ),
-)
+GRID = A100
 CUT = (MigInstance("1g.10gb", 0), MigInstance("1g.10gb", 1), MigInstance("2g.20gb", 2), MigInstance("3g.40gb", 4))
 
 
