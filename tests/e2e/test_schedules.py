@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 from dure.wire.ids import new_id
 from tests.e2e.portal import Portal, make_portal, until
 from tests.support.notebooks import notebook
+from tests.support.zips import zipped
 
 WHO = """import os, httpx
 from pathlib import Path
@@ -64,12 +62,8 @@ def ana(portal: Portal) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def snapshot(ana: httpx.Client) -> str:
     """The notebooks, uploaded."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, text in FILES.items():
-            archive.writestr(name, text)
-    digest = hashlib.sha256(packed.getvalue()).hexdigest()
-    assert ana.put(f"/snapshots/{digest}", content=packed.getvalue()).status_code == 204
+    digest, content = zipped(FILES)
+    assert ana.put(f"/snapshots/{digest}", content=content).status_code == 204
     return digest
 
 

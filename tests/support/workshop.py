@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import io
 import json
 import os
 import sys
 import time
-import zipfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -42,6 +39,7 @@ from dure_hub.operations.tokens import Tokens
 from dure_hub.settings import Settings
 from dure_hub.store import Store, database_url, system_clock
 from dure_hub.store.migrate import migrate
+from tests.support.zips import zipped
 
 T = TypeVar("T")
 
@@ -85,12 +83,7 @@ class Workshop:
 
     async def upload(self, files: Mapping[str, str]) -> str:
         """A snapshot of these files; its digest."""
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:
-            for name, text in files.items():
-                archive.writestr(name, text)
-        content = packed.getvalue()
-        digest = hashlib.sha256(content).hexdigest()
+        digest, content = zipped(files)
 
         async def stream() -> AsyncIterator[bytes]:
             yield content

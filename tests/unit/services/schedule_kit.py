@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import zipfile
 from collections.abc import AsyncIterator
 from importlib import import_module
 from typing import Any
@@ -19,6 +16,7 @@ from dure_hub.operations import Operations, Person
 from dure_hub.operations.people import USE
 from dure_hub.services.places import BASE
 from dure_hub.store.models import Execution
+from tests.support.zips import zipped
 from tests.unit.services.conftest import Browser
 
 v4: Any = import_module("nbformat.v4")
@@ -42,11 +40,7 @@ async def schedule(ops: Operations) -> str:
     """Ana's schedule `nightly`, of a notebook with a parameter."""
     declared = cell("x: int = 1")
     declared.metadata.tags = ["parameters"]
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("retrain.ipynb", notebook(declared))
-    content = packed.getvalue()
-    digest = hashlib.sha256(content).hexdigest()
+    digest, content = zipped({"retrain.ipynb": notebook(declared)})
 
     async def pieces() -> AsyncIterator[bytes]:
         yield content

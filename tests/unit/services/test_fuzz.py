@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from typing import Any
@@ -15,10 +14,8 @@ from dure.wire.ids import new_id
 from dure_hub.services.places import API, BASE
 from tests.unit.services.conftest import Browser, bearer
 from tests.unit.services.stub_hub import StubHub
-from tests.unit.services.test_owners import packed
+from tests.unit.services.test_owners import DIGEST, PACKED
 
-PACKED = packed()
-DIGEST = hashlib.sha256(PACKED).hexdigest()
 ID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 ODD = [
     "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import httpx
@@ -14,10 +13,7 @@ from dure_hub.services.places import API, BASE
 from dure_hub.store.models import Lease
 from tests.unit.services.conftest import Browser, bearer
 from tests.unit.services.stub_hub import StubHub
-from tests.unit.services.test_owners import packed
-
-PACKED = packed()
-DIGEST = hashlib.sha256(PACKED).hexdigest()
+from tests.unit.services.test_owners import DIGEST, PACKED
 
 
 def person(hub: StubHub, name: str, *teams: str, admin: bool = False) -> dict[str, str]:

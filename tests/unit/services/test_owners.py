@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
 from typing import Any
 from urllib.parse import quote
 
@@ -16,17 +13,11 @@ from dure_hub.operations.executionfiles import EXECUTED, ExecutionFolder
 from dure_hub.operations.people import USE
 from dure_hub.services.places import API, BASE
 from tests.support.notebooks import notebook
+from tests.support.zips import zipped
 from tests.unit.services.conftest import Browser, bearer
 from tests.unit.services.stub_hub import StubHub
 
-
-def packed() -> bytes:
-    """A snapshot with one file."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr("train.py", "print('hello')")
-        archive.writestr("a.ipynb", notebook("print(a)", parameters="a = 1"))
-    return made.getvalue()
+DIGEST, PACKED = zipped({"train.py": "print('hello')", "a.ipynb": notebook("print(a)", parameters="a = 1")})
 
 
 async def ask(client: httpx.AsyncClient, token: str, verb: str, path: str, body: Any = None) -> httpx.Response:
@@ -96,12 +87,10 @@ async def test_a_request_sent_twice_is_one(anyone: httpx.AsyncClient, hub: StubH
 
 async def test_a_job_is_its_owners(anyone: httpx.AsyncClient, hub: StubHub) -> None:
     ana, ben = hub.person("ana"), hub.person("ben")
-    data = packed()
-    digest = hashlib.sha256(data).hexdigest()
-    put = await anyone.put(f"{API}/snapshots/{digest}", content=data, headers=bearer(ana))
+    put = await anyone.put(f"{API}/snapshots/{DIGEST}", content=PACKED, headers=bearer(ana))
     assert put.status_code == 204, put.text
-    assert (await anyone.head(f"{API}/snapshots/{digest}", headers=bearer(ana))).status_code == 204
-    wanted = {"id": new_id(), "name": "first", "snapshot": digest, "entry": "train.py"}
+    assert (await anyone.head(f"{API}/snapshots/{DIGEST}", headers=bearer(ana))).status_code == 204
+    wanted = {"id": new_id(), "name": "first", "snapshot": DIGEST, "entry": "train.py"}
     made = await ask(anyone, ana, "POST", "/training/jobs", wanted)
     assert made.status_code == 202, made.text
 
@@ -167,9 +156,8 @@ async def test_a_jobs_token_starts_nothing_that_outlives_the_job(
 
 async def scheduled(client: httpx.AsyncClient, token: str, **more: Any) -> httpx.Response:
     """The answer to a request for a schedule of the snapshot's notebook."""
-    digest = hashlib.sha256(packed()).hexdigest()
-    await client.put(f"{API}/snapshots/{digest}", content=packed(), headers=bearer(token))
-    asked = {"id": new_id(), "name": "nightly", "snapshot": digest, "notebook": "a.ipynb", "cron": "0 9 * * *"}
+    await client.put(f"{API}/snapshots/{DIGEST}", content=PACKED, headers=bearer(token))
+    asked = {"id": new_id(), "name": "nightly", "snapshot": DIGEST, "notebook": "a.ipynb", "cron": "0 9 * * *"}
     return await ask(client, token, "POST", "/schedules", {**asked, **more})
 
 
@@ -193,8 +181,7 @@ async def test_a_scheduled_notebooks_token_trains_and_deploys_and_makes_nothing_
     ):
         answer = await ask(anyone, token, verb, path, body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_for_executions"), path
-    digest = hashlib.sha256(packed()).hexdigest()
-    job = {"id": new_id(), "name": "first", "snapshot": digest, "entry": "train.py"}
+    job = {"id": new_id(), "name": "first", "snapshot": DIGEST, "entry": "train.py"}
     assert (await ask(anyone, token, "POST", "/training/jobs", job)).status_code == 202
     endpoint = {"id": new_id(), "name": "digits", "model": "digits", "version": 1}
     for path, asked, expected in (
