@@ -29,7 +29,7 @@ def free_port() -> int:
         return port
 
 
-def until(look: Callable[[], T], what: str, timeout: float = 60, every: float = 0.1) -> T:
+def until(look: Callable[[], T], what: str | Callable[[], str], timeout: float = 60, every: float = 0.1) -> T:
     """Poll `look` until it gives something truthy; fail with `what` and its last answer after `timeout`."""
     deadline = time.monotonic() + timeout
     while True:
@@ -37,7 +37,8 @@ def until(look: Callable[[], T], what: str, timeout: float = 60, every: float = 
         if found:
             return found
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {timeout:.0f} s: {what} (last: {found!r})")
+            said = what if isinstance(what, str) else what()
+            pytest.fail(f"not within {timeout:.0f} s: {said} (last: {found!r})")
         time.sleep(every)
 
 
@@ -87,7 +88,13 @@ class Portal:
     def down(self) -> None:
         """End everything, and see that nothing of ours is left."""
         self.dure("down")
-        until(lambda: not self.processes(), f"every process of {self.data} to be gone", timeout=15)
+        left: list[str] = []
+
+        def none_left() -> bool:
+            left[:] = [" ".join(one.cmdline()) for one in self.processes() if one.is_running()]
+            return not left
+
+        until(none_left, lambda: f"every process of {self.data} to be gone: {left}", timeout=15)
 
     def add_user(self, name: str, *flags: str) -> None:
         """An account with a password of its own."""

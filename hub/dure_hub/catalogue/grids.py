@@ -96,9 +96,10 @@ GH200_144 = _eight(
 H200_141 = _eight(
     "h200-141",
     "1g.18gb 1g.35gb 2g.35gb 3g.71gb 4g.71gb 7g.141gb",
-    (16.0, 32.25, 32.25, 69.5, 69.5, None),
-    (16, 26, 32, 60, 64, None),
+    (16.0, 32.5, 32.5, 69.75, 69.75, 140.0),
+    (16, 26, 32, 60, 64, 132),
 )
+"""As driver 580.159 answers on one (NVML's GPU instance profiles, MIG off)."""
 B200_180 = _eight(
     "b200-180",
     "1g.23gb 1g.45gb 2g.45gb 3g.90gb 4g.90gb 7g.180gb",
