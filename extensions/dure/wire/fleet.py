@@ -27,7 +27,10 @@ class Holder(Answer):
 
 
 class FleetDevice(Answer):
-    """One GPU. `utilisation` is a share from 0 to 1; power is in watts, temperature in degrees Celsius."""
+    """One GPU. `utilisation` is a share from 0 to 1; power is in watts, temperature in degrees Celsius.
+
+    `health` says in each language what is wrong with it; null where nothing is known to be.
+    """
 
     uuid: str
     name: str
@@ -36,6 +39,7 @@ class FleetDevice(Answer):
     utilisation: float | None = None
     temperature_c: float | None = None
     power_w: float | None = None
+    health: dict[str, str] | None = None
     holders: list[Holder] = []
 
 

@@ -66,12 +66,18 @@ class GpuDevice(CamelAnswer):
     """One GPU. `holders` counts the leases on it; who they are (`owners`) is told to administrators alone.
 
     `utilization` is from 0 to 1, temperature in degrees Celsius, power in watts. `mig_enabled` is null where the
-    GPU has no MIG. `health` says in each language what is wrong with it; null where nothing is known to be.
+    GPU has no MIG. `health` says in each language what is wrong with it; null where nothing is known to be. What
+    the catalogue knows of its model is null where it is not in there: `architecture`, CUDA's `compute_capability`,
+    how many streaming multiprocessors it has (`sms`), its `lifecycle` (active, or eol: no longer sold or served).
     """
 
     id: str
     node_name: str
     model: str
+    architecture: str | None = None
+    compute_capability: str | None = None
+    sms: int | None = None
+    lifecycle: Literal["active", "eol"] | None = None
     memory_gb: float | None = None
     mig_enabled: bool | None = None
     mig_instances: list[MigInstance] = []
@@ -106,9 +112,10 @@ class MigRequest(CamelAsk):
 class AllocationRequest(CamelAsk):
     """Ask for GPU memory for a pod that something else runs. While it waits or holds, asking again is the same.
 
-    `required_memory_gb` counts 10^9 bytes, as the names of MIG profiles do; null is any. It gets the cheapest
-    profile with as much: a MIG instance with `use_mig`, else a whole GPU or a share of one. `lifetime` (seconds)
-    is the profile's usual one where it is null; the allocation ends then, whatever the pod does.
+    `required_memory_gb` counts 10^9 bytes, as the names of MIG profiles do (18 is a `1g.18gb`, though its driver
+    shows a little less); null is any. It gets the cheapest profile with as much: a MIG instance with `use_mig`,
+    else a whole GPU or a share of one. `lifetime` (seconds) is the profile's usual one where it is null; the
+    allocation ends then, whatever the pod does.
     """
 
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -125,8 +132,9 @@ class Allocation(CamelAnswer):
     """A ticket, and the lease it became. `state`: waiting, preparing, active, ended, cancelled, refused, expired.
 
     `devices` are what the pod is to see (`NVIDIA_VISIBLE_DEVICES`): UUIDs of GPUs, or of its own MIG instances;
-    none while those are being made (`preparing`). `position` and `expected_start` (at the latest) are of one that
-    waits, `reason` says in each language why it ended. `rate` is in micro-units of money an hour.
+    none while those are being made (`preparing`), or made again after a restart of the machine. `position` and
+    `expected_start` (at the latest) are of one that waits, `reason` says in each language why it ended. `rate` is
+    in micro-units of money an hour.
     """
 
     id: str

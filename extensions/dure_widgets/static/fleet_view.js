@@ -51,13 +51,16 @@ function deviceCard(model) {
   const temperature = fact(word(model, "temperature"));
   const power = fact(word(model, "power"));
   const holders = h("div");
+  const health = h("p", { class: "dure-wrong" });
   const free = chip();
   const node = h("li", { class: "dure-device" },
-    h("div", { class: "dure-device-head" }, h("div", {}, name, uuid), free), bar.node, busy.node,
+    h("div", { class: "dure-device-head" }, h("div", {}, name, uuid), free), health, bar.node, busy.node,
     h("dl", { class: "dure-facts" }, temperature.node, power.node), holders);
   node.patch = (one) => {
     text(name, one.name);
     text(uuid, one.uuid);
+    text(health, one.health?.[model.get("language")] ?? one.health?.en ?? "");
+    show(health, Boolean(one.health));
     bar.patch(one.memory_used_mb, one.memory_mb, amount(model, one.memory_used_mb, one.memory_mb, (mib) => memory(model, mib)));
     busy.patch(one.utilisation, 1, share(model, one.utilisation));
     text(temperature.value, known(one.temperature_c) ? number(model, one.temperature_c, { style: "unit", unit: "celsius", maximumFractionDigits: 0 }) : word(model, "unknown"));

@@ -14,7 +14,6 @@ from typing import Literal
 from dure_hub.catalogue import grids
 from dure_hub.catalogue.mig import MigGrid
 
-NVIDIA = 0x10DE
 _HOPPER_ON = frozenset({"Hopper", "Blackwell"})
 
 
@@ -171,14 +170,11 @@ def by_key(key: str) -> GpuModel | None:
 
 
 def by_pci(number: int) -> GpuModel | None:
-    """A model by its PCI device id, alone (0x2330) or as NVML says it, with the vendor behind (0x233010DE).
+    """A model by its PCI device id (0x2330).
 
-    None where the id is in no entry: such a GPU is offered whole, under its driver's name, without a price.
+    None where the id is in no entry: such a GPU is offered whole, under its driver's name, without a price; with
+    MIG on, not at all.
     """
-    if number > 0xFFFF:
-        if number & 0xFFFF != NVIDIA:
-            return None
-        number >>= 16
     return _BY_ID.get(number)
 
 

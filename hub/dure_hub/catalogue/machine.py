@@ -23,8 +23,9 @@ class Gpu:
     """One physical GPU by UUID. Memory in MiB, None if unknown.
 
     `model` is its name for people, `key` its catalogue entry (None: not in the catalogue). `grid` is set where MIG
-    mode is on, and `instances` are those that exist. With `dynamic`, others may be made at legal starts. GPUs of
-    one `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none.
+    mode is on, and `instances` are those that exist. With `dynamic`, others may be made at legal starts. Nobody is
+    given the memory units that are `blocked`: something lies there that is not the portal's to give. GPUs of one
+    `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none.
     """
 
     uuid: str
@@ -37,6 +38,7 @@ class Gpu:
     group: str = ""
     replicas: int = 0
     mps: bool = False
+    blocked: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, DecimalException
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
+from dure.errors import DureError, Text
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.mig import MigGrid, MigProfile
 
@@ -22,20 +23,46 @@ MICRO = 1_000_000
 CPU = "cpu"
 """The key of one promised core in the card."""
 _MOST = Decimal(1_000_000)
-_LIST = "it is a list of entries with gpu, rate and since"
-_RATE = "rate is a number from 0 to a million, with six digits behind the point at most"
-_SINCE = "since is a day, as in 2026-01-31"
+_SHOWN = 200
+"""So many characters of a bad value are shown: enough to find it."""
+_LIST = {
+    "en": "it is a list of entries with gpu, rate and since",
+    "ko": "gpu, rate, since가 있는 항목의 목록이어야 합니다",
+}
+_ENTRY = {"en": "it has gpu, rate and since", "ko": "gpu, rate, since가 있어야 합니다"}
+_ONCE = {"en": "each of gpu, rate and since stands there once", "ko": "gpu, rate, since는 한 번씩만 씁니다"}
+_RATE = {
+    "en": "rate is a number from 0 to a million, with six digits behind the point at most",
+    "ko": "rate는 0부터 백만까지의 수이며 소수점 아래는 여섯 자리 이하여야 합니다",
+}
+_SINCE = {"en": "since is a day, as in 2026-01-31", "ko": "since는 2026-01-31 같은 날짜여야 합니다"}
+_YAML = {"en": "it is YAML", "ko": "YAML 형식이어야 합니다"}
+_ONE_A_DAY = {"en": "a GPU has one rate from one day on", "ko": "GPU의 요금은 하루에 하나만 시작할 수 있습니다"}
 
 
-class BadRates(ValueError):
-    """A rate card that cannot be used: the entry (from 1; 0 is the whole), what is wrong with it, and the rule.
-    `line` is that of the file, 0 where it has none.
+class BadRates(DureError):
+    """A rate card that cannot be used: the entry (from 1; 0 is the whole), what is wrong with it, and the rule in
+    each language. `line` is that of the file, 0 where it has none.
     """
 
-    def __init__(self, entry: int, value: object, rule: str, line: int = 0) -> None:
-        place = f"line {line}" if line else f"entry {entry}"
-        super().__init__(f"rates.yaml, {place}: {value!r} is not possible: {rule}")
+    code, status = "bad_rates", 400
+    message: ClassVar[Text] = {
+        "en": "rates.yaml, {place}: {shown} is not possible: {rule}.",
+        "ko": "rates.yaml {place}: {shown}은(는) 쓸 수 없습니다. 규칙: {rule}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Correct rates.yaml in the data folder. Without the file, the portal's own rates count.",
+        "ko": "데이터 폴더의 rates.yaml을 고치세요. 파일이 없으면 포털의 기본 요금을 씁니다.",
+    }
+
+    def __init__(self, entry: int, value: object, rule: Text, line: int = 0, **shown: object) -> None:
         self.entry, self.value, self.rule, self.line = entry, value, rule, line
+        place = {"en": f"line {line}", "ko": f"{line}번째 줄"}
+        if not line:
+            place = {"en": f"entry {entry}", "ko": f"{entry}번째 항목"}
+        text = str(value)
+        facts = {"place": place, "shown": text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"}
+        super().__init__(entry=entry, value=value, rule=rule, line=line, **{**facts, **shown})
 
 
 @dataclass(frozen=True)
@@ -102,7 +129,7 @@ def parse(text: str, currency: str = "credits") -> RateCard:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = str(getattr(error, "problem", None) or error)
-        raise BadRates(0, problem, "it is YAML", mark.line + 1 if mark else 1) from error
+        raise BadRates(0, problem, _YAML, mark.line + 1 if mark else 1) from error
     if root is None:
         return RateCard((), currency)
     if not isinstance(root, yaml.SequenceNode):
@@ -123,7 +150,7 @@ def read(entries: Any, currency: str = "credits") -> RateCard:
     seen: set[tuple[str, date]] = set()
     for number, rate in enumerate(rates, 1):
         if (rate.key, rate.since) in seen:
-            raise BadRates(number, f"{rate.key} {rate.since}", "a GPU has one rate from one day on")
+            raise BadRates(number, f"{rate.key} {rate.since}", _ONE_A_DAY)
         seen.add((rate.key, rate.since))
     return RateCard(tuple(rates), currency)
 
@@ -150,7 +177,7 @@ def _built(number: int, node: yaml.Node) -> Any:
     for key, value in node.value:
         name = _text(key)
         if name in found:
-            raise BadRates(number, name, "each of gpu, rate and since stands there once")
+            raise BadRates(number, name, _ONCE)
         try:
             found[name] = yaml.SafeLoader("").construct_document(value)
         except (yaml.YAMLError, ValueError) as error:
@@ -166,11 +193,12 @@ def _text(node: yaml.Node) -> str:
 
 def _rate(number: int, entry: Any) -> Rate:
     if not isinstance(entry, Mapping):
-        raise BadRates(number, entry, "it has gpu, rate and since")
+        raise BadRates(number, entry, _ENTRY)
     _only(number, entry, ("gpu", "rate", "since"))
     key = entry["gpu"]
     if not isinstance(key, str) or (key != CPU and gpus.by_key(key) is None):
-        raise BadRates(number, key, f"gpu is one of {', '.join((*gpus.keys(), CPU))}")
+        known = ", ".join((*gpus.keys(), CPU))
+        raise BadRates(number, key, {"en": f"gpu is one of {known}", "ko": f"gpu는 {known} 중 하나여야 합니다"})
     since = entry["since"]
     if not isinstance(since, date) or isinstance(since, datetime):
         raise BadRates(number, since, _SINCE)
@@ -180,10 +208,12 @@ def _rate(number: int, entry: Any) -> Rate:
 def _only(number: int, entry: Mapping[Any, Any], needed: Iterable[str]) -> None:
     for name in needed:
         if name not in entry:
-            raise BadRates(number, dict(entry), f"it has {name}")
+            raise BadRates(number, dict(entry), {"en": f"it has {name}", "ko": f"{name}이(가) 있어야 합니다"})
     for name in entry:
         if name not in needed:
-            raise BadRates(number, name, f"it has {', '.join(needed)} and nothing else")
+            known = ", ".join(needed)
+            rule = {"en": f"it has {known} and nothing else", "ko": f"{known}만 쓸 수 있습니다"}
+            raise BadRates(number, name, rule)
 
 
 def _micro(number: int, value: Any) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dure.errors import DureError
+from dure.errors import DureError, NotReady
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen
 from dure_hub.operations import admission
 from dure_hub.operations.background import Background
 from dure_hub.operations.carving import Carve, as_it_is
+from dure_hub.operations.gpu_errors import GpuGone
+from dure_hub.operations.profiles import Profiles
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Lease, Ticket
 
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 
 ALLOCATION = "allocation"
 """The purpose of their leases; the subject of one is `namespace/podName`."""
+Slices = Sequence[Mapping[str, Any]]
 _KIND = Kind.SERVER  # nothing of it is ever started by a backend, which is all that kinds are for
 
 
@@ -77,13 +80,13 @@ class AllocationRuns:
     grace_s = 0.0
     keeps = False
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, profiles: Profiles) -> None:
         self.runs: Runs = OutsideRuns(store)
         self.kick: Callable[[], None] = _nothing
         """Asks for the next look at once; the reconciler's own, once there is one."""
         self.carve: Carve = as_it_is
         """Makes the MIG instances of a lease; the carver's own, once there is one."""
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._profiles = store, clock, profiles
         self._background = Background(lambda: self.kick())
 
     def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
@@ -99,40 +102,62 @@ class AllocationRuns:
         """See `OutsideRuns.stop`."""
 
     async def act(self, seen: Mapping[str, Seen]) -> None:
-        """Make the MIG instances of what was granted."""
-        for lease in await self._store.read(_unmade):
-            self._background.run(f"allocation {lease}", partial(self.make, lease))
+        """Make the MIG instances of what was granted, again where they have been lost."""
+        held = await self._store.read(_held)
+        if not held:
+            return
+        there = (await self._profiles.fleet()).instances
+        for lease, slices in held:
+            if not _are_made(slices, there):
+                self._background.run(f"allocation {lease}", partial(self.make, lease))
 
     async def make(self, lease: str) -> bool:
-        """Make the MIG instances of a lease; where one cannot be made, the lease ends: it has no use."""
+        """Make the MIG instances of a lease; whether anything has changed.
+
+        Where one cannot be made, the lease ends: it has no use. One that had all it holds waits while its GPU is
+        not there, and all wait while no GPU is: a driver that does not answer says nothing about a pod outside.
+        """
         try:
-            await self.carve(lease)
+            return await self.carve(lease) is not None
+        except NotReady:
+            return False
         except DureError as error:
             log.warning("the MIG instances of allocation %s cannot be made: %s", lease, error)
+            if isinstance(error, GpuGone) and await self._store.read(partial(_was_made, lease_id=lease)):
+                return False
             await self._store.run(
                 lambda session: admission.end_lease(session, lease, "start_failed", self._clock())
             )
-        return True
+            return True
+        finally:
+            self._profiles.forget()  # what it knows of is from before
 
     async def close(self) -> None:
         """Give up what is being made; the next portal goes on with it."""
         await self._background.close()
 
 
-def is_made(lease: Lease) -> bool:
-    """Whether every MIG instance it holds is there."""
-    return _are_made(lease.slices)
+def is_made(lease: Lease, there: Collection[str]) -> bool:
+    """Whether every MIG instance it holds is `there`: a restart of the machine forgets all of them."""
+    return _are_made(lease.slices, there)
 
 
-def _are_made(slices: Sequence[Mapping[str, Any]]) -> bool:
-    return all(piece.get("visible") for piece in slices if piece.get("mig"))
+def _are_made(slices: Slices, there: Collection[str]) -> bool:
+    return all(piece.get("visible") in there for piece in slices if piece.get("mig"))
 
 
-def _unmade(session: Session) -> list[str]:
+def _held(session: Session) -> list[tuple[str, Slices]]:
+    """The allocations that hold MIG instances, with what they hold."""
     query = select(Lease.id, Lease.slices).where(
         Lease.purpose == ALLOCATION, Lease.ended_at.is_(None), Lease.end_reason.is_(None)
     )
-    return [lease for lease, slices in session.execute(query) if not _are_made(slices)]
+    return [
+        (lease, slices) for lease, slices in session.execute(query) if any(piece.get("mig") for piece in slices)
+    ]
+
+
+def _was_made(session: Session, lease_id: str) -> bool:
+    return all(piece.get("visible") for piece in session.get_one(Lease, lease_id).slices if piece.get("mig"))
 
 
 def _nothing() -> None:

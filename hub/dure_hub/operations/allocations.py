@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from dure.errors import NotFound
 from dure.wire.gpu import Allocation, AllocationRequest
 from dure.wire.ids import new_id
+from dure_hub.catalogue.mig import named_gb
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import admission, line, reasons
 from dure_hub.operations.allocation_runs import ALLOCATION, AllocationRuns, is_made
 from dure_hub.operations.errors import BadLifetime, NeverFits, NotInPool
-from dure_hub.operations.gpu_errors import NoGpuSoLarge
+from dure_hub.operations.gpu_errors import NoGpuOfKind, NoGpuSoLarge
 from dure_hub.operations.gpus import listed
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
@@ -47,13 +48,13 @@ class Allocations:
 
     def __init__(self, store: Store, clock: Clock, profiles: Profiles) -> None:
         self._store, self._clock, self._profiles = store, clock, profiles
-        self.subject = AllocationRuns(store, clock)
+        self.subject = AllocationRuns(store, clock, profiles)
         """For the reconciler."""
 
     async def request(self, person: Person, ask: AllocationRequest) -> Allocation:
         """Ask for a pod. The same pod of the same person is one request for as long as it waits or holds.
 
-        Raises `NoGpuSoLarge`, `BadLifetime`, `NotYourTeam`, and what `admit` raises.
+        Raises `NoGpuSoLarge`, `NoGpuOfKind`, `BadLifetime`, `NotYourTeam`, and what `admit` raises.
         """
         fleet = await self._profiles.fleet()
         team, subject = charged(person, ask.team), f"{ask.namespace}/{ask.pod_name}"
@@ -65,11 +66,12 @@ class Allocations:
                 return known.id, False
             ticket_id = new_id()
             got = self._admit(session, ask, person, team, subject, ticket_id, fleet)
-            return ticket_id, isinstance(got, Lease) and not is_made(got)
+            return ticket_id, isinstance(got, Lease) and not is_made(got, fleet.instances)
 
         ticket_id, unmade = await self._store.run(write)
         if unmade:
             await self._make(ticket_id)
+            fleet = await self._profiles.fleet()
         return await self._shown(ticket_id, fleet)
 
     async def list(
@@ -156,19 +158,27 @@ class Allocations:
 
 
 def fitting(profiles: Iterable[ProfileSpec], use_mig: bool, required_gb: float | None) -> list[ProfileSpec]:
-    """Profiles with so much GPU memory in one piece, the cheapest first, then the smallest.
+    """Profiles with so much GPU memory in one piece, the cheapest first, then the smallest, then those without
+    media engines and the like: of these a GPU has few, and who says nothing needs none.
 
     An unknown price comes last, and unknown memory is not enough for anybody who says how much. Raises
-    `NoGpuSoLarge`.
+    `NoGpuSoLarge`, and `NoGpuOfKind` where any amount would do.
     """
     kind = [one for one in profiles if (one.mig is not None if use_mig else one.gpus == 1 or one.share)]
-    needed_mb = None if required_gb is None else required_gb * 1e9 / (1 << 20)
-    found = [one for one in kind if needed_mb is None or (one.gpu_memory_mb or 0) >= needed_mb]
+    if required_gb is None and not kind:
+        raise NoGpuOfKind(what=_WORDS[use_mig])
+    sizes = {one.name: _gb(one) for one in kind}
+    found = [one for one in kind if required_gb is None or _covers(sizes[one.name], required_gb)]
     if not found:
-        offered = sorted(kind, key=lambda one: (one.gpu_memory_mb or 0, one.name))
-        names = listed([f"{one.name} ({_gib(one.gpu_memory_mb)})" for one in reversed(offered)]) or "-"
-        raise NoGpuSoLarge(asked_gb=required_gb or 0, what=_WORDS[use_mig], offered=names)
-    return sorted(found, key=lambda one: (one.rate is None, one.rate or 0, one.gpu_memory_mb or 0, one.name))
+        largest = sorted(kind, key=lambda one: (-(sizes[one.name] or 0.0), one.name))
+        names = listed([f"{one.name} ({_said(sizes[one.name])})" for one in largest]) or "-"
+        raise NoGpuSoLarge(asked_gb=required_gb, what=_WORDS[use_mig], offered=names)
+
+    def order(one: ProfileSpec) -> tuple[object, ...]:
+        size, special = sizes[one.name], one.mig is not None and not one.mig.endswith("gb")
+        return one.rate is None, one.rate or 0, size is None, size or 0.0, special, one.name
+
+    return sorted(found, key=order)
 
 
 def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: datetime) -> list[Allocation]:
@@ -176,7 +186,7 @@ def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: date
     rows = list(tickets)
     ids = [ticket.lease_id for ticket in rows if ticket.lease_id]
     leases = {lease.id: lease for lease in session.scalars(select(Lease).where(Lease.id.in_(ids)))}
-    shown = {ticket.id: _on_wire(ticket, leases.get(ticket.lease_id or "")) for ticket in rows}
+    shown = {ticket.id: _on_wire(ticket, leases.get(ticket.lease_id or ""), fleet.instances) for ticket in rows}
     waiting = [ticket for ticket in rows if ticket.state == "waiting"]
     if waiting:
         queued = line.read(session, fleet, now)
@@ -191,11 +201,11 @@ def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: date
     return list(shown.values())
 
 
-def _on_wire(ticket: Ticket, lease: Lease | None) -> Allocation:
+def _on_wire(ticket: Ticket, lease: Lease | None, there: Collection[str]) -> Allocation:
     namespace, _, pod = ticket.subject.partition("/")
     state, reason = ticket.state, _STATES.get(ticket.state)
     if lease is not None:
-        state = "ended" if lease.ended_at is not None else "active" if is_made(lease) else "preparing"
+        state = "ended" if lease.ended_at is not None else "active" if is_made(lease, there) else "preparing"
         reason = lease.end_reason
     return Allocation(
         id=ticket.id,
@@ -210,7 +220,7 @@ def _on_wire(ticket: Ticket, lease: Lease | None) -> Allocation:
         verdict=ticket.verdict,
         reason=reasons.both(reason),
         lease=ticket.lease_id,
-        devices=list(admission.visible(lease)) if lease is not None and lease.ended_at is None else [],
+        devices=list(admission.visible(lease)) if lease is not None and state == "active" else [],
         rate=lease.rate if lease is not None else None,
         asked_at=ticket.asked_at,
         granted_at=lease.granted_at if lease is not None else None,
@@ -241,5 +251,16 @@ def _lifetime(asked_s: int | None, spec: ProfileSpec) -> int:
     return seconds
 
 
-def _gib(memory_mb: int | None) -> str:
-    return "?" if memory_mb is None else f"{memory_mb * (1 << 20) / 1e9:.1f} GB"
+def _gb(spec: ProfileSpec) -> float | None:
+    """What it has, in 10^9 bytes. A MIG profile has what its name says, which its driver may show as less."""
+    said = named_gb(spec.mig) if spec.mig is not None else None
+    seen = None if spec.gpu_memory_mb is None else spec.gpu_memory_mb * (1 << 20) / 1e9
+    return max((one for one in (said, seen) if one is not None), default=None)
+
+
+def _covers(gb: float | None, needed: float) -> bool:
+    return gb is not None and gb >= needed
+
+
+def _said(gb: float | None) -> str:
+    return "?" if gb is None else f"{gb:.1f} GB"

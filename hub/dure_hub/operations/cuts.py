@@ -21,6 +21,7 @@ from dure_hub.operations.carving import Carver
 from dure_hub.operations.fleet import Fleets
 from dure_hub.operations.gpu_errors import MigDoesNotFit, MigHeld, NoMigHere, NoSuchGpu, NoSuchMigProfile
 from dure_hub.operations.gpus import Gpus, Part, holding
+from dure_hub.operations.machines import blocked_of
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Profiles
 from dure_hub.policies import cutting
@@ -69,7 +70,7 @@ class Cuts:
             wanted = _wanted(ask.profiles, device, grid)
             planned = await self._store.run(lambda session: self._plan(session, person, device, grid, wanted))
             if planned.remove or planned.make:
-                await self._do(person, device, planned)
+                await self._do(person, device, grid, planned)
         self._fleets.forget()
         self._profiles.forget()
         return await self._gpus.get(person, uuid)
@@ -101,12 +102,12 @@ class Cuts:
         parts = [part for uuid, part in holding(session) if uuid == device.uuid]
         there = [(one.profile, one.start) for one in device.instances if one.profile and one.start is not None]
         held = _held(device, parts)
-        found = cutting.cut(grid, wanted, there, list(held))
+        found = cutting.cut(grid, wanted, there, list(held), blocked_of(device.instances, grid))
         if isinstance(found, Held):
             raise _refused(device, held[found.place], found.place)
         if isinstance(found, NoRoom):
             legal = ", ".join(map(str, found.profile.starts))
-            taken = ", ".join(map(_text, found.taken)) or "-"
+            taken = ", ".join([*map(_text, found.taken), *_foreign(device, grid)]) or "-"
             raise MigDoesNotFit(
                 profile=found.profile.name, legal=legal, taken=taken, limit=found.profile.limit, device=device.uuid
             )
@@ -119,17 +120,22 @@ class Cuts:
             self._record(session, person, device, "gpu.cut", {"code": "gpu_cut", "facts": facts})
         return found
 
-    async def _do(self, person: Person, device: Device, planned: Cut) -> None:
+    async def _held_now(self, device: Device) -> dict[Place, Part]:
+        return _held(device, [part for uuid, part in await self._store.read(holding) if uuid == device.uuid])
+
+    async def _do(self, person: Person, device: Device, grid: MigGrid, planned: Cut) -> None:
         uuids = {(one.profile, one.start): one.uuid for one in device.instances}
         try:
             for place in planned.remove:
-                held = _held(
-                    device, [part for uuid, part in await self._store.read(holding) if uuid == device.uuid]
-                )
+                held = await self._held_now(device)
                 if place in held:  # granted since
                     raise _refused(device, held[place], place)
                 await self._inventory.remove(device.uuid, MigInstance(*place, uuids.get(place)))
             for place in planned.make:
+                held = await self._held_now(device)
+                over = next((one for one in held if one != place and grid.overlap(one, place)), None)
+                if over is not None:  # granted since
+                    raise _refused(device, held[over], over)
                 await self._inventory.make(device.uuid, *place)
         except DureError as error:
             told = {"allowed": False, "code": error.code, "facts": error.to_wire()["error"]["facts"]}
@@ -172,6 +178,12 @@ def _held(device: Device, parts: Sequence[Part]) -> dict[Place, Part]:
         profile, start = places.get(part.visible or "", (part.mig, part.start))
         found[profile or part.mig, start or 0] = part
     return found
+
+
+def _foreign(device: Device, grid: MigGrid) -> list[str]:
+    """Where instances lie that somebody cut by hand, and that no profile's name says."""
+    starts = {one.start for one in device.instances if one.start is not None and blocked_of([one], grid)}
+    return [f"?@{start}" for start in sorted(starts)]
 
 
 def _refused(device: Device, part: Part, place: Place) -> MigHeld:

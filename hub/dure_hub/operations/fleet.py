@@ -114,6 +114,7 @@ def _device(
         utilisation=reading.utilisation,
         temperature_c=reading.temperature_c,
         power_w=reading.power_w,
+        health=None if device.health is None else dict(device.health),
         holders=[holder for holder, devices in holders if device.uuid in devices],
     )
 

@@ -93,15 +93,43 @@ class MigHeld(DureError):
     }
 
 
+class GpuGone(DureError):
+    """A lease holds a GPU that no look finds any more."""
+
+    code, status = "gpu_gone", 503
+    message: ClassVar[Text] = {
+        "en": "GPU {device} was given to this, but is not there now: its driver no longer shows it.",
+        "ko": "배정된 GPU {device}이(가) 지금 보이지 않습니다. 드라이버가 더 이상 표시하지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask again, and get another one. An administrator sees with `nvidia-smi` what has become of it.",
+        "ko": "다시 요청하면 다른 GPU를 받습니다. 관리자는 `nvidia-smi`로 상태를 확인할 수 있습니다.",
+    }
+
+
 class NoGpuSoLarge(DureError):
     """No profile has as much GPU memory in one piece."""
 
     code, status = "no_gpu_so_large", 422
     message: ClassVar[Text] = {
-        "en": "No {kind} here has {asked_gb} GB of memory. There is: {offered}.",
-        "ko": "메모리가 {asked_gb} GB인 {kind_ko}이(가) 없습니다. 있는 것: {offered}.",
+        "en": "No {what} here has {asked_gb} GB of memory. There is: {offered}.",
+        "ko": "메모리가 {asked_gb} GB인 {what}을(를) 제공하지 않습니다. 있는 것: {offered}.",
     }
     next_step: ClassVar[Text] = {
         "en": "Ask for less memory, or set `useMig` the other way. Nothing was started.",
         "ko": "메모리를 줄이거나 `useMig`를 반대로 설정하세요. 시작된 것은 없습니다.",
+    }
+
+
+class NoGpuOfKind(DureError):
+    """Any amount of memory would do, but there is no GPU of the kind that was asked for."""
+
+    code, status = "no_gpu_of_kind", 422
+    message: ClassVar[Text] = {
+        "en": "This portal has no {what} to give.",
+        "ko": "이 포털에는 제공할 {what}이(가) 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Set `useMig` the other way. Nothing was started.",
+        "ko": "`useMig`를 반대로 설정하세요. 시작된 것은 없습니다.",
     }

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from dure.wire.gpu import GpuDevice, GpuDevices, GpuOverview, MigInstance
 from dure_hub.backends.base import Device, MigDevice, Reading
+from dure_hub.catalogue import gpus as catalogue
 from dure_hub.operations.fleet import Fleets, Look
 from dure_hub.operations.gpu_errors import NoSuchGpu, NoSuchNode
 from dure_hub.operations.people import Person
@@ -45,7 +46,6 @@ class Picture:
 
     look: Look
     at: datetime
-    leases: int
     parts: Mapping[str, Sequence[Part]]
     readings: Mapping[str, Reading]
     place: Mapping[str, int]
@@ -156,7 +156,6 @@ def draw(look: Look, held: Sequence[tuple[str, Part]], at: datetime) -> Picture:
     return Picture(
         look,
         at,
-        overview.active_allocations,
         parts,
         readings,
         {device.uuid: number for number, device in enumerate(place.devices)},
@@ -169,10 +168,15 @@ def device_on_wire(device: Device, picture: Picture, *, admin: bool) -> GpuDevic
     """One GPU as people see it; who holds it only as an administrator does."""
     parts = picture.parts.get(device.uuid, ())
     reading = picture.readings.get(device.uuid, Reading())
+    model = catalogue.by_key(device.key) if device.key else None
     return GpuDevice(
         id=device.uuid,
         node_name=device.node,
         model=device.name,
+        architecture=model.architecture if model else None,
+        compute_capability=model.compute_capability if model else None,
+        sms=model.sms if model else None,
+        lifecycle=model.lifecycle if model else None,
         memory_gb=None if device.memory_mb is None else round(device.memory_mb / 1024, 1),
         mig_enabled=device.mig_mode,
         mig_instances=[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dure_hub.backends.base import Device, Inventory, MigDevice, NodeInventory
 from dure_hub.catalogue import gpus
@@ -11,31 +11,49 @@ from dure_hub.catalogue.mig import MigGrid, MigProfile
 from dure_hub.catalogue.profiles import replicas
 from dure_hub.settings import Settings
 
+_NOTHING: frozenset[int] = frozenset()
+Units = Mapping[str, frozenset[int]]
+"""Memory units of GPUs, by the GPU's UUID."""
 
-def machines_of(inventory: Inventory, settings: Settings) -> tuple[Machine, ...]:
-    """A machine for each node. The portal's own memory is kept on its own node: the first, if it is real."""
+
+def machines_of(inventory: Inventory, settings: Settings, refused: Units | None = None) -> tuple[Machine, ...]:
+    """A machine for each node. The portal's own memory is kept on its own node: the first, if it is real.
+
+    The units in `refused` are given to nobody.
+    """
     return tuple(
-        _machine(node, settings, settings.memory_reserved_mb if number == 0 and not inventory.simulated else 0)
+        _machine(
+            node,
+            settings,
+            settings.memory_reserved_mb if number == 0 and not inventory.simulated else 0,
+            refused or {},
+        )
         for number, node in enumerate(inventory.by_node())
     )
 
 
-def _machine(node: NodeInventory, settings: Settings, reserved_mb: int) -> Machine:
+def _machine(node: NodeInventory, settings: Settings, reserved_mb: int, refused: Units) -> Machine:
     return machine(
         real_cores=node.cpu_cores,
         overcommit=settings.cpu_overcommit,
         memory_mb=node.memory_mb,
         reserved_mb=reserved_mb,
-        gpus=[gpu_of(device, settings) for device in node.devices],
+        gpus=[gpu_of(one, settings, refused.get(one.uuid, _NOTHING)) for one in node.devices if offered(one)],
         name=node.name,
         pool=node.pool,
     )
 
 
-def gpu_of(device: Device, settings: Settings) -> Gpu:
-    """A GPU as placement counts it: with MIG on and a known grid it is given in instances, else whole."""
-    model = gpus.by_key(device.key) if device.key else None
-    grid = model.grid if model and device.mig_mode else None
+def offered(device: Device) -> bool:
+    """Whether it may be given to anybody. With MIG on and no grid known, nobody can tell what of it is free."""
+    return device.usable and not (device.mig_mode and _grid(device) is None)
+
+
+def gpu_of(device: Device, settings: Settings, refused: frozenset[int] = _NOTHING) -> Gpu:
+    """A GPU as placement counts it: with MIG on given in instances, but for its `refused` units; else whole."""
+    grid = _grid(device) if device.mig_mode else None
+    # where an instance lies is unknown, a new one could be promised where there is no room for it
+    knows = grid is not None and all(one.start is not None for one in device.instances)
     return Gpu(
         uuid=device.uuid,
         model=device.name,
@@ -43,10 +61,26 @@ def gpu_of(device: Device, settings: Settings) -> Gpu:
         key=device.key,
         grid=grid,
         instances=instances_of(device.instances, grid) if grid else (),
-        dynamic=device.carves and settings.mig_dynamic,
+        dynamic=device.carves and settings.mig_dynamic and knows,
         group=device.group,
         replicas=0 if grid is not None else replicas(device.memory_mb, settings),
         mps=settings.gpu_sharing == "mps",
+        blocked=blocked_of(device.instances, grid) | refused if grid else _NOTHING,
+    )
+
+
+def _grid(device: Device) -> MigGrid | None:
+    model = gpus.by_key(device.key) if device.key else None
+    return model.grid if model else None
+
+
+def blocked_of(seen: Sequence[MigDevice], grid: MigGrid) -> frozenset[int]:
+    """The memory units of instances that are not the portal's to give: cut further by hand, or unheard of."""
+    return frozenset(
+        unit
+        for one in seen
+        if (one.profile is None or grid.named(one.profile) is None) and one.start is not None
+        for unit in range(one.start, one.start + (one.size or 0))
     )
 
 
@@ -60,8 +94,8 @@ def instances_of(seen: Sequence[MigDevice], grid: MigGrid) -> tuple[MigInstance,
     hidden = sorted(
         ((one, profile) for one, profile in named if one.start is None), key=lambda pair: pair[0].number or 0
     )
-    units = {unit for one, profile in placed for unit in range(one.start or 0, (one.start or 0) + profile.size)}
-    starts = _arrange([profile for _, profile in hidden], frozenset(units))
+    units = {unit for one, profile in placed for unit in profile.units(one.start or 0)}
+    starts = _arrange([profile for _, profile in hidden], frozenset(units) | blocked_of(seen, grid))
     found = [MigInstance(profile.name, one.start or 0, one.uuid) for one, profile in placed]
     if starts is not None:
         found += [
@@ -76,7 +110,7 @@ def _arrange(profiles: Sequence[MigProfile], taken: frozenset[int]) -> list[int]
     if not profiles:
         return []
     for start in profiles[0].starts:
-        units = frozenset(range(start, start + profiles[0].size))
+        units = frozenset(profiles[0].units(start))
         if units.isdisjoint(taken):
             rest = _arrange(profiles[1:], taken | units)
             if rest is not None:

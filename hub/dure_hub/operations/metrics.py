@@ -92,12 +92,11 @@ def _mig(picture: Picture) -> Gauge:
     held: Counter[str] = Counter()
     for device in picture.look.inventory.devices:
         parts = picture.parts.get(device.uuid, ())
-        names = {one.uuid for one in device.instances} | {(one.profile, one.start) for one in device.instances}
         for one in device.instances:
             there[one.profile or "unknown"] += 1
             held[one.profile or "unknown"] += is_held(one, parts)
         for part in parts:
-            if part.mig is not None and part.visible not in names and (part.mig, part.start) not in names:
+            if part.mig is not None and not any(is_held(one, [part]) for one in device.instances):
                 there[part.mig] += 1
                 held[part.mig] += 1
     values = [((name,), held[name] / number) for name, number in sorted(there.items())]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,12 +18,14 @@ from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.catalogue.rates import GIVEN, RateCard
 from dure_hub.operations.errors import NoSuchProfile
-from dure_hub.operations.machines import machines_of
+from dure_hub.operations.machines import Units, machines_of
 from dure_hub.operations.people import Person
 from dure_hub.operations.rates import RateCards
+from dure_hub.operations.refusals import Refusals
 from dure_hub.policies import placement
 from dure_hub.policies.board import Board
 from dure_hub.policies.classes import POOLS
+from dure_hub.policies.placement import Capacity
 from dure_hub.policies.slices import Slice, Wish
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
@@ -43,11 +46,20 @@ class Rules:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Everything a decision about slices needs to know of the place: profiles by name, the nodes, the rules."""
+    """Everything a decision about slices needs to know of the place: profiles by name, the nodes, the rules.
+
+    `instances` are the UUIDs of all MIG instances that there are.
+    """
 
     profiles: Mapping[str, ProfileSpec]
     machines: tuple[Machine, ...]
     rules: Rules = Rules()
+    instances: frozenset[str] = frozenset()
+
+    @cached_property
+    def capacity(self) -> Capacity:
+        """What ever finds room here. It is reckoned once for each look at the place."""
+        return Capacity(self.machines)
 
     def profile(self, name: str) -> ProfileSpec:
         """One profile; raises `NoSuchProfile`."""
@@ -57,14 +69,22 @@ class Fleet:
 
 
 def fleet_of(
-    inventory: Inventory, settings: Settings, rates: RateCard = GIVEN, at: datetime | None = None
+    inventory: Inventory,
+    settings: Settings,
+    rates: RateCard = GIVEN,
+    at: datetime | None = None,
+    refused: Units | None = None,
 ) -> Fleet:
-    """The fleet that an inventory makes under these settings, priced as of `at`; without it prices are unknown."""
-    machines = machines_of(inventory, settings)
+    """The fleet that an inventory makes under these settings, priced as of `at`; without it prices are unknown.
+
+    The memory units of GPUs that are `refused` are given to nobody.
+    """
+    machines = machines_of(inventory, settings, refused)
+    there = frozenset(one.uuid for device in inventory.devices for one in device.instances if one.uuid)
     rules = Rules(
         settings.team_borrowing, settings.share_across_teams, settings.reclaim_after_s, settings.job_grace_s
     )
-    return Fleet(catalogue.profiles(machines, settings, rates, at), machines, rules)
+    return Fleet(catalogue.profiles(machines, settings, rates, at), machines, rules, there)
 
 
 def active_slices(session: Session) -> list[Slice]:
@@ -88,21 +108,26 @@ class Profiles:
         self._clock = clock
         self._inventory = inventory
         self._rates = RateCards(settings.folder.rates)
-        self._known: tuple[datetime, Fleet] | None = None
+        self._refusals = Refusals(settings, clock)
+        self._known: tuple[datetime, object, Fleet] | None = None
+        self._changes = 0
         self._looking = asyncio.Lock()
 
     async def fleet(self) -> Fleet:
         """The fleet as it was at most ten seconds ago."""
         async with self._looking:
-            now = self._clock()
-            if self._known is None or not timedelta(0) <= now - self._known[0] < _FRESH:
+            # before the look: what is said to have changed during it makes it an old one
+            now, begun = self._clock(), (self._changes, self._refusals.mark())
+            known = self._known
+            if known is None or known[1] != begun or not timedelta(0) <= now - known[0] < _FRESH:
                 seen, card = await asyncio.gather(self._inventory.look(), asyncio.to_thread(self._rates.card))
-                self._known = now, fleet_of(seen, self._settings, card, now)
-            return self._known[1]
+                refused = await asyncio.to_thread(self._refusals.units, seen.devices)
+                known = self._known = now, begun, fleet_of(seen, self._settings, card, now, refused)
+            return known[2]
 
     def forget(self) -> None:
-        """A GPU was cut anew: who asks next gets a new look."""
-        self._known = None
+        """A GPU was cut anew: who asks next gets a look that was begun after this."""
+        self._changes += 1
 
     async def list(self, person: Person, purpose: str | None = None) -> Sequence[wire.Profile]:
         """Every profile with its free and total count; for a purpose, as far as nodes are for that."""

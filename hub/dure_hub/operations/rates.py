@@ -10,14 +10,19 @@ from dure_hub.catalogue.rates import GIVEN, BadRates, RateCard
 
 log = logging.getLogger(__name__)
 
+_READABLE = {
+    "en": "it is a file of text that the portal may read",
+    "ko": "포털이 읽을 수 있는 텍스트 파일이어야 합니다",
+}
+
 
 class RateCards:
     """Whoever asks gets the card as it is. A bad edit changes nothing: the last good card stays, and the log says
-    which line is wrong."""
+    which line is wrong. Where none was good since the start, all prices are unknown."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._card = GIVEN
+        self._card = RateCard(())
         self._seen: tuple[int, int] | None = None
 
     def card(self) -> RateCard:
@@ -42,5 +47,5 @@ def load(path: Path) -> RateCard:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadRates(0, " ".join(str(error).split()), "it is a file of text that the portal may read") from error
+        raise BadRates(0, " ".join(str(error).split()), _READABLE, 1) from error
     return rates.parse(text)

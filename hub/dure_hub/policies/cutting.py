@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dure_hub.catalogue.mig import MigGrid, MigProfile
@@ -39,16 +39,21 @@ class NoRoom:
 
 
 def cut(
-    grid: MigGrid, wanted: Sequence[Wanted], there: Sequence[Place], held: Sequence[Place]
+    grid: MigGrid,
+    wanted: Sequence[Wanted],
+    there: Sequence[Place],
+    held: Sequence[Place],
+    blocked: Iterable[int] = (),
 ) -> Cut | Held | NoRoom:
     """Cut a GPU into exactly `wanted`. What is `held` (there already, or still to be made) stays where it is.
 
-    What is there and wanted is kept, whoever has it. Every name must be one of the grid's.
+    What is there and wanted is kept, whoever has it. Every name must be one of the grid's. On the memory units
+    that are `blocked` lies what nobody may remove.
     """
     fixed = _fix(wanted, held)
     if isinstance(fixed, Held):
         return fixed
-    search = _Search(graph(grid), there)
+    search = _Search(graph(grid), there, blocked)
     # what is held is taken before anything else, so it is in the list for as long as the others are tried
     order = sorted(range(len(wanted)), key=lambda number: (number not in fixed, number))
     asked = [(wanted[number][0], fixed.get(number, wanted[number][1])) for number in order]
@@ -81,8 +86,8 @@ def _fix(wanted: Sequence[Wanted], held: Sequence[Place]) -> dict[int, int] | He
 class _Search:
     """Finds starts for all of a list, first those where such an instance is already."""
 
-    def __init__(self, states: MigGraph, there: Sequence[Place]) -> None:
-        self._states, self._there = states, frozenset(there)
+    def __init__(self, states: MigGraph, there: Sequence[Place], blocked: Iterable[int]) -> None:
+        self._states, self._there, self._empty = states, frozenset(there), states.blocked(blocked)
         self._dead: set[tuple[State, tuple[Wanted, ...]]] = set()
 
     def fit(self, asked: Sequence[Wanted]) -> list[Place] | None:
@@ -91,7 +96,7 @@ class _Search:
         order = sorted(
             range(len(asked)), key=lambda n: (asked[n][1] is None, -self._states.size(asked[n][0]), asked[n][0], n)
         )
-        found = self._go(self._states.empty, tuple(asked[number] for number in order))
+        found = self._go(self._empty, tuple(asked[number] for number in order))
         if found is None:
             return None
         by_number = dict(zip(order, found, strict=True))

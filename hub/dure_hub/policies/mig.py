@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from dure_hub.catalogue.machine import Gpu, MigInstance
-from dure_hub.catalogue.mig import MigGrid, MigProfile
+from dure_hub.catalogue.mig import MigGrid, MigProfile, apart
 
 State = tuple[int, tuple[int, ...]]
 """Held memory units as bits, and how many are held of each capped kind."""
@@ -23,10 +23,7 @@ class MigGraph:
         self.grid = grid
         self.names = tuple(profile.name for profile in grid.profiles)
         self._profiles = {profile.name: profile for profile in grid.profiles}
-        limits: dict[str, int] = {}
-        for profile in grid.profiles:
-            if profile.limit < _apart(profile.starts, profile.size):
-                limits[_kind(profile)] = min(profile.limit, limits.get(_kind(profile), profile.limit))
+        limits = grid.caps()
         self._caps = {kind: (place, limit) for place, (kind, limit) in enumerate(limits.items())}
         self.empty: State = (0, (0,) * len(limits))
         self.full: State = ((1 << grid.units) - 1, tuple(limits.values()))
@@ -50,14 +47,20 @@ class MigGraph:
         if profile is None:
             return self.full
         counts = list(state[1])
-        cap = self._caps.get(_kind(profile))
+        cap = self._caps.get(profile.kind)
         if cap is not None:
             counts[cap[0]] += 1
         return state[0] | _bits(start, profile.size), tuple(counts)
 
-    def held(self, instances: Iterable[tuple[str, int | None]]) -> State:
-        """The state in which these (MIG profile, start) are held. An unknown start holds everything."""
-        state = self.empty
+    def blocked(self, units: Iterable[int]) -> State:
+        """The state in which these memory units are taken, by whatever it is."""
+        return sum(1 << unit for unit in set(units)), self.empty[1]
+
+    def held(self, instances: Iterable[tuple[str, int | None]], begin: State | None = None) -> State:
+        """The state in which these (MIG profile, start) are held beside those of `begin`. An unknown start holds
+        everything.
+        """
+        state = self.empty if begin is None else begin
         for name, start in instances:
             state = self.full if start is None else self.after(state, name, start)
         return state
@@ -67,7 +70,7 @@ class MigGraph:
         profile = self._profiles.get(name)
         if profile is None:
             return 0
-        return min(_apart(self.starts(state, name), profile.size), max(self._left(state, profile), 0))
+        return min(apart(self.starts(state, name), profile.size), max(self._left(state, profile), 0))
 
     def free(self, state: State) -> int:
         """Memory units that nobody holds."""
@@ -85,7 +88,7 @@ class MigGraph:
                 yield name, start, self.after(state, name, start)
 
     def _left(self, state: State, profile: MigProfile) -> int:
-        cap = self._caps.get(_kind(profile))
+        cap = self._caps.get(profile.kind)
         return profile.limit if cap is None else cap[1] - state[1][cap[0]]
 
 
@@ -111,19 +114,5 @@ def in_the_way(gpu: Gpu, name: str, start: int) -> tuple[MigInstance, ...]:
     return tuple(found)
 
 
-def _kind(profile: MigProfile) -> str:
-    """What a limit is shared by: all of one extra, else the MIG profile alone."""
-    return profile.extra or profile.name
-
-
 def _bits(start: int, size: int) -> int:
     return ((1 << size) - 1) << start
-
-
-def _apart(starts: Iterable[int], size: int) -> int:
-    """How many intervals of this size, from these starts, fit beside each other."""
-    found, end = 0, -1
-    for start in sorted(starts):
-        if start >= end:
-            found, end = found + 1, start + size
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from itertools import count as counter
 from typing import NamedTuple
 
@@ -73,6 +74,17 @@ class Device:
         """Whether a share of this team may lie beside those that are here."""
         return team is ANY_TEAM or all(piece.team == team for piece in self.holders)
 
+    def as_it_lies(self, piece: Slice) -> Slice:
+        """This slice at the place where its instance is seen now: where a driver hides the places, each look only
+        guesses them, and what was written down at the grant may be another's by now.
+        """
+        if piece.visible is None:
+            return piece
+        found = next((one for one in self.gpu.instances if one.uuid == piece.visible), None)
+        if found is None or (found.profile, found.start) == (piece.mig, piece.start):
+            return piece
+        return replace(piece, mig=found.profile, start=found.start)
+
 
 class Node:
     """The state of one node."""
@@ -94,14 +106,14 @@ class Node:
         """Count this slice as held."""
         device = self.devices.get(piece.device)
         holders = self._others if device is None else device.holders
-        holders.append(piece)
+        holders.append(piece if device is None else device.as_it_lies(piece))
         self._count(device, -piece.cpu_cores, -piece.memory_mb)
 
     def give_back(self, piece: Slice) -> None:
         """Count this slice as free; raises `ValueError` if it is not held."""
         device = self.devices.get(piece.device)
         holders = self._others if device is None else device.holders
-        holders.remove(piece)
+        holders.remove(piece if device is None else device.as_it_lies(piece))
         self._count(device, piece.cpu_cores, piece.memory_mb)
 
     def offer(self, demand: Demand, request: Request, avoid: Set[str] = NOTHING) -> Offer | None:

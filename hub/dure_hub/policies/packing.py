@@ -155,6 +155,7 @@ class MigKind(Kind):
 
     def __init__(self, gpu: Gpu, cuts: MigGraph) -> None:
         self.cuts = cuts
+        self._blocked = cuts.blocked(gpu.blocked)
         # what is there to be had; None: whatever is legal
         self._made = None if gpu.dynamic else tuple((one.profile, one.start) for one in gpu.instances)
         super().__init__(gpu)
@@ -162,7 +163,7 @@ class MigKind(Kind):
     def held(self, holders: Sequence[Slice]) -> Cell:
         if any(piece.mig is None for piece in holders):
             return self._cell(self.cuts.full)
-        return self._cell(self.cuts.held((piece.mig or "", piece.start) for piece in holders))
+        return self._cell(self.cuts.held(((piece.mig or "", piece.start) for piece in holders), self._blocked))
 
     def starts(self, cell: Cell, name: str) -> tuple[int, ...]:
         """The starts from which this MIG profile can be had now."""
@@ -194,7 +195,7 @@ class MigKind(Kind):
         return ask.mig is not None and bool(self.starts(self.empty, ask.mig))
 
     def _empty(self) -> State:
-        return self.cuts.empty
+        return self._blocked
 
     def _free(self, state: State) -> int:
         return WHOLE * self.cuts.free(state) // self.cuts.grid.units
@@ -216,7 +217,7 @@ class Kinds:
                 found = self._known[key] = PlainKind(gpu)
             return found
         made = None if gpu.dynamic else tuple((one.profile, one.start) for one in gpu.instances)
-        key = (gpu.model, gpu.key, id(gpu.grid), made)
+        key = (gpu.model, gpu.key, id(gpu.grid), made, gpu.blocked)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = MigKind(gpu, graph(gpu.grid))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from dure_hub.operations import rates
 from dure_hub.settings import DataFolder, Settings
 from dure_hub.supervisor.errors import (
     AddressNotOurs,
@@ -92,6 +93,12 @@ def layout_known(folder: DataFolder) -> None:
         return
     if not text.isdigit() or int(text) > LAYOUT:
         raise FolderNewer(folder=str(folder.root), found=text[:20], known=LAYOUT)
+
+
+def rates_usable(folder: DataFolder) -> None:
+    """Raise `BadRates` where the rate card is there and cannot be used: work would start at unknown prices."""
+    if folder.rates.exists():
+        rates.load(folder.rates)
 
 
 def port_free(host: str, port: int, ours: Collection[int] = ()) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -132,3 +133,14 @@ def test_a_bad_file_names_line_value_and_rule(text: str, line: int, value: str |
     assert value is None or caught.value.value == value
     assert f"line {line}: " in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_a_bad_card_is_told_in_korean_too_and_in_few_words() -> None:
+    with pytest.raises(BadRates) as caught:
+        rates.parse(HEAD + "- {gpu: l4, rate: " + "9" * 5000 + ", since: 2026-03-01}\n")
+    said = caught.value.text("ko")
+    assert "3번째 줄" in said
+    assert "rate는 0부터" in said
+    assert len(said) < 400
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own, made here
+    assert (again.line, again.text("ko")) == (3, said)

@@ -8,7 +8,8 @@
    (0: none). MIG is on for the kinds that have it, if this is set. STUB_USER: not root, so privileged questions are
    refused. STUB_BUSY: number of an instance that something runs on. STUB_NO_COMPUTE: no compute instance can be made.
    STUB_NO_VALUE: monitoring goes well and has no value. STUB_NVLINK: GPUs that have it are joined, where MIG is off.
-   STUB_PENDING, STUB_FAILED: memory rows that wait for a reset, that could not be replaced. */
+   STUB_PENDING, STUB_FAILED: memory rows that wait for a reset, that could not be replaced. STUB_MODE: what asking
+   for the MIG mode returns. STUB_MIG's profile 77 is one that no catalogue has: two units, one compute slice. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ typedef struct { unsigned int start, size; } placement_t;
 typedef struct { void *device; unsigned int id, profile; placement_t placement; } instance_t;
 typedef struct { unsigned int sms, copy, dec, enc, jpeg, ofa, gpu_slices, compute_slices; unsigned long long mb; } attributes_t;
 typedef struct { unsigned int version, id, slices, count, sms, copy, dec, enc, jpeg, ofa; char name[96]; } compute_profile_t;
+typedef struct { unsigned int version, id, p2p, slices, count, sms, copy, dec, enc, jpeg, ofa; unsigned long long mb; char name[96]; } gpu_profile_t;
 typedef struct { unsigned int version, supported; } gpm_support_t;
 typedef struct { unsigned int metric; int result; double value; struct { char *a, *b, *c; } info; } gpm_metric_t;
 typedef struct { unsigned int version, count; void *first, *second; gpm_metric_t metrics[1]; } gpm_get_t;
@@ -42,7 +44,7 @@ typedef struct { int id, compute, size, starts[8], limit, mb, ofa; } profile_t;
 #define EIGHT(g1, dbl, g2, g3, g4, g7) { \
   {19, 1, 1, {0, 1, 2, 3, 4, 5, 6, -1}, 7, g1, 0}, {20, 1, 1, {0, 1, 2, 3, 4, 5, 6, -1}, 1, g1, 1}, \
   {15, 1, 2, {0, 2, 4, 6, -1}, 4, dbl, 0}, {14, 2, 2, {0, 2, 4, -1}, 3, g2, 0}, {9, 3, 4, {0, 4, -1}, 2, g3, 0}, \
-  {5, 4, 4, {0, -1}, 1, g4, 0}, {0, 7, 8, {0, -1}, 1, g7, 1}, {-1} }
+  {5, 4, 4, {0, -1}, 1, g4, 0}, {0, 7, 8, {0, -1}, 1, g7, 1}, {77, 1, 2, {0, 2, 4, 6, -1}, 4, g1, 0}, {-1} }
 static const profile_t H100[] = EIGHT(9984, 20096, 20096, 40448, 40448, 81152);
 static const profile_t A100[] = EIGHT(9856, 19968, 19968, 40192, 40192, 80384);
 static const profile_t A30[] = {
@@ -174,6 +176,7 @@ int nvmlDeviceGetMemoryInfo(void *it, memory_t *memory) {
   return OK;
 }
 int nvmlDeviceGetMigMode(void *gpu, unsigned int *current, unsigned int *pending) {
+  if (number("STUB_MODE", 0)) return number("STUB_MODE", 0);
   if (number("STUB_PLAIN", 0) || (getenv("STUB_KINDS") && !kind_at(gpu_of(gpu))->profiles)) return NOT_SUPPORTED;
   *current = *pending = mig_on(gpu_of(gpu));
   return OK;
@@ -257,6 +260,15 @@ int nvmlDeviceGetGpuInstances(void *gpu, unsigned int profile, void **found, uns
   for (int i = 0; i < all; i++)
     if (rows[i].gpu == gpu_of(gpu) && rows[i].profile == (int)profile) found[n++] = handle(HALF, rows[i].gpu, rows[i].id);
   *count = n;
+  return OK;
+}
+/* The driver counts its profiles; the numbers are not their ids. */
+int nvmlDeviceGetGpuInstanceProfileInfoV(void *gpu, unsigned int number, gpu_profile_t *info) {
+  const profile_t *profile = kind_at(gpu_of(gpu))->profiles;
+  for (; profile && profile->id >= 0 && number; number--) profile++;
+  if (!profile || profile->id < 0) return NOT_SUPPORTED;
+  info->id = profile->id;
+  info->slices = profile->compute;
   return OK;
 }
 int nvmlDeviceCreateGpuInstanceWithPlacement(void *gpu, unsigned int id, const placement_t *place, void **half) {

@@ -8,6 +8,9 @@ import pytest
 
 from dure_hub.backends.embedded import fleetfile
 from dure_hub.backends.embedded.errors import BadFleet
+from dure_hub.catalogue import grids
+from dure_hub.catalogue.mig import MigGrid
+from dure_hub.policies.mig import graph
 
 WHOLE = """
 nodes:
@@ -69,6 +72,30 @@ def test_what_is_wrong_is_named_by_line_value_and_rule(
     assert rule in facts["rule"]["en"]
     for language in ("en", "ko"):
         assert facts["rule"][language] in told.value.text(language)
+
+
+def test_a_file_may_cut_a_gpu_in_every_way_that_placement_may() -> None:
+    """Two instances without media engines beside a larger one: a limit counts only where more would fit."""
+    text = WHOLE.replace(
+        "{model: h100-sxm-80, mig: [3g.40gb@4, 1g.10gb+me@0]}",
+        "{model: rtx-pro-6000, mig: [1g.24gb-me@0, 1g.24gb-me@3, 2g.48gb-me@6]}",
+    )
+    cut = fleetfile.read(text, "f")[0].gpus[1]
+    assert cut.mig is not None
+    assert [start for _, start in cut.mig] == [0, 3, 6]
+
+
+@pytest.mark.parametrize("grid", [grids.A30, grids.H100_80, grids.RTX_PRO_6000], ids=lambda grid: grid.name)
+def test_what_is_refused_beside_one_is_what_the_graph_of_the_grid_refuses(grid: MigGrid) -> None:
+    cuts = graph(grid)
+    for first in grid.profiles:
+        for begin in first.starts:
+            state = cuts.after(cuts.empty, first.name, begin)
+            for second in grid.profiles:
+                free = {
+                    at for at in second.starts if fleetfile.refusal(grid, [(first, begin)], second, at) is None
+                }
+                assert free == set(cuts.starts(state, second.name)), (first.name, begin, second.name)
 
 
 @pytest.mark.parametrize(("text", "line"), [("", 1), ("- a", 1), ("a: [", 1), ("nodes:\n - {name: [}\n", 2)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dure_hub.backends.embedded import nvml
+from dure_hub.backends.embedded import gaps, nvml
 from tests.unit.embedded.conftest import Ask
 
 LOOK = """
@@ -33,7 +33,6 @@ def test_gpus_are_found_with_what_they_say(ask: Ask) -> None:
         assert device["key"] is None, "it is in no catalogue"
         assert device["instances"] == []
         assert device["carves"] is False
-        assert device["health"] is None
 
 
 def test_a_gpu_is_known_by_its_pci_id_and_not_by_its_name(ask: Ask) -> None:
@@ -74,7 +73,26 @@ def test_without_links_and_with_mig_on_there_is_no_group(ask: Ask, tmp_path: Any
 def test_a_sick_gpu_says_what_is_wrong(ask: Ask, stub: dict[str, int], why: dict[str, str] | None) -> None:
     sick, other = ask(LOOK, kinds="h100,4090", **stub)["devices"]
     assert sick["health"] == why
-    assert other["health"] is None
+    assert sick["usable"] is ("failed" not in stub), "what waits for a reset works until then"
+    assert (other["health"], other["usable"]) == (None, True)
+
+
+@pytest.mark.parametrize("code", [3, 13])
+def test_a_gpu_or_driver_that_knows_no_mig_has_none(ask: Ask, code: int) -> None:
+    (device,) = ask(LOOK, kinds="h100", mode=code)["devices"]
+    assert (device["mig_mode"], device["usable"], device["health"]) == (None, True, None)
+
+
+def test_a_gpu_whose_mig_mode_cannot_be_read_is_given_to_nobody(ask: Ask) -> None:
+    (device,) = ask(LOOK, kinds="h100", mode=999)["devices"]
+    assert (device["mig_mode"], device["usable"], device["health"]) == (None, False, gaps.MODE_UNKNOWN)
+    reading = ask(READ, kinds="h100", mode=999)["devices"][FIRST]
+    assert reading["utilisation"] is None, "with MIG on, what the driver says of the whole means nothing"
+
+
+def test_with_mig_on_and_no_grid_known_it_says_so(ask: Ask) -> None:
+    (device,) = ask(LOOK, gpus=1)["devices"]
+    assert (device["mig_mode"], device["key"], device["health"]) == (True, None, gaps.NO_GRID)
 
 
 @pytest.mark.parametrize(("init", "why"), [(9, nvml.NO_DRIVER), (12, nvml.NO_LIBRARY), (4, nvml.NO_PERMISSION)])

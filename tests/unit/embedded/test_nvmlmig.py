@@ -10,8 +10,8 @@ import pytest
 from dure_hub.backends.base import MigDevice
 from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.nvmlmig import by_size
-from dure_hub.catalogue import gpus
-from dure_hub.operations.machines import instances_of
+from dure_hub.catalogue import gpus, grids
+from dure_hub.operations.machines import blocked_of, instances_of
 from tests.unit.embedded.conftest import Ask
 from tests.unit.embedded.test_nvml import FIRST, LOOK, READ, SECOND
 
@@ -101,6 +101,27 @@ def test_half_an_instance_takes_its_place_and_a_part_of_one_is_nobodys(ask: Ask,
         (uuid(0, 1), None, 4),
         (None, "2g.20gb", 2),
     ]
+    assert [(one["start"], one["size"]) for one in first["instances"]] == [(4, 4), (2, 2)]
+
+
+def test_what_the_catalogue_has_no_name_for_takes_its_place_with_and_without_its_other_half(
+    ask: Ask, state: Path
+) -> None:
+    state.write_text("0 77 4 1 1\n0 77 2 2 0\n0 19 0 3 1\n")
+    (first,) = ask(LOOK, kinds="h100", mig=state)["devices"]
+    assert [(one["uuid"], one["profile"], one["start"], one["size"]) for one in first["instances"]] == [
+        (uuid(0, 1), None, 4, 2),
+        (uuid(0, 3), "1g.10gb", 0, 1),
+        (None, None, 2, 2),
+    ]
+    seen = tuple(MigDevice(**one) for one in first["instances"])
+    assert blocked_of(seen, grids.H100_80) == {2, 3, 4, 5}
+
+
+def test_a_part_that_somebody_cut_by_hand_is_never_taken_for_the_whole(ask: Ask, state: Path) -> None:
+    state.write_text("0 9 4 1 1\n")  # 1c.3g
+    assert do(ask, state, ("make", "3g.40gb", 4))[:2] == [[], gaps.CUT_BY_HAND]
+    assert state.read_text() == "0 9 4 1 1\n"
 
 
 def test_hopper_measures_its_instances_and_ampere_does_not(ask: Ask, state: Path) -> None:

@@ -166,6 +166,20 @@ async def test_as_on_the_real_ones_only_hopper_measures_its_instances(tmp_path: 
         read.devices["GPU-sim-nowhere"]
 
 
+async def test_how_much_is_used_of_an_unknown_memory_is_unknown(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        "nodes:\n  - {name: n, cpu_cores: 4, memory_gb: 16,\n"
+        "     gpus: [{model: h100-nvl-94, mig: [4g.47gb@0]}, {model: h100-nvl-94, mig: [1g.12gb@0]}]}\n"
+    )
+    place = inventory(tmp_path / "data", str(file))
+    whole, part = (await place.look()).devices
+    read = await place.measure()
+    for device, known in ((whole, False), (part, True)):
+        assert (read.devices[device.uuid].memory_used_mb is not None) is known
+        assert (read.instances[device.instances[0].uuid or ""].memory_used_mb is not None) is known
+
+
 async def test_instances_are_made_kept_over_a_restart_and_removed(tmp_path: Path) -> None:
     place = inventory(tmp_path)
     device = await cut(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,13 @@ async def test_holders_are_named_and_shown_with_their_devices(world: World) -> N
     assert (second.utilisation, second.holders) == (None, [])
     assert (seen.holders[1].cpu_used, seen.holders[2].until) == (None, None)
     assert (seen.cpu_used, seen.memory_used_mb, seen.cpu_cores) == (1.5, 9000, 8)
+
+
+async def test_a_sick_gpu_says_what_is_wrong(world: World) -> None:
+    sick, well = world.place.inventory.devices
+    why = {"en": "Rows wait.", "ko": "대기 중."}
+    place = FixedInventory(Inventory(8, 65536, [replace(sick, health=why), well]))
+    assert [one.health for one in (await fleets(world, place).look(ROOT)).devices] == [why, None]
 
 
 async def test_what_has_ended_holds_nothing(world: World) -> None:

@@ -9,8 +9,11 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from dure_hub.backends.base import MigRefused
+from dure_hub.backends.base import Inventory, MigRefused
+from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import Operations
+from dure_hub.operations.allocations import fitting
+from dure_hub.operations.gpu_errors import NoGpuOfKind, NoGpuSoLarge
 from dure_hub.operations.gpus import holding
 from dure_hub.store.models import Event, Lease
 from tests.unit.services.conftest import bearer
@@ -84,6 +87,57 @@ async def test_a_mig_instance_is_made_before_the_answer(
     assert (said["state"], len(said["devices"])) == ("active", 1)
     there = {one.uuid for device in (await ops.inventory.look()).devices for one in device.instances}
     assert set(said["devices"]) <= there
+
+
+def lose(ops: Operations, lease: str, **piece: Any) -> None:
+    """What a lease holds is no longer as it was made."""
+    with ops.store.transaction() as session:
+        row = session.get_one(Lease, lease)
+        row.slices = [{**row.slices[0], **piece}]
+
+
+async def test_what_a_restart_of_the_machine_forgot_is_made_again(
+    client: httpx.AsyncClient, ops: Operations, ana: dict[str, str]
+) -> None:
+    said = await ask(client, ana, useMig=True, requiredMemoryGb=10)
+    lose(ops, said["lease"], visible="MIG-of-before")
+    now = await read(client, ana, said["id"])
+    assert (now["state"], now["devices"]) == ("preparing", []), "nobody is told to use what is not there"
+    await ops.reconciler.look()
+    for _ in range(100):
+        now = await read(client, ana, said["id"])
+        if now["state"] != "preparing":
+            break
+    assert (now["state"], now["devices"]) == ("active", said["devices"])
+
+
+async def test_without_its_gpu_what_was_never_made_ends_and_what_was_waits(
+    client: httpx.AsyncClient, ops: Operations, ana: dict[str, str]
+) -> None:
+    made = await ask(client, ana, useMig=True, requiredMemoryGb=10, podName="a")
+    never = await ask(client, ana, useMig=True, requiredMemoryGb=10, podName="b")
+    lose(ops, made["lease"], device="GPU-gone", visible="MIG-of-before")
+    lose(ops, never["lease"], device="GPU-gone", visible=None)
+    # nothing has changed, so nobody is to look again at once
+    assert await ops.allocations.subject.make(made["lease"]) is False
+    assert await ops.allocations.subject.make(never["lease"]) is True
+    assert (await read(client, ana, made["id"]))["state"] == "preparing"
+    assert (await read(client, ana, never["id"]))["reason"]["en"] == "It could not be started."
+
+
+async def test_while_no_gpu_is_there_at_all_it_waits(
+    client: httpx.AsyncClient, ops: Operations, ana: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = await ask(client, ana, useMig=True, requiredMemoryGb=10)
+
+    async def nothing() -> Inventory:
+        return Inventory(1, 1, why_no_gpu={"en": "No driver.", "ko": "드라이버가 없습니다."})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ops.inventory, "look", nothing)
+        assert await ops.allocations.subject.make(said["lease"]) is False
+    assert (await read(client, ana, said["id"]))["state"] == "active"
+    assert await ops.allocations.subject.make(said["lease"]) is False, "there was nothing to make"
 
 
 async def test_what_cannot_be_made_ends_with_its_reason(
@@ -160,7 +214,38 @@ async def test_too_much_memory_is_told_with_what_there_is(client: httpx.AsyncCli
     answer = await client.post("/gpu/allocations", json={**POD, "requiredMemoryGb": 500}, headers=ana)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (422, "no_gpu_so_large")
+    assert error["message"].startswith("No GPU here has 500.0 GB of memory. There is: ")
     assert "gpu-full (25.8 GB)" in error["message"]
+
+
+def profile(
+    name: str, mig: str | None = None, memory_mb: int | None = None, rate: int | None = None
+) -> ProfileSpec:
+    return ProfileSpec(name, {}, {}, 1, 1, 1, 1, int(mig is None), "GPU", memory_mb, rate, mig=mig)
+
+
+def test_memory_counts_as_the_names_of_mig_profiles_do() -> None:
+    """A 1g.18gb of an H200 has 16 GiB, which are 17.2 GB; of a 7g.96gb no driver was seen to say what it has."""
+    small, big = profile("a", "1g.18gb", 16384), profile("b", "7g.96gb")
+    assert [one.name for one in fitting([big, small], True, 18)] == ["a", "b"]
+    assert [one.name for one in fitting([big, small], True, 96)] == ["b"]
+    media = profile("+me", "1g.18gb+me", 16384)
+    assert [one.name for one in fitting([media, small], True, None)] == ["a", "+me"], "the scarce ones last"
+    with pytest.raises(NoGpuSoLarge) as told:
+        fitting([big, small], True, 97)
+    assert "b (96.0 GB), a (18.0 GB)" in told.value.text("en")
+    for language in ("en", "ko"):
+        said = told.value.text(language)
+        assert "97" in said
+        assert "MIG" in said
+        assert "unknown" not in said
+
+
+def test_where_any_memory_would_do_the_answer_speaks_of_none() -> None:
+    with pytest.raises(NoGpuOfKind) as told:
+        fitting([profile("gpu-full", memory_mb=81920)], True, None)
+    assert told.value.text("en") == "This portal has no MIG instance to give."
+    assert "MIG 인스턴스" in told.value.text("ko")
 
 
 async def test_others_see_nothing_of_it_but_administrators_do(

@@ -147,6 +147,8 @@ async def test_who_holds_is_for_administrators(client: httpx.AsyncClient, ops: O
     assert {one["profile"]: one["start"] for one in ana["migInstances"]} == {"3g.40gb": 4, "1g.10gb": 0}
     assert (ana["migEnabled"], ana["memoryGb"], ana["utilization"], ana["health"]) == (True, 80.0, None, None)
     assert ana["memoryUsedMb"] > 0
+    told = [ana[name] for name in ("architecture", "computeCapability", "sms", "lifecycle")]
+    assert told == ["Ampere", "8.0", 108, "eol"]
 
 
 async def test_a_long_page_is_compressed_and_a_short_one_is_not(client: httpx.AsyncClient, hub: StubHub) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import select
 
-from dure_hub.backends.base import MigRefused
+from dure.wire.ids import new_id
+from dure_hub.backends.base import Inventory, MigDevice, MigRefused
 from dure_hub.operations import Operations
-from dure_hub.store.models import Event
+from dure_hub.store.models import Event, Lease
 from tests.unit.services.conftest import bearer
 from tests.unit.services.stub_hub import StubHub
 from tests.unit.services.test_gpu import client as client
@@ -121,3 +123,44 @@ async def test_what_broke_half_way_is_told_and_done_when_asked_again(
     assert places(await client.get(f"/gpu/devices/{device}", headers=root)) == ["3g.40gb@0"]
     assert len(places(await cut(client, root, device, "3g.40gb", "1g.10gb"))) == 2
     assert await events(ops) == ["gpu.cut", "gpu.cut_failed", "gpu.cut", "gpu.cut_done"]
+
+
+async def test_what_is_granted_while_it_cuts_is_not_built_over(
+    client: httpx.AsyncClient, ops: Operations, root: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await gpu(ops, "H100")
+    make = ops.inventory.make
+
+    async def granting(uuid: str, mig: str, start: int) -> Any:
+        made = await make(uuid, mig, start)
+        with ops.store.transaction() as session:
+            piece = {"device": uuid, "cpu_cores": 1, "memory_mb": 1, "mig": "1g.10gb", "start": 1, "visible": None}
+            session.add(
+                Lease(
+                    id=new_id(), owner="bo", purpose="training", subject="j", profile="mig-1g.10gb",
+                    slices=[piece], granted_at=ops.clock(), handle={},
+                )
+            )  # fmt: skip
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ops.inventory, "make", granting)
+        said = error(await cut(client, root, device, "3g.40gb@4", "2g.20gb@0"), 409, "mig_held")
+    assert (said["facts"]["owner"], said["facts"]["start"]) == ("bo", 1)
+    assert places(await client.get(f"/gpu/devices/{device}", headers=root)) == ["3g.40gb@4"]
+
+
+async def test_what_somebody_cut_by_hand_is_not_built_over(
+    client: httpx.AsyncClient, ops: Operations, root: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, look = await gpu(ops, "H100"), ops.inventory.look
+
+    async def foreign() -> Inventory:
+        seen = await look()
+        theirs = (MigDevice("MIG-theirs", None, 4, 4, number=1),)
+        devices = [replace(one, instances=theirs) if one.uuid == device else one for one in seen.devices]
+        return replace(seen, devices=tuple(devices))
+
+    monkeypatch.setattr(ops.inventory, "look", foreign)
+    said = error(await cut(client, root, device, "3g.40gb@4"), 422, "mig_does_not_fit")
+    assert said["facts"]["taken"] == "?@4"

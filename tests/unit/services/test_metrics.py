@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from dure_hub.operations import Operations
+from dure_hub.backends.base import Device, Inventory, Measures, MigDevice
+from dure_hub.operations import Operations, metrics
+from dure_hub.operations.fleet import Look
+from dure_hub.operations.gpus import Part, draw
 from dure_hub.operations.people import METRICS
 from dure_hub.store.models import Budget, Lease, Quota
 from tests.unit.services.conftest import bearer
@@ -92,3 +96,22 @@ async def test_a_token_for_metrics_reads_them_and_nothing_else(
     refused = await client.get("/metrics", headers=bearer(hub.person("ana")))
     assert refused.status_code == 403
     assert re.search("custom:dure:metrics", refused.text)
+
+
+def test_an_instance_that_is_just_being_made_is_counted_beside_one_without_a_uuid() -> None:
+    """Half an instance, left by a crash, has no UUID; neither has what a lease still waits for."""
+    there = (
+        MigDevice(None, "2g.20gb", 2, 2),
+        MigDevice("MIG-1", "1g.10gb", 0, 1),
+        MigDevice("MIG-2", "1g.10gb", 1),
+    )
+    device = Device("GPU-1", "H100", 81920, mig_mode=True, key="h100-sxm-80", instances=there)
+    parts = [
+        Part("L1", "bo", "3g.40gb", 4),
+        Part("L2", "bo", "1g.10gb", 0),
+        Part("L3", "bo", "1g.10gb", 6, "MIG-2"),
+    ]
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    picture = draw(Look(0, Inventory(1, 1, [device]), Measures()), [("GPU-1", part) for part in parts], now)
+    values = dict(metrics._mig(picture).values)
+    assert values == {("3g.40gb",): 1, ("2g.20gb",): 0, ("1g.10gb",): 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from dure_hub.backends.embedded import gaps
@@ -30,6 +31,12 @@ class NoDriver(Exception):
         self.why = why
 
 
+class Mig(Enum):
+    """What a GPU says of its MIG mode: NONE has none, UNKNOWN is an error that says nothing either way."""
+
+    NONE, OFF, ON, UNKNOWN = range(4)
+
+
 class Driver:
     """One session. `lib` is pynvml; any of its calls may raise `lib.NVMLError`."""
 
@@ -51,10 +58,14 @@ class Driver:
             if uuid is not None:
                 yield uuid, gpu
 
-    def mig_on(self, gpu: Any) -> bool | None:
-        """Whether MIG is on; None for a GPU without MIG."""
-        mode = self.maybe(self.lib.nvmlDeviceGetMigMode, gpu)
-        return bool(mode[0]) if mode else None
+    def mig(self, gpu: Any) -> Mig:
+        """Whether MIG is on. Only an answer that says so is a GPU without MIG."""
+        try:
+            mode = self.lib.nvmlDeviceGetMigMode(gpu)
+        except self.lib.NVMLError as error:
+            without = (self.lib.NVML_ERROR_NOT_SUPPORTED, self.lib.NVML_ERROR_FUNCTION_NOT_FOUND)
+            return Mig.NONE if error.value in without else Mig.UNKNOWN
+        return Mig.ON if mode[0] else Mig.OFF
 
     def mig_handles(self, gpu: Any) -> Iterator[Any]:
         """The MIG devices that can be computed on, by handle."""

@@ -219,16 +219,16 @@ def refusal(
 ) -> Mapping[str, str] | None:
     """Why this MIG profile cannot be made at `start` beside what is `there`; None if it can."""
     for other, begin in there:
-        if begin < start + profile.size and start < begin + other.size:
+        if grid.overlap((other.name, begin), (profile.name, start)):
             return {
                 "en": f"Memory units {begin} to {begin + other.size - 1} are taken by {other.name}.",
                 "ko": f"메모리 단위 {begin}~{begin + other.size - 1}은(는) {other.name}이(가) 쓰고 있습니다.",
             }
-    alike = [o for o, _ in there if o == profile or (profile.extra and o.extra == profile.extra)]
-    if len(alike) >= profile.limit:
+    limit = grid.caps().get(profile.kind)
+    if limit is not None and sum(other.kind == profile.kind for other, _ in there) >= limit:
         return {
-            "en": f"A GPU takes at most {profile.limit} of {profile.name}.",
-            "ko": f"GPU 하나에 {profile.name}은(는) 최대 {profile.limit}개입니다.",
+            "en": f"A GPU takes at most {limit} of {profile.name}.",
+            "ko": f"GPU 하나에 {profile.name}은(는) 최대 {limit}개입니다.",
         }
     return None
 

@@ -58,6 +58,18 @@ MIG_TAKEN: Mapping[str, str] = {
     "en": "There is no room for it at this place: another MIG instance is in the way.",
     "ko": "그 위치에 자리가 없습니다. 다른 MIG 인스턴스가 차지하고 있습니다.",
 }
+CUT_BY_HAND: Mapping[str, str] = {
+    "en": "Somebody has cut this MIG instance further by hand; it is theirs until they remove it.",
+    "ko": "누군가 이 MIG 인스턴스를 직접 더 나누었습니다. 제거할 때까지 사용할 수 없습니다.",
+}
+MODE_UNKNOWN: Mapping[str, str] = {
+    "en": "The driver does not say whether MIG is on; until it does, nobody is given this GPU.",
+    "ko": "드라이버가 MIG 상태를 알려 주지 않습니다. 확인될 때까지 아무에게도 주지 않습니다.",
+}
+NO_GRID: Mapping[str, str] = {
+    "en": "MIG is on, and the catalogue does not know how this model is cut; nobody is given this GPU.",
+    "ko": "MIG가 켜져 있지만 카탈로그에 이 모델의 MIG 구성이 없습니다. 아무에게도 주지 않습니다.",
+}
 NO_GPU_IN_FILE: Mapping[str, str] = {
     "en": "The simulated fleet has no GPU in it.",
     "ko": "시뮬레이션 구성에 GPU가 없습니다.",

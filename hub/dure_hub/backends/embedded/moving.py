@@ -56,11 +56,12 @@ def reading(device: Device, body: Body, at: float, held: Collection[str]) -> Rea
     if device.mig_mode:
         parts = [(one, _work(_key(one), at, one.uuid in held)) for one in device.instances]
         busy = sum(body.compute.get(one.profile or "", 0.0) * work for one, work in parts)
-        memory = sum(_memory(_key(one), one.memory_mb or 0, at, one.uuid in held) for one in device.instances)
+        used = [_memory(_key(one), one.memory_mb, at, one.uuid in held) for one in device.instances]
+        memory = None if None in used else sum(part or 0 for part in used)
         known = body.measures_mig and bool(parts)
     else:
         busy, known = _work(device.uuid, at, device.uuid in held), True
-        memory = _memory(device.uuid, device.memory_mb or 0, at, device.uuid in held)
+        memory = _memory(device.uuid, device.memory_mb, at, device.uuid in held)
     return Reading(
         memory_used_mb=memory,
         utilisation=round(busy, 3) if known else None,
@@ -73,7 +74,7 @@ def instance_reading(instance: MigDevice, body: Body, at: float, held: Collectio
     """One MIG instance. Heat and power belong to the whole GPU."""
     key, used = _key(instance), instance.uuid in held
     return Reading(
-        memory_used_mb=_memory(key, instance.memory_mb or 0, at, used),
+        memory_used_mb=_memory(key, instance.memory_mb, at, used),
         utilisation=round(_work(key, at, used), 3) if body.measures_mig else None,
     )
 
@@ -89,7 +90,9 @@ def _work(uuid: str, at: float, held: bool) -> float:
     return min(max(quiet * (0.68 + 0.2 * _wave(uuid, at, 240, 4) + 0.1 * _wave(uuid, at, 31, 5)), 0.0), 1.0)
 
 
-def _memory(uuid: str, total_mb: int, at: float, held: bool) -> int:
+def _memory(uuid: str, total_mb: int | None, at: float, held: bool) -> int | None:
+    if total_mb is None:
+        return None
     share = 0.55 + 0.2 * _wave(uuid, at, 900, 6) if held else 0.006
     return int(total_mb * share)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dure_hub.backends.base import Device, Reading
-from dure_hub.backends.embedded import gpm, nvmlmig
+from dure_hub.backends.embedded import gaps, gpm, nvmlmig
 from dure_hub.backends.embedded.driver import NO_DRIVER as NO_DRIVER
 from dure_hub.backends.embedded.driver import NO_LIBRARY as NO_LIBRARY
 from dure_hub.backends.embedded.driver import NO_PERMISSION as NO_PERMISSION
-from dure_hub.backends.embedded.driver import Driver, NoDriver, session
+from dure_hub.backends.embedded.driver import Driver, Mig, NoDriver, session
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.gpus import GpuModel
+from dure_hub.catalogue.mig import MigGrid
 
 NO_DEVICE = {
     "en": "The NVIDIA driver works but shows no GPU.",
@@ -84,22 +85,24 @@ def _devices(driver: Driver) -> tuple[Device, ...]:
     groups = _joined(driver, [gpu for _, gpu in handles])
     found = []
     for (uuid, gpu), group in zip(handles, groups, strict=True):
-        memory, mig = maybe(lib.nvmlDeviceGetMemoryInfo, gpu), driver.mig_on(gpu)
+        memory, mig = maybe(lib.nvmlDeviceGetMemoryInfo, gpu), driver.mig(gpu)
         number, model = model_of(driver, gpu)
-        grid = model.grid if model else None
+        grid, on = model.grid if model else None, mig is Mig.ON
+        health, usable = _health(driver, gpu, mig, grid)
         found.append(
             Device(
                 uuid=uuid,
                 name=maybe(lib.nvmlDeviceGetName, gpu) or "GPU",
                 memory_mb=int(memory.total) >> 20 if memory else None,
                 driver=version,
-                mig_mode=mig,
+                mig_mode={Mig.ON: True, Mig.OFF: False}.get(mig),
                 pci_device=number,
                 key=model.key if model else None,
-                instances=nvmlmig.instances(driver, gpu, grid) if mig else (),
-                carves=bool(mig) and nvmlmig.may_carve(driver, gpu, grid),
+                instances=nvmlmig.instances(driver, gpu, grid) if on else (),
+                carves=on and nvmlmig.may_carve(driver, gpu, grid),
                 group=group,
-                health=_health(driver, gpu),
+                health=health,
+                usable=usable,
             )
         )
     return tuple(found)
@@ -120,12 +123,17 @@ def _joined(driver: Driver, handles: Sequence[Any]) -> list[str]:
     return [f"nvlink-{group}" if groups.count(group) > 1 else "" for group in groups]
 
 
-def _health(driver: Driver, gpu: Any) -> Mapping[str, str] | None:
+def _health(driver: Driver, gpu: Any, mig: Mig, grid: MigGrid | None) -> tuple[Mapping[str, str] | None, bool]:
+    """What is wrong with a GPU, and whether it may be given to anybody all the same."""
     rows = driver.maybe(driver.lib.nvmlDeviceGetRemappedRows, gpu)
-    if rows is None:
-        return None
-    _, _, pending, failed = rows
-    return ROWS_FAILED if failed else ROWS_PENDING if pending else None
+    pending, failed = (False, False) if rows is None else (bool(rows[2]), bool(rows[3]))
+    if failed:
+        return ROWS_FAILED, False
+    if mig is Mig.UNKNOWN:
+        return gaps.MODE_UNKNOWN, False
+    if mig is Mig.ON and grid is None:
+        return gaps.NO_GRID, False
+    return (ROWS_PENDING if pending else None), True
 
 
 def _read(driver: Driver) -> Readings:
@@ -133,7 +141,7 @@ def _read(driver: Driver) -> Readings:
     cut: list[tuple[str, Any, list[tuple[Any, int | None]]]] = []
     for uuid, gpu in driver.gpus():
         devices[uuid] = _reading(driver, gpu)
-        if driver.mig_on(gpu):
+        if driver.mig(gpu) is Mig.ON:
             handles = driver.mig_handles(gpu)
             numbers = [(one, driver.maybe(driver.lib.nvmlDeviceGetGpuInstanceId, one)) for one in handles]
             cut.append((uuid, gpu, numbers))
@@ -175,7 +183,8 @@ def _together(
 def _reading(driver: Driver, gpu: Any) -> Reading:
     lib, maybe = driver.lib, driver.maybe
     # With MIG on, the utilisation of the whole GPU is not measured; some drivers say 0 there instead of an error.
-    busy = None if driver.mig_on(gpu) else maybe(lib.nvmlDeviceGetUtilizationRates, gpu)
+    measures = driver.mig(gpu) in (Mig.NONE, Mig.OFF)
+    busy = maybe(lib.nvmlDeviceGetUtilizationRates, gpu) if measures else None
     heat = maybe(lib.nvmlDeviceGetTemperature, gpu, lib.NVML_TEMPERATURE_GPU)
     power_mw = maybe(lib.nvmlDeviceGetPowerUsage, gpu)
     return Reading(

@@ -7,10 +7,12 @@ same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ctypes import byref, c_uint
 from typing import Any
 
 from dure_hub.backends.base import MigDevice, MigRefused
+from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.driver import Driver, NoDriver, session, why_not_cut
 from dure_hub.catalogue.mig import MigGrid, MigProfile
 
@@ -22,15 +24,23 @@ def instances(driver: Driver, gpu: Any, grid: MigGrid | None) -> tuple[MigDevice
     """Those of a GPU with MIG on. Who may not see places gets `start` None, and the profile by its size."""
     found = [_seen(driver, gpu, handle, grid) for handle in driver.mig_handles(gpu)]
     numbers = {one.number for one in found}
-    for profile in grid.profiles if grid else ():
-        for half in _gpu_instances(driver, gpu, profile.driver_id):
+    for number in _profiles(driver, gpu, grid):
+        profile = grid.by_driver_id(number) if grid else None
+        for half in _listing(driver, gpu, number) or ():
             info = driver.maybe(driver.lib.nvmlGpuInstanceGetInfo, half)
             if info is not None and info.id not in numbers:
-                place = info.placement
-                found.append(
-                    MigDevice(None, profile.name, profile.driver_id, place.start, place.size, number=info.id)
-                )
+                place, name = info.placement, profile.name if profile else None
+                found.append(MigDevice(None, name, place.start, place.size, number=info.id))
     return tuple(found)
+
+
+def _profiles(driver: Driver, gpu: Any, grid: MigGrid | None) -> Iterable[int]:
+    """The driver's id of every MIG profile that this GPU can have, those unknown to the catalogue too."""
+    lib = driver.lib
+    asked = range(lib.NVML_GPU_INSTANCE_PROFILE_COUNT)
+    said = (driver.maybe(lib.nvmlDeviceGetGpuInstanceProfileInfo, gpu, number) for number in asked)
+    known = [profile.driver_id for profile in grid.profiles] if grid else []
+    return dict.fromkeys([*known, *(int(info.id) for info in said if info is not None)])
 
 
 def may_carve(driver: Driver, gpu: Any, grid: MigGrid | None) -> bool:
@@ -42,9 +52,12 @@ def make(uuid: str, profile: MigProfile, start: int) -> str:
     """Make both halves at this place, or take what of them is there; the UUID to show. Raises `MigRefused`."""
     try:
         with session() as driver:
-            return _make(driver, driver.lib.nvmlDeviceGetHandleByUUID(uuid), profile, start)
+            made = _make(driver, driver.lib.nvmlDeviceGetHandleByUUID(uuid), profile, start)
     except NoDriver as error:
         raise _refused(uuid, error) from error
+    if made is None:
+        raise MigRefused(device=uuid, why=gaps.CUT_BY_HAND)
+    return made
 
 
 def remove(uuid: str, profile: MigProfile, start: int) -> None:
@@ -54,7 +67,7 @@ def remove(uuid: str, profile: MigProfile, start: int) -> None:
             gpu = driver.lib.nvmlDeviceGetHandleByUUID(uuid)
             half = _at(driver, gpu, profile, start)
             if half is not None:
-                for compute in _compute_instances(driver, half):
+                for _, compute in _compute_instances(driver, half):
                     driver.lib.nvmlComputeInstanceDestroy(compute)
                 driver.lib.nvmlGpuInstanceDestroy(half)
     except NoDriver as error:
@@ -69,7 +82,8 @@ def _refused(uuid: str, error: NoDriver) -> MigRefused:
     return MigRefused(device=uuid, why=why_not_cut(cause, pynvml) if known else error.why)
 
 
-def _make(driver: Driver, gpu: Any, profile: MigProfile, start: int) -> str:
+def _make(driver: Driver, gpu: Any, profile: MigProfile, start: int) -> str | None:
+    """The UUID; None where the place is taken by an instance that has other parts than one whole."""
     lib = driver.lib
     half, new = _at(driver, gpu, profile, start), False
     if half is None:
@@ -77,8 +91,11 @@ def _make(driver: Driver, gpu: Any, profile: MigProfile, start: int) -> str:
         half = lib.nvmlDeviceCreateGpuInstanceWithPlacement(gpu, profile.driver_id, byref(place))
         new = True
     try:
-        if not _compute_instances(driver, half):
-            lib.nvmlGpuInstanceCreateComputeInstance(half, _whole(driver, half))
+        parts, whole = _compute_instances(driver, half), _whole(driver, half)
+        if not parts:
+            lib.nvmlGpuInstanceCreateComputeInstance(half, whole)
+        elif [kind for kind, _ in parts] != [whole]:
+            return None
     except lib.NVMLError:
         if new:  # half an instance is of no use, and would take the place
             driver.maybe(lib.nvmlGpuInstanceDestroy, half)
@@ -99,10 +116,6 @@ def _at(driver: Driver, gpu: Any, profile: MigProfile, start: int) -> Any:
     return None
 
 
-def _gpu_instances(driver: Driver, gpu: Any, driver_profile: int) -> list[Any]:
-    return _listing(driver, gpu, driver_profile) or []
-
-
 def _listing(driver: Driver, gpu: Any, driver_profile: int, *, must: bool = False) -> list[Any] | None:
     lib = driver.lib
     array, count = (lib.c_nvmlGpuInstance_t * _MOST)(), c_uint(_MOST)
@@ -114,15 +127,16 @@ def _listing(driver: Driver, gpu: Any, driver_profile: int, *, must: bool = Fals
     return list(array[: count.value])
 
 
-def _compute_instances(driver: Driver, half: Any) -> list[Any]:
+def _compute_instances(driver: Driver, half: Any) -> list[tuple[int, Any]]:
+    """The compute instances of a GPU instance, each with the id of its compute profile."""
     lib = driver.lib
-    found: list[Any] = []
+    found: list[tuple[int, Any]] = []
     for number in range(lib.NVML_COMPUTE_INSTANCE_PROFILE_COUNT):
         profile = _compute_profile(driver, half, number)
         if profile is not None:
             array, count = (lib.c_nvmlComputeInstance_t * _MOST)(), c_uint(_MOST)
             lib.nvmlGpuInstanceGetComputeInstances(half, profile.id, array, byref(count))
-            found += array[: count.value]
+            found += [(int(profile.id), one) for one in array[: count.value]]
     return found
 
 
@@ -159,7 +173,6 @@ def _seen(driver: Driver, gpu: Any, handle: Any, grid: MigGrid | None) -> MigDev
     return MigDevice(
         uuid=maybe(lib.nvmlDeviceGetUUID, handle),
         profile=profile.name if profile else None,
-        driver_profile=info.profileId if info else None,
         start=info.placement.start if info else None,
         size=info.placement.size if info else None,
         memory_mb=memory_mb,

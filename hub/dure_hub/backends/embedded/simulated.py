@@ -250,7 +250,6 @@ def _instance(device: str, number: int, profile: MigProfile, start: int) -> MigD
     return MigDevice(
         mig_uuid(device, profile.name, start),
         profile.name,
-        profile.driver_id,
         start,
         profile.size,
         profile.memory_mb,
