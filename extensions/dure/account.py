@@ -12,9 +12,12 @@ def whoami() -> wire.User:
     return read(wire.User, client().get("/me"))
 
 
-def plan(profile: str = "cpu") -> wire.Plan:
-    """What a request for this profile would hold now, its price an hour, when it could start. Asks for nothing."""
-    return read(wire.Plan, client().get(f"/profiles/{profile}/plan"))
+def plan(profile: str = "cpu", team: str | None = None, project: str | None = None) -> wire.Plan:
+    """What a job on this profile would hold now, its price an hour, when it could start. Asks for nothing.
+
+    It is refused where the job would be, by the budgets of `team` and `project` too.
+    """
+    return read(wire.Plan, client().get(f"/profiles/{profile}/plan", team=team, project=project))
 
 
 def profiles() -> Table[wire.Profile]:

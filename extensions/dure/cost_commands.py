@@ -24,14 +24,17 @@ HELP = {
     "from": {"en": "from when, as in 2026-11-01", "ko": "시작. 예: 2026-11-01"},
     "to": {"en": "to before when", "ko": "끝(그 시각 전까지)"},
     "zone": {
-        "en": "whose days, as in Asia/Seoul; this machine's if not given",
+        "en": "whose days, as in Asia/Seoul, also those of --from and --to; this machine's if not given",
         "ko": "시간대. 없으면 이 머신의 것",
     },
     "forecast": {"en": "what this month will come to", "ko": "이번 달 예상 비용"},
     "recommend": {"en": "what could have cost less", "ko": "줄일 수 있었던 비용"},
     "kind_budget": {"en": "team or project", "ko": "team 또는 project"},
     "kind_quota": {"en": "user or team", "ko": "user 또는 team"},
-    "name": {"en": "its name", "ko": "이름"},
+    "name": {
+        "en": "its name; of a project with its team: vision/segmentation",
+        "ko": "이름. 프로젝트는 팀과 함께: vision/segmentation",
+    },
     "anybody": {
         "en": "its name; * is everybody without a quota of their own",
         "ko": "이름. *는 따로 정하지 않은 모두",
@@ -129,6 +132,6 @@ def _time(flag: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).astimezone()
+        return datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
         raise BadRequest(field=flag, value=text, rule=_TIME_RULE) from error

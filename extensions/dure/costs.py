@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dure import wire
 from dure.client import API, ask, client, read, read_all, said
@@ -31,6 +32,12 @@ MICRO = 1_000_000
 _MONEY = frozenset(
     {"cost", "busy_cost", "idle_cost", "unmeasured_cost", "saved", "amount", "spent", "committed", "expected"}
 )
+_COLUMNS = {"gpu_hours_month": "gpu_hours", "api_calls_day": "api_calls", "upload_mb_month": "upload_mb"}
+_NONE = "-"
+_ZONE_RULE: Text = {
+    "en": "a time zone has a name as in Asia/Seoul",
+    "ko": "Asia/Seoul 같은 시간대 이름이어야 합니다",
+}
 _AMOUNT_RULE: Text = {
     "en": "an amount is a number above 0 with at most six decimals",
     "ko": "금액은 0보다 큰 수이고 소수점 아래 여섯 자리까지 쓸 수 있습니다",
@@ -71,20 +78,21 @@ def by(
     start: datetime | None = None,
     end: datetime | None = None,
     zone: str | None = None,
-    limit: int = 200,
+    limit: int | None = None,
 ) -> Costs:
     """Costs of your leases and your teams' (everybody's for administrators) by user, team, project, profile,
     purpose or day; of this month up to now where no time is given. Days and months are those of `zone`, an IANA
-    name; None is this machine's. A time without a zone is this machine's too.
+    name; None is this machine's. A time without a zone is read in it. What has no place among the `limit` largest
+    is summed; None is every day, or 200 groups.
     """
     from dure.schedules import local_timezone
 
     query: dict[str, Any] = {
-        "from": _time(start),
-        "to": _time(end),
+        "from": _time(start, zone),
+        "to": _time(end, zone),
         "by": group,
         "zone": zone or local_timezone(),
-        "limit": limit,
+        "limit": limit or (1000 if group == "day" else 200),
     }
     return Costs(read(wire.Costs, client().get("/costs", **query)))
 
@@ -104,13 +112,14 @@ def recommendations() -> Table[wire.Recommendation]:
 def budgets() -> Table[wire.Budget]:
     """What your teams and projects may spend a month, and have spent; all for administrators."""
     found = read_all(wire.Budget, client().get("/budgets"))
-    return MoneyTable(found, ("kind", "name", "amount", "spent", "committed", "percent", "unpriced_hours"))
+    columns = ("kind", "name", "amount", "spent", "committed", "percent", "unpriced_hours", "near")
+    return _Budgets(found, columns)
 
 
 def set_budget(kind: str, name: str, amount: float | str | Decimal | None) -> wire.Budget | None:
     """Let a "team" or "project" spend so much a month, in units of money; None takes the budget away.
 
-    For administrators.
+    A project is inside a team, and named with it: `vision/segmentation`. For administrators.
     """
     micro = None if amount is None else _micro(amount)
     return _put(wire.Budget, "/budgets", ask(wire.BudgetRequest, kind=kind, name=name, amount=micro))
@@ -122,7 +131,7 @@ def quotas() -> Table[wire.Quota]:
     A limit of None is none.
     """
     found = read_all(wire.Quota, client().get("/quotas"))
-    return _Quotas(found, ("kind", "name", "gpus", "gpu_hours", "api_calls", "upload_mb"))
+    return _Quotas(found, ("kind", "name", "gpus", "gpu_hours", "api_calls", "upload_mb", "near"))
 
 
 def set_quota(
@@ -150,11 +159,24 @@ def set_quota(
     return _put(wire.Quota, "/quotas", request)
 
 
-class _Quotas(Table[wire.Quota]):
-    """Each limit with what is used of it."""
+class _Budgets(MoneyTable):
+    """Each with the percent that its people were warned of, if any."""
 
     def _cells(self) -> list[list[str]]:
-        return [[row.kind, row.name, *(_of(used, limit) for used, limit in _limits(row))] for row in self]
+        cells = super()._cells()
+        return [
+            [*row[:-1], _NONE if one.near is None else f"{one.near} %"]
+            for row, one in zip(cells, self, strict=True)
+        ]
+
+
+class _Quotas(Table[wire.Quota]):
+    """Each limit with what is used of it, and which are nearly used up."""
+
+    def _cells(self) -> list[list[str]]:
+        return [
+            [row.kind, row.name, *(_of(used, limit) for used, limit in _limits(row)), _near(row)] for row in self
+        ]
 
 
 def money(micro: int | None) -> str:
@@ -171,6 +193,10 @@ def _limits(row: wire.Quota) -> Iterable[tuple[float, int | None]]:
     )
 
 
+def _near(row: wire.Quota) -> str:
+    return ", ".join(f"{_COLUMNS.get(limit, limit)} {percent} %" for limit, percent in row.near.items()) or _NONE
+
+
 def _of(used: float, limit: int | None) -> str:
     return f"{used:g}" if limit is None else f"{used:g} / {limit}"
 
@@ -185,8 +211,14 @@ def _word(english: str, korean: str) -> str:
     return korean if reader_language() == "ko" else english
 
 
-def _time(given: datetime | None) -> str | None:
-    return None if given is None else given.astimezone().isoformat()
+def _time(given: datetime | None, zone: str | None) -> str | None:
+    if given is None or given.tzinfo is not None:
+        return None if given is None else given.isoformat()
+    try:
+        # without one it is this machine's, whose own name a machine need not know
+        return (given.astimezone() if zone is None else given.replace(tzinfo=ZoneInfo(zone))).isoformat()
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadRequest(field="zone", value=zone, rule=_ZONE_RULE) from None
 
 
 def _micro(amount: float | str | Decimal) -> int:

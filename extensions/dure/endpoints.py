@@ -31,9 +31,22 @@ KOREAN: Mapping[str, str] = {
 """States of an endpoint, phases and roles of its versions; the API's own words are the English ones."""
 
 
-def deploy(name: str, model: str, version: int, profile: str = "cpu", *, _id: str | None = None) -> Endpoint:
-    """Serve this version under this name. Returns at once; `wait()` until it is ready."""
-    request = ask(wire.DeployRequest, id=_id or new_id(), name=name, model=model, version=version, profile=profile)
+def deploy(
+    name: str,
+    model: str,
+    version: int,
+    profile: str = "cpu",
+    *,
+    team: str | None = None,
+    project: str | None = None,
+    _id: str | None = None,
+) -> Endpoint:
+    """Serve this version under this name. Returns at once; `wait()` until it is ready.
+
+    `team` pays for it, and `project` in that team; None is the team of the server you are in, else your only one.
+    """
+    served = {"name": name, "model": model, "version": version, "profile": profile}
+    request = ask(wire.DeployRequest, id=_id or new_id(), **served, team=team, project=project)
     portal = client()
     answer = portal.post("/endpoints", request.model_dump(mode="json"), repeatable=True)
     return Endpoint(read(wire.Endpoint, answer), portal)

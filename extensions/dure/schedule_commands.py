@@ -31,6 +31,8 @@ HELP = {
     "profile": {"en": "what to run on", "ko": "실행할 프로필"},
     "file": {"en": "a file or folder to send along, once for each", "ko": "함께 보낼 파일이나 폴더"},
     "limit": {"en": "seconds an execution may take", "ko": "실행 하나의 최대 시간(초)"},
+    "team": {"en": "the team that pays", "ko": "비용을 내는 팀"},
+    "project": {"en": "the project in that team", "ko": "그 팀의 프로젝트"},
     "one": {"en": "its name", "ko": "스케줄 이름"},
     "owner": {"en": "somebody else's, for administrators", "ko": "다른 사람의 것(관리자 전용)"},
     "run": {"en": "run it once, now", "ko": "지금 한 번 실행"},
@@ -51,6 +53,8 @@ def register(subparsers: Any) -> None:
     one.add_argument("--profile", default="cpu", help=_help("profile"))
     one.add_argument("-f", "--file", action="append", default=[], help=_help("file"))
     one.add_argument("--limit", type=int, metavar="SECONDS", help=_help("limit"))
+    one.add_argument("--team", help=_help("team"))
+    one.add_argument("--project", help=_help("project"))
     several = _add(subparsers, "schedules", _schedules)
     several.add_argument("name", nargs="?", help=_help("one"))
     several.add_argument("-p", "--parameter", action="append", default=[], help=_help("parameter"))
@@ -97,6 +101,8 @@ def _schedule(arguments: argparse.Namespace) -> int:
         profile=arguments.profile,
         files=arguments.file,
         limit_s=arguments.limit,
+        team=arguments.team,
+        project=arguments.project,
     )
     write(f"{made!r}\n")
     return 0

@@ -42,6 +42,8 @@ def create(
     profile: str = "cpu",
     files: Sequence[str | Path] | None = None,
     limit_s: int | None = None,
+    team: str | None = None,
+    project: str | None = None,
 ) -> Schedule:
     """Run this notebook at the minutes that `cron` names, from now on.
 
@@ -50,7 +52,8 @@ def create(
     fields of crontab(5), read in `timezone`, an IANA name such as "Asia/Seoul"; None is the zone of this machine
     where it says which, else UTC. `parameters` take the place of those in the cell tagged `parameters`, which
     must declare them. An execution is ended after `limit_s` seconds, None for the portal's choice. `name` is made
-    from the file's if not given.
+    from the file's if not given. `team` pays for the executions, and `project` in that team; None is the team of
+    the server you are in, else your only one.
     """
     where, sent = _from_notebook(Path(notebook), Path.cwd().resolve(), files or ())
     portal = client()
@@ -66,6 +69,8 @@ def create(
             parameters=_plain(parameters),
             profile=profile,
             limit_s=limit_s,
+            team=team,
+            project=project,
         )
         if not portal.has(f"/snapshots/{snapshot.digest}"):
             portal.put_file(f"/snapshots/{snapshot.digest}", snapshot.file)

@@ -38,6 +38,8 @@ def train(
     parameters: Mapping[str, Any] | None = None,
     experiment: str = "default",
     files: Sequence[str | Path] | None = None,
+    team: str | None = None,
+    project: str | None = None,
     _id: str | None = None,
 ) -> Job:
     """Start a training job and return at once.
@@ -47,6 +49,7 @@ def train(
     A function is sent alone: it imports what it needs in its own body. A file is sent with the modules beside
     it that it imports. `files` are sent along; paths count from the working folder, which becomes the job's.
     `processes` is the number of ranks, None for the portal's choice. `name` is made from the entry if not given.
+    `team` pays for it, and `project` in that team; None is the team of the server you are in, else your only one.
     """
     values = {key: _scalar(key, value) for key, value in (parameters or {}).items()}
     folder = Path.cwd().resolve()
@@ -69,6 +72,8 @@ def train(
             "parameters": values,
             "processes": processes,
             "experiment": experiment,
+            "team": team,
+            "project": project,
             "git_commit": git_commit(folder),
         }
         request = ask(wire.JobRequest, **fields)

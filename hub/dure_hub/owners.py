@@ -8,7 +8,7 @@ from dure_hub import accounts
 from dure_hub.hubapi import HubApi
 from dure_hub.settings import Settings
 
-UNKNOWN, DISABLED = "owner_unknown", "owner_disabled"
+UNKNOWN, DISABLED, LEFT_TEAM = "owner_unknown", "owner_disabled", "owner_left_team"
 
 
 class Owners:
@@ -17,16 +17,25 @@ class Owners:
     def __init__(self, settings: Settings, hub: HubApi) -> None:
         self._settings, self._hub = settings, hub
 
-    async def why_not(self, name: str) -> str | None:
-        """None where the person is known and not disabled, else the code that says which.
+    async def why_not(self, name: str, team: str | None = None) -> str | None:
+        """None where the person is known, not disabled and in the `team` that pays, else the code that says which.
+
+        An administrator may have any team pay.
 
         Who may log in by a password counts, also before the first login: the hub meets people only then. Raises
         `NotReady` or `HubRefused` where the hub must be asked and cannot: that says nothing about the person.
         """
         account = await asyncio.to_thread(self._account, name)
-        if account is not None:
-            return DISABLED if account.disabled else None
-        return UNKNOWN if await self._hub.user(name) is None else None
+        if account is not None and account.disabled:
+            return DISABLED
+        if account is not None and (team is None or account.admin):
+            return None
+        user = await self._hub.user(name)
+        if user is None and account is None:
+            return UNKNOWN
+        known = user or {}
+        allowed = team is None or known.get("admin") or team in known.get("groups", ())
+        return None if allowed else LEFT_TEAM
 
     def _account(self, name: str) -> accounts.Account | None:
         by_password = self._settings.auth == "password" and (self._settings.folder.db / "hub.sqlite").exists()

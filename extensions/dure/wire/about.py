@@ -16,8 +16,12 @@ class About(Answer):
 
 
 class User(Answer):
-    """The person whom the request speaks for."""
+    """The person whom the request speaks for. `team` pays for what is started by this token where none is named:
+    that of the server it is the token of. Null is none, or their only one.
+    """
 
     name: str
     admin: bool = False
     scopes: list[str] = []
+    teams: list[str] = []
+    team: str | None = None

@@ -12,8 +12,8 @@ from dure.wire.base import Answer, Ask, Name, TeamName, Ulid
 class DeployRequest(Ask):
     """Serve `version` of `model` under `name`; the same `id` sent twice is one request.
 
-    `team` and `project` are charged for it; null is the only team of who asks, and no project. Its model servers
-    wait for a slice before all but other inference, and with `urgent` before that too.
+    `team` and `project` are charged for it; null is the team of the server that asks, else the only one of who
+    asks. Its model servers wait for a slice before all but other inference, and with `urgent` before that too.
     """
 
     id: Ulid

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from dure.wire.base import Answer, Ask
+from dure.wire.base import NAME_PATTERN, Answer, Ask
 
 LARGEST = 2**53 - 1
 """The largest number that every reader of JSON reads as it is written."""
@@ -16,6 +18,18 @@ Subject = Annotated[
 ]
 """The name of a person, team or project: one line of text."""
 Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
+LONGEST_TEAM, LONGEST_PROJECT = 100, 30
+"""Of a launch's own `team` and `project`."""
+
+
+def in_team(name: str) -> tuple[str, str] | None:
+    """Team and project of a name like `vision/segmentation`; None where it is none.
+
+    The last `/` parts them: a team may have any name, a project's has none in it.
+    """
+    team, _, project = name.rpartition("/")
+    long = len(team) > LONGEST_TEAM or len(project) > LONGEST_PROJECT
+    return None if long or not team or re.fullmatch(NAME_PATTERN, project) is None else (team, project)
 
 
 class CostLine(Answer):
@@ -89,17 +103,29 @@ class Recommendation(Answer):
 
 
 class BudgetRequest(Ask):
-    """Money a team or project may spend a month; `amount` null takes the budget away."""
+    """Money a team or project may spend a month; `amount` null takes the budget away.
+
+    A project is inside a team: its name is `team/project`. One that was set under another name can only be taken
+    away.
+    """
 
     kind: str = Field(pattern="^(team|project)$")
-    name: Subject
     amount: int | None = Field(ge=1, le=LARGEST)
+    name: Subject
+
+    @field_validator("name")
+    @classmethod
+    def _in_a_team(cls, name: str, info: ValidationInfo) -> str:
+        if info.data.get("kind") == "project" and info.data.get("amount") is not None and in_team(name) is None:
+            raise PydanticCustomError("project_in_team", "a project is named with its team: vision/segmentation")
+        return name
 
 
 class Budget(Answer):
     """A budget with what this month has cost so far, and what active leases will still add (`committed`).
 
-    `unpriced_hours` had an unknown rate, and are in no figure.
+    `unpriced_hours` had an unknown rate, and are in no figure. `near` is the highest of 50, 80 and 100 percent
+    that is spent.
     """
 
     kind: str
@@ -110,6 +136,7 @@ class Budget(Answer):
     committed: int = 0
     percent: float
     alerted_percent: int | None = None
+    near: int | None = None
     unpriced_hours: float = 0
     set_by: str
     set_at: datetime

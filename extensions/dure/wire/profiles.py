@@ -55,3 +55,29 @@ class Plan(Answer):
     position: int | None = None
     expected_start: datetime | None = None
     next_best: str | None = None
+
+
+class HoursLeft(Answer):
+    """GPU-hours of this month of a user or team (`kind`): what is used of its limit, and left after the time asked
+    about. `left_after` below 0 is time beyond the limit."""
+
+    kind: str
+    name: str
+    limit: float
+    used: float
+    left_after: float
+
+
+class Offer(Profile):
+    """A profile as it would be for who asks, for the team that pays, now.
+
+    `starts_now` is whether there is room and nobody is overtaken; else `expected_start` is when it starts at the
+    latest (null is unknown) and `position` its place in the line. `refusal` is why it can never be had, in each
+    language. `hours_left` has one entry for each limit of GPU-hours that counts; none is no limit.
+    """
+
+    starts_now: bool = False
+    position: int | None = None
+    expected_start: datetime | None = None
+    refusal: dict[str, str] | None = None
+    hours_left: list[HoursLeft] = []

@@ -21,7 +21,8 @@ class ScheduleRequest(Ask):
 
     `cron` has the five fields of crontab(5), read in `timezone` (a name of the IANA database). `limit_s` is the
     longest an execution may run; null is the portal's choice. The same `id` sent twice is one request. `team` and
-    `project` are charged for its executions; null is the only team of who asks, and no project.
+    `project` are charged for its executions; null is the team of the server that asks, else the only one of
+    who asks.
     """
 
     id: Ulid

@@ -26,8 +26,8 @@ class JobRequest(Ask):
 
     `entry` is a file in it, or `file.py:function`; a function gets `parameters` as keyword arguments, a file
     as `--name value` arguments. `processes` is the number of ranks, null for the portal's choice. `team` and
-    `project` are charged for it; null is the only team of who asks, and no project. `fine_tuning` waits in one
-    line with notebooks, before other training.
+    `project` are charged for it; null is the team of the server that asks, else the only one of who asks.
+    `fine_tuning` waits in one line with notebooks, before other training.
     """
 
     id: Ulid

@@ -1,7 +1,8 @@
 """What teams and projects may spend a month: set by administrators, told of in steps, asked before each launch.
 
-Months are those of UTC. What was spent is the ledger's sum; what is committed is what active leases will still
-cost in this month, if each is held to its end.
+A project is inside a team, and so is its budget: `vision/segmentation` is met by launches of that team with that
+project, and so is the team's own. What names no team meets none. Months are those of UTC. What was spent is the
+ledger's sum; what is committed is what active leases will still cost in this month, if each is held to its end.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from dure import wire
+from dure.wire.money import in_team
 from dure_hub.operations.counters import month_of
-from dure_hub.operations.ledger import held, hours, of_subject, seen_by
+from dure_hub.operations.ledger import held, hours
 from dure_hub.operations.money_errors import TooManyRows
+from dure_hub.operations.near import Near
 from dure_hub.operations.people import Person
 from dure_hub.policies import budget as policy
 from dure_hub.policies import cost
@@ -29,7 +32,7 @@ from dure_hub.store.models import Budget, Lease
 
 MOST = 1000
 Subject = tuple[str, str]
-"""Kind (team or project) and name."""
+"""Kind (team or project) and name, a project's with its team: `vision/segmentation`."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,14 @@ class Purse:
             self.spending[subject] = Spending(one.spent, one.committed + price(rate or 0, us), one.unpriced_us)
 
     def _paying(self, team: str | None, project: str | None) -> list[Subject]:
-        named = [("team", team), ("project", project)]
-        return [(kind, name) for kind, name in named if name is not None and (kind, name) in self.budgets]
+        return [subject for subject in subjects_of(team, project) if subject in self.budgets]
+
+
+def subjects_of(team: str | None, project: str | None) -> builtins.list[Subject]:
+    """Whose budgets a launch meets: its team's, and that of the project in this team."""
+    if team is None:
+        return []
+    return [("team", team)] + ([("project", f"{team}/{project}")] if project is not None else [])
 
 
 class Budgets:
@@ -99,18 +108,21 @@ class Budgets:
         self._store, self._clock = store, clock
 
     async def list(self, person: Person) -> builtins.list[wire.Budget]:
-        """Those of the person's teams, and of projects they or their teams have used; all for administrators."""
+        """Those of the person's teams and of the projects in them; all for administrators."""
 
         def read(session: Session) -> builtins.list[wire.Budget]:
             now = self._clock()
             rows = builtins.list(session.scalars(select(Budget).order_by(Budget.kind, Budget.name)))
-            if not person.admin:
-                mine = _subjects(session, person)
-                rows = [row for row in rows if (row.kind, row.name) in mine]
+            rows = [row for row in rows if person.sees_budget(row.kind, row.name)]
             spending = spending_of(session, [(row.kind, row.name) for row in rows], now)
             return [_on_wire(row, spending.get((row.kind, row.name), Spending()), now) for row in rows]
 
         return await self._store.read(read)
+
+    async def near(self, person: Person) -> builtins.list[Near]:
+        """Those of `list` of which so much is spent that their people are warned."""
+        found = [row for row in await self.list(person) if row.near is not None]
+        return [Near(row.kind, row.name, "budget", row.spent, row.amount) for row in found]
 
     async def put(self, person: Person, ask: wire.BudgetRequest) -> wire.Budget | None:
         """Set a budget, or take it away (`amount` null, answers None); for administrators. Twice is once.
@@ -190,26 +202,31 @@ def check(
     others: Sequence[tuple[str, int | None]] = (),
 ) -> Verdict:
     """`Purse.check` for one launch."""
-    named = [("team", team), ("project", project)]
-    own = purse(session, now, [(kind, name) for kind, name in named if name is not None])
+    own = purse(session, now, subjects_of(team, project))
     return own.check(team, project, rate, lifetime_s, others)
 
 
 def spending_of(session: Session, subjects: Iterable[Subject], now: datetime) -> dict[Subject, Spending]:
-    """What these have spent this month and are bound to spend; who has no lease is left out."""
-    names: dict[str, builtins.list[str]] = {"team": [], "project": []}
-    for kind, name in subjects:
-        names[kind].append(name)
-    if not any(names.values()):
+    """What these have spent this month and are bound to spend; who has no lease is left out.
+
+    A project that is named without a team has none: whose leases it would count, nobody can say.
+    """
+    wanted = set(subjects)
+    teams = {name for kind, name in wanted if kind == "team"}
+    projects = [parts for kind, name in wanted if kind == "project" and (parts := in_team(name)) is not None]
+    if not teams and not projects:
         return {}
     first, end = cost.month(now)
-    which = or_(*(of_subject(kind, some) for kind, some in names.items()))
+    # a little more than is wanted of projects (each name in each of these teams); the loop looks closer
+    of_projects = and_(
+        Lease.team.in_({team for team, _ in projects}), Lease.project.in_({name for _, name in projects})
+    )
+    which = or_(Lease.team.in_(teams), of_projects)
     found: dict[Subject, Spending] = {}
-    wanted = {(kind, name) for kind, some in names.items() for name in some}
     # up to the month's end: what was granted in this very instant is committed already
     for one in held(session, first, end, now, which, measured=False):
         part = _spending(one, first, now, end)
-        for subject in (("team", one.team or ""), ("project", one.project or "")):
+        for subject in subjects_of(one.team, one.project):
             if subject in wanted:
                 before = found.get(subject, Spending())
                 found[subject] = Spending(
@@ -230,13 +247,6 @@ def _spending(one: Held, first: datetime, now: datetime, end: datetime) -> Spend
     return Spending(cost.cost(one, first, now, now) or 0, ahead)
 
 
-def _subjects(session: Session, person: Person) -> set[Subject]:
-    which = seen_by(person)
-    query = select(Lease.project).where(Lease.project.is_not(None)).distinct()
-    projects = session.scalars(query if which is None else query.where(which)).all()
-    return {("team", team) for team in person.teams} | {("project", name) for name in projects if name}
-
-
 def _crossed(session: Session, now: datetime) -> builtins.list[tuple[Budget, Spending, builtins.list[int]]]:
     rows = session.scalars(select(Budget)).all()
     spending = spending_of(session, [(row.kind, row.name) for row in rows], now)
@@ -255,11 +265,12 @@ def _still_told(row: Budget, amount: int, spent: int, now: datetime) -> int | No
     """The percent that stays told of when the amount changes: one that is crossed at the new one too."""
     if row.alerted_percent is None or row.alerted_month != month_of(now):
         return None
-    crossed = [percent for percent in policy.ALERTS if percent * amount <= spent * 100]
+    crossed = policy.crossed(amount, spent)
     return min(row.alerted_percent, crossed[-1]) if crossed else None
 
 
 def _on_wire(row: Budget, spending: Spending, now: datetime) -> wire.Budget:
+    crossed = policy.crossed(row.amount, spending.spent)
     return wire.Budget(
         kind=row.kind,
         name=row.name,
@@ -268,6 +279,7 @@ def _on_wire(row: Budget, spending: Spending, now: datetime) -> wire.Budget:
         spent=spending.spent,
         committed=spending.committed,
         percent=round(100 * spending.spent / row.amount, 1),
+        near=crossed[-1] if crossed else None,
         alerted_percent=row.alerted_percent if row.alerted_month == month_of(now) else None,
         unpriced_hours=hours(spending.unpriced_us),
         set_by=row.set_by,

@@ -2,15 +2,17 @@
 
 A call must not cost a transaction. So each process adds up by itself; `flush` adds what came since the last one to
 the store's sums and reads back what others have added. A `kill -9` loses what came since the last flush, at most
-`FLUSH_S` seconds of it, and nothing that was written. With several processes a quota may be overshot by what the
-others took within one flush.
+`FLUSH_S` seconds of it, and nothing that was written; what an upload had taken by then stays counted. With several
+processes a quota may be overshot by what the others took within one flush.
+
+Who is in several teams counts in each of them: these limits protect the portal, they are no money.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter as Tally
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -19,7 +21,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from dure_hub.operations.people import Person, team_of
+from dure_hub.operations.people import Person
 from dure_hub.policies.quota import Quota, Use, check_call, check_upload
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store import Clock, Store, models
@@ -52,28 +54,45 @@ class Counters:
         self._flushing: asyncio.Task[None] | None = None
 
     async def call(self, person: Person) -> Verdict:
-        """Count one API call, if the quotas of person and team allow it today. As `quota.check_call`."""
-        keys = await self._keys(person, API_CALLS)
+        """Count one API call, if the quotas of person and teams allow it today. As `quota.check_call`.
+
+        An administrator's is counted, and always allowed.
+        """
+        keys, now = await self.keys(person, API_CALLS), self._clock()
+        if person.admin:
+            self._count(keys, 1)
+            return Verdict.yes("within_quota")
+        return self._take(keys, 1, lambda key: check_call(self._quota(key), Use(api_calls=self._sum(key)), now))
+
+    def upload(self, person: Person) -> Upload:
+        """An upload that begins; nothing is counted yet."""
+        return Upload(self, person)
+
+    def take_bytes(self, keys: Sequence[Key], size: int) -> Verdict:
+        """Count so many bytes, if this month's quotas allow them. As `quota.check_upload`."""
+        now = self._clock()
+
+        def check(key: Key) -> Verdict:
+            return check_upload(self._quota(key), Use(upload_bytes=self._sum(key)), size, now)
+
+        return self._take(keys, size, check)
+
+    def give_back(self, taken: Mapping[Key, int]) -> None:
+        """Count these no more."""
+        self._new.subtract(taken)
+
+    def _take(self, keys: Sequence[Key], amount: int, check: Callable[[Key], Verdict]) -> Verdict:
+        # nothing is awaited between the look and the count: two who come at once do not pass together
         for key in keys:
-            verdict = check_call(self._quota(key), Use(api_calls=self._sum(key)), self._clock())
+            verdict = check(key)
             if not verdict.allowed:
                 return verdict
+        self._count(keys, amount)
+        return Verdict.yes("within_quota")
+
+    def _count(self, keys: Sequence[Key], amount: int) -> None:
         for key in keys:
-            self._new[key] += 1
-        return Verdict.yes("within_quota")
-
-    async def may_upload(self, person: Person, size: int) -> Verdict:
-        """Whether so many bytes are within this month's quotas; counts nothing. As `quota.check_upload`."""
-        for key in await self._keys(person, UPLOAD_BYTES):
-            verdict = check_upload(self._quota(key), Use(upload_bytes=self._sum(key)), size, self._clock())
-            if not verdict.allowed:
-                return verdict
-        return Verdict.yes("within_quota")
-
-    async def uploaded(self, person: Person, size: int) -> None:
-        """Count an upload that was taken, whatever its quota says by now."""
-        for key in await self._keys(person, UPLOAD_BYTES):
-            self._new[key] += size
+            self._new[key] += amount
 
     async def flush(self) -> None:
         """Write what is new, and read sums and quotas as they are now. What could not be written is kept."""
@@ -110,11 +129,12 @@ class Counters:
     def _sum(self, key: Key) -> int:
         return self._written.get(key, 0) + self._writing[key] + self._new[key]
 
-    async def _keys(self, person: Person, what: str) -> Sequence[Key]:
+    async def keys(self, person: Person, what: str) -> Sequence[Key]:
+        """What counts a person's calls of today or uploads of this month; their sums and quotas are known then."""
         now = self._clock()
         period = day_of(now) if what == API_CALLS else month_of(now)
-        team = team_of(person)
-        keys = [Key("user", person.name, what, period)] + ([Key("team", team, what, period)] if team else [])
+        keys = [Key("user", person.name, what, period)]
+        keys += [Key("team", team, what, period) for team in sorted(person.teams)]
         unread = [key for key in keys if key not in self._written]
         if unread or self._quotas is None:
             found, limits = await self._store.read(lambda session: (sums(session, unread), quotas(session)))
@@ -127,6 +147,27 @@ class Counters:
         quotas = self._quotas or {}
         found = quotas.get((key.kind, key.subject)) or quotas.get((key.kind, ANYBODY)) or Quota()
         return replace(found, kind=key.kind, name=key.subject)
+
+
+class Upload:
+    """One upload: counted as its pieces are taken, and given back where nothing of it is kept."""
+
+    def __init__(self, counters: Counters, person: Person) -> None:
+        self._counters, self._person = counters, person
+        self._taken: Tally[Key] = Tally()
+
+    async def take(self, size: int) -> Verdict:
+        """Count a piece of so many bytes, if the quotas of person and teams allow it."""
+        keys = await self._counters.keys(self._person, UPLOAD_BYTES)
+        verdict = self._counters.take_bytes(keys, size)
+        if verdict.allowed:
+            self._taken.update(dict.fromkeys(keys, size))
+        return verdict
+
+    def give_back(self) -> None:
+        """Count nothing of it; twice is once."""
+        self._counters.give_back(self._taken)
+        self._taken.clear()
 
 
 def add(session: Session, new: Mapping[Key, int]) -> None:

@@ -7,17 +7,18 @@ slices of another (`parent`) is in no sum: its slices are charged once, by the l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import ColumnElement, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from dure import wire
 from dure.errors import BadRequest, Text
+from dure.wire.money import in_team
 from dure_hub.operations.people import Person
 from dure_hub.policies import cost
 from dure_hub.policies.cost import HOUR_US, By, Held, Seen, Sum
@@ -110,16 +111,12 @@ def held(
         Lease.ended_at,
         Lease.gpus,
         Lease.until,
-    ).where(
-        Lease.parent.is_(None),
-        Lease.granted_at < end,
-        Lease.granted_at <= now,
-        or_(Lease.ended_at.is_(None), Lease.ended_at > start),
-    )
-    if which is not None:
-        query = query.where(which)
+    ).where(*charged_in(start, end, now, which))
     rows = session.execute(query).all()
-    seen = _seen(session, start, end, {row.id for row in rows}) if measured and rows else {}
+    seen: dict[str, list[Seen]] = defaultdict(list)
+    if measured and rows:
+        for lease, hour, known_us, busy_us in session.execute(used_in(start, end, now, which)):
+            seen[lease].append(Seen(hour, known_us, busy_us))
     return [
         Held(
             row.id,
@@ -139,16 +136,44 @@ def held(
     ]
 
 
+def charged_in(
+    start: datetime, end: datetime, now: datetime, which: ColumnElement[bool] | None = None
+) -> list[ColumnElement[bool]]:
+    """What the leases of a window that are charged have in common."""
+    common = [
+        Lease.parent.is_(None),
+        Lease.granted_at < end,
+        Lease.granted_at <= now,
+        or_(Lease.ended_at.is_(None), Lease.ended_at > start),
+    ]
+    return common if which is None else [*common, which]
+
+
+def used_in(
+    start: datetime, end: datetime, now: datetime, which: ColumnElement[bool] | None = None
+) -> Select[str, datetime, int, int]:
+    """The measured hours of these leases in this window, and of no others, in order."""
+    return (
+        select(UsageHour.lease_id, UsageHour.hour, UsageHour.known_us, UsageHour.busy_us)
+        .join(Lease, Lease.id == UsageHour.lease_id)
+        .where(*charged_in(start, end, now, which))
+        .where(UsageHour.hour > start - timedelta(hours=1), UsageHour.hour < end)
+        .order_by(UsageHour.lease_id, UsageHour.hour)
+    )
+
+
 def window_of(start: datetime | None, end: datetime | None, zone: str, now: datetime) -> Window:
-    """The window asked for: from the first day of the month (of that zone) to now, where nothing else is said."""
+    """The window asked for: from the first day of the month (of that zone) to now, where nothing else is said.
+
+    With an end alone it is the month of the last moment before that which is no time to come.
+    """
     where = _zone(zone)
     for name, time in (("from", start), ("to", end)):
         if time is not None and (time.tzinfo is None or not 1970 <= time.year <= 9000):
             raise BadRequest(field=name, value=str(time), rule=_TIME_RULE)
     last = now if end is None else end.astimezone(UTC)
-    first = (
-        cost.month(min(last, now).astimezone(where))[0].astimezone(UTC) if start is None else start.astimezone(UTC)
-    )
+    latest = now if end is None or now < last else last - timedelta(microseconds=1)
+    first = cost.month(latest.astimezone(where))[0].astimezone(UTC) if start is None else start.astimezone(UTC)
     if last <= first and (start, end) != (None, None):
         raise BadRequest(field="to", value=last.isoformat(), rule=_ORDER_RULE)
     if last - first > LONGEST:
@@ -161,17 +186,6 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise BadRequest(field="zone", value=name, rule=_ZONE_RULE) from error
-
-
-def _seen(session: Session, start: datetime, end: datetime, leases: set[str]) -> dict[str, list[Seen]]:
-    query = select(UsageHour.lease_id, UsageHour.hour, UsageHour.known_us, UsageHour.busy_us).where(
-        UsageHour.hour > start - timedelta(hours=1), UsageHour.hour < end
-    )
-    found: dict[str, list[Seen]] = defaultdict(list)
-    for lease, hour, known_us, busy_us in session.execute(query):
-        if lease in leases:
-            found[lease].append(Seen(hour, known_us, busy_us))
-    return found
 
 
 def _costs(groups: Mapping[str | None, Sum], window: Window, by: By, everyone: bool, limit: int) -> wire.Costs:
@@ -214,7 +228,7 @@ def hours(us: float) -> float:
     return round(us / HOUR_US, 6)
 
 
-def of_subject(kind: str, names: Sequence[str]) -> ColumnElement[bool]:
-    """The leases of users, teams or projects of these names."""
-    columns = {"user": Lease.owner, "team": Lease.team, "project": Lease.project}
-    return columns[kind].in_(names) if names else false()
+def of_project(name: str) -> ColumnElement[bool]:
+    """The leases of a project: `vision/segmentation` in its team; a name without a team, in any or none."""
+    parts = in_team(name)
+    return Lease.project == name if parts is None else and_(Lease.team == parts[0], Lease.project == parts[1])

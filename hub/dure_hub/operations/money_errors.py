@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dure.errors import DureError, Text
-from dure_hub.operations.errors import OverBudget
+from dure_hub.operations.errors import OverBudget, QuotaTooSmall
 from dure_hub.operations.money_words import money
+from dure_hub.operations.people import Person
 from dure_hub.policies.verdict import Verdict
 
 _UNITS: dict[str, Text] = {
@@ -30,6 +31,35 @@ class OverQuota(DureError):
     }
 
 
+class OverUnseenBudget(DureError):
+    """A budget refuses a launch of somebody who may not see it: they are in its team no more."""
+
+    code, status = "over_unseen_budget", 402
+    message: ClassVar[Text] = {
+        "en": "The budget of the {kind} {name} does not pay for this.",
+        "ko": "{name}({kind})의 예산으로는 이 비용을 낼 수 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "You are not in its team, so its figures are not shown; ask somebody who is. Nothing was started.",
+        "ko": "그 팀에 속해 있지 않아 금액은 보이지 않습니다. 팀에 있는 사람에게 물어보세요. "
+        "시작된 것은 없습니다.",
+    }
+
+
+class NoGpuHours(DureError):
+    """The quota has no GPU-hours in any month, so waiting would not help."""
+
+    code, status = "no_gpu_hours", 422
+    message: ClassVar[Text] = {
+        "en": "The quota of the {kind} {name} has no GPU-hours at all.",
+        "ko": "{name}({kind})은(는) GPU를 쓸 수 없습니다(한 달 한도 0시간).",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose a profile without a GPU, or ask an administrator for GPU-hours. Nothing was started.",
+        "ko": "GPU가 없는 프로필을 고르거나 관리자에게 GPU 시간을 달라고 하세요. 시작된 것은 없습니다.",
+    }
+
+
 class TooManyRows(DureError):
     """More quotas or budgets than are kept."""
 
@@ -49,9 +79,21 @@ def over_quota(verdict: Verdict) -> OverQuota:
     return OverQuota(**verdict.facts, unit=_UNITS[verdict.code])
 
 
-def over_budget(verdict: Verdict) -> OverBudget:
-    """The error of a launch that a budget refuses, with the cheaper profile where there is one."""
+def quota_too_small(verdict: Verdict) -> QuotaTooSmall | NoGpuHours:
+    """The error of a start that its quota will never allow."""
+    kind = NoGpuHours if verdict.code == "quota_no_gpu_hours" else QuotaTooSmall
+    return kind(**verdict.facts)
+
+
+def over_budget(verdict: Verdict, person: Person | None = None) -> OverBudget | OverUnseenBudget:
+    """The error of a launch that a budget refuses, with the cheaper profile where there is one.
+
+    It has no figures where the `person` who reads it may not see that budget; None is who has just been charged
+    to one of their own teams.
+    """
     facts = verdict.facts
+    if person is not None and not person.sees_budget(facts["kind"], facts["name"]):
+        return OverUnseenBudget(kind=facts["kind"], name=facts["name"])
     cheaper = facts.get("cheaper")
     if cheaper is not None:
         english = f"{cheaper['profile']} would fit: it comes to {money(cheaper['comes_to'])} for as long."

@@ -57,6 +57,6 @@ def both(codes: list[str], facts: Mapping[str, Any]) -> dict[str, str]:
     return {language: " ".join(fill(SENTENCES[code], language, shown) for code in codes) for language in LANGUAGES}
 
 
-def money(micro: int) -> str:
+def money(micro: float) -> str:
     """Micro-units as people write money; the currency is that of the rates."""
     return f"{micro / MICRO:,.2f}"

@@ -62,6 +62,10 @@ SENTENCES: Mapping[str, Text] = {
         "en": "Its owner's account is disabled. The schedule was paused.",
         "ko": "소유자의 계정이 사용 중지되어 예약을 일시 중지했습니다.",
     },
+    "owner_left_team": {
+        "en": "Its owner is no longer in the team {detail}, which was to pay. The schedule was paused.",
+        "ko": "소유자가 비용을 낼 팀 {detail}에 더 이상 속해 있지 않아 예약을 일시 중지했습니다.",
+    },
     "deleted": {"en": "Its schedule was deleted.", "ko": "예약이 삭제되었습니다."},
     "asked": {"en": "Stopped on request.", "ko": "요청에 따라 중지했습니다."},
     "portal_down": {

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import money_words
-from dure_hub.operations.ledger import held, hours, of_subject, seen_by
+from dure_hub.operations.ledger import charged_in, held, hours, of_project, seen_by
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.policies import cost
@@ -19,7 +19,7 @@ from dure_hub.policies.cost import Held
 from dure_hub.policies.forecast import HISTORY, NEEDED, forecast
 from dure_hub.policies.recommend import SMALLER, Holding, Offer, Recommendation, recommend
 from dure_hub.store import Clock, Store
-from dure_hub.store.models import UsageHour
+from dure_hub.store.models import Lease, UsageHour
 
 BACK = timedelta(days=30)
 """Recommendations are about the use of so long."""
@@ -49,7 +49,11 @@ class Outlook:
         def read(session: Session) -> list[Held]:
             which = [
                 part
-                for part in (seen_by(person), _named("team", team), _named("project", project))
+                for part in (
+                    seen_by(person),
+                    None if team is None else Lease.team == team,
+                    None if project is None else of_project(project),
+                )
                 if part is not None
             ]
             return held(
@@ -120,13 +124,9 @@ def _compute(spec: ProfileSpec, fleet: Fleet) -> float | None:
     return None
 
 
-def _named(kind: str, name: str | None) -> ColumnElement[bool] | None:
-    return None if name is None else of_subject(kind, [name])
-
-
 def _holdings(session: Session, now: datetime, which: ColumnElement[bool] | None) -> list[Holding]:
     start = (now - BACK).replace(minute=0, second=0, microsecond=0)
-    measured = _measured(session, start)
+    measured = _measured(session, start, now, which)
     sums: dict[tuple[str, str], Holding] = {}
     for one in held(session, start, now, now, which, measured=False):
         paid = cost.cost(one, start, now, now)
@@ -150,7 +150,9 @@ def _holdings(session: Session, now: datetime, which: ColumnElement[bool] | None
     return list(sums.values())
 
 
-def _measured(session: Session, start: datetime) -> dict[str, _Measured]:
+def _measured(
+    session: Session, start: datetime, now: datetime, which: ColumnElement[bool] | None
+) -> dict[str, _Measured]:
     query = (
         select(
             UsageHour.lease_id,
@@ -159,7 +161,8 @@ def _measured(session: Session, start: datetime) -> dict[str, _Measured]:
             func.sum(UsageHour.busy_us),
             func.max(UsageHour.memory_max_mb),
         )
-        .where(UsageHour.hour >= start)
+        .join(Lease, Lease.id == UsageHour.lease_id)
+        .where(UsageHour.hour >= start, *charged_in(start, now, now, which))
         .group_by(UsageHour.lease_id)
     )
     # a sum of large numbers is a Decimal on PostgreSQL

@@ -1,7 +1,6 @@
 """Quotas as people see and set them, and the warning before one is used up.
 
-Starts are judged by `standing`, calls and uploads by `counters`; both read what is set here. `check` asks the
-first one about one start.
+Starts are judged by `standing`, calls and uploads by `counters`; both read what is set here.
 """
 
 from __future__ import annotations
@@ -11,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from dure import wire
 from dure_hub.operations.counters import ANYBODY, API_CALLS, UPLOAD_BYTES, day_of, month_of
 from dure_hub.operations.money_errors import TooManyRows
+from dure_hub.operations.near import Near
 from dure_hub.operations.people import Person
 from dure_hub.operations.standing import Standing, standing
 from dure_hub.policies.preemption import Holder
@@ -30,6 +30,7 @@ from dure_hub.store.models import Counter, Quota
 MOST = 10_000
 _HOUR_US = 3_600_000_000
 LIMITS = ("gpus", "gpu_hours_month", "api_calls_day", "upload_mb_month")
+_NEAR = "near:"
 _DAILY = ("gpus", "api_calls_day")
 """What is told of once a day; the others once a month."""
 
@@ -55,11 +56,26 @@ class Quotas:
 
         return await self._store.read(read)
 
+    async def near(self, person: Person) -> builtins.list[Near]:
+        """The limits of the person and their teams that are nearly used up; of every team for administrators."""
+
+        def read(session: Session) -> builtins.list[Near]:
+            stands = _standing(session, self._clock())
+            found = []
+            for kind, name in _limited(stands):
+                if person.in_team(name) if kind == "team" else name == person.name:
+                    quota, use = stands.quota((kind, name)), stands.use[kind, name]
+                    limits = near(quota, use)
+                    found += [Near(kind, name, one, _used(use)[one], getattr(quota, one)) for one in limits]
+            return found
+
+        return await self._store.read(read)
+
     async def put(self, person: Person, ask: wire.QuotaRequest) -> wire.Quota | None:
         """Set all limits of one, or take its quota away (no limit named, answers None); for administrators.
 
         The name `*` is everybody of that kind who has none of their own. Calls and uploads learn of it within
-        seconds, starts at once.
+        seconds, starts at once. Percents told of already are told again where they lie ahead at a new limit.
         """
         person.need_admin()
 
@@ -70,10 +86,13 @@ class Quotas:
             before = None if row is None else {name: getattr(row, name) for name in LIMITS}
             limits = {name: getattr(ask, name) for name in LIMITS}
             facts = {**limits, "before": before}
+            changed = [name for name in LIMITS if limits[name] != (before or {}).get(name)]
             if all(limit is None for limit in limits.values()):
                 if row is not None:
                     session.delete(row)
                     record(session, now, person.name, "quota.remove", thing, {"code": "removed", "facts": facts})
+                    session.flush()
+                    _tell_anew(session, (ask.kind, ask.name), changed, _standing(session, now), now)
                 return None
             if row is None:
                 if (session.scalar(select(func.count()).select_from(Quota)) or 0) >= MOST:
@@ -85,7 +104,9 @@ class Quotas:
             row.set_by, row.set_at = person.name, now
             record(session, now, person.name, "quota.set", thing, {"code": "set", "facts": facts})
             session.flush()
-            return _on_wire((ask.kind, ask.name), _standing(session, now), row)
+            stands = _standing(session, now)
+            _tell_anew(session, (ask.kind, ask.name), changed, stands, now)
+            return _on_wire((ask.kind, ask.name), stands, row)
 
         return await self._store.run(write)
 
@@ -113,18 +134,15 @@ class Quotas:
     def _tell(self, session: Session) -> None:
         now = self._clock()
         for holder, limit, percent, facts in _news(session, now):
-            key = {"kind": holder[0], "subject": holder[1], "what": f"near:{limit}", "period": _period(limit, now)}
+            key = {
+                "kind": holder[0],
+                "subject": holder[1],
+                "what": f"{_NEAR}{limit}",
+                "period": _period(limit, now),
+            }
             session.merge(Counter(**key, value=percent))
             verdict = Verdict(percent < 100, "quota_near", facts).to_json()
             record(session, now, PORTAL, "quota.near", f"quota:{holder[0]}/{holder[1]}", verdict)
-
-
-def check(
-    session: Session, *, owner: str, team: str | None, gpus: int, queue_class: int, now: datetime, borrowing: bool
-) -> Verdict:
-    """Whether `gpus` thousandths of GPUs may start now, by the quotas of user and team; in the transaction that
-    decides. Who decides about many reads `standing` once and counts each grant with `take`."""
-    return standing(session, now, borrowing=borrowing).judge(owner, team, gpus, queue_class)
 
 
 def _standing(session: Session, now: datetime) -> Standing:
@@ -164,6 +182,18 @@ def _news(session: Session, now: datetime) -> builtins.list[tuple[Holder, str, i
     return found
 
 
+def _tell_anew(session: Session, whose: Holder, changed: Sequence[str], stands: Standing, now: datetime) -> None:
+    """Take back what was told of these limits and is not crossed at the new ones: it is told when it is again."""
+    query = _told_rows(now).where(
+        Counter.kind == whose[0], Counter.what.in_([f"{_NEAR}{limit}" for limit in changed])
+    )
+    for row in session.scalars(query if whose[1] == ANYBODY else query.where(Counter.subject == whose[1])):
+        holder = (row.kind, row.subject)
+        crossed = near(stands.quota(holder), stands.use.get(holder, Use())).get(row.what.removeprefix(_NEAR), 0)
+        if whose[1] != ANYBODY or holder not in stands.quotas:
+            row.value = min(row.value, crossed)
+
+
 def _limited(stands: Standing) -> Iterable[Holder]:
     """Everybody with a use and a quota, be it that of everybody."""
     everybody = {kind for kind, name in stands.quotas if name == ANYBODY}
@@ -171,10 +201,15 @@ def _limited(stands: Standing) -> Iterable[Holder]:
 
 
 def _told(session: Session, now: datetime) -> dict[tuple[str, str, str], int]:
-    query = select(Counter).where(
-        Counter.period.in_((day_of(now), month_of(now))), Counter.what.in_([f"near:{limit}" for limit in LIMITS])
+    rows = session.scalars(_told_rows(now))
+    return {(row.kind, row.subject, row.what.removeprefix(_NEAR)): row.value for row in rows}
+
+
+def _told_rows(now: datetime) -> Select[Counter]:
+    """What was told of in this day and month."""
+    return select(Counter).where(
+        Counter.period.in_((day_of(now), month_of(now))), Counter.what.in_([f"{_NEAR}{limit}" for limit in LIMITS])
     )
-    return {(row.kind, row.subject, row.what.removeprefix("near:")): row.value for row in session.scalars(query)}
 
 
 def _period(limit: str, now: datetime) -> str:

@@ -211,6 +211,23 @@ class OwnerGone(DureError):
     }
 
 
+class OwnerLeftTeam(DureError):
+    """The team that was to pay has nothing to do with its owner any more."""
+
+    code, status = "owner_left_team", 409
+    message: ClassVar[Text] = {
+        "en": "{owner} is no longer in the team {team}, which pays for this schedule. It was paused.",
+        "ko": "{owner} 님은 이 예약의 비용을 내는 팀 {team}에 더 이상 속해 있지 않습니다. "
+        "예약을 일시 중지했습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "An administrator can add {owner} to the team in the hub, and then resume it; or make it anew for "
+        "another team. Nothing was started.",
+        "ko": "관리자가 허브에서 {owner} 님을 팀에 추가한 뒤 다시 시작하거나, 다른 팀으로 새로 만드세요. "
+        "시작된 것은 없습니다.",
+    }
+
+
 class NotKept(DureError):
     """It was there."""
 

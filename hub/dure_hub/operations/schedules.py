@@ -30,7 +30,7 @@ from dure_hub.operations.notes import note, sentence
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.operations.retention import Retention
-from dure_hub.operations.schedule_errors import NotKept, OwnerGone, demand
+from dure_hub.operations.schedule_errors import NotKept, OwnerGone, OwnerLeftTeam, demand
 from dure_hub.operations.schedule_rows import (
     OVER,
     execution_object,
@@ -136,7 +136,7 @@ class Schedules:
     async def resume(self, person: Person, name: str, owner: str | None = None) -> wire.Schedule:
         """It is due again, from now on; what it missed while it was paused stays missed.
 
-        Raises `OwnerGone` where its owner may not have it run.
+        Raises `OwnerGone` where its owner may not have it run, `OwnerLeftTeam` where they may not charge its team.
         """
         await self._need_owner(person, name, owner)
 
@@ -165,7 +165,7 @@ class Schedules:
     ) -> wire.Execution:
         """A new execution, whatever else of it runs. The same id sent twice is one.
 
-        Raises as `create` does, and `OwnerGone`.
+        Raises as `create` does, and `OwnerGone` and `OwnerLeftTeam`.
         """
         self._need_support()
         schedule = await self._need_owner(person, name, owner)
@@ -258,9 +258,9 @@ class Schedules:
         return over and not ExecutionFolder(self._settings, row.id).path.exists()
 
     async def _need_owner(self, person: Person, name: str, owner: str | None) -> Schedule:
-        """The schedule, if its owner may have it run; else it is paused, and `OwnerGone` says why."""
+        """The schedule, if its owner may have it run; else it is paused, and what is raised says why."""
         schedule = await self._read(person, name, owner, lambda _, row: row)
-        code = await self.firing.why_not(schedule.owner)
+        code = await self.firing.why_not(schedule.owner, schedule.team)
         if code is None:
             return schedule
 
@@ -269,6 +269,8 @@ class Schedules:
                 schedule_rows.pause(session, schedule, self._clock(), code)
 
         await self._write(person, name, owner, write)
+        if code == OwnerLeftTeam.code:
+            raise OwnerLeftTeam(owner=schedule.owner, team=schedule.team)
         raise OwnerGone(owner=schedule.owner, why={of: sentence(code, of) or "" for of in LANGUAGES})
 
     def _known(self, session: Session, person: Person, request: wire.ScheduleRequest) -> wire.Schedule | None:
@@ -293,7 +295,15 @@ class Schedules:
     async def _limit(
         self, person: Person, request: wire.ScheduleRequest, fleet: Fleet, now: datetime, team: str | None
     ) -> int:
-        """Seconds an execution may take. Refuses a profile that is not offered or never fits."""
+        """Seconds an execution may take. Refuses a profile that is not offered or never fits.
+
+        Whether its budget pays for it is asked each time it fires: today's says nothing about that day.
+        """
+        longest = fleet.profile(request.profile).max_lifetime_s
+        asked = request.limit_s
+        if asked is not None and asked > longest:
+            raise BadLifetime(asked=asked, shortest=SHORTEST_S, longest=longest)
+        limit_s = asked if asked is not None else min(self._settings.execution_limit_s, longest)
         await self._store.read(
             partial(
                 ticket_rows.foresee,
@@ -302,14 +312,13 @@ class Schedules:
                 now=now,
                 owner=person.name,
                 team=team,
+                project=request.project,
+                lifetime_s=limit_s,
                 purpose=admission.SCHEDULE,
+                budgets=False,
             )
         )
-        longest = fleet.profile(request.profile).max_lifetime_s
-        asked = request.limit_s
-        if asked is not None and asked > longest:
-            raise BadLifetime(asked=asked, shortest=SHORTEST_S, longest=longest)
-        return asked if asked is not None else min(self._settings.execution_limit_s, longest)
+        return limit_s
 
     async def _check(self, snapshot: str, notebook: str, values: Mapping[str, Any]) -> None:
         """Refuse a notebook that is not there or cannot be run, and parameters that it does not take."""

@@ -17,7 +17,7 @@ from dure.wire.ids import new_id
 from dure_hub.operations.people import Person
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
-from dure_hub.store.models import Lease, Token
+from dure_hub.store.models import Environment, Lease, Token
 
 PREFIX = "dure_"
 EXECUTION = "execution"
@@ -26,7 +26,10 @@ EXECUTION = "execution"
 
 @dataclass(frozen=True)
 class Holder:
-    """Who a token acts for; with `lease`, it is that of a job or an execution (`purpose`), and ends with it."""
+    """Who a token acts for; with `lease`, it is that of a job or an execution (`purpose`), and ends with it.
+
+    The person's `team` is the one that pays for this lease.
+    """
 
     person: Person
     lease: str | None
@@ -85,13 +88,26 @@ class Tokens:
         if not text.startswith(PREFIX):
             return None
         digest = _digest(text)
-        row = await self._store.read(lambda session: session.scalar(select(Token).where(Token.digest == digest)))
+        query = (
+            select(Token, Lease.team).outerjoin(Lease, Lease.id == Token.lease_id).where(Token.digest == digest)
+        )
+        found = await self._store.read(lambda session: session.execute(query).first())
+        row, team = found if found is not None else (None, None)
         if row is None or not hmac.compare_digest(row.digest, digest):
             return None
         if row.revoked_at is not None or self._clock() >= row.expires_at:
             return None
-        person = Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ())))
+        person = Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ())), team=team)
         return Holder(person, row.lease_id, row.purpose)
+
+    async def team_of_server(self, owner: str, name: str) -> str | None:
+        """The team that pays for a running server of this person; None where there is none."""
+        query = (
+            select(Lease.team)
+            .join(Environment, Environment.lease_id == Lease.id)
+            .where(Environment.owner == owner, Environment.name == name, Lease.ended_at.is_(None))
+        )
+        return await self._store.read(lambda session: session.scalar(query))
 
     async def revoke(self, token_id: str, person: Person | None = None) -> None:
         """End one token now; of somebody else only as an administrator. Ending it twice is no error."""

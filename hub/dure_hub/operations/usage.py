@@ -6,7 +6,8 @@ transaction of what it adds: no time is counted twice, whoever looks, and what a
 
 A GPU lease is as busy as its GPUs on average, by their driver; MIG instances by their own figures where there are
 any. What the driver does not say of one of them is unknown of all. A share of a GPU has no figures of its own: the
-others' work cannot be told from it. Without a GPU it is the processors' time of those promised.
+others' work cannot be told from it. Without a GPU it is the processors' time of those promised, which what runs on
+this lease's slices (`parent`) keeps busy too.
 """
 
 from __future__ import annotations
@@ -61,18 +62,22 @@ class Uses:
             return
         query = select(Lease).where(Lease.ended_at.is_(None), Lease.parent.is_(None), Lease.granted_at < now)
         leases = session.scalars(query).all()
+        children = _children(session)
         rows = _rows(session, {hour for hour, _ in _hours(last, now)})
         for lease in leases:
-            _fold(session, rows, lease, sample_of(lease.slices, lease.id, measures), last, now)
+            sample = sample_of(lease.slices, lease.id, measures, children.get(lease.id, ()))
+            _fold(session, rows, lease, sample, last, now)
         if last.replace(minute=0, second=0, microsecond=0) != now.replace(minute=0, second=0, microsecond=0):
             _forget(session, now)
 
 
-def sample_of(slices: Sequence[Mapping[str, Any]], lease: str, measures: Measures) -> Sample:
-    """What a look says of one lease."""
+def sample_of(
+    slices: Sequence[Mapping[str, Any]], lease: str, measures: Measures, children: Sequence[str] = ()
+) -> Sample:
+    """What a look says of one lease; `children` are the leases of what runs on its slices."""
     gpus = [piece for piece in slices if piece["device"] != "cpu"]
     if not gpus:
-        used = measures.leases.get(lease, Usage())
+        used = _together([measures.leases.get(one, Usage()) for one in (lease, *children)])
         promised = sum(float(piece["cpu_cores"]) for piece in slices)
         busy = None if used.cpu_cores is None or not promised else min(used.cpu_cores / promised, 1.0)
         return Sample(busy, used.memory_mb)
@@ -83,6 +88,24 @@ def sample_of(slices: Sequence[Mapping[str, Any]], lease: str, measures: Measure
         sum(works) / len(works) if len(works) == len(readings) else None,
         max(memories) if len(memories) == len(readings) else None,
     )
+
+
+def _together(uses: Sequence[Usage]) -> Usage:
+    """What these use in all; unknown of one is unknown of all."""
+    cores = [use.cpu_cores for use in uses if use.cpu_cores is not None]
+    memories = [use.memory_mb for use in uses if use.memory_mb is not None]
+    return Usage(
+        sum(cores) if len(cores) == len(uses) else None, sum(memories) if len(memories) == len(uses) else None
+    )
+
+
+def _children(session: Session) -> dict[str | None, list[str]]:
+    """What runs on the slices of which lease."""
+    query = select(Lease.parent, Lease.id).where(Lease.ended_at.is_(None), Lease.parent.is_not(None))
+    found: dict[str | None, list[str]] = {}
+    for parent, child in session.execute(query):
+        found.setdefault(parent, []).append(child)
+    return found
 
 
 def _reading(piece: Mapping[str, Any], measures: Measures) -> Reading:

@@ -31,6 +31,11 @@ def alerts(before: int, after: int, budget: Budget) -> list[int]:
     return [percent for percent in ALERTS if before * 100 < percent * budget.amount <= after * 100]
 
 
+def crossed(amount: int, spent: int) -> list[int]:
+    """The percents of `ALERTS` that are spent of this amount."""
+    return [percent for percent in ALERTS if percent * amount <= spent * 100]
+
+
 def check_launch(
     budget: Budget,
     *,

@@ -7,7 +7,7 @@ that is unknown is no cost of zero: its time is kept apart. Times are whole micr
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
@@ -32,7 +32,8 @@ class Seen:
 class Held:
     """A lease as money sees it. `until` is its end, None while it is held; `rate` is micro-units an hour.
 
-    `planned` is when it is to end; None is a lease without an end. `gpus` counts thousandths of a GPU.
+    `planned` is when it is to end; None is a lease without an end. `gpus` counts thousandths of a GPU. `seen` is
+    in the order of its hours.
     """
 
     lease: str
@@ -148,11 +149,16 @@ def key(held: Held, by: By) -> str | None:
     names: Mapping[str, str | None] = {
         "user": held.owner,
         "team": held.team,
-        "project": held.project,
+        "project": project(held.team, held.project),
         "profile": held.profile,
         "purpose": held.purpose,
     }
     return names[by]
+
+
+def project(team: str | None, name: str | None) -> str | None:
+    """A project is inside a team: `vision/segmentation`; without a team it is its owner's own affair."""
+    return name if team is None or name is None else f"{team}/{name}"
 
 
 def total(sums: Iterable[Sum]) -> Sum:
@@ -197,7 +203,9 @@ def _measured(held: Held, start: datetime, end: datetime, now: datetime) -> tupl
     """Known and busy time of a window: of an hour, by the part of the lease's life there, so that parts add up."""
     over = now if held.until is None else min(held.until, now)
     known_us = busy_us = 0
-    for seen in held.seen:
+    # cut into days, a long lease would else be looked at as a whole for each of them
+    begin = bisect_right(held.seen, start - _HOUR, key=lambda seen: seen.hour)
+    for seen in held.seen[begin : bisect_left(held.seen, end, key=lambda seen: seen.hour)]:
         first, last = max(seen.hour, held.since), min(seen.hour + _HOUR, over)
         life = micros(last - first)
         if life <= 0:

@@ -8,7 +8,6 @@ share in the long run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 HALF_LIFE = timedelta(days=7)
@@ -18,11 +17,6 @@ def decay(value: float, age: timedelta, half_life: timedelta = HALF_LIFE) -> flo
     """What is left of it after some time. A clock that was set back makes nothing grow."""
     # the cast is for mypy: a power of floats may be complex to it
     return value * float(0.5 ** (max(age, timedelta()) / half_life))
-
-
-def decayed(usage: Iterable[tuple[datetime, float]], now: datetime, half_life: timedelta = HALF_LIFE) -> float:
-    """The sum of samples (time, GPU-seconds), each decayed from its own time; one of a time to come is whole."""
-    return math.fsum(decay(value, now - at, half_life) for at, value in usage)
 
 
 def held(

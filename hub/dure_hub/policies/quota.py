@@ -69,12 +69,16 @@ def thousandths(profile: ProfileSpec, grid: MigGrid | None = None) -> int:
 def check_start(quota: Quota, use: Use, asked: int, now: datetime, *, beyond: bool = False) -> Verdict:
     """Whether work with `asked` thousandths of GPUs may start now. Work without a GPU always may.
 
-    Codes: `within_quota`; `quota_gpus`, `quota_gpu_hours`. Where `waits` is true it starts later by itself: when
-    GPUs are given back, or at `resets_at`. With `beyond` (the quota is a guarantee and no ceiling: what is over it
-    may be reclaimed) too many GPUs at once are `beyond_quota`, and allowed.
+    Codes: `within_quota`; `quota_gpus`, `quota_gpu_hours`, `quota_no_gpu_hours` (a limit of 0: no month has any).
+    Where `waits` is true it starts later by itself: when GPUs are given back, or at `resets_at`. With `beyond`
+    (the quota is a guarantee and no ceiling: what is over it may be reclaimed) too many GPUs at once are
+    `beyond_quota`, and allowed.
     """
     if not asked:
         return Verdict.yes("within_quota", **_whose(quota), asked=0.0)
+    if quota.gpu_hours_month == 0:
+        facts = _facts(quota, 0, use.gpu_us / HOUR_US, asked / WHOLE, None)
+        return Verdict.no("quota_no_gpu_hours", **facts, waits=False)
     if quota.gpu_hours_month is not None and use.gpu_us >= quota.gpu_hours_month * HOUR_US:
         facts = _facts(quota, quota.gpu_hours_month, use.gpu_us / HOUR_US, None, month(now)[1])
         return Verdict.no("quota_gpu_hours", **facts, waits=True)

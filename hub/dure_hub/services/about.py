@@ -42,7 +42,13 @@ async def about(request: Request, ops: Annotated[Operations, Depends(operations_
 @router.get("/me")
 async def me(person: Annotated[Person, needs(USE)]) -> User:
     """The person this request speaks for."""
-    return User(name=person.name, admin=person.admin, scopes=sorted(person.scopes))
+    return User(
+        name=person.name,
+        admin=person.admin,
+        scopes=sorted(person.scopes),
+        teams=sorted(person.teams),
+        team=person.team,
+    )
 
 
 @public.get("/services/dure/health", include_in_schema=False)

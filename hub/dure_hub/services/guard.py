@@ -92,7 +92,7 @@ def opens_for(scope: str, *, framed: bool = False) -> Any:
 
 
 async def count_call(request: Request, identity: Identity, *, work: bool = False) -> None:
-    """Count a program's call, and refuse it where its quota is used up; an administrator is only counted.
+    """Count a program's call, and refuse it where its quota is used up; an administrator's is only counted.
 
     What pages ask for by cookie is no call of a program. What work of ours says by its own token counts only with
     `work`: a job must be able to report its end.
@@ -100,7 +100,7 @@ async def count_call(request: Request, identity: Identity, *, work: bool = False
     if identity.via == "session" or (identity.via in ("job", "execution") and not work):
         return
     verdict = await portal_of(request).ops.counters.call(identity.person)
-    if not verdict.allowed and not identity.person.admin:
+    if not verdict.allowed:
         raise over_quota(verdict)
 
 

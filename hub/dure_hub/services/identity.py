@@ -24,6 +24,7 @@ TOKEN_FRESH_S = 15.0
 SESSION_FRESH_S = 3.0
 STALE_S = 300.0
 LIMIT = 2000
+_INTO_SERVER = "access:servers!server="
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Identities:
         self._now = now
         self._seen: OrderedDict[str, tuple[float, Person]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Person | None]] = {}
-        self._teams: OrderedDict[str, tuple[float, frozenset[str]]] = OrderedDict()
+        self._teams: OrderedDict[str, tuple[float, frozenset[str] | None]] = OrderedDict()
 
     async def by_token(self, text: str, *, now: bool = False) -> Identity | None:
         """The holder of a token: `dure_…` is ours, anything else the hub's.
@@ -104,17 +105,17 @@ class Identities:
         self._remember(key, person)
         return person
 
-    async def _teams_of(self, name: str) -> frozenset[str]:
-        """The hub's groups of a person whose token is ours; those last seen while the hub is away."""
+    async def _teams_of(self, name: str) -> frozenset[str] | None:
+        """The hub's groups of a person whose token is ours; those last seen while the hub is away, else None."""
         known = self._teams.get(name)
         if known is not None and self._now() - known[0] < TOKEN_FRESH_S:
             return known[1]
         try:
             model = await self._hub.user(name)
         except NotReady:
-            # Work that runs goes on reporting while the hub restarts; what it starts then is charged to no team.
+            # Work that runs goes on reporting while the hub restarts.
             # Asked again only after a while: each asking waits for a hub that is not there.
-            teams = known[1] if known is not None else frozenset()
+            teams = known[1] if known is not None else None
             self._teams[name] = self._now() - TOKEN_FRESH_S + SESSION_FRESH_S, teams
             return teams
         teams = frozenset(str(group) for group in (model or {}).get("groups", ()))
@@ -125,7 +126,11 @@ class Identities:
         return teams
 
     async def _ask(self, token: str, hub_session: str | None) -> Person | None:
-        return person_of(await self._hub.whoami(token, session_id=hub_session), hub_session)
+        person = person_of(await self._hub.whoami(token, session_id=hub_session), hub_session)
+        server = None if person is None else server_of(person)
+        if person is None or server is None:
+            return person
+        return replace(person, team=await self._tokens.team_of_server(person.name, server))
 
     def _remember(self, key: str, person: Person | None) -> None:
         self._seen.pop(key, None)
@@ -136,12 +141,28 @@ class Identities:
             self._seen.popitem(last=False)
 
 
-def _of_holder(holder: Holder, teams: frozenset[str], token: str) -> Identity:
-    """A lease makes it the token of work; one not known to be an execution's counts as a job's, which may less."""
+def _of_holder(holder: Holder, teams: frozenset[str] | None, token: str) -> Identity:
+    """A lease makes it the token of work; one not known to be an execution's counts as a job's, which may less.
+
+    While the hub cannot say the teams (None), what work starts is charged to the team of its own lease.
+    """
+    if teams is None:
+        teams = frozenset() if holder.person.team is None else frozenset({holder.person.team})
     person = replace(holder.person, teams=teams)
     if holder.lease is None:
         return Identity(person, "portal", token=token)
     return Identity(person, "execution" if holder.purpose == EXECUTION else "job", token=token)
+
+
+def server_of(person: Person) -> str | None:
+    """The portal's name of the server whose own token this is; None where it is no server's.
+
+    The hub gives each server's token the way into that server alone. A person could make such a token by hand; all
+    it says is which of their own teams pays where none is named.
+    """
+    into = [scope.removeprefix(_INTO_SERVER) for scope in person.scopes if scope.startswith(_INTO_SERVER)]
+    owner, _, name = into[0].partition("/") if len(into) == 1 else ("", "", "")
+    return (name or "default") if owner == person.name else None
 
 
 def person_of(model: Mapping[str, Any] | None, hub_session: str | None) -> Person | None:

@@ -32,20 +32,20 @@ Caller = Annotated[Person, needs(USE)]
 )
 async def put_snapshot(digest: PathDigest, request: Request, person: Caller, ops: Ops) -> Response:
     """Upload a zip under its SHA-256. Sending what is there already costs nothing."""
-    taken = 0
+    upload = ops.counters.upload(person)
 
     async def within_quota() -> AsyncIterator[bytes]:
-        nonlocal taken
         async for piece in request.stream():
-            verdict = await ops.counters.may_upload(person, taken + len(piece))
+            verdict = await upload.take(len(piece))
             if not verdict.allowed:
                 raise over_quota(verdict)
-            taken += len(piece)
             yield piece
 
-    await ops.snapshots.put(digest, within_quota())
-    if taken:
-        await ops.counters.uploaded(person, taken)
+    try:
+        await ops.snapshots.put(digest, within_quota())
+    except BaseException:  # also where the client has gone away
+        upload.give_back()
+        raise
     return Response(status_code=204)
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from dure import wire
@@ -49,8 +50,10 @@ async def test_spent_is_the_months_and_committed_what_leases_are_bound_to_cost(b
 
 async def test_a_project_and_a_team_may_both_pay_for_one_lease(books: Books) -> None:
     books.lease(0, 2, team="red", project="digits")
+    books.lease(0, 3, team="blue", project="digits")
+    books.lease(0, 4, project="digits")
     await put(books, 100 * UNIT)
-    await put(books, 50 * UNIT, "project", "digits")
+    await put(books, 50 * UNIT, "project", "red/digits")
     found = await Budgets(books.store, books.clock).list(ROOT)
     assert [(row.kind, row.spent, row.percent) for row in found] == [
         ("project", 2 * H100, 32.0),
@@ -58,14 +61,60 @@ async def test_a_project_and_a_team_may_both_pay_for_one_lease(books: Books) -> 
     ]
 
 
-async def test_people_see_the_budgets_of_their_teams_and_their_projects(books: Books) -> None:
+async def test_people_see_the_budgets_of_their_teams_and_of_the_projects_in_them(books: Books) -> None:
+    # whatever project they name in a launch of their own
     books.lease(0, 1, owner="bob", project="digits")
+    books.lease(0, 1, owner="bob", team="blue", project="digits")
     await put(books, UNIT)
-    await put(books, UNIT, "project", "digits")
+    await put(books, UNIT, "project", "red/digits")
     budgets = Budgets(books.store, books.clock)
-    assert [row.name for row in await budgets.list(ANN)] == ["red"]
-    assert [row.name for row in await budgets.list(BOB)] == ["digits"]
+    assert [row.name for row in await budgets.list(ANN)] == ["red/digits", "red"]
+    assert [row.name for row in await budgets.list(BOB)] == []
     assert [row.name for row in await budgets.list(Person("eve"))] == []
+    assert [row.name for row in await budgets.list(ROOT)] == ["red/digits", "red"]
+
+
+async def test_a_budget_of_a_project_without_a_team_is_shown_to_administrators_and_met_by_nobody(
+    books: Books,
+) -> None:
+    books.lease(0, 2, owner="bob", project="digits")
+    with books.store.transaction() as session:
+        old = {"kind": "project", "name": "digits", "amount": UNIT, "set_by": "root", "set_at": books.clock()}
+        session.add(Budget(**old))
+    (seen,) = await Budgets(books.store, books.clock).list(ROOT)
+    assert (seen.name, seen.spent) == ("digits", 0)
+    assert ask(books, team=None, project="digits").code == "no_budget"
+    assert ask(books, team="digits", project="digits").code == "no_budget"
+    await Budgets(books.store, books.clock).watch()
+    assert told(books) == []
+    assert await put(books, None, "project", "digits") is None
+    assert await Budgets(books.store, books.clock).list(ROOT) == []
+
+
+@pytest.mark.parametrize("name", ["digits", "/digits", "red/", "red/Digits", "red/a b", "re\td/digits", "red/-a"])
+def test_a_project_is_named_with_its_team(name: str) -> None:
+    with pytest.raises(ValidationError):
+        wire.BudgetRequest(kind="project", name=name, amount=1)
+
+
+def test_a_team_may_have_any_name_and_a_slash_in_it() -> None:
+    assert wire.BudgetRequest(kind="project", name="Lab A/vision/digits", amount=1).name == "Lab A/vision/digits"
+    assert wire.BudgetRequest(kind="team", name="Lab A/vision", amount=1).name == "Lab A/vision"
+
+
+async def test_a_refusal_has_no_figures_of_a_budget_that_one_may_not_see(books: Books) -> None:
+    await put(books, UNIT)
+    await put(books, UNIT, "project", "red/digits")
+    for given in ({"team": "red"}, {"team": "red", "project": "digits"}):
+        refused = ask(books, **given)
+        for person in (ANN, ROOT):
+            assert over_budget(refused, person).facts["micro"]["amount"] == UNIT
+        hidden = over_budget(refused, BOB)
+        assert (hidden.code, hidden.status) == ("over_unseen_budget", 402)
+        assert set(hidden.facts) == {"kind", "name"}
+        for language in ("en", "ko"):
+            assert "{" not in hidden.text(language) + hidden.advice(language)
+            assert "red" in hidden.text(language)
 
 
 async def test_each_percent_is_told_once_a_month(books: Books) -> None:
@@ -159,7 +208,8 @@ async def test_a_lease_without_an_end_is_judged_by_the_rest_of_the_month(books: 
 
 async def test_what_runs_is_counted_to_its_end_and_what_is_granted_at_once(books: Books) -> None:
     await put(books, 30 * H100)
-    await put(books, 100 * H100, "project", "digits")
+    await put(books, 100 * H100, "project", "red/digits")
+    await put(books, 200 * H100, "team", "blue")
     books.lease(239, None, team="red", until=START + timedelta(hours=260))
     with books.store.transaction() as session:
         now = books.clock()
@@ -168,5 +218,6 @@ async def test_what_runs_is_counted_to_its_end_and_what_is_granted_at_once(books
         found.take("red", "digits", H100, 5 * 3600)
         assert not found.check("red", "digits", H100, 5 * 3600).allowed
         assert found.check("red", "digits", H100, 4 * 3600).allowed
-        assert found.check(None, "digits", H100, 95 * 3600).allowed
-        assert not found.check(None, "digits", H100, 95 * 3600 + 1).allowed
+        assert found.spending["project", "red/digits"].committed == 5 * H100
+        assert found.check("blue", "digits", H100, 200 * 3600).code == "within_budget"
+        assert found.check(None, "digits", H100, 999 * 3600).code == "no_budget"

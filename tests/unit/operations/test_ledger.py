@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dure.errors import BadRequest
-from dure_hub.operations.ledger import Ledger
-from dure_hub.operations.people import Person, team_of
+from dure_hub.operations.ledger import Ledger, held, used_in
+from dure_hub.operations.people import Person
+from dure_hub.store.models import Lease
 from tests.support.money import GPU, H100, START, Books
 
 ANN, BOB = Person("ann"), Person("bob", teams=frozenset({"red"}))
@@ -98,5 +99,54 @@ async def test_a_window_that_is_none_is_refused_in_words(
     assert set(caught.value.facts["rule"]) == {"en", "ko"}
 
 
-def test_the_team_is_the_only_one_or_none() -> None:
-    assert (team_of(ANN), team_of(BOB), team_of(Person("x", teams=frozenset("ab")))) == (None, "red", None)
+async def test_a_project_is_inside_its_team(books: Books) -> None:
+    books.lease(owner="ann", team="red", project="digits")
+    books.lease(owner="ann", team="blue", project="digits", hours=2)
+    books.lease(owner="ann", project="digits", hours=3)
+    found = await Ledger(books.store, books.clock).costs(ANN, by="project")
+    assert [(line.key, line.hours) for line in found.lines] == [
+        ("digits", 3),
+        ("blue/digits", 2),
+        ("red/digits", 1),
+    ]
+
+
+async def test_only_the_use_of_the_leases_asked_for_is_read(books: Books) -> None:
+    mine = books.lease(0, 2)
+    for _ in range(20):
+        other = books.lease(0, 3, owner="eve")
+        for hour in range(3):
+            books.used(other, hour, busy=1.0)
+    late = books.lease(48, 1)
+    books.used(mine, 0, busy=0.5)
+    books.used(late, 48, busy=0.5)
+    with books.store.reading() as session:
+        window = (START, START + timedelta(hours=24), books.clock(), Lease.owner == "ann")
+        leases, rows = held(session, *window), session.execute(used_in(*window)).all()
+    assert [(one.lease, len(one.seen)) for one in leases] == [(mine, 1)]
+    assert [row[0] for row in rows] == [mine]
+
+
+async def test_the_use_of_a_lease_comes_in_order(books: Books) -> None:
+    lease = books.lease(0, 5)
+    for hour in (3, 0, 4, 1):
+        books.used(lease, hour, busy=0.5)
+    with books.store.reading() as session:
+        (one,) = held(session, START, START + timedelta(hours=24), books.clock())
+    assert [seen.hour for seen in one.seen] == [START + timedelta(hours=hour) for hour in (0, 1, 3, 4)]
+
+
+async def test_an_end_alone_begins_at_the_month_of_the_last_moment_before_it(books: Books) -> None:
+    books.lease(-31 * 24, 62 * 24)
+    ledger = Ledger(books.store, books.clock)
+    whole = await ledger.costs(ANN, end=START)
+    assert (whole.start, whole.end) == (datetime(2025, 12, 1, tzinfo=UTC), START)
+    assert whole.total.cost == 31 * 24 * H100
+    seoul = await ledger.costs(ANN, end=START - timedelta(hours=9), zone="Asia/Seoul")
+    assert (seoul.start, seoul.total.hours) == (START - timedelta(days=31, hours=9), 31 * 24 - 9)
+    day = await ledger.costs(ANN, end=START + timedelta(days=1))
+    assert day.start == START
+    ahead = await ledger.costs(ANN, end=START + timedelta(days=70))
+    assert (ahead.start, ahead.total.hours) == (START, 240), "what is to come costs nothing yet"
+    books.clock.now = START
+    assert (await ledger.costs(ANN)).start == START

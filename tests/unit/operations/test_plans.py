@@ -10,19 +10,19 @@ from sqlalchemy import func, select
 
 from dure import wire
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Inventory
+from dure_hub.backends.base import Device, Inventory
 from dure_hub.operations import admission
-from dure_hub.operations.errors import NeverFits, NoSuchProfile
-from dure_hub.operations.people import Person
+from dure_hub.operations.errors import BadLifetime, NeverFits, NoSuchProfile, OverBudget
+from dure_hub.operations.people import NameYourTeam, Person
 from dure_hub.operations.plans import Plans
-from dure_hub.store.models import Event, Lease, Ticket
+from dure_hub.store.models import Budget, Event, Lease, Ticket
 from tests.support.world import World, gpus
 
 ANN = Person("ann")
 
 
 def plans(world: World) -> Plans:
-    return Plans(world.store, world.clock, world.profiles)
+    return Plans(world.settings, world.store, world.clock, world.profiles)
 
 
 async def take(
@@ -106,3 +106,44 @@ async def test_what_is_not_offered_or_never_fits_is_a_sentence(world: World, tmp
             await plans(small).get(ANN, "cpu")
     finally:
         await small.close()
+
+
+@pytest.fixture
+async def paid(world: World) -> World:
+    """An H100 at 8 an hour; team red has 100 a month, its project digits 20."""
+    devices = [Device("GPU-h", "H100", 81920, pci_device=0x2330, key="h100-sxm-80")]
+    world.place.inventory = Inventory(cpu_cores=32, memory_mb=131072, devices=devices)
+    with world.store.transaction() as session:
+        for kind, name, amount in (("team", "red", 100), ("project", "red/digits", 20)):
+            row = Budget(kind=kind, name=name, amount=amount * 10**6, set_by="root", set_at=world.clock())
+            session.add(row)
+    return world
+
+
+async def test_it_is_judged_for_as_long_as_the_launch_would_hold_it_and_by_its_project(paid: World) -> None:
+    red, look = Person("ann", teams=frozenset({"red"})), plans(paid).get
+    assert (await look(red, "gpu-full", "notebook")).starts_now, "eight hours come to 64"
+    for purpose in ("training", "serving"):  # a day, and the rest of the month
+        with pytest.raises(OverBudget) as caught:
+            await look(red, "gpu-full", purpose)
+        assert caught.value.facts["kind"] == "team"
+    assert (await look(red, "gpu-full", "schedule")).starts_now, "an execution may take an hour"
+    assert (await look(red, "gpu-full", "notebook", lifetime_s=12 * 3600)).starts_now
+    with pytest.raises(OverBudget) as caught:
+        await look(red, "gpu-full", "notebook", lifetime_s=13 * 3600)
+    assert caught.value.facts["comes_to"] == "104.00"
+    with pytest.raises(OverBudget) as caught:
+        await look(red, "gpu-full", "notebook", project="digits")
+    assert (caught.value.facts["kind"], caught.value.facts["name"]) == ("project", "red/digits")
+    assert (await look(red, "gpu-full", "notebook", project="words")).starts_now
+    with pytest.raises(BadLifetime):
+        await look(red, "gpu-full", "notebook", lifetime_s=10**7)
+
+
+async def test_it_is_the_teams_that_would_pay(paid: World) -> None:
+    both, look = Person("ann", teams=frozenset({"red", "blue"})), plans(paid).get
+    with pytest.raises(NameYourTeam):
+        await look(both, "gpu-full")
+    assert (await look(both, "gpu-full", team="blue")).starts_now
+    with pytest.raises(OverBudget):
+        await look(both, "gpu-full", team="red")

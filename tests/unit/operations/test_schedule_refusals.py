@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from dure import wire
 from dure.errors import BadRequest, Conflict, DureError, NotAllowed, NotFound, Unsupported
 from dure.wire.ids import new_id
 from dure_hub.backends.embedded import gaps
-from dure_hub.operations.errors import BadLifetime, NoSuchProfile
+from dure_hub.operations.errors import BadLifetime, NoSuchProfile, OverBudget
 from dure_hub.operations.jobs import SnapshotMissing
 from dure_hub.operations.schedule_errors import (
     BadCron,
@@ -27,8 +29,8 @@ from dure_hub.operations.schedule_errors import (
     ParameterUnknown,
 )
 from dure_hub.settings import Settings
-from dure_hub.store.models import Event, Execution, Lease, Schedule, Ticket
-from tests.support.schedules import ANA, BEN, ROOT, ask, data, over, run, shop, states
+from dure_hub.store.models import Budget, Event, Execution, Lease, Schedule, Ticket
+from tests.support.schedules import ANA, BEN, ROOT, ask, data, over, pass_time, run, shop, states
 from tests.support.workshop import Workshop
 
 __all__ = ["data", "shop"]
@@ -139,3 +141,21 @@ async def test_an_administrator_acts_on_the_owners_behalf_and_it_is_written_down
         rows = session.scalars(select(Event).where(Event.actor == "root").order_by(Event.id)).all()
         told = [(row.verb, row.on_behalf_of) for row in rows]
     assert told == [("execution.ask", "ana"), ("ticket.ask", "ana"), ("schedule.pause", "ana")]
+
+
+async def test_todays_budget_is_met_when_it_fires_and_not_when_it_is_made(shop: Workshop, data: Settings) -> None:
+    rates = "[{gpu: cpu, rate: 100, since: 2020-01-01}]"
+    await asyncio.to_thread(data.folder.rates.write_text, rates)
+    ana = replace(ANA, teams=frozenset({"red"}))
+    with shop.store.transaction() as session:
+        budget = {"kind": "team", "name": "red", "amount": 1, "set_by": "root", "set_at": datetime.now(UTC)}
+        session.add(Budget(**budget))
+    made = await shop.schedules.create(ana, await ask(shop))
+    assert made.name == "nightly"
+    with pytest.raises(OverBudget):
+        await shop.schedules.run_now(ana, "nightly", wire.RunRequest(id=new_id()))
+    pass_time(data, 60)
+    await shop.schedules.firing.fire()
+    execution = await shop.schedules.execution(ana, "nightly", 1)
+    assert execution.state == "failed"
+    assert "red" in str(execution.reason)

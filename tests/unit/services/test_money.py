@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -111,7 +112,9 @@ async def test_a_used_up_quota_blocks_calls_and_says_until_when(
     assert (await anyone.get(f"{API}/me", headers=person(hub, "bob"))).status_code == 200
     assert (await anyone.get(f"{API}/me", headers=person(hub, "boss", "red", admin=True))).status_code == 200
     korean = await anyone.get(f"{API}/me", headers={**headers, "Accept-Language": "ko"})
-    assert korean.json()["error"]["message"] == "red(팀)의 하루 API 호출 한도 2 중 2을(를) 썼습니다."
+    assert korean.json()["error"]["message"] == "red(팀)의 하루 API 호출 한도 2 중 3을(를) 썼습니다.", (
+        "boss is counted too"
+    )
 
 
 async def test_uploads_are_counted_and_refused_beyond_the_quota(
@@ -129,6 +132,29 @@ async def test_uploads_are_counted_and_refused_beyond_the_quota(
     refused = await anyone.put(f"{API}/snapshots/{'0' * 64}", content=b"more", headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "over_quota")
     assert not list(ops.settings.folder.uploads.iterdir())
+
+
+async def test_an_upload_that_is_not_kept_is_given_back(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub, root: dict[str, str]
+) -> None:
+    headers = person(hub, "ana", "red", "blue")
+    await anyone.put(f"{API}/quotas", json={"kind": "team", "name": "red", "upload_mb_month": 1}, headers=root)
+    await ops.counters.flush()
+
+    async def pieces(number: int) -> AsyncIterator[bytes]:
+        for _ in range(number):
+            yield bytes(1 << 18)
+
+    broken = await anyone.put(f"{API}/snapshots/{'0' * 64}", content=pieces(3), headers=headers)
+    assert (broken.status_code, broken.json()["error"]["code"]) == (422, "bad_snapshot")
+    refused = await anyone.put(f"{API}/snapshots/{'0' * 64}", content=pieces(5), headers=headers)
+    assert (refused.status_code, refused.json()["error"]["facts"]["name"]) == (429, "red")
+    assert (await anyone.put(f"{API}/snapshots/{DIGEST}", content=PACKED, headers=headers)).status_code == 204
+    await ops.counters.flush()
+    found = (await anyone.get(f"{API}/quotas", headers=headers)).json()
+    assert [(one["name"], one["used_upload_mb"]) for one in found] == [
+        (name, round(len(PACKED) / 2**20, 3)) for name in ("ana", "blue", "red")
+    ]
 
 
 async def test_quotas_show_what_is_used_and_go_away_without_a_limit(
