@@ -14,6 +14,11 @@ reference is `jupyter lab`, started by hand with the same extensions and configu
 the spawner gave the server, and looked at as often. Our single-user server skips an import that costs a bare
 lab much of its start (`dure_hub.spawners.jupyterhub_singleuser`), which is a gain that people have, but none of
 the hub's. So `time_to_notebook_cold_same_imports` has a reference that skips it too.
+
+`time_to_notebook_warm`: the same way, once the fork server of `dure up` is there, some seconds after that command.
+Its imports, made once, are not in the figure: nobody waits for them.
+
+`starts_at_once_failed`: how many of twenty people who press start at the same moment have no server in the end.
 """
 
 from __future__ import annotations
@@ -28,8 +33,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,7 +47,7 @@ from dure_hub.spawners.jupyterhub_singleuser import NEVER_USED
 from dure_hub.spawners.waiting import until_answers
 from dure_hub.supervisor.services import environment
 from tests.bench.proxy import install_reference
-from tests.bench.record import Figure, compared, pairs, shown
+from tests.bench.record import Figure, absolute, compared, pairs, shown
 from tests.e2e.portal import free_port
 from tests.support.hub import RealHub, hub_settings, real_hub, stub_command
 
@@ -58,7 +64,15 @@ WHAT = {
     "time_to_notebook_cold_same_imports": (
         "The same, against a bare `jupyter lab` that skips the import which our server skips."
     ),
+    "time_to_notebook_warm": (
+        "From the hub's API call to JupyterLab's first answer through the front port where the fork server is up,"
+        " against a bare `jupyter lab` with the same extensions and environment."
+    ),
+    "starts_at_once_failed": (
+        "Starts without a JupyterLab that answers through the front port, of twenty people's at the same moment."
+    ),
 }
+AT_ONCE = 20
 OVERHEAD_PAIRS = 15
 NOTEBOOK_PAIRS = 7
 PATIENCE_S = 120
@@ -95,10 +109,18 @@ class Hub:
     def up(self, *, answers: bool = False) -> Iterator[float]:
         """A server that is ready, or has answered through the front port, and how long that took; then stopped."""
         began = time.perf_counter()
+        self.begin(answers=answers)
+        yield time.perf_counter() - began
+        self.end()
+
+    def begin(self, *, answers: bool) -> None:
+        """Start it and wait for it."""
         self._ready(self.api.post(f"/users/{self.user}/server"))
         if answers:
             until_200(f"{self.front}/user/{self.user}/api")
-        yield time.perf_counter() - began
+
+    def end(self) -> None:
+        """Stop it, if it is there, and wait for its end."""
         self.api.delete(f"/users/{self.user}/server").raise_for_status()
         wait(lambda: not self._servers())
 
@@ -123,11 +145,13 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         overhead = measure_overhead(folder, reference)
-        cold, same = measure_notebook(folder)
+        cold, same, warm, failed = measure_notebook(folder)
     return [
         compared("spawn_overhead", "s", overhead, at_most=1.1),
         compared("time_to_notebook_cold", "s", cold, at_most=1.4),
         shown("time_to_notebook_cold_same_imports", "s", same),
+        compared("time_to_notebook_warm", "s", warm, at_most=0.15),
+        absolute("starts_at_once_failed", "starts", [failed], at_most=0),
     ]
 
 
@@ -143,8 +167,12 @@ def measure_overhead(folder: Path, reference: Path) -> list[tuple[float, float]]
     return found
 
 
-def measure_notebook(folder: Path) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """A real lab behind our hub against a bare one: as it comes, and with the same imports."""
+Pairs = list[tuple[float, float]]
+
+
+def measure_notebook(folder: Path, count: int = NOTEBOOK_PAIRS) -> tuple[Pairs, Pairs, Pairs, int]:
+    """A real lab behind our hub against a bare one: as it comes, and with the same imports; then with the fork
+    server up, and how many fail of many at once."""
     home = folder / "bare"
     home.mkdir()
     with dure(folder / "lab", []) as (ours, real):
@@ -152,7 +180,36 @@ def measure_notebook(folder: Path) -> tuple[list[tuple[float, float]], list[tupl
             same = without_hub(real.marked("server")[0].environ()) | {"HOME": str(home)}
         bare, alike = (partial(bare_lab, home, same, program) for program in (BARE, SAME_IMPORTS))
         bare(), alike()
-        return pairs(ours.notebook, bare, NOTEBOOK_PAIRS), pairs(ours.notebook, alike, NOTEBOOK_PAIRS)
+        cold, equal = pairs(ours.notebook, bare, count), pairs(ours.notebook, alike, count)
+        real.start("warm")
+        ours.notebook()
+        warm = pairs(ours.notebook, bare, count)
+        if (forked := real.forked()) != count + 1:
+            raise RuntimeError(f"{forked} of {count + 1} starts were warm")
+        return cold, equal, warm, starts_at_once(ours, real.settings)
+
+
+def starts_at_once(hub: Hub, settings: Settings, people: int = AT_ONCE) -> int:
+    """How many of so many people get no answer from a server, where all of them start one at the same moment."""
+    everybody = [replace(hub, user=f"person{number}") for number in range(people)]
+    for one in everybody:
+        add_user(settings, one.user, "nobody-logs-in")
+        one.api.post(f"/users/{one.user}").raise_for_status()
+
+    def fails(one: Hub) -> bool:
+        try:
+            one.begin(answers=True)
+        except (RuntimeError, httpx.HTTPError) as why:
+            print(f"{one.user}: {why}", file=sys.stderr)
+            return True
+        return False
+
+    try:
+        with ThreadPoolExecutor(people) as threads:
+            return sum(threads.map(fails, everybody))
+    finally:
+        for one in everybody:
+            one.end()
 
 
 def without_hub(given: Mapping[str, str]) -> dict[str, str]:

@@ -42,6 +42,17 @@ def until(look: Callable[[], T], what: str | Callable[[], str], timeout: float =
         time.sleep(every)
 
 
+def mark_of(process: psutil.Process) -> tuple[str, str, str] | None:
+    """Portal, kind and lease that a process is marked with: in its environment; or its command line, if forked."""
+    environ, words = process.environ(), (process.cmdline() or [""])[0].split()
+    if words and words[0].startswith("dure:"):
+        _, portal, kind, lease = words[0].split(":")
+        return portal, kind, lease
+    if "DURE_LEASE" not in environ:
+        return None
+    return environ.get("DURE_PORTAL", ""), environ.get("DURE_KIND", ""), environ["DURE_LEASE"]
+
+
 @dataclass
 class Portal:
     """One running portal."""
@@ -120,11 +131,12 @@ class Portal:
             try:
                 environ = {f"{k}={v}" for k, v in process.environ().items()}
                 words = " ".join(process.cmdline())
+                mark = mark_of(process)
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                     continue
             except psutil.Error:
                 continue
-            mine = f"DURE_PORTAL={instance}" in environ if instance else False
+            mine = bool(instance) and (f"DURE_PORTAL={instance}" in environ or (mark or ("",))[0] == instance)
             if mine or any(mark in environ or mark in words for mark in marks):
                 found.append(process)
         return found

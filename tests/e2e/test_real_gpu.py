@@ -5,14 +5,10 @@ Everywhere else these are skipped, with the reason: the driver is then played by
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 import dure
@@ -20,6 +16,7 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Device
 from dure_hub.backends.embedded import nvml
 from tests.contract.digits import CODE, held_out
+from tests.e2e.kernels import compute, kernel_socket
 from tests.e2e.portal import Portal, make_portal, until
 
 FOUND = nvml.look()
@@ -124,10 +121,10 @@ def test_a_server_sees_its_gpu_and_nobody_elses(site: Portal, ana: httpx.Client,
         asked = ana.post("/environments", json={"id": new_id(), "name": name, "profile": profile})
         assert asked.status_code == 202, asked.text
         lease = running(ana, name)["lease"]["id"]
-        server = next(one for one in servers(site) if one.environ().get("DURE_LEASE") == lease)
-        environment = server.environ()
-        assert environment["CUDA_VISIBLE_DEVICES"] == seen
-        assert cuda(environment) == ([1, True] if seen else [0, False])
+        with kernel_socket(site, lease, name) as kernel:
+            assert compute(kernel, "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])").strip() == seen
+            code = "import torch; print(torch.cuda.device_count(), torch.cuda.is_available())"
+            assert compute(kernel, code, patience_s=90).split() == (["1", "True"] if seen else ["0", "False"])
     assert held(ana, gpu)["holders"] == 1
 
 
@@ -155,19 +152,3 @@ def running(client: httpx.Client, name: str) -> dict[str, Any]:
         return found if found["phase"] == "running" else None
 
     return until(look, f"the server {name} to run", timeout=120) or {}
-
-
-def cuda(environment: dict[str, str]) -> list[Any]:
-    """How many GPUs torch counts under this environment, and whether it can use them."""
-    code = "import torch, json; print(json.dumps([torch.cuda.device_count(), torch.cuda.is_available()]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=90
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[Any] = json.loads(done.stdout)
-    return found
-
-
-def servers(site: Portal) -> list[psutil.Process]:
-    """The processes of people's servers."""
-    return [one for one in site.processes() if one.environ().get("DURE_KIND") == "server"]

@@ -13,13 +13,13 @@ from dure.errors import DureError
 class MigDevice:
     """A MIG instance as the driver shows it. `profile` is its name in our catalogue's grid; memory in MiB.
 
-    `start` and `size` count the grid's memory units; None where the driver does not let this user see them.
+    Without a `profile` it is nobody's to give (somebody cut it by hand), and takes its place all the same. `start`
+    and `size` count the grid's memory units; None where the driver does not let this user see them.
     `number` is the driver's own id of it on this GPU: it stays for as long as the instance is there.
     """
 
     uuid: str | None
     profile: str | None
-    driver_profile: int | None = None
     start: int | None = None
     size: int | None = None
     memory_mb: int | None = None
@@ -32,7 +32,7 @@ class Device:
 
     `pci_device` is the device's half of the PCI id (0x2330), `key` its entry in the catalogue. `carves` says
     that instances can be made and removed on it here and now. GPUs of one `group` ("": none) are joined by NVLink.
-    `health` is a sentence in each language where something is wrong with it.
+    `health` is a sentence in each language where something is wrong with it; not `usable` is what nobody is given.
     """
 
     uuid: str
@@ -47,6 +47,7 @@ class Device:
     carves: bool = False
     group: str = ""
     health: Mapping[str, str] | None = None
+    usable: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from dure_hub.settings import Settings
 from dure_hub.supervisor import lock, prepare, processes
 from dure_hub.supervisor.errors import NotUp
 from dure_hub.supervisor.keeper import record_path
-from dure_hub.supervisor.services import NAMES, checks
+from dure_hub.supervisor.services import checks, wanted
 from dure_hub.supervisor.words import line
 
 UP, PARTLY, NOT_RUNNING = 0, 1, 3
+WITHOUT = "warm"
+"""The service that a portal can be up without: servers then start more slowly, and that is all."""
 WORDS = {
     "url": {"en": "The portal is at {url}, up for {age}.", "ko": "포털 주소는 {url}, 가동 시간 {age}."},
     "simulated": {"en": "  Its GPUs are simulated ({fleet}).", "ko": "  GPU는 시뮬레이션입니다({fleet})."},
@@ -34,7 +36,7 @@ WORDS = {
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every service answers, 1 when some do not, 3 when nothing runs."""
+    """0 when every service answers that the portal is up with, 1 when some do not, 3 when nothing runs."""
     try:
         settings = prepare.last_settings(data=arguments.data)
     except NotUp as error:
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         return NOT_RUNNING
     found = asyncio.run(look(settings))
     print(json.dumps(found, indent=2) if arguments.json else _text(found, settings))
-    services = found["services"].values()
+    services = [service for name, service in found["services"].items() if name != WITHOUT]
     if not found["up"] and not any(service["pid"] for service in services):
         return NOT_RUNNING
     return UP if found["phase"] == "up" and all(service["answers"] for service in services) else PARTLY
@@ -52,10 +54,10 @@ async def look(settings: Settings) -> dict[str, Any]:
     """Supervisor and services as they are now."""
     held = lock.is_held(settings.folder.run)
     holder = lock.holder(settings.folder.run)
-    ready = checks(settings)
-    answers = dict(zip(NAMES, await asyncio.gather(*(ready[name]() for name in NAMES)), strict=True))
+    ready, names = checks(settings), wanted(settings)
+    answers = dict(zip(names, await asyncio.gather(*(ready[name]() for name in names)), strict=True))
     services = {}
-    for name in NAMES:
+    for name in names:
         record = processes.load_record(record_path(settings.folder, name))
         alive = record is not None and record.process.alive()
         services[name] = {
@@ -68,7 +70,7 @@ async def look(settings: Settings) -> dict[str, Any]:
         "phase": holder.get("phase") if held else None,
         "pid": holder.get("pid") if held else None,
         "since": holder.get("since") if held else None,
-        "url": settings.public_url or settings.front_url,
+        "url": settings.address,
         "data": str(settings.folder.root),
         "simulated": settings.simulated_fleet or None,
         "services": services,

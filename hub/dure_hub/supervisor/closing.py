@@ -17,8 +17,8 @@ StopService = Callable[[str, float], Awaitable[object]]
 
 
 async def close(settings: Settings, stop_service: StopService, say: Say, hurry: asyncio.Event) -> None:
-    """Refuse new work; end jobs, executions, servers, hub, Voila, model servers, portal, MLflow, Envoy; then all
-    with our mark.
+    """Refuse new work; end jobs, executions, servers, hub, Voila, warm starts, model servers, portal, MLflow,
+    Envoy; then all with our mark.
 
     With `hurry` set, now or later, nothing is waited for. Rows are not touched: the reconciler of the next `up`
     closes them with the reason that each run left behind. Whatever fails is said, and the rest is ended all the
@@ -37,7 +37,7 @@ async def close(settings: Settings, stop_service: StopService, say: Say, hurry: 
         await _end_runs(EmbeddedExecutions(settings), stop, "closing_executions", say, hurry)
     with _going_on(say, "servers"):
         await _end_runs(EmbeddedServers(settings), stop, "closing_servers", say, hurry)
-    for name in ("hub", "voila"):
+    for name in ("hub", "voila", "warm"):
         with _going_on(say, name):
             await _within(hurry, stop_service, name, stop)
     with _going_on(say, "models"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from functools import partial
 from typing import Any
 
 import yaml
@@ -103,6 +104,7 @@ def check(settings: Settings) -> None:
         from dure_hub.backends.embedded import fleetfile
 
         fleetfile.load(settings.simulated_fleet)
+    checks.rates_usable(settings.folder)
     envoy = processes.load_record(record_path(settings.folder, "envoy"))
     # One whose supervisor was killed between its start and its record is known by its mark alone.
     ours = {process.pid for process in marked(settings, "envoy")}
@@ -142,7 +144,7 @@ def migrate(settings: Settings) -> None:
 async def prepare(settings: Settings) -> Settings:
     """All of it but the folder and the leftovers; saves the settings that every other process will read."""
     from dure_hub.dataplane import Dataplane
-    from dure_hub.supervisor.services import routes
+    from dure_hub.supervisor.services import of_other_hosts, routes
 
     make_secrets(settings)
     for unfinished in settings.folder.uploads.iterdir():  # what a killed portal was still receiving
@@ -150,7 +152,9 @@ async def prepare(settings: Settings) -> Settings:
     settings = with_ports(settings)
     settings.save()
     migrate(settings)
-    await Dataplane(settings).publish("services", routes(settings))
+    plane = Dataplane(settings)
+    await plane.publish("services", routes(settings))
+    await plane.change("hub", lambda fragment: fragment.without(partial(of_other_hosts, settings)))
     return settings
 
 

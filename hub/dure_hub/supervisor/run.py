@@ -44,14 +44,20 @@ class Supervisor:
             log.write(f"{stamp} {text}\n")
 
     async def start(self) -> None:
-        """Start all, each after those it names; returns when every one is ready, else `ServiceFailed`."""
+        """Start all, each after those it names; returns when each essential one is ready, else `ServiceFailed`."""
         ready = {name: asyncio.Event() for name in self.keepers}
 
         async def one(keeper: Keeper) -> None:
             for name in keeper.service.after:
                 await ready[name].wait()
-            await keeper.begin()
-            await keeper.until_ready()
+            if keeper.service.essential:
+                await keeper.begin()
+                await keeper.until_ready()
+            else:
+                try:
+                    await keeper.begin()
+                except OSError as why:
+                    self.note(f"{keeper.service.name}: cannot start: {why}")
             ready[keeper.service.name].set()
 
         async with _progress(self.say, lambda: self._pending(ready)):
@@ -152,7 +158,7 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
     settings.folder.closing.unlink(missing_ok=True)
     async with _progress(say, lambda: "", key="leftovers"):
         # Envoy may go on; the rest would hold ports and databases.
-        for name in ("hub", "portal", "mlflow", "voila"):
+        for name in ("hub", "portal", "mlflow", "voila", "warm"):
             await end_leftovers(settings, name, settings.stop_grace_s)
     settings = await prepare.prepare(settings)
     supervisor = Supervisor(settings, make(settings), say)
@@ -183,7 +189,7 @@ async def greet(settings: Settings, say: Say) -> None:
     """Say where the portal is, and, the first time, who may log in."""
     from dure_hub.backends.embedded import EmbeddedServers
 
-    say("ready", url=settings.public_url or settings.front_url)
+    say("ready", url=settings.address)
     command = f"ssh -L {settings.port}:127.0.0.1:{settings.port} {getpass.getuser()}@{os.uname().nodename}"
     say("ssh", command=command, port=settings.port)
     login = await asyncio.to_thread(prepare.add_first_admin, settings)

@@ -1,4 +1,4 @@
-"""The portal's services: Envoy, JupyterHub, the portal service, MLflow, Voila."""
+"""The portal's services: Envoy, JupyterHub, the portal service, MLflow, Voila, the fork server for warm starts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dure_hub
 from dure.errors import NotReady
 from dure_hub import dashboards, dataplane
+from dure_hub.backends.embedded import warm
 from dure_hub.dataplane import Cluster, Fragment, Route
 from dure_hub.settings import Settings
 from dure_hub.supervisor import voila_server
 from dure_hub.supervisor.mlflow_server import PREFIX, socket_path
-from dure_hub.supervisor.spec import Ready, Service, answers
+from dure_hub.supervisor.spec import Ready, Service, answers, listens
 
-NAMES = ("envoy", "hub", "portal", "mlflow", "voila")
+NAMES = ("envoy", "hub", "portal", "mlflow", "voila", "warm")
 CHECKED = ("cookie", "authorization", "origin")
 """What the portal's check reads and what lies behind it must not."""
+
+NOT_FORKED = ("PYTHONUNBUFFERED", "USER", "LOGNAME", "DURE_SIMULATED_FLEET")
+"""What servers are not given either; PYTHON... must be the same for the fork server as for those it forks."""
 
 PASSED_ON = (
     "HOME",
@@ -48,7 +53,15 @@ def checks(settings: Settings) -> dict[str, Ready]:
         "portal": answers(f"127.0.0.1:{settings.portal_port}", "/services/dure/health"),
         "mlflow": answers(f"unix:{socket_path(settings)}", f"{PREFIX}/health"),
         "voila": answers(f"unix:{voila_server.socket_path(settings)}", f"{dashboards.PREFIX}/health"),
+        "warm": listens(warm.socket_path(settings)),
     }
+
+
+def wanted(settings: Settings) -> tuple[str, ...]:
+    """The services that this portal has."""
+    return tuple(
+        name for name in NAMES if name != "warm" or (settings.warm_starts and not settings.server_command)
+    )
 
 
 def portal_services(settings: Settings) -> list[Service]:
@@ -56,7 +69,7 @@ def portal_services(settings: Settings) -> list[Service]:
     python, ready = sys.executable, checks(settings)
     bootstrap = dataplane.write_bootstrap(settings)
     envoy = dataplane.command(settings)
-    return [
+    services = [
         Service(
             name="envoy",
             title="Envoy",
@@ -100,7 +113,24 @@ def portal_services(settings: Settings) -> list[Service]:
             environment=environment(settings, "voila"),
             after=("envoy",),
         ),
+        Service(
+            name="warm",
+            title="warm starts",
+            command=[
+                python,
+                "-P",
+                "-m",
+                "dure_hub.backends.embedded.forkserver",
+                str(settings.folder.root),
+                warm.PROGRAM,
+            ],
+            ready=ready["warm"],
+            environment=fork_environment(settings),
+            after=("hub", "portal"),  # it is for later, so its imports take nothing from those who are waited for
+            essential=False,
+        ),
     ]
+    return [service for service in services if service.name in wanted(settings)]
 
 
 def environment(settings: Settings, service: str) -> dict[str, str]:
@@ -118,6 +148,12 @@ def environment(settings: Settings, service: str) -> dict[str, str]:
     }
 
 
+def fork_environment(settings: Settings) -> dict[str, str]:
+    """What the fork server's imports see; of nobody, so neither home nor name of who runs the portal."""
+    own = environment(settings, "warm")
+    return {name: value for name, value in own.items() if name not in NOT_FORKED} | {"HOME": "/nonexistent"}
+
+
 def routes(settings: Settings) -> Fragment:
     """What the front port leads to besides people's servers and endpoints."""
     hub, portal = "hub", "portal"
@@ -129,6 +165,7 @@ def routes(settings: Settings) -> Fragment:
             Cluster("voila", f"unix:{voila_server.socket_path(settings)}"),
         ),
         routes=(
+            *_hosts_of_people(settings),
             Route("/", ((hub, 100),)),
             Route("/services/dure/", ((portal, 100),)),
             # Tokens only: without a cookie no page of somebody's server can act as its visitor here.
@@ -139,6 +176,17 @@ def routes(settings: Settings) -> Fragment:
             Route(f"{dashboards.PREFIX}/", (("voila", 100),), auth=True, strip=CHECKED, host="localhost"),
         ),
     )
+
+
+def _hosts_of_people(settings: Settings) -> tuple[Route, ...]:
+    """On people's own hosts is nothing but their servers: their pages could read and do what else were there."""
+    name = urlsplit(settings.subdomain_host).hostname
+    return (Route("/", (), domain=f"*.{name}", redirect=settings.subdomain_host),) if name else ()
+
+
+def of_other_hosts(settings: Settings, route: Route) -> bool:
+    """Whether a route of the hub's is from before people got hosts of their own, or lost them."""
+    return route.prefix != "/" and bool(route.domain) != bool(settings.subdomain_host)
 
 
 def fingerprint(*parts: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 Ready = Callable[[], Awaitable[bool]]
 
@@ -24,6 +25,8 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     after: Sequence[str] = ()
     """Services that must be ready before this one starts."""
+    essential: bool = True
+    """Whether the portal is up only with it. One that is not is neither waited for nor able to fail a start."""
     keep: bool = False
     fingerprint: str = ""
     stop_grace_s: float = 10
@@ -51,6 +54,21 @@ async def http_status(address: str, path: str, timeout_s: float = 3) -> int | No
     except (OSError, TimeoutError, ValueError):
         return None
     return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else None
+
+
+def listens(path: Path) -> Ready:
+    """A readiness check: somebody takes connections at this Unix socket."""
+
+    async def check() -> bool:
+        try:
+            async with asyncio.timeout(3):
+                _, writer = await asyncio.open_unix_connection(path)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    return check
 
 
 def answers(address: str, path: str, status: int = 200) -> Ready:

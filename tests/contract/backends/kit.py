@@ -115,7 +115,7 @@ class EmbeddedPlace(Place):
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(data=folder / "data", instance=os.urandom(6).hex())
         self.code = folder / "code"
-        self.code.mkdir()
+        self.code.mkdir(exist_ok=True)
         (self.code / "stub.py").write_text((HERE / "stub.py").read_text())
 
     def servers(self) -> EmbeddedServers:
@@ -139,7 +139,8 @@ class EmbeddedPlace(Place):
             return ServingWork(**{"model": self.code, "name": "digits", "version": 3, **common})
         if kind is Kind.EXECUTION:
             return ExecutionWork(**{"notebook": "work.ipynb", "outputs": self.code, **common})
-        return ServerWork(**{"command": [sys.executable, "-m", STUB, "{port}"], "api_token": "s3cret", **common})
+        command = [sys.executable, "-P", "-m", STUB, "{port}"]
+        return ServerWork(**{"command": command, "api_token": "s3cret", **common})
 
     def marked(self, lease: str | None = None) -> dict[int, str]:
         """Pids with a mark of this portal and their leases, found without the code under test."""
@@ -148,10 +149,16 @@ class EmbeddedPlace(Place):
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 try:
                     parts = (entry / "environ").read_bytes().split(b"\0")
+                    mark = title_of(int(entry.name)).split(b":")
                 except OSError:
                     continue
                 environ = dict(part.partition(b"=")[::2] for part in parts)
-                if environ.get(b"DURE_PORTAL", b"").decode() == self.settings.instance:
+                if mark[:2] == [b"dure", self.settings.instance.encode()]:
+                    found[int(entry.name)] = mark[3].decode()
+                elif (
+                    b"DURE_LEASE" in environ
+                    and environ.get(b"DURE_PORTAL", b"").decode() == self.settings.instance
+                ):
                     found[int(entry.name)] = environ[b"DURE_LEASE"].decode()
         return {pid: name for pid, name in found.items() if lease in (None, name)}
 
@@ -166,6 +173,18 @@ class EmbeddedPlace(Place):
             return dict(json.loads(path.read_text())) if path.exists() else None
 
         return await until(read, lambda: self.report(handle))
+
+
+class WarmPlace(EmbeddedPlace):
+    """The same with a fork server for the stub, which all tests share: it is slower to come than any of them."""
+
+    def servers(self) -> EmbeddedServers:
+        return EmbeddedServers(self.settings, program=STUB)
+
+
+def title_of(pid: int) -> bytes:
+    """The first word of its command line, which is a mark where it was forked."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].partition(b" ")[0]
 
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """Starts the same work many times, each time in a process that is killed with SIGKILL somewhere on the way.
 
-Called with a JSON file: `data`, `instance`, `code`, and `trials`, each with a lease and either `step` (killed at
+Called with a JSON file: `settings`, `code`, and `trials`, each with a lease and either `step` (killed at
 the n-th thing it asks of the operating system) or `delay_s` (killed that long after the start began). Prints for
 each trial whether the starter got to its end.
 """
@@ -18,15 +18,15 @@ from dure_hub.backends.base import ServerWork
 from dure_hub.backends.embedded import EmbeddedServers
 from dure_hub.settings import Settings
 
-STEPS = ("os.mkdir", "os.rename", "os.posix_spawn", "fcntl.flock", "socket.bind")
+STEPS = ("os.mkdir", "os.rename", "os.posix_spawn", "fcntl.flock", "socket.bind", "socket.connect")
 
 
 async def start(job: dict[str, Any], lease: str) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": job["code"], "STUB": "serve"}
     work = ServerWork(
-        lease, "ann", Path(job["code"]), environment, command=[sys.executable, "-m", "stub", "{port}"]
+        lease, "ann", Path(job["code"]), environment, command=[sys.executable, "-P", "-m", "stub", "{port}"]
     )
-    async for _ in EmbeddedServers(Settings(data=job["data"], instance=job["instance"])).start(work):
+    async for _ in EmbeddedServers(Settings(**job["settings"]), program="stub").start(work):
         pass
 
 

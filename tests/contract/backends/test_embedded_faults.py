@@ -21,7 +21,7 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason
 from dure_hub.backends.embedded import ports, processes
 from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns
-from tests.contract.backends.kit import HERE, EmbeddedPlace, Place, deaf, is_alive, until
+from tests.contract.backends.kit import HERE, EmbeddedPlace, Place, WarmPlace, deaf, is_alive, until
 
 STEPS = 20
 """More than a start has, so that the last ones get to their end."""
@@ -30,9 +30,8 @@ STEPS = 20
 async def run_starter(place: EmbeddedPlace, trials: list[dict[str, Any]], folder: Path) -> list[bool]:
     job = folder / "starter.json"
     data = str(place.settings.data)
-    job.write_text(
-        json.dumps({"data": data, "instance": place.settings.instance, "code": str(place.code), "trials": trials})
-    )
+    settings = {"data": data, "instance": place.settings.instance, "warm_starts": isinstance(place, WarmPlace)}
+    job.write_text(json.dumps({"settings": settings, "code": str(place.code), "trials": trials}))
     starter = await asyncio.create_subprocess_exec(
         sys.executable, str(HERE / "starter.py"), str(job), stdout=asyncio.subprocess.PIPE
     )
@@ -67,7 +66,12 @@ async def check_world(place: EmbeddedPlace, leases: list[str]) -> None:
 
 def mains(place: EmbeddedPlace) -> list[int]:
     """Pids of the stubs themselves, keepers left out."""
-    return [pid for pid in place.marked() if b"stub" in commandline(pid).split(b"\0")]
+    commands = {pid: commandline(pid).rstrip(b"\0").split(b"\0") for pid in place.marked()}
+    return [
+        pid
+        for pid, words in commands.items()
+        if b"stub" in words or (words[0].startswith(b"dure:") and b" " not in words[0])
+    ]
 
 
 def commandline(pid: int) -> bytes:
@@ -255,6 +259,7 @@ async def test_what_has_a_mark_but_no_record_is_seen_and_stopped(embedded: Embed
     lease = new_id()
     marks = {"DURE_PORTAL": embedded.settings.instance, "DURE_LEASE": lease, "DURE_KIND": "server"}
     stray = begin(["sleep", "600"], env=marks)
+    await until(lambda: asyncio.sleep(0, bool(embedded.marked(lease))), lambda: asyncio.sleep(0, "no mark"))
     (seen,) = await embedded.servers().seen()
     assert (seen.handle.lease, seen.phase) == (lease, Phase.RUNNING)
     await embedded.servers().stop(seen.handle, grace_s=5)
@@ -308,6 +313,7 @@ async def test_after_a_restart_of_the_machine_everything_has_ended_and_nothing_i
     started = await embedded.started(handle)
     os.kill(handle.where["pid"], signal.SIGKILL)
     os.kill(started["pid"], signal.SIGKILL)
+    await until(lambda: asyncio.sleep(0, not embedded.marked(handle.lease)), lambda: embedded.report(handle))
     bystander = begin(["sleep", "600"])
     # The record as the last boot left it, its pid and start time now a bystander's by the worst of luck.
     other = processes.find(bystander.pid)

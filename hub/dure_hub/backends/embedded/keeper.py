@@ -1,9 +1,10 @@
 """Keeps one run: starts its command, waits for it, ends all it left behind and records how it went.
 
 Run as `python -I -S keeper.py <run folder>`, with the command's environment as its own, so that secrets in it
-are written nowhere. It outlives the portal and needs nothing from it. It imports the standard library only,
-and little of that, because a person waits while it starts. It is a subreaper: whatever its command starts
-stays below it, in whatever session or group, and is gone before `exit.json` appears.
+are written nowhere; or forked by forkserver.py, with a `launch` that forks the command, too. It outlives the
+portal and needs nothing from it. It imports the standard library only, and little of that, because a person waits
+while it starts. It is a subreaper: whatever its command starts stays below it, in whatever session or group, and
+is gone before `exit.json` appears.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would be half of the start
+    from collections.abc import Callable
     from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -26,7 +28,7 @@ WATCHED = ASKED | {signal.SIGCHLD, signal.SIGHUP}
 LONGEST_PAUSE_S = 10.0
 
 
-def main(folder: str) -> int:
+def main(folder: str, launch: Callable[[list[str], str], tuple[int, str]]) -> int:
     """Keep the run whose record is in `folder`; the exit status says nothing, `exit.json` says it all."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     os.closerange(3, 1 << 16)
@@ -57,24 +59,34 @@ def main(folder: str) -> int:
     return 0
 
 
-def launch(command: list[str], cwd: str) -> tuple[int, str]:
+def execute(command: list[str], cwd: str) -> tuple[int, str]:
     """Start the command as the leader of its own session; pid, and why it could not start, if so."""
     told, tell = os.pipe()  # closed by a successful exec
     pid = os.fork()
     if pid == 0:
         try:
-            os.setsid()
+            lead(cwd)
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these two; its children must not
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-            os.chdir(cwd)
             os.execvpe(command[0], command, os.environ)  # noqa: S606 - this is what a keeper is for
         except BaseException as error:  # noqa: BLE001 - a forked copy must never run on as the keeper
             os.write(tell, str(error).encode())
         os._exit(127)
+    return pid, trouble_of(told, tell)
+
+
+def lead(cwd: str) -> None:
+    """In the child: lead a session of one's own, hear all signals, stand in the working directory."""
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+    os.chdir(cwd)
+
+
+def trouble_of(told: int, tell: int) -> str:
+    """In the keeper: what the child says on the pipe before it closes that; empty where it could start."""
     os.close(tell)
     with os.fdopen(told, "rb") as pipe:
-        return pid, pipe.read().decode(errors="replace")
+        return pipe.read().decode(errors="replace")
 
 
 def wait(child: int, grace_s: float) -> tuple[int, bool]:
@@ -231,4 +243,4 @@ def write(name: str, record: dict[str, Any], durable: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], execute))

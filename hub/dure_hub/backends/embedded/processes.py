@@ -1,7 +1,8 @@
 """Processes of this machine as /proc shows them: who carries our mark, who is still the one we started.
 
 The mark is in the environment (`DURE_PORTAL`, `DURE_LEASE`, `DURE_KIND`). A forked server shows its parent's
-environment there, so a command line that begins with `dure:<portal>:<kind>:<lease>` counts too. Children of a
+environment there, or none, so a command line that begins with `dure:<portal>:<kind>:<lease>` counts too, and
+that of its keeper has one word more. Children of a
 marked process that carry no mark of their own (they cleared their environment) count as theirs, and so does who
 is in the session that a marked process leads.
 """
@@ -83,6 +84,11 @@ def identity(process: Process) -> dict[str, Any]:
     return {"pid": process.pid, "start_time": process.start_time, "boot_id": boot_id()}
 
 
+def title(instance: str, lease: str, kind: str, keeper: bool = False) -> str:
+    """The command line that marks a forked process as ours."""
+    return f"dure:{instance}:{kind}:{lease}{' keeper' * keeper}"
+
+
 def marks(instance: str, lease: str, kind: str) -> dict[str, str]:
     """The environment variables that mark a process as ours."""
     return {"DURE_PORTAL": instance, "DURE_LEASE": lease, "DURE_KIND": kind}
@@ -125,8 +131,11 @@ def _with_mark(process: Process, instance: str) -> Process:
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     except OSError:  # another user's, or gone
         return process
+    keeper = KEEPER.encode() in command.split(b"\0")
     if command.startswith(f"dure:{instance}:".encode()):
-        kind, _, lease = re.split(rb"[\0 ]", command, maxsplit=1)[0].split(b":", 2)[2].partition(b":")
+        mark, *more = re.split(rb"[\0 ]", command, maxsplit=2)
+        kind, _, lease = mark.split(b":", 2)[2].partition(b":")
+        keeper = more[:1] == [b"keeper"]
     elif f"DURE_PORTAL={instance}".encode() in environ:
         variables = dict(part.partition(b"=")[::2] for part in environ.split(b"\0"))
         if variables.get(b"DURE_PORTAL") != instance.encode():
@@ -136,7 +145,6 @@ def _with_mark(process: Process, instance: str) -> Process:
         return process
     if not _LEASE.fullmatch(lease) or not _KIND.fullmatch(kind):  # people's code can write anything there
         return process
-    keeper = KEEPER.encode() in command.split(b"\0")
     return replace(process, lease=lease.decode(), kind=kind.decode(), keeper=keeper)
 
 

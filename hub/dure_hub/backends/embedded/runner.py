@@ -23,6 +23,7 @@ from dure_hub.backends.embedded import processes
 from dure_hub.backends.embedded.ports import free_port
 from dure_hub.backends.embedded.processes import Process
 from dure_hub.backends.embedded.records import RunFolder, run_folders
+from dure_hub.backends.embedded.warm import Order, WarmStarts
 from dure_hub.settings import Settings
 
 PATIENCE_S = 10.0
@@ -48,8 +49,9 @@ class Plan:
 class Runner:
     """Starts and looks at the runs of one kind in one data folder; remembers nothing of them."""
 
-    def __init__(self, settings: Settings, kind: Kind, grace_s: float) -> None:
+    def __init__(self, settings: Settings, kind: Kind, grace_s: float, warm: WarmStarts | None = None) -> None:
         self.settings = settings
+        self.warm = warm
         self.kind = kind
         self.grace_s = grace_s
         self.run = settings.folder.run
@@ -97,8 +99,11 @@ class Runner:
         environment = {
             name: value.replace("{port}", str(port)) if port else value for name, value in plan.environment.items()
         }
-        marks = processes.marks(self.settings.instance, plan.lease, self.kind)
-        keeper = spawn_keeper(folder, environment | marks)
+        order = Order(
+            plan.lease, self.kind, environment | processes.marks(self.settings.instance, plan.lease, self.kind)
+        )
+        keeper = self.warm.start(order, plan.command) if self.warm else None
+        keeper = keeper or spawn_keeper(folder, order.environment)
         with contextlib.suppress(OSError):  # it runs: a full disk does not make that untrue
             folder.write("keeper", processes.identity(keeper))  # its mark does not show at once
         return self._handle(folder, keeper)

@@ -8,12 +8,18 @@ from typing import ClassVar
 from dure_hub.backends.base import Handle, Kind, ServerBackend, ServerWork
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, port_of
+from dure_hub.backends.embedded.warm import PROGRAM, WarmStarts
+from dure_hub.settings import Settings
 
 
 class EmbeddedServers(EmbeddedRuns, ServerBackend):
     """Yields the handle, port included, once the process is there; whoever starts it waits for its answer."""
 
     kind: ClassVar[Kind] = Kind.SERVER
+
+    def __init__(self, settings: Settings, program: str = PROGRAM) -> None:
+        super().__init__(settings)
+        self.runner.warm = WarmStarts(settings, program)
 
     def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """As the interface says."""

@@ -1,0 +1,121 @@
+"""What the tests of warm starts fork: it prints all that a new process could tell about itself, and ends.
+
+It has imported what a person's server has, as the portal's fork server does it, or does it now. STRANGERS names
+texts, with `|` between them, that must be nowhere in this process.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import locale
+import os
+import random
+import signal
+import site
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from dure_hub.spawners import jupyterhub_singleuser
+
+OF_PYTHON = (1 << 31) - 1
+"""Signals above these are the C library's own."""
+
+PERSONAL = jupyterhub_singleuser.PERSONAL
+preload, refresh = jupyterhub_singleuser.preload, jupyterhub_singleuser.refresh
+
+
+def main() -> None:
+    descriptors = opened()
+    preload()  # nothing new where it was done before
+    print(json.dumps({"open": descriptors, "same": same(), "own": own(), "strangers": strangers()}), flush=True)
+
+
+def same() -> dict[str, Any]:
+    """What must not depend on how the process was started."""
+    from jupyter_client.session import Session
+    from jupyter_core import paths
+    from jupyterhub.services.auth import HubAuth
+    from jupyterlab.labapp import LabApp
+
+    trash = vars(sys.modules["send2trash.plat_other"])
+    status = dict(
+        line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line
+    )
+    mask = os.umask(0o077)
+    return {
+        "environment": dict(os.environ),
+        "path": sys.path,
+        "argv": sys.argv,
+        "orig_argv": sys.orig_argv,
+        "main": [sys.modules["__main__"].__file__, sys.modules["__main__"].__spec__.name],  # type: ignore[union-attr]
+        "flags": [*sys.flags],
+        "cwd": str(Path.cwd()),
+        "umask": mask,
+        "alone": [os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid(), status["Threads"]],
+        "signals": [int(status[name], 16) & OF_PYTHON for name in ("SigBlk", "SigIgn", "SigCgt")],
+        "handlers": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)],
+        "clock": [time.tzname, time.timezone],
+        "locale": [locale.setlocale(locale.LC_ALL), sys.stdout.encoding, sys.getfilesystemencoding()],
+        "buffered": [sys.stdin.line_buffering, sys.stdout.line_buffering, sys.stderr.line_buffering],
+        "site": [site.USER_BASE, site.USER_SITE, site.ENABLE_USER_SITE],
+        "jupyter": [paths.jupyter_config_path(), paths.jupyter_path(), paths.jupyter_runtime_dir()],
+        "lab": [LabApp.user_settings_dir.default_value, LabApp().user_settings_dir, LabApp().workspaces_dir],
+        "trash": [str(trash["HOMETRASH"]), str(trash["XDG_DATA_HOME"])],
+        "hub": [HubAuth().api_url, HubAuth().base_url, HubAuth().api_token],
+        "session": Session().username,
+        "temporary": tempfile.gettempdir(),
+        "garbage": gc.isenabled(),
+    }
+
+
+def own() -> dict[str, Any]:
+    """What no two processes may have in common."""
+    import ssl
+    import uuid
+    from multiprocessing.process import current_process
+
+    from jupyter_client.session import Session, session_flags
+
+    return {
+        "random": random.random(),
+        "session": Session().session,
+        "secure": str(session_flags["secure"][0]["Session"]["key"]),
+        "authkey": bytes(current_process().authkey).hex(),
+        "ssl": ssl.RAND_bytes(16).hex(),
+        "uuid": str(uuid.uuid4()),
+    }
+
+
+def opened() -> dict[str, str]:
+    """Descriptors and what they lead to."""
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        if entry.exists():  # that by which the folder is read is gone
+            found[entry.name] = str(entry.readlink())
+    return found
+
+
+def strangers() -> list[str]:
+    """Texts in anything that Python can reach from its modules and hold a word of STRANGERS."""
+    asked = os.environ.pop("STRANGERS", "")
+    words = [word for word in asked.split("|") if word]
+    seen, left, found = {id(words)}, [*gc.get_objects(), sys.modules], list[str]()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, str | bytes):
+            text = str(one)
+            found += [text[:200] for word in words if word in text and text not in (word, asked)]
+        elif not isinstance(one, int | float):
+            left += gc.get_referents(one)
+    return found
+
+
+if __name__ == "__main__":
+    main()
