@@ -84,13 +84,6 @@ class MlflowApi:
         """Requests of this person."""
         return MlflowSession(self._http, user, admin=admin)
 
-    async def healthy(self) -> bool:
-        """Whether it answers now."""
-        try:
-            return (await self._http.get(f"{PREFIX}/health", timeout=2)).status_code == 200
-        except httpx.TransportError:
-            return False
-
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
@@ -106,15 +99,26 @@ class MlflowSession:
 
     async def experiment(self, name: str) -> str:
         """The id of an experiment, made if missing, brought back if deleted."""
-        try:
-            found = await self._get("experiments/get-by-name", {"experiment_name": name}, ("experiment", name))
-        except NotFound:
-            made = await self._post("experiments/create", {"name": name}, ("experiment", name))
-            return str(made["experiment_id"])
-        experiment = found["experiment"]
+        experiment = await self._experiment(name)
+        if experiment is None:
+            try:
+                made = await self._post("experiments/create", {"name": name}, ("experiment", name))
+                return str(made["experiment_id"])
+            except MlflowHasOne:  # somebody made it since we looked; or it is hidden, and then this stands
+                experiment = await self._experiment(name)
+                if experiment is None:
+                    raise
         if experiment["lifecycle_stage"] == "deleted":
             await self._post("experiments/restore", {"experiment_id": experiment["experiment_id"]})
         return str(experiment["experiment_id"])
+
+    async def _experiment(self, name: str) -> dict[str, Any] | None:
+        what = ("experiment", name)
+        try:
+            found = await self._get("experiments/get-by-name", {"experiment_name": name}, what)
+        except NotFound:
+            return None
+        return dict(found["experiment"])
 
     async def create_run(self, experiment: str, name: str, tags: Mapping[str, str], start_ms: int) -> str:
         """Start a run in experiment id `experiment`; the answer is its id."""

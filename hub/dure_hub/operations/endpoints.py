@@ -24,7 +24,8 @@ from dure_hub.operations.models import CHALLENGER
 from dure_hub.operations.notes import note
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.operations.serving import EndpointRuns, attach, drop
+from dure_hub.operations.serving import EndpointRuns, attach
+from dure_hub.operations.serving_end import drop, finish
 from dure_hub.operations.serving_errors import demand
 from dure_hub.operations.serving_rows import View
 from dure_hub.policies.canary import CANARY, CHAMPION, may_canary, may_promote
@@ -107,7 +108,8 @@ class Endpoints:
     async def canary(self, person: Person, name: str, request: wire.CanaryRequest) -> wire.Endpoint:
         """Try a version beside the champion, or change the share of the one on trial.
 
-        It gets requests once it is ready. Raises `NotFound`, `ChampionNotReady`, `CanaryRuns`, `NotAllowed`.
+        It gets requests once it is ready. Raises `NotFound`, `ChampionNotReady`, `CanaryRuns`, `NotAllowed`,
+        `NotYourTeam`.
         """
         endpoint = await self._store.read(lambda session: serving_rows.find(session, name))
         person.may_act_for(endpoint.owner)
@@ -169,15 +171,7 @@ class Endpoints:
 
         def write(session: Session) -> None:
             found = self._mine(session, person, name)
-            now, endpoint = self._clock(), found.endpoint
-            endpoint.wanted, endpoint.state, endpoint.ended_at = "stop", "stopped", now
-            endpoint.reason = note("asked")
-            for replica in found.replicas:
-                drop(session, replica, now)
-            if found.role(CANARY) is not None:
-                rollout = _rollout(session, endpoint)
-                rollout.state, rollout.ended_at = "rolled_back", now
-            record(session, now, person.name, "endpoint.delete", f"endpoint:{name}", None, endpoint.owner)
+            finish(session, found, note("asked"), self._clock(), person.name, "endpoint.delete")
 
         await self._store.run(write)
         await self.subject.publish()
@@ -229,6 +223,8 @@ class Endpoints:
     def _begin(
         self, session: Session, person: Person, found: View, request: wire.CanaryRequest, fleet: Fleet
     ) -> None:
+        if found.endpoint.team is not None:
+            charged(person, found.endpoint.team)  # who has left the team starts nothing more at its cost
         champion = found.role(CHAMPION)
         assert champion is not None  # noqa: S101 - may_canary has looked
         rollout = Rollout(

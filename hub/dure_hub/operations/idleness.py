@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -79,11 +79,15 @@ def longest_gap_s(settings: Settings, look_every_s: float) -> float:
 
 @dataclass(frozen=True)
 class _Change:
-    """What one look means for a running environment: it was used, or it has been idle for too long."""
+    """What one look means for a running environment: it was used, or it has been idle for too long.
+
+    `busy`: work of `profile="mine"` runs on its slice, and that is use. `activity` is what the hub has told of.
+    """
 
     environment: str
     lease: str
     activity: datetime | None = None
+    busy: bool = False
     over: Verdict | None = None
 
 
@@ -104,7 +108,7 @@ class Idleness:
         seen_at = self._clock()  # no later than the rows are read: who is active meanwhile stays so
 
         def changes(session: Session) -> list[_Change]:
-            return _changes(session, known, timeout_s, grace_s, seen_at)
+            return _changes(session, known, timeout_s, self._settings.activity_interval_s, seen_at)
 
         if await self._store.read(changes):
             await self._store.run(lambda session: self._write(session, changes(session), seen_at))
@@ -115,6 +119,8 @@ class Idleness:
             lease = session.get_one(Lease, change.lease)
             if change.activity is not None:
                 row.activity, row.active_at = change.activity, now
+            elif change.busy:
+                row.active_at = now
             elif change.over is not None and admission.ask_end(session, lease, "idle", now):
                 row.phase = rows.STOPPING
                 row.reason = reasons.idle_for(self._settings.idle_timeout_s)
@@ -131,7 +137,9 @@ class Idleness:
                 log.info("%s/%s ends: nobody used it for %s s", row.owner, row.name, change.over.facts["idle_s"])
 
 
-def _changes(session: Session, known: Places, timeout_s: int, grace_s: int, now: datetime) -> list[_Change]:
+def _changes(session: Session, known: Places, timeout_s: int, report_s: int, now: datetime) -> list[_Change]:
+    running = select(Lease.parent).where(Lease.parent.is_not(None), Lease.ended_at.is_(None))
+    working = set(session.scalars(running))
     query = (
         select(Environment, Lease.id)
         .join(Lease, Lease.id == Environment.lease_id)
@@ -145,7 +153,12 @@ def _changes(session: Session, known: Places, timeout_s: int, grace_s: int, now:
         if server.last_activity != row.activity:
             found.append(_Change(row.id, lease, activity=server.last_activity))
             continue
-        verdict = idle(row.active_at, timeout_s, now, grace_s)
+        if lease in working:
+            # written down as often as a server reports, and no oftener
+            if row.active_at is None or now - row.active_at >= timedelta(seconds=report_s):
+                found.append(_Change(row.id, lease, busy=True))
+            continue
+        verdict = idle(row.active_at, timeout_s, now, _REPORTS * report_s)
         if verdict.allowed:
             found.append(_Change(row.id, lease, over=verdict))
     return found

@@ -18,7 +18,7 @@ from dure.errors import NotReady
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Reason, Seen, TrainingBackend
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, jobwork
+from dure_hub.operations import admission, jobwork, own_server
 from dure_hub.operations.jobfiles import JobFolder
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
 from dure_hub.operations.notes import note
@@ -195,8 +195,8 @@ def outcome(ended: str, wanted_stop: bool, seen: Seen | None, tail: str) -> tupl
         return "stopped", note("portal_down")
     if ended == RAN_LONG:
         return "failed", note("no_checkpoint")
-    if ended == "parent_ended":
-        return "stopped", note("parent_ended")
+    if ended == own_server.ENDED:
+        return "stopped", note(ended)
     if ended not in ("exited", "lost", "unclaimed"):
         return "failed", note("ended", ended)
     if seen is None or (seen.exit_code is None and why != Reason.NOT_EXECUTABLE):

@@ -77,7 +77,9 @@ class Jobs:
         known = await self._store.read(lambda session: self._known(session, person, request))
         if known is not None:
             return known
-        fleet, team = await self._profiles.fleet(), charged(person, request.team)
+        fleet = await self._profiles.fleet()
+        # on one's own server it is the server's team that pays, whoever asks
+        team = None if request.profile == MINE else charged(person, request.team)
         offered = await self._offered(person, request.profile, fleet)
         await self._check(request, fleet, offered)
         job = await self._store.run(lambda session: self._record(session, person, request, fleet, offered, team))

@@ -15,6 +15,8 @@ from dure_hub.store.models import Lease, Ticket
 
 MINE = "mine"
 """The profile's name."""
+ENDED = "parent_ended"
+"""Why such work ends with the server."""
 
 
 class NoOwnServer(DureError):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure.wire.queue import QueueEntry
 from dure_hub.operations import line
-from dure_hub.operations.line import Line
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.policies import classes, queue
-from dure_hub.policies.board import Board
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Ticket
 
@@ -35,39 +33,37 @@ class Queues:
         return await self._store.read(lambda session: self._read(session, person, fleet))
 
     def _read(self, session: Session, person: Person, fleet: Fleet) -> builtins.list[QueueEntry]:
-        tickets = {
-            ticket.id: ticket for ticket in session.scalars(select(Ticket).where(Ticket.state == "waiting"))
-        }
-        if not tickets:
-            return []
         queued = line.read(session, fleet, self._clock())
-        starts, board = queued.expected(), queued.board()
-        ids = [one.id for one in queue.order(queued.waiting)]
-        ids += sorted(queued.stopped)
-        return [
-            self._entry(session, tickets[ticket_id], queued, starts.get(ticket_id), board, person)
-            for ticket_id in ids
-            if ticket_id in tickets
-        ]
+        if not queued.tickets:
+            return []
+        starts, places, board = queued.expected(), queue.positions(queued.waiting), queued.board()
+        wishes = {one.id: one.wish for one in queued.everyone}
+        entries = []
+        for ticket_id in [*(one.id for one in queue.order(queued.waiting)), *sorted(queued.stopped)]:
+            ticket = queued.tickets[ticket_id]
+            entry = _entry(ticket, person, places.get(ticket_id), starts.get(ticket_id))
+            if entry.mine:
+                instead = board.next_best(ticket.profile, fleet.profiles, wishes[ticket_id])
+                entry = entry.model_copy(update={"next_best": instead})
+            entries.append(entry)
+        return entries
 
-    def _entry(
-        self, session: Session, ticket: Ticket, queued: Line, start: Any, board: Board, person: Person
-    ) -> QueueEntry:
-        mine = ticket.owner == person.name
-        seen, wish = mine or person.admin, line.wish_of(session, ticket, queued.fleet)
-        facts: Mapping[str, Any] = ticket.verdict.get("facts", {})
-        return QueueEntry(
-            ticket=ticket.id,
-            mine=mine,
-            owner=ticket.owner if seen else None,
-            team=ticket.team if seen else None,
-            queue_class=classes.NAMES[ticket.queue_class],
-            purpose=ticket.purpose,
-            profile=ticket.profile,
-            position=queue.position(ticket.id, queued.waiting),
-            expected_start=start,
-            asked_at=ticket.asked_at,
-            code=ticket.verdict.get("code"),
-            facts={name: value for name, value in facts.items() if seen or name in _TOLD},
-            next_best=board.next_best(ticket.profile, queued.fleet.profiles, wish) if mine else None,
-        )
+
+def _entry(ticket: Ticket, person: Person, position: int | None, start: datetime | None) -> QueueEntry:
+    mine = ticket.owner == person.name
+    seen = mine or person.admin
+    facts: Mapping[str, Any] = ticket.verdict.get("facts", {})
+    return QueueEntry(
+        ticket=ticket.id,
+        mine=mine,
+        owner=ticket.owner if seen else None,
+        team=ticket.team if seen else None,
+        queue_class=classes.NAMES[ticket.queue_class],
+        purpose=ticket.purpose,
+        profile=ticket.profile,
+        position=position,
+        expected_start=start,
+        asked_at=ticket.asked_at,
+        code=ticket.verdict.get("code"),
+        facts={name: value for name, value in facts.items() if seen or name in _TOLD},
+    )

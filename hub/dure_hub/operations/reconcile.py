@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure.errors import DureError
@@ -39,10 +39,10 @@ from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
 from dure_hub.operations import admission, reclaim
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.ticks import Ticks as Ticks
-from dure_hub.policies.lifetime import is_expired
+from dure_hub.policies.lifetime import is_expired, waited_too_long
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
-from dure_hub.store.models import Leadership, Lease, Ticket
+from dure_hub.store.models import Environment, Leadership, Lease, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Wanted:
-    """An active lease as `decide` sees it. `since` is its claim, else its grant."""
+    """An active lease as `decide` sees it. `since` is its claim, else until when it was held, else its grant."""
 
     lease: str
     since: datetime
@@ -302,10 +302,9 @@ class Reconciler:
         def decide_queue(session: Session) -> None:
             now = self._clock()
             subjects = {subject.purpose: subject for subject in self._subjects}
-            oldest = now - timedelta(seconds=self._settings.ticket_timeout_s)
-            since = func.coalesce(Ticket.since, Ticket.asked_at)
-            late = select(Ticket).where(Ticket.state == "waiting", since <= oldest)
-            for ticket in session.scalars(late).all():
+            for ticket in session.scalars(select(Ticket).where(Ticket.state == "waiting")).all():
+                if not waited_too_long(ticket.since or ticket.asked_at, self._settings.ticket_timeout_s, now):
+                    continue
                 admission.cancel(session, ticket.id, "expired", now)
                 subjects[ticket.purpose].gave_up(session, ticket)
             session.flush()
@@ -343,10 +342,19 @@ async def forget(runs: Runs, handle: Handle) -> None:
 
 def _wanted(session: Session, purpose: str) -> list[Wanted]:
     # columns alone: whole rows of some thousand leases take longer than a pass should
-    query = select(Lease.id, Lease.claimed_at, Lease.granted_at, Lease.until, Lease.end_reason).where(
-        Lease.ended_at.is_(None), Lease.purpose == purpose
+    query = (
+        select(
+            Lease.id,
+            Lease.claimed_at,
+            Lease.granted_at,
+            Lease.until,
+            Lease.end_reason,
+            Environment.held_until,
+        )
+        .outerjoin(Environment, Environment.lease_id == Lease.id)
+        .where(Lease.ended_at.is_(None), Lease.purpose == purpose)
     )
     return [
-        Wanted(lease, claimed or granted, claimed is not None, until, reason)
-        for lease, claimed, granted, until, reason in session.execute(query)
+        Wanted(lease, claimed or held or granted, claimed is not None, until, reason)
+        for lease, claimed, granted, until, reason, held in session.execute(query)
     ]

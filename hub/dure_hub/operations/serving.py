@@ -23,12 +23,13 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Runs, Seen, ServingBackend, ServingWork
 from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, serving_rows
+from dure_hub.operations import admission, own_server, serving_rows
 from dure_hub.operations.background import Background
 from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.leasedwork import keep_handle, renew
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.serving_end import end, finish
 from dure_hub.operations.serving_rows import GONE, View
 from dure_hub.operations.workfiles import tail
 from dure_hub.policies import canary
@@ -94,9 +95,17 @@ class EndpointRuns:
             return
         if replica.role == RETIRED:
             replica.phase = GONE
+        elif lease.end_reason == own_server.ENDED:
+            self._end_with_server(session, replica)
         elif replica.phase != "failed":
             replica.phase, replica.lease_id, replica.restarts = "crashed", None, replica.restarts + 1
             replica.reason = note("crashed", lease.end_reason or "")
+
+    def _end_with_server(self, session: Session, replica: Replica) -> None:
+        """The server whose slice it ran on is over: so is the endpoint, and with it the name of its routes."""
+        found = serving_rows.view(session, session.get_one(Endpoint, replica.endpoint_id))
+        finish(session, found, note(own_server.ENDED), self._clock(), PORTAL, "endpoint.end")
+        replica.phase = GONE  # nothing of it runs
 
     async def stop(self, handle: Handle, reason: str) -> None:
         """Ask it to end; it answers what it has accepted first."""
@@ -286,20 +295,25 @@ class EndpointRuns:
             if row.role == RETIRED or row.lease_id is not None:
                 return
             row.phase, row.ticket_id = "waiting", new_id()
-            granted = admission.admit(
-                session,
-                ticket_id=row.ticket_id,
-                owner=endpoint.owner,
-                purpose=admission.SERVING,
-                subject=row.id,
-                profile=endpoint.profile,
-                lifetime_s=None,
-                now=now,
-                fleet=fleet,
-                team=endpoint.team,
-                project=endpoint.project,
-                queue_class=endpoint.queue_class,
-            )
+            try:
+                with session.begin_nested():
+                    granted = admission.admit(
+                        session,
+                        ticket_id=row.ticket_id,
+                        owner=endpoint.owner,
+                        purpose=admission.SERVING,
+                        subject=row.id,
+                        profile=endpoint.profile,
+                        lifetime_s=None,
+                        now=now,
+                        fleet=fleet,
+                        team=endpoint.team,
+                        project=endpoint.project,
+                        queue_class=endpoint.queue_class,
+                    )
+            except own_server.NoOwnServer:  # it ended while this was between two leases
+                self._end_with_server(session, row)
+                return
             if isinstance(granted, Lease):
                 attach(row, granted, now)
 
@@ -313,7 +327,7 @@ class EndpointRuns:
             at = self._unrouted_at.get(replica_id)
             if at is None or time.monotonic() - at < DRAIN_S:
                 continue
-            if await self._store.run(partial(_end, replica_id=replica_id, now=self._clock())):
+            if await self._store.run(partial(end, replica_id=replica_id, now=self._clock())):
                 self.kick()
 
     def _note_states(self, session: Session) -> None:
@@ -342,11 +356,6 @@ def attach(replica: Replica, lease: Lease, now: datetime) -> None:
     replica.lease_id, replica.phase, replica.reason = lease.id, "starting", note("fetching")
 
 
-def drop(session: Session, replica: Replica, now: datetime) -> None:
-    """Want it ended: it gets no more requests, and ends once it has answered those it has."""
-    replica.role, replica.percent, replica.phase, replica.retired_at = RETIRED, 0, "draining", now
-
-
 def _has_answered(session: Session, replica_id: str) -> bool:
     """Whether it was ever ready."""
     query = select(Event.id).where(Event.object == f"replica:{replica_id}", Event.verb == "replica.ready").limit(1)
@@ -358,18 +367,6 @@ def _ready(session: Session, replica_id: str, now: datetime) -> None:
     if replica.role != RETIRED and replica.phase != "ready":
         replica.phase, replica.reason = "ready", None
         record(session, now, PORTAL, "replica.ready", f"replica:{replica_id}", {"version": replica.version})
-
-
-def _end(session: Session, replica_id: str, now: datetime) -> bool:
-    """Ask for the end of a drained one's lease; without any it is gone at once. Whether that changed anything."""
-    replica = session.get_one(Replica, replica_id)
-    lease = session.get(Lease, replica.lease_id) if replica.lease_id else None
-    if lease is not None and lease.ended_at is None:
-        return admission.ask_end(session, lease, "asked", now)
-    if replica.ticket_id:
-        admission.cancel(session, replica.ticket_id, "cancelled", now)
-    replica.phase = GONE
-    return True
 
 
 def _environment() -> dict[str, str]:

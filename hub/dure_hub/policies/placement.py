@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
 
 from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
@@ -10,9 +11,31 @@ from dure_hub.policies.board import Board
 from dure_hub.policies.slices import CPU, Placement, Slice, Wish
 from dure_hub.policies.verdict import Verdict
 
-__all__ = ["CPU", "Placement", "Slice", "Wish", "count", "next_best", "place", "ranks"]
+__all__ = ["CPU", "Capacity", "Placement", "Slice", "Wish", "count", "next_best", "place", "ranks"]
 
 _NO_WISH = Wish()
+
+
+class Capacity:
+    """What finds room on these nodes while nobody holds anything: what waiting may help at all.
+
+    Answers are kept: one object for one fleet. For several threads at once.
+    """
+
+    def __init__(self, machines: Sequence[Machine]) -> None:
+        self._machines = machines
+        self._board: Board | None = None
+        self._known: dict[tuple[str, str], bool] = {}
+        self._asking = Lock()
+
+    def fits(self, profile: ProfileSpec, pool: str = "") -> bool:
+        """Whether one holder of the profile ever fits on the nodes for this pool ("": on any)."""
+        key = (profile.name, pool)
+        with self._asking:
+            if key not in self._known:
+                self._board = self._board or Board(self._machines)
+                self._known[key] = self._board.place(profile, Wish(pool=pool)).verdict.allowed
+            return self._known[key]
 
 
 def place(

@@ -1,8 +1,8 @@
 """Who gives way to whom: "inside quota you are safe, beyond it you may be reclaimed". The clock is an argument.
 
-A ticket may take from a lease only if it stands before it by (inside quota or beyond, class). A lease that was
-told to end and waits again stands no better than it did, and who took from it stands no worse than when it asked:
-so nobody takes back from who took from them, by whatever detour. Who is beyond takes from nobody inside.
+A ticket takes only from leases beyond their quota, and only if it stands before them by (inside quota or beyond,
+class). A lease that was told to end and waits again stands no better than it did, and who took from it stands no
+worse than when it asked: so nobody takes back from who took from them, by whatever detour.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.board import Board
-from dure_hub.policies.classes import NAMES, NOTEBOOK
+from dure_hub.policies.classes import NAMES
 from dure_hub.policies.slices import Slice, Wish
 from dure_hub.policies.verdict import Verdict
 
@@ -95,30 +95,26 @@ def reclaimable(
     within: frozenset[str],
     now: datetime,
     min_run_s: int = MIN_RUN_S,
-    *,
-    by_class: bool = False,
 ) -> Verdict:
     """Whether this ticket may take from this lease; `within` is `inside` with the ticket.
 
-    Yes: `beyond_quota`; with `by_class`, a higher class takes from inside a quota too (`lower_class`), but from
-    notebooks. No: `ending`, `not_preemptible`, `no_better_claim`, `serves` (of its own or a higher class),
-    `notebook_inside_quota`, `inside_quota`, and `ran_too_little` until the time `at`.
+    Yes: `beyond_quota`. No: `ending`, `not_preemptible`, `inside_quota`, `no_better_claim` (beyond its quota too,
+    and of no higher class), `serves` (of its own or a higher class), and `ran_too_little` until the time `at`.
     """
     facts = {"lease": lease.id, "queue_class": NAMES[lease.queue_class]}
-    is_inside = lease.id in within
     if lease.ending or not lease.preemptible:
         return Verdict.no("ending" if lease.ending else "not_preemptible", **facts)
-    if (asking.id not in within, asking.queue_class) >= (not is_inside, lease.queue_class):
+    if lease.id in within:
+        return Verdict.no("inside_quota", **facts)
+    if asking.id not in within and asking.queue_class >= lease.queue_class:
         return Verdict.no("no_better_claim", **facts)
     if lease.purpose == "serving" and lease.queue_class <= asking.queue_class:
         return Verdict.no("serves", **facts)
-    if is_inside and (lease.purpose == NOTEBOOK or not by_class):
-        return Verdict.no("notebook_inside_quota" if lease.purpose == NOTEBOOK else "inside_quota", **facts)
     if now < lease.granted_at + timedelta(seconds=min_run_s):
         return Verdict.no(
             "ran_too_little", **facts, at=_may_end(lease, min_run_s).isoformat(), min_run_s=min_run_s
         )
-    return Verdict.yes("lower_class" if is_inside else "beyond_quota", **facts)
+    return Verdict.yes("beyond_quota", **facts)
 
 
 def preempt(
@@ -130,10 +126,9 @@ def preempt(
     *,
     min_run_s: int = MIN_RUN_S,
     notice_s: int = NOTICE_S,
-    by_class: bool = False,
 ) -> Preemption:
-    """Whose leases must end so that this ticket fits: only leases beyond their quota if that will do, as few as
-    may be, of the lowest class, with the least work to lose; so the newest of those that are alike.
+    """Whose leases must end so that this ticket fits: as few as may be, of the lowest class, with the least work
+    to lose; so the newest of those that are alike.
 
     `board` is as it is with all `leases` held, and is left so. Verdicts: `reclaims`, with `notice_s` to write a
     checkpoint in; no: `fits`, `room_is_coming` (what was told to end will do), `too_new_to_reclaim` until the time
@@ -144,10 +139,10 @@ def preempt(
         return Preemption(Verdict.no("fits", **facts))
     ending = [piece for lease in leases if lease.ending for piece in lease.slices]
     within = inside(leases, guaranteed, asking)
-    judged = [(lease, reclaimable(lease, asking, within, now, min_run_s, by_class=by_class)) for lease in leases]
+    judged = [(lease, reclaimable(lease, asking, within, now, min_run_s)) for lease in leases]
     ready = [lease for lease, verdict in judged if verdict.allowed]
     later = [lease for lease, verdict in judged if verdict.code == "ran_too_little"]
-    search = _Search(asking, board, within, now)
+    search = _Search(asking, board, now)
     board.give_back(ending)
     try:
         if search.fits():
@@ -165,33 +160,20 @@ def preempt(
     return Preemption(Verdict.no("too_new_to_reclaim", **facts, at=at.isoformat(), min_run_s=min_run_s))
 
 
-def due_for_checkpoint(
-    granted_at: datetime, now: datetime, longest_s: int = LONGEST_S, *, others_wait: bool = True
-) -> Verdict:
-    """Whether training has run so long at a stretch that it writes a checkpoint and waits again, in its turn.
-
-    Inclusive. It goes on while nobody waits for what it holds.
-    """
+def due_for_checkpoint(granted_at: datetime, now: datetime, longest_s: int = LONGEST_S) -> Verdict:
+    """Whether training has run so long at a stretch that others may have their turn. Inclusive."""
     ran_s = max(int((now - granted_at).total_seconds()), 0)
     facts = {"ran_s": ran_s, "longest_s": longest_s}
     if ran_s < longest_s:
         return Verdict.no("within_longest", **facts)
-    return Verdict.yes("ran_longest", **facts) if others_wait else Verdict.no("nobody_waits", **facts)
-
-
-def pending_too_long(asked_at: datetime, now: datetime, timeout_s: int) -> Verdict:
-    """Whether a ticket has waited so long that it expires. Inclusive; a timeout of 0 ends none."""
-    waited_s = max(int((now - asked_at).total_seconds()), 0)
-    if not timeout_s or waited_s < timeout_s:
-        return Verdict.no("may_wait", waited_s=waited_s, timeout_s=timeout_s)
-    return Verdict.yes("waited_too_long", waited_s=waited_s, timeout_s=timeout_s)
+    return Verdict.yes("ran_longest", **facts)
 
 
 class _Search:
     """Looks for the leases whose end makes room for one ticket. Leaves the board as it found it."""
 
-    def __init__(self, asking: Asking, board: Board, within: frozenset[str], now: datetime) -> None:
-        self._asking, self._board, self._within, self._now = asking, board, within, now
+    def __init__(self, asking: Asking, board: Board, now: datetime) -> None:
+        self._asking, self._board, self._now = asking, board, now
 
     def fits(self) -> bool:
         """Whether it fits beside what is held now."""
@@ -200,17 +182,10 @@ class _Search:
     def fewest(self, leases: Sequence[Running]) -> list[Running] | None:
         """The best victims among these; None if all of them are not enough."""
         ranked = sorted(leases, key=self._reluctance)
-        beyond = [lease for lease in ranked if lease.id not in self._within]
-        for some in (beyond, ranked):
-            # a job on several GPUs lies on one node: the fewest are found there, one by one or together
-            groups = [[lease] for lease in some] + _by_node(some)
-            found = [victims for victims in map(self._enough, groups) if victims is not None]
-            if found:
-                return min(found, key=self._price)
-            everywhere = self._enough(some)
-            if everywhere is not None:
-                return everywhere
-        return None
+        # a job on several GPUs lies on one node: the fewest are found there, one by one or together
+        groups = [[lease] for lease in ranked] + _by_node(ranked)
+        found = [victims for victims in map(self._enough, groups) if victims is not None]
+        return min(found, key=self._price) if found else self._enough(ranked)
 
     def _enough(self, leases: Sequence[Running]) -> list[Running] | None:
         """Of these, in this order, the first that are enough, without those that were not needed after all."""
@@ -236,8 +211,8 @@ class _Search:
         for lease in leases:
             self._board.take(lease.slices)
 
-    def _reluctance(self, lease: Running) -> tuple[bool, int, timedelta, str]:
-        return lease.id in self._within, -lease.queue_class, self._now - lease.granted_at, lease.id
+    def _reluctance(self, lease: Running) -> tuple[int, timedelta, str]:
+        return -lease.queue_class, self._now - lease.granted_at, lease.id
 
     def _price(self, victims: Sequence[Running]) -> tuple[int, int, float, list[str]]:
         lost = sum(lease.gpus * (self._now - lease.granted_at).total_seconds() for lease in victims)

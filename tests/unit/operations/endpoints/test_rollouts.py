@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
 from dure.errors import Conflict, NotAllowed, NotFound
 from dure_hub.dataplane import Route
-from dure_hub.operations.people import Person
+from dure_hub.operations.people import NotYourTeam, Person
 from dure_hub.operations.serving_errors import CanaryNotReady, CanaryRuns, ChampionNotReady, NoCanary
 from dure_hub.operations.serving_rows import View, fragment_for
 from dure_hub.store.models import Endpoint, Event, Lease, Replica, Rollout
@@ -116,6 +118,17 @@ async def test_what_may_not_be_done_says_why(shop: Workshop) -> None:
         await shop.endpoints.canary(ANA, "numbers", trying(4))
     with pytest.raises(CanaryNotReady):
         await shop.endpoints.promote(ANA, "numbers")
+
+
+async def test_who_has_left_the_team_that_pays_tries_no_version_at_its_cost(shop: Workshop) -> None:
+    ana = replace(ANA, teams=frozenset({"red"}))
+    await shop.endpoints.deploy(ana, deploying())
+    await until_state(shop, "ready")
+    with pytest.raises(NotYourTeam):
+        await shop.endpoints.canary(ANA, "numbers", trying(4))
+    assert (await shop.endpoints.get(ANA, "numbers")).canary is None
+    assert (await shop.endpoints.canary(ana, "numbers", trying(4))).canary is not None
+    await shop.endpoints.rollback(ANA, "numbers")
 
 
 async def test_a_canary_gets_its_share_once_ready_and_is_promoted(shop: Workshop) -> None:
