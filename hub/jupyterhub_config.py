@@ -10,7 +10,7 @@ from dure_hub.app import operations
 from dure_hub.backends.base import Feature
 from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
-from dure_hub.proxy import EnvoyProxy
+from dure_hub.proxy import EnvoyProxy, hosts
 from dure_hub.spawners.local import DureLocalSpawner
 
 ops = operations(os.environ["DURE_DATA"])
@@ -21,7 +21,7 @@ everything = [*mine, "custom:dure:admin"]
 c = get_config()  # type: ignore[name-defined]
 hub = c.JupyterHub
 hub.bind_url = f"http://{settings.host}:{settings.port}"
-hub.public_url = settings.public_url
+hub.public_url = settings.public_url or settings.subdomain_host
 hub.hub_bind_url = hub.hub_connect_url = f"http://127.0.0.1:{settings.hub_port}"
 hub.db_url = f"sqlite:///{folder.db / 'hub.sqlite'}"
 hub.db_kwargs = {"connect_args": CONNECT}
@@ -76,6 +76,13 @@ hub.load_roles = [
         "scopes": ["start:servers", "delete:servers", "read:servers", "list:users", "read:users", "admin:users"],
     },
 ]
+if settings.subdomain_host:
+    hub.subdomain_host = settings.subdomain_host
+    hub.subdomain_hook = hosts
+    # What a page of somebody's server sets for all hosts, a login must not be taken for.
+    hub.cookie_host_prefix_enabled = settings.subdomain_host.startswith("https:")
+    # For owners who share their servers. In the scope is the way into every server: the hub gives on what one holds.
+    hub.load_roles[2]["scopes"].append("shares")
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
 
 if settings.auth == "password":
@@ -91,7 +98,7 @@ else:
         client_id=settings.oidc_client_id,
         client_secret=settings.oidc_client_secret,
         username_claim=settings.oidc_username_claim,
-        oauth_callback_url=f"{settings.public_url or settings.front_url}/hub/oauth_callback",
+        oauth_callback_url=f"{settings.address}/hub/oauth_callback",
         scope=["openid", "profile", "email"],
         admin_users=set(settings.oidc_admins),
         allow_all=True,

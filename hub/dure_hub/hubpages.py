@@ -81,6 +81,7 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "ko": "종료되었거나 시작된 적이 없습니다. 저장한 내용은 그대로 있습니다.",
     },
     "failed before": {"en": "The last start did not succeed.", "ko": "지난 시작은 성공하지 못했습니다."},
+    "see why": {"en": "See why, and try again", "ko": "이유 보고 다시 시도"},
     "not found": {"en": "There is no such page", "ko": "없는 페이지입니다"},
     "not found more": {
         "en": "The address may be mistyped, or what it led to is gone.",
@@ -151,6 +152,10 @@ class Pages:
         """A sentence of the hub's own, in ours where we have one."""
         key = _HUB_SENTENCES.get(sentence)
         return sentence if key is None else SENTENCES[key][language_of(_handler(context), self.default)]
+
+    def wait(self, server_name: str) -> str:
+        """The portal's page that follows this server; the hub's default server has no name."""
+        return f"/services/dure/wait/{server_name or 'default'}"
 
     @pass_context
     def reader(self, context: Context) -> str | None:

@@ -13,6 +13,7 @@ from traitlets import Instance, Unicode, default
 
 from dure.errors import BadRequest
 from dure_hub.dataplane import Cluster, Dataplane, Fragment, Route
+from dure_hub.policies.naming import person_label
 from dure_hub.settings import load_settings
 
 Edit = Callable[[Fragment], Fragment]
@@ -29,6 +30,8 @@ class EnvoyProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
     data = Unicode(help="Data folder of the portal (DURE_DATA).").tag(config=True)
     dataplane = Instance(Dataplane, help="Where routes go; made from `data`.")
 
+    shared_host = Unicode(help="Host of the portal itself where people have hosts of their own.")
+
     @default("should_start")
     def _never_start(self) -> bool:
         return False
@@ -37,30 +40,33 @@ class EnvoyProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
     def _dataplane_of_data(self) -> Dataplane:
         return Dataplane(load_settings(self.data))
 
+    @default("shared_host")
+    def _shared_host_of_data(self) -> str:
+        return urlsplit(load_settings(self.data).subdomain_host).hostname or ""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._changes = Changes(lambda edit: self.dataplane.change(FRAGMENT, edit))
 
     async def add_route(self, routespec: str, target: str, data: Mapping[str, Any]) -> None:
         """Route `routespec` and below to `target`; returns once Envoy does."""
-        route = make_route(self.validate_routespec(routespec), target, data)
+        route = make_route(self.validate_routespec(routespec), target, data, self.shared_host)
         await self._changes.make(lambda fragment: with_route(fragment, route))
 
     async def delete_route(self, routespec: str) -> None:
-        """Remove a route; one that is not there is no error."""
-        prefix = self.validate_routespec(routespec)
-        await self._changes.make(lambda fragment: without_route(fragment, prefix))
+        """Remove a route; one that is not there is no error.
+
+        It may be one from before people got hosts of their own, or lost them, which could not be added now.
+        """
+        spec = routespec if routespec.endswith("/") else f"{routespec}/"
+        await self._changes.make(lambda fragment: without_route(fragment, spec))
 
     async def get_all_routes(self) -> dict[str, dict[str, Any]]:
         """The hub's own routes, as it added them."""
         fragment = await asyncio.to_thread(self.dataplane.read, FRAGMENT)
         return {
-            route.prefix: {
-                "routespec": route.prefix,
-                "target": route.data["target"],
-                "data": route.data["data"],
-            }
-            for route in fragment.routes
+            spec: {"routespec": spec, "target": route.data["target"], "data": route.data["data"]}
+            for spec, route in _table(fragment).items()
         }
 
 
@@ -109,27 +115,38 @@ class Changes:
         return True
 
 
-def make_route(prefix: str, target: str, data: Mapping[str, Any]) -> Route:
-    """The route of one of the hub's routespecs. What the hub gave is kept, to be given back unchanged."""
+def make_route(spec: str, target: str, data: Mapping[str, Any], shared_host: str = "") -> Route:
+    """The route of one of the hub's routespecs. What the hub gave is kept, to be given back unchanged.
+
+    What the hub has at `shared_host` is for every host that is nobody's own.
+    """
     url = urlsplit(target)
     if url.scheme != "http" or url.path not in ("", "/"):
         raise BadRequest(field="target", value=target, rule="it is http://host:port")
     address = url.netloc if url.port else f"{url.netloc}:80"
-    return Route(prefix=prefix, targets=((address, 1),), data={"target": target, "data": dict(data)})
+    domain, slash, path = spec.partition("/")
+    kept = {"target": target, "data": dict(data)}
+    if domain and domain == shared_host:
+        domain, kept["routespec"] = "", spec
+    return Route(prefix=slash + path, domain=domain, targets=((address, 1),), data=kept)
 
 
 def with_route(fragment: Fragment, route: Route) -> Fragment:
-    """The fragment with this route, in the place of one of the same prefix."""
-    return _of({**_table(fragment), route.prefix: route})
+    """The fragment with this route, in the place of one of the same host and prefix."""
+    return _of({**_table(fragment), _spec(route): route})
 
 
-def without_route(fragment: Fragment, prefix: str) -> Fragment:
-    """The fragment without the route of this prefix."""
-    return _of({key: route for key, route in _table(fragment).items() if key != prefix})
+def without_route(fragment: Fragment, spec: str) -> Fragment:
+    """The fragment without the route of this routespec."""
+    return _of({key: route for key, route in _table(fragment).items() if key != spec})
+
+
+def _spec(route: Route) -> str:
+    return str(route.data.get("routespec", route.domain + route.prefix))
 
 
 def _table(fragment: Fragment) -> dict[str, Route]:
-    return {route.prefix: route for route in fragment.routes}
+    return {_spec(route): route for route in fragment.routes}
 
 
 def _of(table: Mapping[str, Route]) -> Fragment:
@@ -139,3 +156,8 @@ def _of(table: Mapping[str, Route]) -> Fragment:
         clusters=tuple(Cluster(address, address) for address in addresses),
         routes=tuple(route for _, route in sorted(table.items())),
     )
+
+
+def hosts(name: str, domain: str, kind: str) -> str:
+    """JupyterHub's `subdomain_hook`: people have hosts of their own, the portal is at the one that all share."""
+    return f"{person_label(name)}.{domain}" if kind == "user" else domain

@@ -8,7 +8,7 @@ import pytest
 
 from dure.errors import BadRequest
 from dure_hub.dataplane import Cluster, Fragment, Route
-from dure_hub.proxy import Changes, Edit, make_route, with_route, without_route
+from dure_hub.proxy import Changes, Edit, EnvoyProxy, hosts, make_route, with_route, without_route
 
 
 class Table:
@@ -86,3 +86,52 @@ def test_an_address_is_one_cluster_however_many_routes_lead_there() -> None:
 def test_a_target_that_is_not_plain_http_is_refused(target: str) -> None:
     with pytest.raises(BadRequest, match="http://host:port"):
         make_route("/a/", target, {})
+
+
+def test_a_route_of_a_persons_host_is_of_that_host_alone() -> None:
+    route = make_route("user-ana-lab-1.dure.test/user/ana/", "http://127.0.0.1:1", {"user": "ana"}, "dure.test")
+    assert (route.domain, route.prefix) == ("user-ana-lab-1.dure.test", "/user/ana/")
+    # Two people's hosts may have the same path.
+    other = make_route("user-ben-lab-1.dure.test/user/ana/", "http://127.0.0.1:2", {}, "dure.test")
+    assert len(with_route(with_route(Fragment(), route), other).routes) == 2
+
+
+def test_what_the_hub_has_at_the_shared_host_is_everywhere_and_given_back_as_it_was() -> None:
+    spec = "dure.test/services/dure/"
+    route = make_route(spec, "http://127.0.0.1:1", {"service": "dure"}, "dure.test")
+    assert (route.domain, route.prefix) == ("", "/services/dure/")
+    fragment = with_route(Fragment(), route)
+    assert without_route(fragment, "/services/dure/") == fragment
+    assert without_route(fragment, spec) == Fragment()
+
+
+class Shelf:
+    """A data plane that only keeps."""
+
+    def __init__(self) -> None:
+        self.fragment = Fragment()
+
+    def read(self, name: str) -> Fragment:
+        return self.fragment
+
+    async def change(self, name: str, edit: Edit) -> None:
+        self.fragment = edit(self.fragment)
+
+
+@pytest.mark.parametrize("by_host", [True, False])
+async def test_the_hub_finds_what_it_added_and_removes_what_is_of_other_times(by_host: bool) -> None:
+    shelf, spec = Shelf(), f"{'user-ana-lab-1.dure.test' if by_host else ''}/user/ana/"
+    proxy = EnvoyProxy(host_routing=by_host, shared_host="dure.test" if by_host else "")
+    proxy._changes = Changes(lambda edit: shelf.change("hub", edit))
+    await proxy.add_route(spec, "http://127.0.0.1:1", {"user": "ana"})
+    old = "/user/ben/" if by_host else "user-ben-lab-1.dure.test/user/ben/"
+    shelf.fragment = with_route(shelf.fragment, make_route(old, "http://127.0.0.1:2", {}))
+    with pytest.raises(ValueError, match="host"):
+        await proxy.add_route(old, "http://127.0.0.1:2", {})
+    await proxy.delete_route(old)
+    assert [route.domain + route.prefix for route in shelf.fragment.routes] == [spec]
+
+
+def test_the_portal_is_at_the_host_that_all_share() -> None:
+    assert hosts("ana", "dure.test", "user") == "user-ana-lab-1.dure.test"
+    assert hosts("dure", "dure.test", "service") == "dure.test"

@@ -5,7 +5,8 @@ A fragment is checked when it is published, so that a wrong one is refused with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from dure.errors import BadRequest
 
 PRECEDENCE = ("services", "endpoints", "hub")
 """Where two fragments give the same prefix, the first one here wins; unlisted ones come last, by name."""
+
+_DOMAIN = re.compile(r"|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)+", flags=re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,10 @@ class Route:
     `targets` are (cluster of the same fragment, weight). With `auth` the portal is asked first. `rewrite` takes
     the prefix's place; `strip` names request headers removed towards the upstream; `host` replaces the Host
     header. `data` is kept and given back, and means nothing here.
+
+    `domain` is the host it is for, `a.dure.example` or `*.dure.example`; empty is every host that no route names.
+    A host that a route names has those routes alone, and else the `/` of the `*.` host that it is under.
+    `redirect` is an address (`https://dure.example`) to which what comes is sent, in the place of targets.
     """
 
     prefix: str
@@ -40,6 +47,8 @@ class Route:
     rewrite: str | None = None
     strip: tuple[str, ...] = ()
     host: str | None = None
+    domain: str = ""
+    redirect: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -54,12 +63,19 @@ class Fragment:
         """Refuse, with a sentence, what could not be routed."""
         clusters = {cluster.name: cluster for cluster in self.clusters}
         _demand(len(clusters) == len(self.clusters), "clusters", sorted(clusters), "each name occurs once")
-        prefixes = [route.prefix for route in self.routes]
+        prefixes = [route.domain + route.prefix for route in self.routes]
         _demand(len(set(prefixes)) == len(prefixes), "routes", prefixes, "each prefix occurs once")
         for cluster in self.clusters:
             _check_cluster(cluster, clusters)
         for route in self.routes:
             _check_route(route, clusters)
+
+    def without(self, unwanted: Callable[[Route], bool]) -> Fragment:
+        """The same without some routes, and the clusters that only those named."""
+        routes = tuple(route for route in self.routes if not unwanted(route))
+        named = {name for route in routes for name, _ in route.targets}
+        named |= {one.fallback for one in self.clusters if one.name in named and one.fallback is not None}
+        return Fragment(tuple(one for one in self.clusters if one.name in named), routes)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` reads it back."""
@@ -106,6 +122,10 @@ def _check_route(route: Route, clusters: Mapping[str, Cluster]) -> None:
     prefix = route.prefix
     closed = prefix.startswith("/") and prefix.endswith("/") and "//" not in prefix
     _demand(closed and not set("?#") & set(prefix), "prefix", prefix, "it begins and ends with one slash")
+    _demand(_DOMAIN.fullmatch(route.domain) is not None, "domain", route.domain, "it is a host without a port")
+    if route.redirect is not None:
+        _check_redirect(route)
+        return
     for name, weight in route.targets:
         _demand(name in clusters, "targets", name, "it names a cluster of the fragment")
         _demand(weight >= 0, "targets", weight, "a weight is 0 or more")
@@ -114,6 +134,15 @@ def _check_route(route: Route, clusters: Mapping[str, Cluster]) -> None:
     if route.rewrite is not None:
         closed = route.rewrite.startswith("/") and route.rewrite.endswith("/")
         _demand(closed, "rewrite", route.rewrite, "it begins and ends with a slash")
+
+
+def _check_redirect(route: Route) -> None:
+    parts = urlsplit(route.redirect or "")
+    whole = (
+        parts.scheme in ("http", "https") and parts.hostname and not (parts.path or parts.query or parts.username)
+    )
+    _demand(bool(whole), "redirect", route.redirect, "it is http://host:port or https://host:port")
+    _demand(not route.targets, "targets", route.targets, "what is redirected has none")
 
 
 def _demand(holds: bool, name: str, value: object, rule: str) -> None:

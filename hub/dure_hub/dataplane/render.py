@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from dure_hub.dataplane.fragments import PRECEDENCE, Fragment, Route, split_address
 
@@ -31,13 +32,21 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _UNLIMITED = 65535
 
 
-def merged(fragments: Mapping[str, Fragment]) -> dict[str, tuple[str, Route]]:
-    """The route of each prefix and whose it is: `services` wins over `endpoints`, and that over `hub`."""
-    table: dict[str, tuple[str, Route]] = {}
+def merged(fragments: Mapping[str, Fragment], domain: str = "") -> dict[str, tuple[str, Route]]:
+    """The route of each prefix of a host and whose it is: `services` before `endpoints`, and that before `hub`."""
+    return _tables(fragments).get(domain, {})
+
+
+def _tables(fragments: Mapping[str, Fragment]) -> dict[str, dict[str, tuple[str, Route]]]:
+    tables: dict[str, dict[str, tuple[str, Route]]] = {"": {}}
     for name in sorted(fragments, key=_precedence):
         for route in fragments[name].routes:
-            table.setdefault(route.prefix, (name, route))
-    return table
+            tables.setdefault(route.domain, {}).setdefault(route.prefix, (name, route))
+    for domain, table in tables.items():
+        above = tables.get("*." + domain.partition(".")[2], {})
+        if domain and "/" in above:
+            table.setdefault("/", above["/"])
+    return tables
 
 
 def full_name(fragment: str, cluster: str) -> str:
@@ -116,10 +125,26 @@ def make_fallback(name: str, members: tuple[str, str]) -> Json:
 
 
 def make_routes(fragments: Mapping[str, Fragment]) -> Json:
-    """The whole route table: flat maps on the path, so that the thousandth route costs what the first does."""
+    """The whole route table: one entry a host, and in each flat maps on the path, so that the thousandth route
+    costs what the first does.
+    """
+    tables = _tables(fragments)
+    made: Json = {
+        "@type": f"{_TYPE}envoy.config.route.v3.RouteConfiguration",
+        "name": ROUTES,
+        "virtual_hosts": [make_host(domain, tables[domain], fragments) for domain in sorted(tables)],
+        "response_headers_to_remove": list(NEVER_ANSWERED),
+    }
+    if len(tables) > 1:
+        made["ignore_port_in_host_matching"] = True
+    return made
+
+
+def make_host(domain: str, table: Mapping[str, tuple[str, Route]], fragments: Mapping[str, Fragment]) -> Json:
+    """One host with its routes; `front` is every host that no other is."""
     exact: dict[str, Json] = {}
     prefixes: dict[str, Json] = {}
-    for prefix, (owner, route) in sorted(merged(fragments).items()):
+    for prefix, (owner, route) in sorted(table.items()):
         prefixes[prefix] = _action(make_route(owner, fragments[owner], route))
         if prefix != "/":
             bare = prefix[:-1]
@@ -128,17 +153,13 @@ def make_routes(fragments: Mapping[str, Fragment]) -> Json:
     if not prefixes and default is not None:
         prefixes["/"] = default  # a host takes a tree only, and a tree takes an entry
     found = _by_path("exact_match_map", exact, _by_path("prefix_match_map", prefixes, default))
-    host: Json = {"name": "front", "domains": ["*"], **(found or {})}
-    return {
-        "@type": f"{_TYPE}envoy.config.route.v3.RouteConfiguration",
-        "name": ROUTES,
-        "virtual_hosts": [host],
-        "response_headers_to_remove": list(NEVER_ANSWERED),
-    }
+    return {"name": domain or "front", "domains": [domain or "*"], **(found or {})}
 
 
 def make_route(owner: str, fragment: Fragment, route: Route) -> Json:
     """One prefix: where to, who is asked, what is changed on the way."""
+    if route.redirect is not None:
+        return {"match": {"prefix": route.prefix}, "redirect": _elsewhere(route.redirect)}
     fallbacks = {cluster.name for cluster in fragment.clusters if cluster.fallback is not None}
     targets = [
         (with_fallback(full_name(owner, name)) if name in fallbacks else full_name(owner, name), weight)
@@ -237,6 +258,17 @@ def _add_slash(bare: str) -> Json:
         "match": {"prefix": bare},
         "redirect": {"path_redirect": f"{bare}/", "response_code": "TEMPORARY_REDIRECT"},
     }
+
+
+def _elsewhere(address: str) -> Json:
+    """The same path and query at another address."""
+    parts = urlsplit(address)
+    redirect: Json = {
+        "scheme_redirect": parts.scheme,
+        "host_redirect": parts.hostname,
+        "response_code": "TEMPORARY_REDIRECT",
+    }
+    return redirect if parts.port is None else {**redirect, "port_redirect": parts.port}
 
 
 def _action(route: Json) -> Json:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from dataclasses import astuple, dataclass
+from urllib.parse import urlsplit
 
 PERSON_PATTERN = r"[a-z][a-z0-9_-]{0,30}"
 """Names of people: what JupyterHub, a URL, a folder and a Kubernetes label all accept."""
@@ -29,3 +32,54 @@ def slug(name: str) -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower(), flags=re.ASCII).strip("-")
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
     return f"{readable[: SLUG_LIMIT - _HASH - 2].strip('-') or 'x'}--{digest}"
+
+
+LABEL_LIMIT = 63
+_PART = r"[a-z0-9]+"
+_OUTSIDE = re.compile(rf"([a-z](?:-?[a-z0-9])*)-({_PART})-({_PART})-(0|[1-9][0-9]*)", flags=re.ASCII)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What an outside object is: of which environment (`prod`), whose, what it does, and which one of these."""
+
+    environment: str
+    team: str
+    role: str
+    number: int
+
+
+def outside_name(thing: Outside) -> str:
+    """`{environment}-{team}-{role}-{number}`: a DNS label for pods, services and hosts.
+
+    At most 63 characters of `a-z0-9-`, a letter first. Where that says everything, `parse` reads it back. What had
+    to be shortened or changed, or could be read in two ways (a hyphen in a team), gets a readable start and `--`
+    with a digest of all four: no two things share a name (but for a collision of SHA-256's first 48 bits).
+    """
+    plain = f"{thing.environment}-{thing.team}-{thing.role}-{thing.number}"
+    if parse(plain) == thing:
+        return plain
+    digest = hashlib.sha256(json.dumps(astuple(thing)).encode()).hexdigest()[:_HASH]
+    readable = re.sub(r"[^a-z0-9]+", "-", plain.lower(), flags=re.ASCII).strip("-")
+    lettered = readable if readable[:1].isalpha() else f"x-{readable}"
+    return f"{lettered[: LABEL_LIMIT - _HASH - 2].strip('-')}--{digest}"
+
+
+def parse(label: str) -> Outside | None:
+    """What a name says by itself; None where its rest is in a digest, or it is no name of ours."""
+    found = _OUTSIDE.fullmatch(label) if len(label) <= LABEL_LIMIT else None
+    if found is None:
+        return None
+    environment, team, role, number = found.groups()
+    return Outside(environment, team, role, int(number))
+
+
+def person_origin(subdomain_host: str, person: str) -> str:
+    """Where a person's servers are, as `scheme://host:port`, below the address that all of them share."""
+    shared = urlsplit(subdomain_host)
+    return f"{shared.scheme}://{person_label(person)}.{shared.netloc}"
+
+
+def person_label(person: str) -> str:
+    """The first label of a person's own host. One host holds all of their servers: they trust each other."""
+    return outside_name(Outside("user", person, "lab", 1))

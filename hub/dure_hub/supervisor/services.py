@@ -113,24 +113,23 @@ def portal_services(settings: Settings) -> list[Service]:
             environment=environment(settings, "voila"),
             after=("envoy",),
         ),
-        Service(
-            name="warm",
-            title="warm starts",
-            command=[
-                python,
-                "-P",
-                "-m",
-                "dure_hub.backends.embedded.forkserver",
-                str(settings.folder.root),
-                warm.PROGRAM,
-            ],
-            ready=ready["warm"],
-            environment=fork_environment(settings),
-            after=("hub", "portal"),  # it is for later, so its imports take nothing from those who are waited for
-            essential=False,
-        ),
+        _warm(settings, ready["warm"]),
     ]
     return [service for service in services if service.name in wanted(settings)]
+
+
+def _warm(settings: Settings, ready: Ready) -> Service:
+    """The one that servers are forked from. It is for later: its imports take nothing from those who are waited for."""
+    program = "dure_hub.backends.embedded.forkserver"
+    return Service(
+        name="warm",
+        title="warm starts",
+        command=[sys.executable, "-P", "-m", program, str(settings.folder.root), warm.PROGRAM],
+        ready=ready,
+        environment=fork_environment(settings),
+        after=("hub", "portal"),
+        essential=False,
+    )
 
 
 def environment(settings: Settings, service: str) -> dict[str, str]:

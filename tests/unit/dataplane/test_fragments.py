@@ -38,6 +38,12 @@ def test_a_fragment_survives_json() -> None:
     [
         (Fragment((A, A)), "each name occurs once"),
         (Fragment((A,), (Route("/x/", TO_A), Route("/x/", TO_A))), "each prefix occurs once"),
+        (Fragment((A,), (Route("/x/", TO_A, domain="a.b"), Route("/x/", TO_A, domain="a.b"))), "occurs once"),
+        (Fragment((A,), (Route("/x/", TO_A, domain="a.b:80"),)), "a host without a port"),
+        (Fragment((A,), (Route("/x/", TO_A, domain="*"),)), "a host without a port"),
+        (Fragment((A,), (Route("/x/", (), redirect="//a"),)), "http://host:port"),
+        (Fragment((A,), (Route("/x/", (), redirect="http://a/b"),)), "http://host:port"),
+        (Fragment((A,), (Route("/x/", TO_A, redirect="http://a"),)), "has none"),
         (Fragment((A,), (Route("/x", TO_A),)), "begins and ends with one slash"),
         (Fragment((A,), (Route("x/", TO_A),)), "begins and ends with one slash"),
         (Fragment((A,), (Route("/x//", TO_A),)), "begins and ends with one slash"),
@@ -64,3 +70,12 @@ def test_what_cannot_be_routed_is_refused_by_its_rule(fragment: Fragment, rule: 
 def test_an_address_is_host_and_port() -> None:
     assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
     assert split_address("[::1]:80") == ("::1", 80)
+
+
+def test_without_some_routes_their_clusters_go_too_but_not_what_others_fall_back_to() -> None:
+    clusters = (A, Cluster("b", "127.0.0.1:2", fallback="a"), Cluster("c", "127.0.0.1:3"))
+    fragment = Fragment(clusters, (Route("/x/", (("b", 1),), domain="a.b"), Route("/y/", (("c", 1),))))
+    fragment.check()
+    left = fragment.without(lambda route: not route.domain)
+    assert left == Fragment(clusters[:2], fragment.routes[:1])
+    assert Fragment.from_json(json.loads(json.dumps(left.to_json()))) == left

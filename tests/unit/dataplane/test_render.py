@@ -208,3 +208,46 @@ def test_services_win_then_endpoints_then_the_hub_then_others() -> None:
 def test_a_version_is_of_the_content() -> None:
     assert document([{"a": 1}]) == document([{"a": 1}])
     assert document([{"a": 1}])[1] != document([{"a": 2}])[1]
+
+
+ELSEWHERE = {
+    "action": {
+        "name": "route",
+        "typed_config": {
+            "@type": ROUTE,
+            "match": {"prefix": "/"},
+            "redirect": {
+                "scheme_redirect": "http",
+                "host_redirect": "dure.test",
+                "port_redirect": 8000,
+                "response_code": "TEMPORARY_REDIRECT",
+            },
+        },
+    }
+}
+
+
+def test_a_persons_host_has_their_routes_and_leads_to_the_shared_one_else() -> None:
+    services = Fragment(
+        (Cluster("h", "h:1"),),
+        (
+            Route("/", (("h", 1),)),
+            Route("/services/", (("h", 1),)),
+            Route("/", (), domain="*.dure.test", redirect="http://dure.test:8000"),
+        ),
+    )
+    hub = Fragment((Cluster("s", "h:2"),), (Route("/user/ana/", (("s", 1),), domain="a.dure.test"),))
+    table = make_routes({"services": services, "hub": hub})
+    assert table["ignore_port_in_host_matching"] is True
+    found = {host["name"]: host for host in table["virtual_hosts"]}
+    assert {name: host["domains"] for name, host in found.items()} == {
+        "front": ["*"],
+        "*.dure.test": ["*.dure.test"],
+        "a.dure.test": ["a.dure.test"],
+    }
+    own = found["a.dure.test"]["matcher"]["on_no_match"]["matcher"]
+    assert own["on_no_match"] == ELSEWHERE
+    assert set(own["matcher_tree"]["prefix_match_map"]["map"]) == {"/user/ana/", "/user/ana?"}
+    assert found["*.dure.test"]["matcher"]["on_no_match"] == ELSEWHERE
+    shared = found["front"]["matcher"]["on_no_match"]["matcher"]["matcher_tree"]["prefix_match_map"]["map"]
+    assert set(shared) == {"/services/", "/services?"}

@@ -1,0 +1,134 @@
+"""Running servers that their owners share with colleagues, by the hub's own shares: it alone decides who enters.
+
+Only where people have hosts of their own. Who is let in runs code as the owner. When that ends, the hub refuses at
+once, and the server closes what the guest has open (`spawners/guests.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from dure import wire
+from dure.errors import BadRequest, DureError, NotFound
+from dure_hub.hubapi import HubApi
+from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.environment_runs import thing
+from dure_hub.operations.notebook_shares import NotebookShares
+from dure_hub.operations.people import Person
+from dure_hub.operations.share_errors import NoSuchPerson, ShareNotRunning, SharingOff
+from dure_hub.settings import Settings
+from dure_hub.store import Clock, Store
+from dure_hub.store.events import record
+from dure_hub.store.models import Environment
+
+WhyNot = Callable[[str], Awaitable[str | None]]
+_YOURSELF = {"en": "it is a colleague, not the owner", "ko": "소유자가 아닌 동료여야 합니다"}
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """A server of somebody else's that a person may enter, by its address."""
+
+    owner: str
+    name: str
+    url: str
+
+
+class Shares:
+    """Everything one can do with shares of servers."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock, hub: HubApi) -> None:
+        self.why_not: WhyNot | None = None
+        """Why somebody cannot log in; set where the accounts are known, else the hub's word counts."""
+        self._subdomain_host = settings.subdomain_host
+        self._store, self._clock, self._hub = store, clock, hub
+        self.notebooks = NotebookShares(settings, store, clock, self.need_colleague)
+
+    @property
+    def offered(self) -> bool:
+        """Whether people have hosts of their own."""
+        return bool(self._subdomain_host)
+
+    async def list(self, person: Person, name: str, owner: str | None = None) -> builtins.list[wire.Share]:
+        """Who else may open a server, by name; of `owner`, for administrators. Raises `SharingOff`."""
+        row = await self._row(person, name, owner)
+        found = await self._hub.shares(row.owner, name)
+        return [_share(who, since) for who, since in sorted(found.items())]
+
+    async def share(self, person: Person, name: str, colleague: str, owner: str | None = None) -> wire.Share:
+        """Let a colleague into a running server. Who may enter already is no error.
+
+        Raises `SharingOff`, `ShareNotRunning`, `NoSuchPerson`.
+        """
+        row = await self._row(person, name, owner)
+        if row.phase != rows.RUNNING:
+            raise ShareNotRunning(name=name, phase=row.phase)
+        await self.need_colleague(row.owner, colleague)
+        known = await self._hub.shares(row.owner, name)
+        if colleague in known:
+            return _share(colleague, known[colleague])
+        await self._hub.make_known(colleague)
+        await self._hub.share(row.owner, name, colleague)
+        try:
+            await self._record(person, row, "environment.share", colleague)
+        except DureError:
+            await self._hub.unshare(row.owner, name, colleague)  # nobody is let in without a trace
+            raise
+        found = await self._hub.shares(row.owner, name)
+        return _share(colleague, found.get(colleague))
+
+    async def unshare(self, person: Person, name: str, colleague: str, owner: str | None = None) -> None:
+        """Let a colleague in no more, from this moment. Who had no access is no error."""
+        row = await self._row(person, name, owner)
+        if colleague not in await self._hub.shares(row.owner, name):
+            return
+        await self._hub.unshare(row.owner, name, colleague)
+        await self._record(person, row, "environment.unshare", colleague)
+
+    async def entrances(self, person: Person) -> builtins.list[Entrance]:
+        """The servers of others that this person may enter; nothing where servers are not shared."""
+        if not self.offered:
+            return []
+        found = await self._hub.shared_with(person.name)
+        return [Entrance(owner, name, rows.url(owner, name, self._subdomain_host)) for owner, name in found]
+
+    async def need_colleague(self, owner: str, colleague: str) -> None:
+        """Refuse the owner themselves, and who cannot log in."""
+        if colleague == owner:
+            raise BadRequest(field="with", value=colleague, rule=_YOURSELF)
+        if self.why_not is not None and await self.why_not(colleague) is not None:
+            raise NoSuchPerson(person=colleague)
+
+    async def _row(self, person: Person, name: str, owner: str | None) -> Environment:
+        person.may_act_for(owner or person.name)
+
+        def read(session: Session) -> Environment:
+            row = rows.find(session, owner or person.name, name)
+            if row is None:
+                raise NotFound(kind="environment", name=name)
+            return row
+
+        row = await self._store.read(read)
+        if not self.offered:
+            raise SharingOff
+        return row
+
+    async def _record(self, person: Person, row: Environment, verb: str, colleague: str) -> None:
+        behalf = None if person.name == row.owner else row.owner
+
+        def write(session: Session) -> None:
+            facts = {"code": verb.partition(".")[2], "with": colleague}
+            record(session, self._clock, person.name, verb, thing(row), facts, behalf)
+
+        # A change at the hub that was made is told of, also where who asked has left meanwhile.
+        await asyncio.shield(self._store.run(write))
+
+
+def _share(colleague: str, since: datetime | None) -> wire.Share:
+    return wire.Share.model_validate({"with": colleague, "since": since})
