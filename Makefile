@@ -8,7 +8,7 @@ EXTRAS := hub,lab,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)
 # A stamp for each choice: what was installed without torch is not ready for a target that needs it.
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: up test bench bench-placement docs clean lock install format
+.PHONY: up test bench bench-placement docs clean lab lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -44,6 +44,10 @@ bench-placement: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W -q -b html docs build/docs
 	@echo "build/docs/index.html"
+
+# What JupyterLab's pages load of ours, anew from extensions/dure_lab/src. The outcome is kept in the repository.
+lab: $(STAMP)
+	$(BIN)/python -m tools.lab
 
 # Every version for Python 3.11 to 3.13; no index address is written.
 lock: $(STAMP)
