@@ -29,6 +29,7 @@ from dure_hub.services import (
     queue,
     quotas,
     schedules,
+    shares,
     snapshots,
     tokens,
     training,
@@ -38,6 +39,7 @@ from dure_hub.services.identity import Identities
 from dure_hub.services.limits import BodyLimit
 from dure_hub.services.pages import docs, home, spawn, waiting
 from dure_hub.services.pages import schedules as schedule_pages
+from dure_hub.services.pages import shares as share_pages
 from dure_hub.services.pages.rendering import STATIC_FOLDER
 from dure_hub.services.places import API, BASE, STATIC
 from dure_hub.services.portal import Portal
@@ -95,7 +97,14 @@ def application(ops: Operations) -> FastAPI:
     app.include_router(_api(), responses={"default": {"model": ErrorAnswer, "description": "An error."}})
     for router in (about.public, docs.public, login.router, check.router):
         app.include_router(router)
-    for router in (home.router, spawn.router, waiting.router, schedule_pages.router, docs.router):
+    for router in (
+        home.router,
+        spawn.router,
+        waiting.router,
+        schedule_pages.router,
+        share_pages.router,
+        docs.router,
+    ):
         app.include_router(router)
     app.mount(STATIC, StaticFiles(directory=STATIC_FOLDER), name="static")
     return app
@@ -112,6 +121,7 @@ def _api() -> APIRouter:
         models.router,
         endpoints.router,
         schedules.router,
+        shares.router,
         tokens.router,
         events.router,
         fleet.router,

@@ -6,12 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from dure.wire.environments import Environment, EnvironmentRequest, ExtendRequest
+from dure.wire.environments import Environment, EnvironmentRequest, ExtendRequest, StartProgress
+from dure.wire.usage import OwnUsage
 from dure_hub.operations import Operations
+from dure_hub.operations.own_usage import own_usage
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import Owner, PathName, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
+from dure_hub.services.why import told
 
 router = APIRouter(prefix="/environments", tags=["environments"])
 Ops = Annotated[Operations, Depends(operations_of)]
@@ -22,7 +25,7 @@ Starter = Annotated[Person, starts(USE)]
 @router.post("", status_code=202)
 async def request_environment(ask: EnvironmentRequest, person: Starter, ops: Ops) -> Environment:
     """Ask for a server. With room it starts at once, else it waits as a ticket; `page` follows either."""
-    return await ops.environments.request(person, ask)
+    return told(await ops.environments.request(person, ask))
 
 
 @router.get("")
@@ -32,13 +35,31 @@ async def list_environments(
     """Your servers; with `everyone`, all of them, for administrators; with `active`, none that have ended."""
     if everyone:
         person.need_admin()
-    return await ops.environments.list(person, everyone=everyone, active=active)
+    return [told(one) for one in await ops.environments.list(person, everyone=everyone, active=active)]
 
 
 @router.get("/{name}")
 async def get_environment(name: PathName, person: Caller, ops: Ops, owner: Owner = None) -> Environment:
     """One server of yours; of `owner`, for administrators."""
-    return await ops.environments.get(person, name, owner)
+    return told(await ops.environments.get(person, name, owner))
+
+
+@router.get("/{name}/progress")
+async def follow_start(name: PathName, person: Caller, ops: Ops, owner: Owner = None) -> StartProgress:
+    """How far a start of yours is, as JupyterHub says; of `owner`, for administrators. Ask again for more."""
+    return await ops.environments.progress(person, name, owner)
+
+
+@router.post("/{name}/start", status_code=202)
+async def start_environment(name: PathName, person: Starter, ops: Ops) -> Environment:
+    """Start a server of yours whose turn has come and whose place is held. Sent twice it starts once."""
+    return told(await ops.turns.start(person, name))
+
+
+@router.get("/{name}/usage")
+async def look_at_usage(name: PathName, person: Caller, ops: Ops, owner: Owner = None) -> OwnUsage:
+    """What a server of yours uses of what it holds; of `owner`, for administrators. Null is unknown, not zero."""
+    return await own_usage(ops.store, ops.clock, ops.fleet, person, name, owner)
 
 
 @router.post("/{name}/extend")

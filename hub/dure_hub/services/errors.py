@@ -282,6 +282,10 @@ RULES: dict[str, Text] = {
     "greater_than_equal": {"en": "it must be at least {ge}", "ko": "{ge} 이상이어야 합니다"},
     "less_than_equal": {"en": "it must be at most {le}", "ko": "{le} 이하여야 합니다"},
     "too_long": {"en": "at most {max_length} entries", "ko": "최대 {max_length}개입니다"},
+    "project_in_team": {
+        "en": "a project is named with its team: vision/segmentation",
+        "ko": "프로젝트는 vision/segmentation처럼 팀과 함께 씁니다",
+    },
     "dict_type": {"en": "it must be an object", "ko": "객체여야 합니다"},
 }
 

@@ -60,7 +60,7 @@ async def login(
     }
     response = RedirectResponse(f"{AUTHORIZE}?{urlencode(query)}", status_code=302)
     kept = portal.seal.close("login", {"state": state, "verifier": verifier, "next": safe_next(target)})
-    set_cookie(response, _cookie(state), kept, LOGIN_LIFETIME_S, secure=portal.secure)
+    set_cookie(response, _cookie(state), kept, LOGIN_LIFETIME_S, portal.jar)
     return response
 
 
@@ -75,7 +75,7 @@ async def oauth_callback(
     if not is_navigation(request):
         raise NotANavigation
     portal = portal_of(request)
-    kept = portal.seal.open("login", request.cookies.get(_cookie(state)), LOGIN_LIFETIME_S)
+    kept = portal.seal.open("login", request.cookies.get(portal.jar.name(_cookie(state))), LOGIN_LIFETIME_S)
     if kept is None or not hmac.compare_digest(kept["state"].encode(), state.encode()):
         raise LoginFailed(**_NOT_BEGUN)
     if error or not code:
@@ -84,8 +84,8 @@ async def oauth_callback(
     if token is None:
         raise LoginFailed(**_CODE_REFUSED)
     response = RedirectResponse(safe_next(kept["next"]), status_code=302)
-    write_session(portal.seal, response, Session.new(token), secure=portal.secure)
-    drop_cookie(response, _cookie(state))
+    write_session(portal.seal, response, Session.new(token), portal.jar)
+    drop_cookie(response, _cookie(state), portal.jar)
     return response
 
 

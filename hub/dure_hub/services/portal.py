@@ -8,7 +8,7 @@ from fastapi import Request
 
 from dure_hub.operations import Operations
 from dure_hub.services.identity import Identities, Identity
-from dure_hub.services.sessions import HUB_SESSION_COOKIE, Seal, read_session
+from dure_hub.services.sessions import HUB_SESSION_COOKIE, Jar, Seal, read_session
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class Portal:
     seal: Seal
 
     @property
-    def secure(self) -> bool:
-        """Whether browsers reach the portal by https, so that cookies may insist on it."""
-        return self.ops.settings.public_url.startswith("https:")
+    def jar(self) -> Jar:
+        """How cookies are set: where browsers reach the portal by https, they may insist on it."""
+        secure = self.ops.settings.address.startswith("https:")
+        return Jar(secure=secure, alone=secure and bool(self.ops.settings.subdomain_host))
 
     async def identify(self, request: Request, *, cookies: bool = True, now: bool = False) -> Identity | None:
         """Who sends this request. A token decides where there is one; a cookie is not looked at beside it.
@@ -36,7 +37,7 @@ class Portal:
             if kind.lower() not in ("bearer", "token") or not text or not text.isascii():
                 return None
             return await self.identities.by_token(text, now=now)
-        session = read_session(self.seal, request) if cookies else None
+        session = read_session(self.seal, request, self.jar) if cookies else None
         if session is None:
             return None
         hub_session = request.cookies.get(HUB_SESSION_COOKIE, "")

@@ -61,25 +61,52 @@ class Seal:
         return value if found == purpose and isinstance(value, dict) else None
 
 
-def read_session(seal: Seal, request: Request) -> Session | None:
+@dataclass(frozen=True)
+class Jar:
+    """How cookies are set: `secure` by https alone, `alone` as those that no other host can set.
+
+    Where people have hosts below ours, a page of theirs may set cookies for ours: another login, say. Browsers
+    keep `__Host-` for those that our own answers set; their path is `/`, under which nobody's server is then.
+    """
+
+    secure: bool = False
+    alone: bool = False
+
+    def name(self, name: str) -> str:
+        """What a cookie is called."""
+        return f"__Host-{name}" if self.alone else name
+
+    @property
+    def path(self) -> str:
+        """Where browsers send it."""
+        return "/" if self.alone else COOKIE_PATH
+
+
+def read_session(seal: Seal, request: Request, jar: Jar) -> Session | None:
     """The session in the request's cookie."""
-    value = seal.open("session", request.cookies.get(SESSION_COOKIE), SESSION_LIFETIME_S)
+    value = seal.open("session", request.cookies.get(jar.name(SESSION_COOKIE)), SESSION_LIFETIME_S)
     return None if value is None else Session(value["token"], value["csrf"])
 
 
-def write_session(seal: Seal, response: Response, session: Session, *, secure: bool) -> None:
+def write_session(seal: Seal, response: Response, session: Session, jar: Jar) -> None:
     """Give the browser its session."""
     text = seal.close("session", {"token": session.token, "csrf": session.csrf})
-    set_cookie(response, SESSION_COOKIE, text, SESSION_LIFETIME_S, secure=secure)
+    set_cookie(response, SESSION_COOKIE, text, SESSION_LIFETIME_S, jar)
 
 
-def set_cookie(response: Response, name: str, text: str, lifetime_s: int, *, secure: bool) -> None:
+def set_cookie(response: Response, name: str, text: str, lifetime_s: int, jar: Jar) -> None:
     """A cookie that scripts cannot read and other sites' requests do not carry."""
     response.set_cookie(
-        name, text, max_age=lifetime_s, path=COOKIE_PATH, httponly=True, samesite="lax", secure=secure
+        jar.name(name),
+        text,
+        max_age=lifetime_s,
+        path=jar.path,
+        httponly=True,
+        samesite="lax",
+        secure=jar.secure,
     )
 
 
-def drop_cookie(response: Response, name: str) -> None:
+def drop_cookie(response: Response, name: str, jar: Jar) -> None:
     """Make the browser forget one of our cookies."""
-    response.delete_cookie(name, path=COOKIE_PATH, httponly=True, samesite="lax")
+    response.delete_cookie(jar.name(name), path=jar.path, secure=jar.secure, httponly=True, samesite="lax")

@@ -24,6 +24,8 @@ class StubHub:
     def __init__(self) -> None:
         self.tokens: dict[str, dict[str, Any]] = {}
         self.codes: dict[str, tuple[str, str]] = {}
+        self.shares: dict[tuple[str, str], dict[str, str]] = {}
+        """Of each owner and server, the people who may enter, and since when."""
         self.away = False
         self.asked: dict[str, int] = {}
         self.port = 0
@@ -32,6 +34,7 @@ class StubHub:
         """As at first."""
         self.tokens.clear()
         self.codes.clear()
+        self.shares.clear()
         self.asked.clear()
         self.away = False
 
@@ -62,7 +65,9 @@ class StubHub:
             routes=[
                 Route("/hub/api/user", self._user),
                 Route("/hub/api/users", self._users),
-                Route("/hub/api/users/{name}", self._one),
+                Route("/hub/api/users/{name}", self._one, methods=["GET", "POST"]),
+                Route("/hub/api/users/{name}/shared", self._shared),
+                Route("/hub/api/shares/{name}/{server:path}", self._shares, methods=["GET", "POST", "PATCH"]),
                 Route("/hub/api/users/{name}/server", self._server, methods=["POST", "DELETE"]),
                 Route("/hub/api/users/{name}/servers/{server}", self._server, methods=["POST", "DELETE"]),
                 Route("/hub/api/oauth2/token", self._token, methods=["POST"]),
@@ -85,7 +90,27 @@ class StubHub:
         return self._count(request) or JSONResponse([])
 
     async def _one(self, request: Request) -> Response:
+        if request.method == "POST":
+            return self._count(request) or JSONResponse({"message": "exists"}, 409)
         return self._count(request) or JSONResponse({"name": request.path_params["name"], "servers": {}})
+
+    async def _shares(self, request: Request) -> Response:
+        owner, server = request.path_params["name"], request.path_params["server"]
+        held = self.shares.setdefault((owner, server), {})
+        body = {} if request.method == "GET" else await request.json()
+        if request.method == "POST":
+            assert body["scopes"] == [f"access:servers!server={owner}/{server}"]
+            held.setdefault(body["user"], "2026-01-01T00:00:00Z")
+        elif request.method == "PATCH":
+            held.pop(body["user"], None)
+        items = [{"kind": "user", "user": {"name": who}, "created_at": since} for who, since in held.items()]
+        return self._count(request) or JSONResponse({"items": items if request.method == "GET" else []})
+
+    async def _shared(self, request: Request) -> Response:
+        who = request.path_params["name"]
+        found = [place for place, held in self.shares.items() if who in held]
+        items = [{"server": {"user": {"name": owner}, "name": server}} for owner, server in found]
+        return self._count(request) or JSONResponse({"items": items})
 
     async def _server(self, request: Request) -> Response:
         return self._count(request) or Response(status_code=201 if request.method == "POST" else 204)

@@ -77,6 +77,8 @@ async def test_a_mistake_comes_back_with_the_form_as_it_was(anyone: httpx.AsyncC
     for change, words in (
         ({"name": "My Server"}, "must match"),
         ({"profile": "gold"}, "no profile named gold"),
+        ({"image": "gold"}, "There is no image named gold. This portal offers: python."),
+        ({"project": "My Project"}, "must match"),
         ({"lifetime_s": "999999"}, "999999 s is not possible"),
         ({"lifetime_s": "9" * 5000}, "too many digits"),
     ):
@@ -173,6 +175,106 @@ async def test_another_profile_does_not_stop_what_was_granted_meanwhile(
     assert server.phase == "starting"
     assert server.lease is not None
     assert server.lease.end_reason is None
+
+
+async def test_why_it_waits_is_said_in_each_language_and_as_one_word(
+    anyone: httpx.AsyncClient, hub: StubHub, waits: str
+) -> None:
+    ana = bearer(hub.person("ana"))
+    ticket = (await anyone.get(f"{API}/environments/{waits}", headers=ana)).json()["ticket"]
+    # the machine is full of ana's own servers, and of nobody else's
+    assert ticket["waits_for"] == "own_server"
+    assert "only for your own server" in ticket["why"]["en"]
+    assert "내 서버" in ticket["why"]["ko"]
+
+
+async def test_a_server_that_failed_shows_its_log_to_its_owner_as_text(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub, ana: Browser
+) -> None:
+    await ops.environments.request(ANA, EnvironmentRequest(id=new_id(), profile="cpu", lifetime_s=1800))
+
+    def fail(session: Session) -> None:
+        row = environment_rows.find(session, "ana", "default")
+        assert row is not None
+        row.phase, row.reason, row.log_end = "failed", "ended_early 3", "<script>alert(1)</script>"
+
+    await ops.store.run(fail)
+    page = await anyone.get(f"{BASE}/wait/default", headers=ana.navigate())
+    assert "ended with code 3 before it answered" in page.text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
+    assert "<script>alert" not in page.text
+    home = await anyone.get(HOME, headers=ana.navigate())
+    assert 'data-receipt="default"' in home.text
+    root = bearer(hub.person("root", admin=True))
+    theirs = await anyone.get(f"{API}/environments/default?owner=ana", headers=root)
+    assert theirs.json()["log_end"] is None
+
+    put_away = await anyone.post(f"{BASE}/wait/default/dismiss", data={"csrf": ana.csrf}, headers=ana.navigate())
+    assert (put_away.status_code, put_away.headers["location"]) == (303, HOME)
+    assert 'data-receipt="default"' not in (await anyone.get(HOME, headers=ana.navigate())).text
+
+
+async def test_a_receipt_says_what_was_saved_and_what_was_not(
+    anyone: httpx.AsyncClient, ops: Operations, ana: Browser
+) -> None:
+    await ops.environments.request(ANA, EnvironmentRequest(id=new_id(), profile="cpu"))
+    saved = ["a.ipynb", *(f"n{number}.ipynb" for number in range(9))]
+
+    def end(session: Session) -> None:
+        row = environment_rows.find(session, "ana", "default")
+        lease = session.scalars(select(Lease)).one()
+        assert row is not None
+        lease.ended_at, row.phase, row.reason, row.active_at = ops.clock(), "stopped", "idle 3600", ops.clock()
+        hook = {"exit": 2, "seconds": 0.5, "output": "no"}
+        row.receipt = {"saved": saved, "failed": ["<b>.ipynb"], "hook": hook, "pages": 2, "silent": 0}
+
+    await ops.store.run(end)
+    home = (await anyone.get(HOME, headers=ana.navigate())).text
+    for words in (
+        "Nobody used it for 1 hour.",
+        "Saved: a.ipynb, n0.ipynb",
+        "and 4 more",
+        "Not saved: &lt;b&gt;.ipynb",
+        "2 open pages were asked to save.",
+        "did not succeed (exit code 2)",
+    ):
+        assert words in home, words
+    assert "Open pages were not asked" not in home
+
+
+async def test_one_click_asks_for_the_same_again(anyone: httpx.AsyncClient, ops: Operations, ana: Browser) -> None:
+    await ops.environments.request(
+        ANA, EnvironmentRequest(id=new_id(), profile="cpu", lifetime_s=1800, project="cells")
+    )
+    await ops.environments.stop(ANA, "default")
+
+    def end(session: Session) -> None:
+        row = environment_rows.find(session, "ana", "default")
+        lease = session.scalars(select(Lease)).one()
+        assert row is not None
+        lease.ended_at, row.phase = ops.clock(), "stopped"
+
+    await ops.store.run(end)
+    assert (
+        await anyone.post(f"{BASE}/wait/default/again", data={"csrf": ana.csrf}, headers=ana.navigate())
+    ).status_code == 422
+    sent = {"csrf": ana.csrf, "id": new_id()}
+    for _ in range(2):
+        answer = await anyone.post(f"{BASE}/wait/default/again", data=sent, headers=ana.navigate())
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{BASE}/wait/default")
+    server = await ops.environments.get(ANA, "default")
+    assert (server.phase, server.project, server.image) == ("starting", "cells", "python")
+    assert server.lease is not None
+    assert server.lease.until is not None
+    assert (server.lease.until - server.lease.granted_at).total_seconds() == 1800
+
+
+async def test_there_is_no_turn_to_take_while_it_waits(
+    anyone: httpx.AsyncClient, ana: Browser, waits: str
+) -> None:
+    answer = await anyone.post(f"{BASE}/wait/{waits}/start", data={"csrf": ana.csrf}, headers=ana.navigate())
+    assert answer.status_code == 409
+    assert f"No place is held for {waits}: it is waiting." in answer.text
 
 
 async def test_an_unknown_server_is_a_page_that_says_so(anyone: httpx.AsyncClient, ana: Browser) -> None:

@@ -96,14 +96,14 @@ async def test_the_frames_document_answers_a_frame_and_a_window_and_no_script(
         assert answer.status_code == 403, path
 
 
-def test_one_route_alone_may_be_framed(app: FastAPI) -> None:
+def test_two_routes_alone_may_be_framed(app: FastAPI) -> None:
     framed = [
         path
         for path, route in routes(app)
         for guard in guards(route.dependant)
         if isinstance(guard, Guard) and guard.framed
     ]
-    assert framed == [f"{PLACE}/{{name}}/{{number}}/notebook"]
+    assert framed == [f"{PLACE}/{{name}}/{{number}}/notebook", f"{BASE}/shared/{{share}}/notebook"]
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", '{"cells": 3}', '{"nbformat": 4, "nbformat_minor": 5}'])

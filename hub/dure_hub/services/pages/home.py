@@ -10,14 +10,21 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
 from dure.errors import DureError
+from dure.wire.ids import new_id
 from dure_hub.operations import Operations
+from dure_hub.operations.money_words import money
+from dure_hub.operations.near import Near
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.guard import opens_for
 from dure_hub.services.languages import language_of
 from dure_hub.services.pages.rendering import page
+from dure_hub.services.pages.words import say
 from dure_hub.services.places import BASE, HOME
 from dure_hub.services.portal import operations_of
 
+MOST_WARNINGS = 10
+MOST_NAMES = 6
+_ENDED = ("stopped", "failed")
 router = APIRouter(include_in_schema=False)
 
 
@@ -28,23 +35,47 @@ async def home(
     person: Annotated[Person, opens_for(USE)],
     ops: Annotated[Operations, Depends(operations_of)],
 ) -> HTMLResponse:
-    """My servers, jobs, endpoints and models. A part that does not answer says so; the others still show."""
+    """My servers, jobs, endpoints and models, and which limit is near. A part that does not answer says so; the
+    others still show.
+    """
     language = language_of(request)
-    servers, jobs, endpoints, models = await asyncio.gather(
+    servers, jobs, endpoints, models, budgets, quotas = await asyncio.gather(
         _part(ops.environments.list(person), language),
         _part(ops.jobs.list(person), language),
         _part(ops.endpoints.list(person), language),
         _part(ops.models.list(person, metrics=False), language),
+        _part(ops.budgets.near(person), language),
+        _part(ops.quotas.near(person), language),
     )
+    near = sorted(budgets["found"] + quotas["found"], key=lambda one: (-one.percent, one.kind, one.name, one.what))
     return page(
         request,
         "home.html",
         servers=servers,
+        receipts=[one for one in servers["found"] if one.phase in _ENDED and not one.told],
+        new_id=new_id,
+        listed=lambda names: _listed(names, language),
         jobs=jobs,
         endpoints=endpoints,
         models=models,
+        near=[_warning(one) for one in near[:MOST_WARNINGS]],
+        more=max(len(near) - MOST_WARNINGS, 0),
         address=ops.settings.public_url or str(request.base_url).rstrip("/"),
     )
+
+
+def _listed(names: Sequence[str], language: str) -> str:
+    """The first of these, and how many more there are."""
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return say("receipt.more", language, {"names": ", ".join(names[:MOST_NAMES]), "n": len(names) - MOST_NAMES})
+
+
+def _warning(one: Near) -> dict[str, Any]:
+    """The facts of its sentence."""
+    used, limit = (money(one.used), money(one.limit)) if one.what == "budget" else (f"{one.used:g}", one.limit)
+    facts = {"kind": one.kind, "name": one.name, "used": used, "limit": limit, "percent": one.percent}
+    return {"key": f"near.{one.what}", "facts": facts}
 
 
 async def _part(asked: Awaitable[Sequence[Any]], language: str) -> dict[str, Any]:

@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import OrderedDict
+from collections.abc import Awaitable
 from hashlib import sha256
 from html import escape
 from typing import ClassVar
 
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
 from dure.errors import DureError, Text
 from dure_hub import shown_notebook
+from dure_hub.services.languages import language_of
 from dure_hub.services.pages.words import say
 
 LIMIT, OUTPUT_LIMIT = 24 << 20, 48 << 20
@@ -120,6 +125,26 @@ class Notebooks:
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)
         return self._made[key]
+
+
+async def framed(request: Request, asked: Awaitable[bytes]) -> HTMLResponse:
+    """The answer to a frame that shows a notebook. Where there is none, it says why."""
+    language = language_of(request)
+    try:
+        text = await _of_application(request).document(await asked, language)
+    except DureError as error:
+        # The page of an error may not be framed, and its sentence belongs where the notebook would be.
+        said = f"{error.text(language)} {error.advice(language)}"
+        return HTMLResponse(notice(said, language), error.status, HEADERS)
+    return HTMLResponse(text.encode("utf-8", "replace"), headers=HEADERS)
+
+
+def _of_application(request: Request) -> Notebooks:
+    state = request.app.state
+    if not hasattr(state, "notebooks"):
+        state.notebooks = Notebooks()
+    found: Notebooks = state.notebooks
+    return found
 
 
 def notice(text: str, language: str) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -58,19 +59,19 @@ def page(
             **values,
         )
     )
-    carried = {**page_headers(nonce, frames), **(headers or {})}
+    carried = {**page_headers(nonce, frames, _people(request)), **(headers or {})}
     return HTMLResponse(text.encode("utf-8", "replace"), status, carried)
 
 
-def page_headers(nonce: str, frames: bool = False) -> dict[str, str]:
-    """What keeps a page to itself.
+def page_headers(nonce: str, frames: bool = False, people: str = "") -> dict[str, str]:
+    """What keeps a page to itself. `people` are the hosts of people's servers, to which a form's answer may lead.
 
     People's servers share our origin, so a window they open could be read by them: the opener policy cuts that
     tie even within one origin, where the browser knows it.
     """
     policy = (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'self'; img-src 'self'; font-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        f"connect-src 'self'; form-action 'self'{people}; base-uri 'none'; frame-ancestors 'none'"
     )
     if frames:
         policy += "; frame-src 'self'"
@@ -104,6 +105,7 @@ def templates() -> Environment:
     made.filters["utc"] = utc
     made.filters["iso"] = iso
     made.filters["gib"] = gib
+    made.filters["short"] = short
     return made
 
 
@@ -127,6 +129,17 @@ def utc(at: datetime) -> str:
 def gib(mebibytes: int) -> str:
     """A size in GiB, with one digit where it matters."""
     return f"{mebibytes / 1024:.1f}".removesuffix(".0")
+
+
+def _people(request: Request) -> str:
+    portal = getattr(request.app.state, "portal", None)
+    shared = urlsplit("" if portal is None else portal.ops.settings.subdomain_host)
+    return f" {shared.scheme}://*.{shared.netloc}" if shared.netloc else ""
+
+
+def short(number: float) -> str:
+    """A number with one digit after the point where it matters."""
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def _simulated(request: Request) -> bool:

@@ -9,11 +9,10 @@ from urllib.parse import urlencode
 from cronsim import CronSim, CronSimError
 from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
 from dure import wire
-from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
@@ -139,15 +138,7 @@ async def show_notebook(
     name: PathName, number: Number, request: Request, person: Framed, ops: Ops, owner: Owner = None
 ) -> Response:
     """The executed notebook for the frame. Nothing of it runs, and it has an origin of its own."""
-    language = language_of(request)
-    try:
-        content = await ops.schedules.notebook(person, name, number, owner=owner)
-        text = await _notebooks(request).document(content, language)
-    except DureError as error:
-        # The page of an error may not be framed, and its sentence belongs where the notebook would be.
-        said = f"{error.text(language)} {error.advice(language)}"
-        return HTMLResponse(notebooks.notice(said, language), error.status, notebooks.HEADERS)
-    return HTMLResponse(text.encode("utf-8", "replace"), headers=notebooks.HEADERS)
+    return await notebooks.framed(request, ops.schedules.notebook(person, name, number, owner=owner))
 
 
 @router.get("/{name}/{number}/download")
@@ -184,12 +175,3 @@ async def _tail(ops: Operations, person: Person, name: str, number: int, owner: 
     end = await ops.schedules.logs(person, name, number, -TAIL * _CHARACTER, owner=owner)
     cut = end.offset > 0 or len(end.text) > TAIL
     return {"text": end.text[-TAIL:], "offset": end.next_offset, "cut": cut}
-
-
-def _notebooks(request: Request) -> notebooks.Notebooks:
-    """The application's own."""
-    state = request.app.state
-    if not hasattr(state, "notebooks"):
-        state.notebooks = notebooks.Notebooks()
-    found: notebooks.Notebooks = state.notebooks
-    return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -13,9 +12,11 @@ from pydantic import ValidationError
 from dure.errors import DureError
 from dure.wire.environments import EnvironmentRequest
 from dure.wire.ids import new_id
-from dure.wire.profiles import Profile
-from dure_hub.operations import Operations
+from dure.wire.profiles import Offer, Profile
+from dure_hub.operations import Operations, images
+from dure_hub.operations.offers import Last
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.choice import Choice, memory_of, usual
 from dure_hub.services.errors import invalid
 from dure_hub.services.guard import opens_for
 from dure_hub.services.languages import language_of
@@ -26,28 +27,26 @@ from dure_hub.services.portal import operations_of
 router = APIRouter(include_in_schema=False)
 Ops = Annotated[Operations, Depends(operations_of)]
 Visitor = Annotated[Person, opens_for(USE)]
+Hint = Annotated[str, Query(max_length=200)]
 
 _OFFERED_S = (1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 24 * 3600, 3 * 86400, 7 * 86400)
 _DIGITS = 12  # Python reads no number of thousands of digits
+_FIELDS = ("id", "name", "profile", "lifetime_s", "team", "project", "image")
 
 
 @router.get(f"{BASE}/spawn")
 async def show(
-    request: Request,
-    person: Visitor,
-    ops: Ops,
-    name: Annotated[str, Query(max_length=200)] = "default",
-    profile: Annotated[str, Query(max_length=200)] = "",
+    request: Request, person: Visitor, ops: Ops, name: Hint = "default", profile: Hint = "", image: Hint = ""
 ) -> Response:
-    """The form. `name` and `profile` are what a link suggests."""
-    return await _form(request, person, ops, {"name": name, "profile": profile})
+    """The form. `name`, `profile` and `image` are what a link suggests."""
+    return await _form(request, person, ops, {"name": name, "profile": profile, "image": image})
 
 
 @router.post(f"{BASE}/spawn")
 async def send(request: Request, person: Visitor, ops: Ops) -> Response:
     """Ask for the server and go to its waiting page; a mistake comes back with the form as it was."""
     form = await request.form()
-    given = {key: str(form.get(key, "")) for key in ("id", "name", "profile", "lifetime_s")}
+    given = {key: str(form.get(key, "")) for key in _FIELDS}
     try:
         ask = EnvironmentRequest.model_validate({key: value for key, value in given.items() if value})
         await ops.environments.request(person, ask)
@@ -63,45 +62,57 @@ async def send(request: Request, person: Visitor, ops: Ops) -> Response:
 async def _form(
     request: Request, person: Person, ops: Operations, given: dict[str, str], refused: DureError | None = None
 ) -> Response:
-    # what nodes for notebooks never have room for is nothing to pick here
-    profiles = [one for one in await ops.profiles.list(person, "notebook") if one.total or one.name == "cpu"]
+    last = await ops.offers.last(person, given.get("name") or "default")
+    team = next((one for one in (given.get("team"), last.team) if one in person.teams), None)
+    seconds = _seconds(given.get("lifetime_s", "")) or last.lifetime_s
+    project = given.get("project", last.project or "") if refused else last.project or ""
+    offers = await ops.offers.list(person, team=team, project=project or None, lifetime_s=seconds)
     error = refused.to_wire(language_of(request))["error"] if refused else None
     return page(
         request,
         "spawn.html",
         status=refused.status if refused else 200,
-        profiles=profiles,
-        lifetimes=lifetimes(profiles),
-        chosen=_chosen(profiles, given),
+        profiles=offers,
+        lifetimes=lifetimes(offers, seconds),
+        teams=sorted(person.teams) if len(person.teams) > 1 else [],
+        images=images.offered(ops.settings),
+        projects=await ops.offers.projects(person),
+        chosen=_chosen(offers, given, last, {"team": team or "", "project": project, "lifetime_s": seconds}),
         error=error,
         id=new_id(),
     )
 
 
-def _dearness(profile: Profile) -> tuple[bool, float]:
-    return profile.gpu_model is not None, math.inf if profile.rate is None else profile.rate
-
-
-def lifetimes(profiles: Sequence[Profile]) -> list[int]:
-    """The times offered: round ones up to the longest that any profile allows, and every default."""
+def lifetimes(profiles: Sequence[Profile], asked_s: int | None = None) -> list[int]:
+    """The times offered: round ones up to the longest any profile allows, every default, and the one asked."""
     longest = max((profile.max_lifetime_s for profile in profiles), default=0)
-    defaults = {profile.default_lifetime_s for profile in profiles}
-    return sorted({seconds for seconds in _OFFERED_S if seconds <= longest} | defaults)
+    found = {seconds for seconds in _OFFERED_S if seconds <= longest}
+    found |= {profile.default_lifetime_s for profile in profiles}
+    return sorted(found | ({asked_s} if asked_s and 300 <= asked_s <= longest else set()))
 
 
-def _chosen(profiles: Sequence[Profile], given: dict[str, str]) -> dict[str, Any]:
-    """What is marked at first: what was given, else the cheapest profile that is free, else the first.
+def _seconds(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None
 
-    A profile without a GPU is the cheapest, whatever the rate card knows of it.
-    """
-    named = [profile for profile in profiles if profile.name == given.get("profile")]
-    free = sorted((profile for profile in profiles if profile.free), key=_dearness)
-    first = next(iter([*named, *free, *profiles]), None)
-    lifetime = given.get("lifetime_s", "")
-    readable = lifetime.isascii() and lifetime.isdigit() and len(lifetime) < _DIGITS
-    default = first.default_lifetime_s if first else 0
+
+def _chosen(
+    offers: Sequence[Offer], given: Mapping[str, str], last: Last, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is marked at first: what was given, else what fits the person's last use (`choice.usual`)."""
+    names = {one.name: one for one in offers}
+    named = given.get("profile", "")
+    first = names.get(named if named in names else usual([_choice(one) for one in offers], last.profile) or "")
+    longest, default = (first.max_lifetime_s, first.default_lifetime_s) if first else (0, 0)
     return {
         "name": given.get("name") or "default",
         "profile": first.name if first else "",
-        "lifetime_s": int(lifetime) if readable else default,
+        "image": given.get("image") or last.image or "",
+        **more,
+        "lifetime_s": min(more["lifetime_s"] or default, longest),
     }
+
+
+def _choice(one: Profile) -> Choice:
+    return Choice(
+        one.name, memory_of(one.gpus, one.gpu_memory_mb, one.gpu_model is not None), one.rate, bool(one.free)
+    )

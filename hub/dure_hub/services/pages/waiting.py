@@ -1,50 +1,48 @@
-"""Follow a server until it runs, leave the queue, or take what is free instead."""
+"""Follow a server until it runs: its place in line, its turn, its start; or take what is free instead."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
-from pydantic import ValidationError
-from sqlalchemy.orm import Session
+from pydantic import TypeAdapter, ValidationError
 
-from dure.errors import NotFound
-from dure.wire.environments import Environment, EnvironmentRequest
+from dure.wire.base import Ulid
 from dure.wire.ids import new_id
-from dure_hub.operations import Operations, admission
-from dure_hub.operations import environment_rows as rows
+from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import PathName
 from dure_hub.services.guard import opens_for
-from dure_hub.services.languages import language_of
-from dure_hub.services.pages import words
 from dure_hub.services.pages.rendering import page
 from dure_hub.services.places import BASE, HOME
 from dure_hub.services.portal import operations_of
+from dure_hub.services.why import told
 
 router = APIRouter(prefix=f"{BASE}/wait", include_in_schema=False)
 Ops = Annotated[Operations, Depends(operations_of)]
 Visitor = Annotated[Person, opens_for(USE)]
 
-_MOVING = frozenset({"waiting", "starting", "stopping"})
+_MOVING = frozenset({"waiting", "held", "starting", "stopping"})
+_ID = TypeAdapter(Ulid)
 
 
 @router.get("/{name}")
 async def follow(name: PathName, request: Request, person: Visitor, ops: Ops) -> Response:
     """How far it is; straight on to the server if it runs."""
-    server = await ops.environments.get(person, name)
+    server = told(await ops.environments.get(person, name))
     if server.phase == "running" and server.url:
         return RedirectResponse(server.url, status_code=303)
-    language = language_of(request)
+    ticket = server.ticket
     return page(
         request,
         "wait.html",
         server=server,
         moving=server.phase in _MOVING,
-        why=_why(server, language),
+        instead=ticket.next_best if ticket is not None and ticket.next_best != server.profile else None,
+        progress=await ops.environments.progress(person, name),
+        hold_minutes=max(round(ops.settings.turn_wait_s / 60), 1) if ops.settings.turn == "hold" else None,
         id=new_id(),
     )
 
@@ -60,37 +58,38 @@ async def stop(name: PathName, person: Visitor, ops: Ops) -> Response:
 async def instead(name: PathName, request: Request, person: Visitor, ops: Ops) -> Response:
     """Leave the queue and ask for another profile under the same name; what was granted meanwhile goes on."""
     form = await request.form()
-    try:
-        ask = EnvironmentRequest.model_validate(
-            {"id": str(form.get("id", "")), "name": name, "profile": str(form.get("profile", ""))}
-        )
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-    await ops.profiles.get(ask.profile)  # or `NoSuchProfile`, before the place in line is given up
-    if await ops.store.run(lambda session: _leave(session, person, ask, ops.clock())):
-        await ops.environments.request(person, ask)
+    await ops.turns.instead(person, name, await _id_of(request), str(form.get("profile", "")))
+    return _back(name)
+
+
+@router.post("/{name}/start")
+async def start(name: PathName, person: Visitor, ops: Ops) -> Response:
+    """Take up the place that is held."""
+    await ops.turns.start(person, name)
+    return _back(name)
+
+
+@router.post("/{name}/again")
+async def again(name: PathName, request: Request, person: Visitor, ops: Ops) -> Response:
+    """Ask for the same once more: profile, image, lifetime, team and project."""
+    await ops.turns.again(person, name, await _id_of(request))
+    return _back(name)
+
+
+@router.post("/{name}/dismiss")
+async def dismiss(name: PathName, person: Visitor, ops: Ops) -> Response:
+    """Put away what is said of its end."""
+    await ops.turns.dismiss(person, name)
+    return RedirectResponse(HOME, status_code=303)
+
+
+def _back(name: str) -> Response:
     return RedirectResponse(f"{BASE}/wait/{name}", status_code=303)
 
 
-def _leave(session: Session, person: Person, ask: EnvironmentRequest, now: datetime) -> bool:
-    """Give up the place in line, and whether this name is free for `ask` now.
-
-    In the transaction that looks: the place may be granted at any moment, and a server that starts is not stopped.
-    """
-    row = rows.find(session, person.name, ask.name)
-    if row is None:
-        raise NotFound(kind="environment", name=ask.name)
-    # Sent twice, the form finds its own ticket; that stays.
-    place = row.ticket_id if row.phase == rows.WAITING and row.ticket_id != ask.id else None
-    if place is not None and admission.cancel(session, place, "cancelled", now, person.name) is not None:
-        row.phase, row.reason = rows.STOPPED, "cancelled"
-    return row.phase not in rows.ALIVE
-
-
-def _why(server: Environment, language: str) -> str | None:
-    """The sentence of the ticket's verdict; none for a code this version has no words for."""
-    if server.ticket is None:
-        return None
-    key = f"verdict.{server.ticket.verdict.get('code')}"
-    facts = {"profile": server.profile, **server.ticket.verdict.get("facts", {})}
-    return words.say(key, language, facts) if words.has(key) else None
+async def _id_of(request: Request) -> str:
+    """The form's own id, so that it may be sent twice."""
+    try:
+        return _ID.validate_python(str((await request.form()).get("id", "")))
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error

@@ -7,6 +7,8 @@ from typing import Any
 
 from dure.errors import fill
 from dure_hub.services.pages.schedule_words import SENTENCES as OF_SCHEDULES
+from dure_hub.services.pages.share_words import SENTENCES as OF_SHARES
+from dure_hub.services.pages.start_words import SENTENCES as OF_STARTS
 
 SENTENCES: dict[str, tuple[str, str]] = {
     # frame
@@ -67,6 +69,28 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "home.api.folder": ("the repository's folder, or its wheel", "저장소 폴더 또는 wheel 파일"),
     "home.api.token": ("Make a token", "토큰 만들기"),
     "home.api.list": ("See every API call", "API 목록 보기"),
+    # what is nearly used up
+    "near.budget": (
+        "The {kind} {name} has spent {used} of its {limit} this month ({percent} %).",
+        "{name}({kind})이(가) 이번 달 예산 {limit} 중 {used}을 썼습니다({percent} %).",
+    ),
+    "near.gpus": (
+        "The {kind} {name} holds {used} of {limit} GPUs.",
+        "{name}({kind})이(가) GPU {limit}개 중 {used}개를 쓰고 있습니다.",
+    ),
+    "near.gpu_hours_month": (
+        "The {kind} {name} has used {used} of {limit} GPU-hours this month.",
+        "{name}({kind})이(가) 이번 달 GPU {limit}시간 중 {used}시간을 썼습니다.",
+    ),
+    "near.api_calls_day": (
+        "The {kind} {name} has made {used} of {limit} API calls today (UTC).",
+        "{name}({kind})이(가) 오늘(UTC) API 호출 {limit}회 중 {used}회를 썼습니다.",
+    ),
+    "near.upload_mb_month": (
+        "The {kind} {name} has uploaded {used} of {limit} MiB this month.",
+        "{name}({kind})이(가) 이번 달 업로드 {limit} MiB 중 {used} MiB를 썼습니다.",
+    ),
+    "near.more": ("and {n} more", "외 {n}건"),
     "col.name": ("Name", "이름"),
     "col.state": ("State", "상태"),
     "col.profile": ("Profile", "프로필"),
@@ -118,7 +142,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "spawn.free": ("Free now", "지금 사용 가능"),
     "spawn.free.of": ("{free} of {total}", "{total}개 중 {free}개"),
     "spawn.wait": ("you would wait", "대기해야 합니다"),
-    "spawn.details": ("Name and time", "이름과 시간"),
+    "spawn.details": ("Details", "세부 설정"),
     "spawn.name": ("Name", "이름"),
     "spawn.name.help": (
         "Small letters, digits and single hyphens, at most 30. One server for each name.",
@@ -128,6 +152,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "spawn.lifetime.help": (
         "The server is stopped then. Your files stay.",
         "시간이 지나면 서버가 중지됩니다. 파일은 그대로 남습니다.",
+    ),
+    "spawn.team": ("Team", "팀"),
+    "spawn.team.choose": ("Choose", "선택하세요"),
+    "spawn.team.help": (
+        "It pays for the server, and for what you start from it.",
+        "서버와 그 안에서 시작하는 작업의 비용을 내는 팀입니다.",
     ),
     "spawn.hours": ("{n} hours", "{n}시간"),
     "spawn.hour": ("1 hour", "1시간"),
@@ -203,8 +233,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "코어가 부족합니다. {profile}에는 {asked}개가 필요하고 {free}개가 남아 있습니다.",
     ),
     "verdict.others_wait_longer": (
-        "Others have waited longer for {profile}.",
-        "{profile} 자리를 더 오래 기다린 사람이 있습니다.",
+        "Others go before you for {profile}: teams that have had less lately, then who has waited longer.",
+        "{profile} 자리는 최근에 덜 쓴 팀, 그다음 더 오래 기다린 사람이 먼저입니다.",
     ),
     "verdict.quota_gpus": (
         "The quota of the {kind} {name} is {limit} GPUs at once, and {used} are in use.",
@@ -213,6 +243,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "verdict.quota_gpu_hours": (
         "The {limit} GPU-hours of the {kind} {name} are used up for this month.",
         "{name}({kind})의 이번 달 GPU {limit}시간을 모두 썼습니다.",
+    ),
+    "verdict.quota_no_gpu_hours": (
+        "The quota of the {kind} {name} has no GPU-hours; it waits until an administrator gives it some.",
+        "{name}({kind})의 GPU 시간 한도가 0입니다. 관리자가 한도를 늘릴 때까지 기다립니다.",
     ),
     "verdict.some_quota": (
         "It waits for the quota of its owner or team.",
@@ -249,6 +283,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "error.code": ("Code", "코드"),
     "error.open": ("Open it", "열기"),
     **OF_SCHEDULES,
+    **OF_STARTS,
+    **OF_SHARES,
 }
 
 

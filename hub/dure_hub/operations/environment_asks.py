@@ -1,0 +1,119 @@
+"""How a server is asked for: the row, the ticket, the lease; what every way of asking shares.
+
+Every function here runs in a transaction that its caller began.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from dure.errors import NotFound
+from dure.wire.ids import new_id
+from dure_hub.operations import admission
+from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.environment_runs import thing
+from dure_hub.operations.errors import BadLifetime, StillEnding
+from dure_hub.operations.profiles import Fleet
+from dure_hub.policies import lifetime
+from dure_hub.store.events import record
+from dure_hub.store.models import Environment, Lease, Ticket
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A server as it is asked for; `seconds` is its lifetime."""
+
+    profile: str
+    seconds: int
+    team: str | None = None
+    project: str | None = None
+    image: str | None = None
+
+
+def ask(
+    session: Session, row: Environment, ticket_id: str, wanted: Wanted, fleet: Fleet, now: datetime
+) -> Lease | None:
+    """Admit it, or leave a ticket (None). Raises what `admit` does, and then nothing stays."""
+    got = admission.admit(
+        session,
+        ticket_id=ticket_id,
+        owner=row.owner,
+        purpose=admission.NOTEBOOK,
+        subject=row.id,
+        profile=wanted.profile,
+        lifetime_s=wanted.seconds,
+        now=now,
+        fleet=fleet,
+        team=wanted.team,
+        project=wanted.project,
+    )
+    row.ticket_id = ticket_id
+    if isinstance(got, Lease):
+        rows.grant(row, got)
+        return got
+    row.phase, row.lease_id = rows.WAITING, None
+    return None
+
+
+def row_of(
+    session: Session, row: Environment | None, owner: str, name: str, wanted: Wanted, now: datetime
+) -> Environment:
+    """The row of a new request: nothing of the last server's end or failure stays in it."""
+    if row is None:
+        row = Environment(id=new_id(), owner=owner, name=name, phase=rows.WAITING)
+        session.add(row)
+    row.profile, row.image, row.project, row.asked_at = wanted.profile, wanted.image, wanted.project, now
+    row.active_at = row.reason = row.receipt = row.checks = row.log_end = row.dismissed_at = row.held_until = None
+    record(session, now, owner, "environment.request", thing(row))
+    return row
+
+
+def last(session: Session, row: Environment | None) -> Ticket | None:
+    """The request that its last server came of."""
+    return session.get(Ticket, row.ticket_id) if row is not None and row.ticket_id else None
+
+
+def like(wanted: Wanted, ticket: Ticket | None, fleet: Fleet) -> Wanted:
+    """The same with the last request's lifetime, as far as the profile allows it."""
+    if ticket is None or ticket.lifetime_s is None:
+        return wanted
+    return replace(wanted, seconds=min(ticket.lifetime_s, fleet.profile(wanted.profile).max_lifetime_s))
+
+
+def existing(session: Session, owner: str, name: str) -> Environment:
+    """The environment of this owner and name. Raises `NotFound`."""
+    row = rows.find(session, owner, name)
+    if row is None:
+        raise NotFound(kind="environment", name=name)
+    return row
+
+
+def take(
+    session: Session, row: Environment, held: Lease, offered: str | None, now: datetime
+) -> Lease | StillEnding:
+    """Claim the environment's active lease, whatever the caller offered.
+
+    Claimed before, but with nothing started: the hub was killed in between, and its second start goes on.
+    """
+    again = held.claimed_at is not None and not held.handle and offered == held.id
+    if held.end_reason is None and (held.claimed_at is None or again):
+        held.claimed_at = held.claimed_at or now
+        row.phase, row.held_until = rows.STARTING, None
+        record(session, now, row.owner, "lease.claim", f"lease:{held.id}")
+        return held
+    # the hub starts what it holds for stopped, so whatever still runs there is out of its reach
+    admission.ask_end(session, held, "replaced", now)
+    row.phase = rows.STOPPING
+    return StillEnding(name=row.name)
+
+
+def seconds_of(asked_s: int | None, profile: str, fleet: Fleet) -> int:
+    """Its lifetime. Raises `BadLifetime`, `NoSuchProfile`."""
+    spec = fleet.profile(profile)
+    verdict, seconds = lifetime.lifetime(asked_s, default_s=spec.default_lifetime_s, max_s=spec.max_lifetime_s)
+    if not verdict.allowed:
+        raise BadLifetime(asked=asked_s, shortest=lifetime.SHORTEST_S, longest=spec.max_lifetime_s)
+    return seconds
