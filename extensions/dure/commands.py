@@ -23,6 +23,8 @@ HELP = {
     "experiment": {"en": "MLflow experiment", "ko": "MLflow 실험"},
     "parameter": {"en": "name=value, once for each", "ko": "이름=값, 여러 번 쓸 수 있음"},
     "file": {"en": "a file or folder to send along, once for each", "ko": "함께 보낼 파일이나 폴더"},
+    "team": {"en": "the team that pays", "ko": "비용을 내는 팀"},
+    "project": {"en": "the project in that team", "ko": "그 팀의 프로젝트"},
     "wait": {"en": "follow the log until it ends", "ko": "끝날 때까지 로그를 따라감"},
     "follow": {"en": "go on until the job ends", "ko": "작업이 끝날 때까지 계속"},
     "stop": {"en": "stop it", "ko": "중지"},
@@ -31,11 +33,12 @@ HELP = {
 
 def register(subparsers: Any) -> None:
     """Add these commands to the `dure` command."""
-    from dure import cost_commands, gpu_commands, schedule_commands
+    from dure import cost_commands, gpu_commands, schedule_commands, share_commands
 
     schedule_commands.register(subparsers)
     gpu_commands.register(subparsers)
     cost_commands.register(subparsers)
+    share_commands.register(subparsers)
     train = _add(subparsers, "train", _train)
     train.add_argument("entry", help=_help("entry"))
     train.add_argument("--name", help=_help("name"))
@@ -44,6 +47,8 @@ def register(subparsers: Any) -> None:
     train.add_argument("--experiment", default="default", help=_help("experiment"))
     train.add_argument("-p", "--parameter", action="append", default=[], help=_help("parameter"))
     train.add_argument("-f", "--file", action="append", default=[], help=_help("file"))
+    train.add_argument("--team", help=_help("team"))
+    train.add_argument("--project", help=_help("project"))
     train.add_argument("--wait", action="store_true", help=_help("wait"))
     jobs = _add(subparsers, "jobs", _jobs)
     jobs.add_argument("name", nargs="?")
@@ -89,6 +94,8 @@ def _train(arguments: argparse.Namespace) -> int:
         parameters=dict(parameter(text) for text in arguments.parameter),
         experiment=arguments.experiment,
         files=arguments.file,
+        team=arguments.team,
+        project=arguments.project,
     )
     write(f"{job.name}\n")
     if arguments.wait:

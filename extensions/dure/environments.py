@@ -24,9 +24,28 @@ HOURS: Text = {
 _LONGEST_H = 720  # no profile lives longer; a larger number would leave what a date can hold
 
 
-def create(profile: str = "cpu", name: str = "default", lifetime_s: int | None = None) -> wire.Environment:
-    """Ask for a server. It starts when there is room; until then the answer holds a ticket with its place."""
-    request = ask(wire.EnvironmentRequest, id=new_id(), name=name, profile=profile, lifetime_s=lifetime_s)
+def create(
+    profile: str = "cpu",
+    name: str = "default",
+    lifetime_s: int | None = None,
+    team: str | None = None,
+    project: str | None = None,
+    image: str | None = None,
+) -> wire.Environment:
+    """Ask for a server. It starts when there is room; until then the answer holds a ticket with its place.
+
+    `team` pays for it, and `project` in that team; None is the team of the server you are in, else your only one.
+    `image` is what it is made from; None is the portal's first.
+    """
+    wanted = {
+        "name": name,
+        "profile": profile,
+        "lifetime_s": lifetime_s,
+        "team": team,
+        "project": project,
+        "image": image,
+    }
+    request = ask(wire.EnvironmentRequest, id=new_id(), **wanted)
     answer = client().post("/environments", request.model_dump(mode="json"), repeatable=True)
     return read(wire.Environment, answer)
 
@@ -48,6 +67,16 @@ def list(  # noqa: A001 - dure.environments.list() reads well
 def get(name: str = "default", owner: str | None = None) -> wire.Environment:
     """One server of yours; of `owner`, for administrators."""
     return read(wire.Environment, client().get(f"/environments/{name}", owner=owner))
+
+
+def start(name: str = "default") -> wire.Environment:
+    """Start a server whose turn has come and whose place is held (`phase` is `held`). Twice is once."""
+    return read(wire.Environment, client().post(f"/environments/{name}/start", None, repeatable=True))
+
+
+def progress(name: str = "default") -> wire.StartProgress:
+    """How far the start of a server of yours is, as JupyterHub says."""
+    return read(wire.StartProgress, client().get(f"/environments/{name}/progress"))
 
 
 def extend(
@@ -78,3 +107,39 @@ def extend(
 def stop(name: str = "default", owner: str | None = None, reason: str | None = None) -> None:
     """Stop a server, or leave the queue. Files stay. The owner reads `reason` where an administrator gave one."""
     client().delete(f"/environments/{name}", repeatable=True, owner=owner, reason=reason)
+
+
+def share(person: str, name: str = "default", owner: str | None = None) -> wire.Share:
+    """Let a colleague into a running server, in which they can do what you can. Twice is once."""
+    request = ask(wire.ShareRequest, **{"with": person})
+    body = request.model_dump(mode="json", by_alias=True)
+    return read(wire.Share, client().post(f"/environments/{name}/shares", body, repeatable=True, owner=owner))
+
+
+def unshare(person: str, name: str = "default", owner: str | None = None) -> None:
+    """Let a colleague in no more; what they have open there is closed within seconds."""
+    client().delete(f"/environments/{name}/shares", repeatable=True, owner=owner, **{"with": person})
+
+
+def shares(name: str = "default", owner: str | None = None) -> Table[wire.Share]:
+    """Who else may open a server."""
+    answer = client().get(f"/environments/{name}/shares", owner=owner)
+    return Table(read_all(wire.Share, answer), ("person", "since"))
+
+
+def share_notebook(path: str, person: str, name: str = "default") -> wire.NotebookShare:
+    """Show a colleague a copy of a notebook as it is now. `path` is inside your folder: `work/report.ipynb`."""
+    request = ask(wire.NotebookShareRequest, environment=name, path=path, **{"with": person})
+    answer = client().post("/shares/notebooks", request.model_dump(mode="json", by_alias=True))
+    return read(wire.NotebookShare, answer)
+
+
+def unshare_notebook(share_id: str) -> None:
+    """Delete a copy that you share, so that nobody can look at it any more."""
+    client().delete(f"/shares/notebooks/{share_id}")
+
+
+def shared_notebooks() -> Table[wire.NotebookShare]:
+    """The copies of notebooks that you share, and those that are shared with you."""
+    found = read_all(wire.NotebookShare, client().get("/shares/notebooks"))
+    return Table(found, ("path", "owner", "person", "created_at", "page"))

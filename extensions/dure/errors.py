@@ -35,6 +35,7 @@ _KOREAN_KINDS: Text = {
 """What a fact named `kind` is called in a Korean sentence."""
 _KOREAN_PHASES: Text = {
     "waiting": "대기 중",
+    "held": "차례가 됨",
     "starting": "시작 중",
     "running": "실행 중",
     "stopping": "종료 중",

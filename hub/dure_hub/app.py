@@ -41,6 +41,7 @@ from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
+from dure_hub.operations.offers import Offers
 from dure_hub.operations.outlook import Outlook
 from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
@@ -48,8 +49,10 @@ from dure_hub.operations.queues import Queues
 from dure_hub.operations.quotas import Quotas
 from dure_hub.operations.reconcile import Reconciler
 from dure_hub.operations.schedules import Schedules
+from dure_hub.operations.shares import Shares
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
+from dure_hub.operations.turns import Turns
 from dure_hub.operations.usage import INTERVAL_S, Uses
 from dure_hub.owners import Owners
 from dure_hub.settings import load_settings
@@ -74,7 +77,9 @@ def operations(data: Path | str) -> Operations:
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
     snapshots = Snapshots(settings, FolderArtifacts(settings))
-    runs = EnvironmentRuns(settings, store, clock, servers, hub)
+    seen = None if settings.simulated_fleet else inventory.measure  # what is made up says nothing of use
+    runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=seen)
+    environments = Environments(store, clock, profiles, runs)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
     executions, allocations = EmbeddedExecutions(settings), Allocations(store, clock, profiles)
@@ -87,18 +92,21 @@ def operations(data: Path | str) -> Operations:
         store=store,
         clock=clock,
         profiles=profiles,
-        plans=Plans(store, clock, profiles),
+        plans=Plans(settings, store, clock, profiles),
         fleet=fleets,
         gpus=gpus,
         allocations=allocations,
         queues=Queues(store, clock, profiles),
         metrics=Metrics(store, clock, gpus, quotas, budgets),
         cuts=Cuts(store, clock, inventory, carver, profiles, fleets, gpus),
-        environments=Environments(store, clock, profiles, runs),
+        environments=environments,
+        offers=Offers(store, clock, profiles),
+        turns=Turns(environments, store, clock, profiles),
         jobs=jobs,
         models=Models(store, clock, mlflow),
         endpoints=endpoints,
         schedules=schedules,
+        shares=Shares(settings, store, clock, hub),
         tokens=tokens,
         events=Events(store),
         ledger=Ledger(store, clock),
@@ -124,7 +132,7 @@ def operations(data: Path | str) -> Operations:
 def _join(ops: Operations, carver: Carver) -> None:
     """What the parts need of each other once all are there, and what happens by itself."""
     ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
-    ops.schedules.firing.why_not = Owners(ops.settings, ops.hub).why_not
+    ops.schedules.firing.why_not = ops.shares.why_not = Owners(ops.settings, ops.hub).why_not
     ops.environments.carve = carver.ready
     for subject in (ops.jobs.subject, ops.endpoints.subject, ops.schedules.subject, ops.allocations.subject):
         subject.carve, subject.kick = carver.ready, ops.reconciler.kick

@@ -133,7 +133,7 @@ class HubApi:
         """Ask for a start. One that runs or is starting already is no error; one that is stopping is."""
         answer = await self._ask("POST", _path(user, name), json={"user_options": options})
         if answer.status_code == 404:  # the hub meets people at their first login; this one came with a token
-            self._good(await self._ask("POST", f"/users/{quote(user, safe='')}"))
+            await self.make_known(user)
             answer = await self._ask("POST", _path(user, name), json={"user_options": options})
         if answer.status_code == 400 and "already running" in _why(answer):
             return
@@ -145,6 +145,33 @@ class HubApi:
         if answer.status_code == 404:
             return True
         return self._good(answer).status_code != 202
+
+    async def shares(self, user: str, name: str) -> dict[str, datetime | None]:
+        """Who else may enter this server, and since when; empty where the hub has no such server."""
+        found = await self._pages(_share_path(user, name))
+        return {one["user"]["name"]: _time(one["created_at"]) for one in found if one["kind"] == "user"}
+
+    async def share(self, user: str, name: str, person: str) -> None:
+        """Let `person` enter this server, and nothing else. Twice is once."""
+        scopes = [f"access:servers!server={user}/{hub_name(name)}"]
+        self._good(await self._ask("POST", _share_path(user, name), json={"user": person, "scopes": scopes}))
+
+    async def unshare(self, user: str, name: str, person: str) -> None:
+        """Let `person` in no more. Who had no access is no error, nor is a server that is gone."""
+        answer = await self._ask("PATCH", _share_path(user, name), json={"user": person})
+        if answer.status_code != 404:
+            self._good(answer)
+
+    async def shared_with(self, person: str) -> list[tuple[str, str]]:
+        """Owner and name of every server of others that `person` may enter by a share."""
+        found = await self._pages(f"/users/{quote(person, safe='')}/shared")
+        return [(one["server"]["user"]["name"], portal_name(one["server"]["name"])) for one in found]
+
+    async def make_known(self, person: str) -> None:
+        """Tell the hub of a person, whom it would meet at their first login. One it knows already is no error."""
+        answer = await self._ask("POST", f"/users/{quote(person, safe='')}")
+        if answer.status_code != 409:
+            self._good(answer)
 
     async def progress(self, user: str, name: str) -> AsyncIterator[dict[str, Any]]:
         """The hub's events of a start, until one says `ready` or `failed`; nothing if it is not starting."""
@@ -171,6 +198,19 @@ class HubApi:
         """Close the connections."""
         await self._http.aclose()
 
+    async def _pages(self, path: str) -> list[dict[str, Any]]:
+        """All of a list that the hub gives in pages; nothing where there is no such thing."""
+        found: list[dict[str, Any]] = []
+        while True:
+            query = {"offset": str(len(found)), "limit": str(_PAGE)}
+            answer = await self._ask("GET", path, params=query)
+            if answer.status_code == 404:
+                return found
+            page = self._good(answer).json()["items"]
+            found += page
+            if len(page) < _PAGE:
+                return found
+
     def _headers(self, token: str | None) -> dict[str, str]:
         return {"Authorization": f"token {token or self._settings.folder.secret('portal-token')}"}
 
@@ -192,6 +232,10 @@ def _path(user: str, name: str) -> str:
     quoted = quote(user, safe="")
     inside = hub_name(name)
     return f"/users/{quoted}/servers/{quote(inside, safe='')}" if inside else f"/users/{quoted}/server"
+
+
+def _share_path(user: str, name: str) -> str:
+    return f"/shares/{quote(user, safe='')}/{quote(hub_name(name), safe='')}"
 
 
 def _server(user: str, model: dict[str, Any]) -> HubServer:

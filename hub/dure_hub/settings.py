@@ -7,18 +7,21 @@ into `run/settings.json`; every other process reads that file, so all of them se
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DEFAULT_DATA = Path("~/.dure")
 FLEETS = ("workstation", "dgx-a100", "dgx-h100", "campus")
 """Simulated fleets that come with the portal."""
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOSTS = re.compile(rf"https?://(?:{_LABEL}\.)+(?=[a-z]){_LABEL}(?::[1-9][0-9]{{0,4}})?", flags=re.ASCII)
 
 
 class DataFolder:
@@ -36,6 +39,7 @@ class DataFolder:
         self.users = root / "users"
         self.jobs = root / "jobs"
         self.executions = root / "executions"
+        self.shares = root / "shares"
         self.artifacts = root / "artifacts"
         self.backup = root / "backup"
         self.uploads = self.run / "uploads"
@@ -52,6 +56,7 @@ class DataFolder:
             self.users,
             self.jobs,
             self.executions,
+            self.shares,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.artifacts, self.backup, self.uploads):
@@ -72,6 +77,26 @@ class DataFolder:
         return (self.secrets / name).read_text().strip()
 
 
+class Image(BaseModel):
+    """What a server is made from. On one machine that is a Python with JupyterLab in it, or a command.
+
+    Without either it is the portal's own. An empty title is the name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9](?:[._-]?[a-z0-9])*$", max_length=60)
+    title: str = Field("", max_length=100)
+    python: Path | None = None
+    command: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Image:
+        if self.python is not None and self.command:
+            raise PydanticCustomError("two_ways", "an image has a python or a command, and not both")
+        return self
+
+
 class Settings(BaseModel):
     """What can be set. Each field is `DURE_<NAME>` in the environment and `<name>` in dure.yaml."""
 
@@ -83,6 +108,11 @@ class Settings(BaseModel):
     )
     port: int = Field(8000, ge=1, le=65535, description="Front port: the one port people use.")
     public_url: str = Field("", description="Address people type, if a proxy of yours stands in front.")
+    subdomain_host: str = Field(
+        "",
+        description="Address, as `https://dure.example`, below which each person's servers get a host of their "
+        "own; needs wildcard DNS. Empty is one host for all.",
+    )
     language: Literal["en", "ko"] = Field("en", description="Language where the reader has not said one.")
 
     hub_port: int = Field(0, ge=0, le=65535, description="JupyterHub's own port on loopback; 0 lets `up` choose.")
@@ -108,11 +138,17 @@ class Settings(BaseModel):
     activity_interval_s: int = Field(
         60, ge=1, le=3600, description="Time between two reports of a server's use to the hub."
     )
+    servers_per_person: int = Field(
+        8, ge=1, le=1000, description="Servers that one person may have at once, waiting ones included."
+    )
     idle_timeout_s: int = Field(
         4 * 3600,
         ge=0,
         validate_default=True,
         description="A server nobody used for so long ends; 0 lets it run to its end.",
+    )
+    gpu_idle_percent: float = Field(
+        5, ge=0, le=100, description="A GPU that is no busier (in percent) counts as idle."
     )
     simulated_fleet: str = Field(
         "",
@@ -137,6 +173,14 @@ class Settings(BaseModel):
         1800, ge=0, description="How long training beyond a quota runs before others may reclaim its GPUs."
     )
     ticket_timeout_s: int = Field(24 * 3600, ge=60, description="How long a request may wait before it ends.")
+    turn: Literal["start", "hold"] = Field(
+        "start",
+        description="What happens when a waiting server's turn comes: it starts, or its place is held until its "
+        "owner starts it.",
+    )
+    turn_wait_s: int = Field(
+        900, ge=10, le=86400, description="How long a place is held for its owner before it goes to the next."
+    )
 
     database_url: str = Field(
         "",
@@ -149,9 +193,23 @@ class Settings(BaseModel):
     artifacts_url: str = Field(
         "", pattern=r"^(file:///.+)?$", description="Where artifacts are kept; empty is the data folder."
     )
+    images: list[Image] = Field(
+        [],
+        description="What a server can be made from, the first where none is asked for: each has a `name`, and "
+        "may have a `title` and a `python` or a `command`; empty is the portal's own Python.",
+    )
     server_command: list[str] = Field([], description="Command of a person's server; empty is JupyterLab.")
+    warm_starts: bool = Field(
+        True, description="Whether JupyterLab is forked from a process that has imported it already."
+    )
     http_timeout_s: int = Field(120, ge=5, description="How long a server may take to answer after its start.")
     stop_grace_s: float = Field(10, ge=0, description="Time between asking a process to end and ending it.")
+    before_stop_s: float = Field(
+        30,
+        ge=0,
+        le=3600,
+        description="How long a server may save and run its owner's program before it is stopped; 0 does not ask.",
+    )
     execution_limit_s: int = Field(
         3600, ge=60, description="Longest run of a scheduled notebook that names no limit of its own."
     )
@@ -180,6 +238,14 @@ class Settings(BaseModel):
             raise PydanticCustomError("too_short_for_reports", rule, {"report_s": report_s})
         return timeout_s
 
+    @field_validator("images")
+    @classmethod
+    def _unlike_names(cls, images: list[Image]) -> list[Image]:
+        """A name is all that a request says."""
+        if len({image.name for image in images}) < len(images):
+            raise PydanticCustomError("same_names", "every image has a name of its own")
+        return images
+
     @field_validator("simulated_fleet")
     @classmethod
     def _whole_path(cls, fleet: str) -> str:
@@ -198,6 +264,20 @@ class Settings(BaseModel):
         """Paths are put behind it, and they begin with one."""
         return address.rstrip("/")
 
+    @field_validator("subdomain_host")
+    @classmethod
+    def _whole_host(cls, address: str, info: ValidationInfo) -> str:
+        """Names are put before it, and paths behind it."""
+        address = address.rstrip("/").lower()
+        if address and not _HOSTS.fullmatch(address):
+            rule = "it is http:// or https://, a name with a dot in it, and a port where it has one"
+            raise PydanticCustomError("not_a_host", rule)
+        public = info.data.get("public_url", "").lower()
+        if address and (public or address.startswith("https:")) and public != address:
+            # Envoy speaks plain http; https means that a proxy stands in front, which public_url says.
+            raise PydanticCustomError("not_public_url", "with https or a public_url, the two are the same address")
+        return address
+
     @property
     def folder(self) -> DataFolder:
         """Where things lie."""
@@ -212,6 +292,11 @@ class Settings(BaseModel):
     def oidc_client_secret(self) -> str:
         """The client secret from its file; empty where none is named."""
         return self.oidc_client_secret_file.read_text().strip() if self.oidc_client_secret_file else ""
+
+    @property
+    def address(self) -> str:
+        """The address that people type."""
+        return self.public_url or self.subdomain_host or self.front_url
 
     @property
     def front_url(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -57,6 +58,13 @@ async def test_a_run_is_made_found_again_and_ended(server: Settings, api: Mlflow
     run = await ann.run(run_id)
     assert (run.status, run.metrics, run.models) == ("FINISHED", {"accuracy": 0.97}, (model_id,))
     assert run.tags["mlflow.user"] == "ann"
+
+
+async def test_many_at_once_make_one_experiment(api: MlflowApi) -> None:
+    ann = api.acting("ann")
+    for number in range(3):
+        found = await asyncio.gather(*(ann.experiment(f"ann/at once {number}") for _ in range(8)))
+        assert len(set(found)) == 1
 
 
 async def test_a_version_is_registered_named_and_downloaded(
@@ -145,7 +153,6 @@ async def test_a_missing_thing_is_not_found_and_a_bad_one_is_refused(api: Mlflow
 
 async def test_an_absent_mlflow_is_not_ready(tmp_path: Path) -> None:
     api = MlflowApi(Settings.model_validate({"data": tmp_path}))
-    assert await api.healthy() is False
     with pytest.raises(NotReady, match="MLflow does not answer"):
         await api.acting("ann").models()
     await api.close()

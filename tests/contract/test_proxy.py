@@ -92,3 +92,27 @@ async def test_a_wrong_route_fails_alone(world: World, server: Upstream, proxy: 
     )
     assert [type(result) for result in results] == [type(None), BadRequest, type(None), BadRequest]
     assert (await world.ask("/user/second/")).status_code == 200
+
+
+async def test_a_persons_host_has_their_server_and_leads_to_the_shared_host_else(
+    world: World, server: Upstream
+) -> None:
+    elsewhere = Route("/", (), domain="*.dure.test", redirect="http://dure.test:8000")
+    portal = Route("/services/dure/", ((server.name, 1),))
+    await world.plane().publish("hub", Fragment())  # a default route of an earlier test would answer everything
+    await world.plane().publish("services", Fragment((server.cluster(),), (portal, elsewhere)))
+    proxy = EnvoyProxy(data=str(world.settings.data), host_routing=True, shared_host="dure.test")
+    await proxy.add_route("a.dure.test/user/ana/", f"http://{server.address}", {"user": "ana"})
+    try:
+        for host in ("a.dure.test", "a.dure.test:8000", "A.DURE.test"):
+            assert (await world.ask("/user/ana/lab", host=host)).json()["path"] == "/user/ana/lab"
+            answer = await world.ask("/services/dure/x?y=1", host=host)
+            assert answer.status_code == 307
+            assert answer.headers["location"] == "http://dure.test:8000/services/dure/x?y=1"
+        assert (await world.ask("/user/ana/lab", host="b.dure.test")).status_code == 307
+        assert (await world.ask("/user/ana/lab", host="dure.test")).status_code == 404
+        assert (await world.ask("/services/dure/x", host="dure.test:8000")).status_code == 200
+        assert list(await proxy.get_all_routes()) == ["a.dure.test/user/ana/"]
+    finally:
+        await proxy.delete_route("a.dure.test/user/ana/")
+        await world.plane().publish("services", Fragment())

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
 import dure
 from dure.training import Job
 from dure.wire.ids import new_id
-from tests.e2e.portal import Portal, make_portal, until
+from tests.e2e.kernels import compute, kernel_socket
+from tests.e2e.portal import Portal, make_portal, mark_of, until
 
 pytestmark = pytest.mark.timeout(400)
 Running = tuple[Job, list[int], Path]
@@ -96,56 +94,17 @@ def phase(api: httpx.Client) -> str | None:
     return str(answer.json()["phase"]) if answer.status_code == 200 else None
 
 
+def is_lab(process: psutil.Process) -> bool:
+    """Whether it is the server itself, forked or not, and neither its keeper nor something that it runs."""
+    first, *words = process.cmdline()
+    return "dure_hub.spawners.jupyterhub_singleuser" in words or (first.startswith("dure:") and " " not in first)
+
+
 def only_server(portal: Portal) -> psutil.Process:
     """The one process that is a person's server; more than one would be a double."""
-    found = [
-        p
-        for p in portal.processes()
-        if p.environ().get("DURE_KIND") == "server" and "jupyterhub" in " ".join(p.cmdline())
-    ]
+    found = [p for p in portal.processes() if (mark := mark_of(p)) and mark[1] == "server" and is_lab(p)]
     assert len(found) == 1, found
     return found[0]
-
-
-def kernel_socket(portal: Portal) -> ClientConnection:
-    """A kernel of ana's, and a websocket to it through the front port."""
-    record = next((portal.data / "run" / "server").glob("*/spec.json"))
-    token = json.loads(record.read_text())["secret"]
-    base = f"{portal.url}/user/ana"
-    made = httpx.post(f"{base}/api/kernels", headers={"Authorization": f"token {token}"}, json={}, timeout=30)
-    assert made.status_code == 201, made.text
-    address = base.replace("http", "ws") + f"/api/kernels/{made.json()['id']}/channels"
-    return connect(address, additional_headers={"Authorization": f"token {token}"})
-
-
-def compute(socket: ClientConnection, code: str) -> str:
-    """Run `code` in the kernel over this very socket; what it printed."""
-    message = {
-        "header": {
-            "msg_id": new_id(),
-            "msg_type": "execute_request",
-            "username": "",
-            "session": "s",
-            "version": "5.3",
-        },
-        "parent_header": {},
-        "metadata": {},
-        "channel": "shell",
-        "content": {"code": code, "silent": False},
-    }
-    socket.send(json.dumps(message))
-    printed = ""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        answer = json.loads(socket.recv(timeout=30))
-        if answer["parent_header"].get("msg_id") != message["header"]["msg_id"]:  # type: ignore[index]
-            continue
-        if answer["msg_type"] == "stream":
-            printed += answer["content"]["text"]
-        # The reply comes on another channel and may overtake what was printed; this cannot.
-        if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
-            return printed
-    pytest.fail("the kernel did not answer")
 
 
 def test_a_killed_hub_leaves_the_kernel_socket_open_and_knows_the_server_again(
@@ -208,7 +167,7 @@ def test_a_killed_server_is_seen_and_its_lease_ends(
     server.kill()
     until(lambda: phase(api) in ("stopped", "failed"), "the portal to see it", timeout=60)
     assert api.get("/environments/default").json()["reason"]
-    until(lambda: not [p for p in own.processes() if p.environ().get("DURE_KIND") == "server"], "nothing left")
+    until(lambda: not [p for p in own.processes() if (mark_of(p) or ("", ""))[1] == "server"], "nothing left")
 
 
 def whole(portal: Portal) -> bool:
@@ -224,6 +183,6 @@ def whole(portal: Portal) -> bool:
 
 def assert_one_of_each(portal: Portal) -> None:
     """No service runs twice."""
-    words = [" ".join(p.cmdline()) for p in portal.processes() if p.environ().get("DURE_KIND") is None]
+    words = [" ".join(p.cmdline()) for p in portal.processes() if mark_of(p) is None]
     for part in ("dure_hub.app", "jupyterhub_config.py", "envoy"):
         assert len([w for w in words if part in w]) == 1, (part, words)

@@ -28,22 +28,23 @@ LIFETIME_S, LONGEST_S = 2 * HOUR, 4 * HOUR
 class Clocked:
     """A portal whose time is moved by hand, with ana's server in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, idle_s: int = 8 * HOUR, longest_s: int = LONGEST_S, **more: str) -> None:
         self.clock = folder / "clock"
         self.clock.write_text("0")
         self.moved_s = 0
         self.portal: Portal = make_portal(
             folder,
             DURE_CLOCK_FILE=str(self.clock),
-            DURE_MAX_LIFETIME_S=str(LONGEST_S),
-            DURE_IDLE_TIMEOUT_S=str(8 * HOUR),
+            DURE_MAX_LIFETIME_S=str(longest_s),
+            DURE_IDLE_TIMEOUT_S=str(idle_s),
             DURE_LOOK_INTERVAL_S="0.5",
+            **more,
         )
 
-    def start(self) -> None:
+    def start(self, lifetime_s: int = LIFETIME_S) -> None:
         """Ana's server, which ends in two hours."""
         with self.portal.client("ana") as api:
-            ask = {"id": new_id(), "profile": "cpu", "lifetime_s": LIFETIME_S}
+            ask = {"id": new_id(), "profile": "cpu", "lifetime_s": lifetime_s}
             api.post("/environments", json=ask).raise_for_status()
         until(lambda: self.seen()["phase"] == "running", "ana's server", timeout=120)
 
@@ -62,6 +63,17 @@ class Clocked:
             now = datetime.fromisoformat(api.get("/environments/default/usage").raise_for_status().json()["at"])
         self.moved_s += int((self.end() - now).total_seconds() - seconds)
         self.clock.write_text(str(self.moved_s))
+
+    def unused(self) -> None:
+        """Move the portal's clock until ana's server was unused for too long, and wait for its end."""
+        for _ in range(5):  # what its page did just before may be told of after the first move
+            self.moved_s += HOUR + 60
+            self.clock.write_text(str(self.moved_s))
+            begun = self.seen()["idle_since"]
+            until(lambda: self.seen()["phase"] == "stopped" or self.seen()["idle_since"] != begun, "its end")
+            if self.seen()["phase"] == "stopped":
+                return
+        raise AssertionError(f"its open page alone keeps it: {self.seen()}")
 
     @property
     def folder(self) -> Path:
@@ -336,6 +348,33 @@ def test_warnings_come_once_each_and_everything_is_saved_at_the_end(
     at_rest(page, last)
     expect(toasts(page, "This server ends in")).to_have_count(1)
     shot(page, "lab-last-minute")
+
+
+def test_an_unused_server_saves_before_it_ends_and_its_owner_is_told(chromium: Browser, tmp_path: Path) -> None:
+    made = Clocked(tmp_path, idle_s=HOUR, longest_s=24 * HOUR, DURE_ACTIVITY_INTERVAL_S="2")
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    context.set_default_timeout(60_000)
+    try:
+        made.portal.up()
+        made.portal.add_user("ana")
+        made.start(lifetime_s=20 * HOUR)
+        page = context.new_page()
+        log_in(page, made.portal, "ana")
+        file = write_unsaved(page, made, "thesis.txt", "what nobody has saved")
+        made.unused()
+        assert "what nobody has saved" in file.read_text()
+        ended = made.seen()
+        assert ended["reason"] == "Nobody used it for 1 hour."
+        assert (ended["receipt"]["saved"], ended["receipt"]["silent"]) == (["thesis.txt"], 0)
+        page.goto(f"{made.portal.url}/services/dure/")
+        expect(page.locator("[data-receipt=default]")).to_contain_text("Saved: thesis.txt")
+        shot(page, "home-receipt")
+        made.start()
+        page.goto(f"{made.portal.url}/user/ana/lab/tree/thesis.txt?reset")
+        expect(page.locator(".jp-FileEditor:visible .cm-content")).to_contain_text("what nobody has saved")
+    finally:
+        context.close()
+        made.portal.down()
 
 
 def in_the_dark_theme(page: Page) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -245,12 +246,12 @@ def test_without_scripts_the_forms_still_work(chromium: Browser, login: Path, po
 def test_the_waiting_page_follows_its_place_and_moves_on(context: BrowserContext, portal: Portal) -> None:
     # The portal says `starting` here; what it will say later comes from this test.
     page = context.new_page()
-    later: dict[str, object] = {"name": "follow", "phase": "starting"}
+    later: dict[str, object] = {"name": "follow", "phase": "starting", "steps": []}
 
     def answer(route: Route) -> None:
         route.fulfill(status=200, content_type="application/json", body=json.dumps(later))
 
-    page.route("**/api/v1/environments/follow", answer)
+    page.route(re.compile(r"/api/v1/environments/follow(/progress)?$"), answer)
     page.goto(f"{portal.url}{HOME}spawn?name=follow")
     page.get_by_role("button", name="Start").click()
     page.wait_for_url(f"{portal.url}{HOME}wait/follow")

@@ -19,7 +19,7 @@ import pytest
 from tests.e2e.portal import free_port, until
 
 pytestmark = pytest.mark.timeout(300)
-NAMES = ["envoy", "hub", "portal", "mlflow", "voila"]
+NAMES = ["envoy", "hub", "portal", "mlflow", "voila", "warm"]
 WHOLE = 60
 """Seconds; the promise is 30 on an idle machine, and this one runs other tests too."""
 
@@ -58,10 +58,11 @@ class Small:
         return (self.data.parent / f"said-{len(self.started) - 1}").read_text()
 
     def until_up(self) -> None:
-        """Until the last `up` has said so; fails with its words where it ended."""
+        """Until the last `up` has said so, and warm starts are there, too; fails with its words where it ended."""
         process = self.started[-1]
         until(lambda: "ready.\n" in self.said() or process.poll() is not None, "the portal to be up", 150)
         assert process.poll() is None, self.said()
+        until(lambda: "warm" in self.pids(), "warm starts", WHOLE)
 
     def dure(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command on the same folder."""

@@ -23,6 +23,8 @@ from dure_hub.store.migrate import migrate
 from dure_hub.supervisor.prepare import make_secrets
 from dure_hub.supervisor.services import portal_services, routes
 from tests.e2e.portal import free_port, until
+from tests.e2e.portal import mark_of as mark_of
+from tests.support.warm import listening
 
 STUB = Path(__file__).with_name("stub_server.py")
 
@@ -46,7 +48,7 @@ class RealHub:
         return self.settings.front_url
 
     def start(self, name: str) -> None:
-        """Start `envoy` or `hub` as the supervisor does, and wait until it answers."""
+        """Start `envoy`, `hub` or `warm` as the supervisor does, and wait until it answers."""
         service = next(s for s in portal_services(self.settings) if s.name == name)
         log = self.settings.folder.log / f"{name}.log"
         with log.open("ab") as out:
@@ -54,7 +56,7 @@ class RealHub:
                 service.command, env=dict(service.environment), stdout=out, stderr=out, start_new_session=True
             )
         self.running[name] = process
-        look = self._envoy_up if name == "envoy" else self._hub_up
+        look = {"envoy": self._envoy_up, "hub": self._hub_up, "warm": self._warm_up}[name]
 
         def up() -> bool:
             if process.poll() is not None:
@@ -89,14 +91,17 @@ class RealHub:
         found = []
         for process in psutil.process_iter():
             try:
-                environ = process.environ()
+                mark = mark_of(process)
                 alive = process.status() != psutil.STATUS_ZOMBIE
             except psutil.Error:
                 continue
-            mine = environ.get("DURE_PORTAL") == self.settings.instance and "DURE_LEASE" in environ
-            if alive and mine and kind in (None, environ.get("DURE_KIND")):
+            if alive and mark and mark[0] == self.settings.instance and kind in (None, mark[1]):
                 found.append(process)
         return found
+
+    def forked(self) -> int:
+        """How many runs the fork server has begun."""
+        return (self.settings.folder.log / "warm.log").read_text().count(" keeps ")
 
     def stubs(self) -> list[psutil.Process]:
         """The servers themselves."""
@@ -152,6 +157,9 @@ class RealHub:
         except httpx.TransportError:
             return False
         return True
+
+    def _warm_up(self) -> bool:
+        return listening(self.settings)
 
     def _hub_up(self) -> bool:
         try:

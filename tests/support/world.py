@@ -28,8 +28,10 @@ from dure_hub.backends.base import (
 from dure_hub.hubapi import HubApi
 from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.environments import Environments
+from dure_hub.operations.offers import Offers
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.reconcile import Reconciler
+from dure_hub.operations.turns import Turns
 from dure_hub.settings import Settings
 from dure_hub.store import Store, database_url
 from dure_hub.store.migrate import migrate
@@ -193,7 +195,13 @@ class MemoryHub:
 class World:
     """Store, clock, servers, hub and the operations on environments."""
 
-    def __init__(self, folder: Path, inventory: Inventory | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        inventory: Inventory | None = None,
+        servers: MemoryServers | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = Settings(data=folder, instance="0" * 12, memory_reserved_mb=0, **settings)
         self.settings.folder.create()
         (self.settings.folder.secrets / "portal-token").write_text("secret of the portal")
@@ -202,13 +210,15 @@ class World:
         self.store = Store(database_url(self.settings))
         self.place = FixedInventory(inventory or Inventory(cpu_cores=2, memory_mb=4096))
         self.profiles = Profiles(self.settings, self.store, self.clock, self.place)
-        self.servers = MemoryServers()
+        self.servers = servers or MemoryServers()
         self.jupyterhub = MemoryHub()
         self.hub = HubApi(self.settings, httpx.MockTransport(self.jupyterhub.answer))
         self.runs = EnvironmentRuns(
-            self.settings, self.store, self.clock, self.servers, self.hub, self.clock.seconds
+            self.settings, self.store, self.clock, self.servers, self.hub, self.clock.seconds, self.place.measure
         )
         self.environments = Environments(self.store, self.clock, self.profiles, self.runs)
+        self.turns = Turns(self.environments, self.store, self.clock, self.profiles)
+        self.offers = Offers(self.store, self.clock, self.profiles)
         self.reconciler = Reconciler(self.settings, self.store, self.clock, self.profiles, [self.runs])
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from dure_hub.settings import Settings
+from dure_hub.settings import Image, Settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
@@ -54,7 +54,7 @@ def kind(field: FieldInfo) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     inner = [one for one in typing.get_args(annotation) if one is not type(None)] or [annotation]
-    names = {int: "whole number", float: "number", str: "text", Path: "path", bool: "yes or no"}
+    names = {int: "whole number", float: "number", str: "text", Path: "path", bool: "yes or no", Image: "image"}
     word = names[inner[0]]
     if typing.get_origin(annotation) is list:
         word = f"list of {word}s"

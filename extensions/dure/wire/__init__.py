@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from dure.wire.endpoints import DeployRequest as DeployRequest
     from dure.wire.endpoints import Endpoint as Endpoint
     from dure.wire.endpoints import Replica as Replica
+    from dure.wire.environments import ActivityReport as ActivityReport
+    from dure.wire.environments import Check as Check
     from dure.wire.environments import Environment as Environment
     from dure.wire.environments import EnvironmentRequest as EnvironmentRequest
     from dure.wire.environments import ExtendRequest as ExtendRequest
     from dure.wire.environments import Lease as Lease
+    from dure.wire.environments import Receipt as Receipt
     from dure.wire.environments import Slice as Slice
+    from dure.wire.environments import StartProgress as StartProgress
+    from dure.wire.environments import StartStep as StartStep
     from dure.wire.environments import Ticket as Ticket
     from dure.wire.events import Event as Event
     from dure.wire.fleet import Fleet as Fleet
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
     from dure.wire.money import Quota as Quota
     from dure.wire.money import QuotaRequest as QuotaRequest
     from dure.wire.money import Recommendation as Recommendation
+    from dure.wire.profiles import HoursLeft as HoursLeft
+    from dure.wire.profiles import Offer as Offer
     from dure.wire.profiles import Plan as Plan
     from dure.wire.profiles import Profile as Profile
     from dure.wire.queue import QueueEntry as QueueEntry
@@ -51,6 +58,10 @@ if TYPE_CHECKING:
     from dure.wire.schedules import RunRequest as RunRequest
     from dure.wire.schedules import Schedule as Schedule
     from dure.wire.schedules import ScheduleRequest as ScheduleRequest
+    from dure.wire.shares import NotebookShare as NotebookShare
+    from dure.wire.shares import NotebookShareRequest as NotebookShareRequest
+    from dure.wire.shares import Share as Share
+    from dure.wire.shares import ShareRequest as ShareRequest
     from dure.wire.training import Attempt as Attempt
     from dure.wire.training import Job as Job
     from dure.wire.training import JobRequest as JobRequest
@@ -61,12 +72,19 @@ _WHERE = {
     "User": "about",
     "Profile": "profiles",
     "Plan": "profiles",
+    "Offer": "profiles",
+    "HoursLeft": "profiles",
     "Slice": "environments",
     "Ticket": "environments",
     "Lease": "environments",
     "Environment": "environments",
     "EnvironmentRequest": "environments",
+    "ActivityReport": "environments",
+    "Check": "environments",
     "ExtendRequest": "environments",
+    "Receipt": "environments",
+    "StartProgress": "environments",
+    "StartStep": "environments",
     "Fleet": "fleet",
     "FleetDevice": "fleet",
     "Holder": "fleet",
@@ -92,6 +110,10 @@ _WHERE = {
     "Failure": "schedules",
     "TIME_LIMIT": "schedules",
     "Event": "events",
+    "Share": "shares",
+    "ShareRequest": "shares",
+    "NotebookShare": "shares",
+    "NotebookShareRequest": "shares",
     "Attempt": "training",
     "Job": "training",
     "JobRequest": "training",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field
 
 from dure.wire.base import Answer, Ask, Name, TeamName, Ulid
+
+CheckState = Literal["in_use", "idle", "unknown"]
 
 
 class Slice(Answer):
@@ -26,7 +28,12 @@ class Slice(Answer):
 
 
 class Ticket(Answer):
-    """A request that waits. `position` counts from 1; `expected_start` is at the latest, null if unknown."""
+    """A request that waits. `position` counts from 1; `expected_start` is at the latest, null if unknown.
+
+    `waits_for` is what is in its way: room, order (others before it), user_quota, team_quota, budget, own_server,
+    away (its GPU does not answer), or never (as things are, waiting does not help). `why` says so in each
+    language. `next_best` is a profile that is free now.
+    """
 
     id: str
     state: str
@@ -37,6 +44,8 @@ class Ticket(Answer):
     asked_at: datetime
     verdict: dict[str, Any] = {}
     next_best: str | None = None
+    waits_for: str | None = None
+    why: dict[str, str] | None = None
 
 
 class Lease(Answer):
@@ -59,7 +68,8 @@ class Lease(Answer):
 class EnvironmentRequest(Ask):
     """Ask for a server. The same `id` sent twice is one request.
 
-    `team` and `project` are charged for it; null is the only team of who asks, and no project.
+    `team` and `project` are charged for it; null is the team of the server that asks, else the only one of who
+    asks. `image` is what it is made from; null is the portal's first.
     """
 
     id: Ulid
@@ -68,6 +78,7 @@ class EnvironmentRequest(Ask):
     lifetime_s: int | None = Field(default=None, ge=300, le=30 * 86400)
     team: TeamName | None = None
     project: Name | None = None
+    image: str | None = Field(default=None, max_length=60, pattern=r"^[a-z0-9](?:[._-]?[a-z0-9])*$")
 
 
 class ExtendRequest(Ask):
@@ -76,12 +87,69 @@ class ExtendRequest(Ask):
     until: AwareDatetime
 
 
-class Environment(Answer):
-    """A server: `phase` is waiting, starting, running, stopping, stopped or failed.
+class Receipt(Answer):
+    """What the end of a server saved, by name, and what it could not; `hook` is what its owner had run then.
 
-    `url` is the path on the front port that opens it; `page` the waiting page while there is no server yet.
+    Of `pages` that were open `silent` did not say what they saved. Null is unknown.
+    """
+
+    saved: list[str] = []
+    failed: list[str] = []
+    hook: dict[str, Any] | None = None
+    pages: int | None = None
+    silent: int | None = None
+
+
+class Check(Answer):
+    """One thing that idleness is judged by: gpu, kernels, terminals, pages, jobs or requests.
+
+    `state` is in_use, idle or unknown, `since` when it has been so (of requests, the last); null where unknown.
+    """
+
+    check: str
+    state: str
+    since: datetime | None = None
+
+
+class ActivityReport(Ask):
+    """What a server says of itself: each in_use, idle or unknown."""
+
+    kernels: CheckState = "unknown"
+    terminals: CheckState = "unknown"
+    pages: CheckState = "unknown"
+
+
+class StartStep(Answer):
+    """One thing that a start has come to. `percent` is null where nobody said; `text` is in each language."""
+
+    percent: int | None = None
+    text: dict[str, str]
+    at: datetime
+
+
+class StartProgress(Answer):
+    """How far a start is: the server's phase, its address once it runs, and what the hub has said, oldest first.
+
+    Empty where no start is followed: before it began, and some time after it ended.
+    """
+
+    phase: str
+    url: str | None = None
+    percent: int | None = None
+    steps: list[StartStep] = []
+
+
+class Environment(Answer):
+    """A server: `phase` is waiting, held, starting, running, stopping, stopped or failed.
+
+    `url` opens it: a path on the front port, or an address where people have hosts of their own; `page` is the
+    waiting page while there is no server yet.
     `idle_since` is when it was last seen in use, null while unknown; `idle_end` is when it ends if it stays idle,
     null where idleness ends nothing. `extendable_until` is the latest end that may be asked for now.
+    Its turn has come while it is `held`: its place is kept until `held_until` for its owner to start it.
+    `ran` is whether its last server was ever ready, `ended_at` when it ended, `receipt` what was saved then (null
+    where nobody said), and `told` whether its owner has put that away. `log_end` is the last of its log where it
+    did not start, for its owner alone. `checks` is what the idleness of one that runs is judged by.
     """
 
     name: str
@@ -96,3 +164,12 @@ class Environment(Answer):
     idle_since: datetime | None = None
     idle_end: datetime | None = None
     extendable_until: datetime | None = None
+    image: str | None = None
+    project: str | None = None
+    held_until: datetime | None = None
+    ran: bool = False
+    ended_at: datetime | None = None
+    receipt: Receipt | None = None
+    checks: list[Check] = []
+    log_end: str | None = None
+    told: bool = False

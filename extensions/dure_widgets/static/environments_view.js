@@ -1,6 +1,6 @@
 // Everybody's servers: a body of two rows for each, the second for its stop form and for what came of an action.
 
-const ACTIVE = ["waiting", "starting", "running", "stopping"];
+const ACTIVE = ["waiting", "held", "starting", "running", "stopping"];
 const HOURS = [1, 4];
 const keyOf = (one) => `${one.owner}/${one.name}`;
 const secondsTo = (iso) => (new Date(iso).getTime() - Date.now()) / 1000;

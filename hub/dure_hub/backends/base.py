@@ -243,6 +243,17 @@ class Runs(ABC):
         """The last `limit` bytes of its log as text."""
 
 
+PAGES_S = 10.0
+"""How long a server that is asked before its end waits for its pages to save."""
+ANSWER_S = 1.0
+"""What of the time is left for its answer."""
+
+
+def hook_s(limit_s: float) -> float:
+    """What of the time before a stop is its owner's program's."""
+    return max(limit_s - PAGES_S - ANSWER_S, 0.0)
+
+
 class ServerBackend(Runs):
     """Runs people's servers."""
 
@@ -261,6 +272,16 @@ class ServerBackend(Runs):
     @abstractmethod
     def recall(self, lease: str) -> tuple[Handle, str] | None:
         """Handle and API token of a started server from its own record, where the hub lost them in a crash."""
+
+    async def before_stop(
+        self, handle: Handle, reason: str, ends_at: str, hook_s: float
+    ) -> Mapping[str, Any] | None:
+        """Have its pages save, and its owner's program run for at most `hook_s` seconds; what it says of that.
+
+        None where servers cannot be asked (all that a backend must do), and where this one does not answer or says
+        what is no JSON object. What it says is its owner's to make up. Whoever asks bounds the time.
+        """
+        return None
 
 
 class TrainingBackend(Runs):

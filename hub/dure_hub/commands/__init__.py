@@ -31,7 +31,7 @@ HELP = {
     "purpose": ("a note on what the token is for", "토큰의 용도 메모"),
     "days": ("how long it lives (default: the portal's setting)", "유효 기간(기본값: 포털 설정)"),
 }
-SERVICES = ("envoy", "hub", "portal", "mlflow", "voila", "supervisor")
+SERVICES = ("envoy", "hub", "portal", "mlflow", "voila", "warm", "supervisor")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -13,15 +13,20 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dure.errors import DureError
 from dure.errors import reader_language as language
-from dure_hub.backends.base import Feature, Inventory
+from dure_hub.backends.base import Device, Feature, Inventory
+from dure_hub.catalogue import gpus
+from dure_hub.catalogue.rates import BadRates
+from dure_hub.policies.naming import person_label
 from dure_hub.settings import Settings
 from dure_hub.store.clock import system_clock
 from dure_hub.supervisor import checks, lock, prepare
 
 OK, LIMITED, BAD = "ok", "limited", "bad"
+_RESOLVING_S = 5.0
 SIGNS = {OK: "+", LIMITED: "~", BAD: "!"}
 NAMES: Mapping[str, tuple[str, str]] = {
     "gpu": ("GPU", "GPU"),
@@ -30,7 +35,9 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "cpu": ("CPU", "CPU"),
     "memory": ("memory", "메모리"),
     "disk": ("disk", "디스크"),
+    "rates": ("rates", "요금표"),
     "port": ("port", "포트"),
+    "hosts": ("hosts", "호스트"),
     "isolation": ("isolation", "격리"),
     "python": ("Python", "파이썬"),
     "torch": ("PyTorch", "PyTorch"),
@@ -64,9 +71,31 @@ WORDS = {
     ),
     "port_free": ("{host}:{port} is free", "{host}:{port} 사용 가능"),
     "port_ours": ("{host}:{port} is this portal's", "{host}:{port}은(는) 이 포털이 사용 중"),
+    "hosts_found": (
+        "{shared} and *.{shared} are found: each person's servers have a host of their own",
+        "{shared}와 *.{shared}의 주소를 찾았습니다. 서버마다 사람별 호스트를 씁니다",
+    ),
+    "hosts_missing": (
+        "no address is found for {name}: people's servers do not open there",
+        "{name}의 주소를 찾을 수 없습니다. 그 주소에서는 서버가 열리지 않습니다",
+    ),
+    "hosts_todo": (
+        "Add DNS records for {shared} and *.{shared} (a wildcard) that lead to this machine or the proxy in front "
+        "of it; with https, a certificate for both.",
+        "이 머신이나 앞단 프록시를 가리키는 {shared}와 *.{shared}(와일드카드) DNS 레코드를 추가하세요. "
+        "https를 쓰면 둘 다에 맞는 인증서도 필요합니다.",
+    ),
     "root": ("the portal runs as root", "포털이 root로 실행됩니다"),
     "user": ("the portal runs as {user}, without root", "포털이 root 없이 {user}(으)로 실행됩니다"),
     "no_torch": ("not installed", "설치되지 않음"),
+    "model": (
+        "{architecture}, compute capability {capability}, {sms} SMs",
+        "{architecture}, 연산 능력 {capability}, SM {sms}개",
+    ),
+    "no_model": (
+        "not in the catalogue (PCI device {number}), so without a price",
+        "카탈로그에 없어(PCI 장치 {number}) 요금을 알 수 없음",
+    ),
     "mig_on": ("on", "켜짐"),
     "mig_off": ("off", "꺼짐"),
     "unknown": ("unknown", "알 수 없음"),
@@ -118,7 +147,9 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     kinds = (EmbeddedServers, EmbeddedTraining, EmbeddedServing, EmbeddedExecutions)
     for backend in (inventory, *(kind(settings) for kind in kinds)):
         gaps.update(backend.unsupported)
-    machine = [*_gpus(seen, settings), *_sizes(settings, seen), _port(settings), _isolation(), _python(), _torch()]
+    machine = [*_gpus(seen, settings), *_sizes(settings, seen), *_rates(settings), _port(settings)]
+    machine += await _hosts(settings)
+    machine += [_isolation(), _python(), _torch()]
     limits = [
         Finding(str(feature), LIMITED, why.get(language(), why["en"]), _pick(TO_DO.get(feature)))
         for feature, why in gaps.items()
@@ -138,10 +169,23 @@ def _gpus(seen: Inventory, settings: Settings) -> Iterator[Finding]:
         return
     for device in seen.devices:
         memory = f"{device.memory_mb} MiB" if device.memory_mb is not None else _word("unknown")
-        yield Finding("gpu", OK, f"{device.name}, {memory} ({device.uuid})")
+        text = f"{device.name}, {memory}, {_model(device)} ({device.uuid})"
+        if device.health is None:
+            yield Finding("gpu", OK, text)
+        else:
+            yield Finding("gpu", LIMITED, f"{text}: {device.health[language()]}")
     yield Finding("driver", OK, seen.devices[0].driver or _word("unknown"))
     modes = {None: "unknown", True: "mig_on", False: "mig_off"}
     yield Finding("mig", OK, ", ".join(sorted({_word(modes[device.mig_mode]) for device in seen.devices})))
+
+
+def _model(device: Device) -> str:
+    """What the catalogue knows of it; else by which number to add it there."""
+    model = gpus.by_key(device.key) if device.key else None
+    if model is not None:
+        return _word("model", architecture=model.architecture, capability=model.compute_capability, sms=model.sms)
+    number = _word("unknown") if device.pci_device is None else f"{device.pci_device:#06x}"
+    return _word("no_model", number=number)
 
 
 def _sizes(settings: Settings, seen: Inventory) -> Iterator[Finding]:
@@ -155,6 +199,14 @@ def _sizes(settings: Settings, seen: Inventory) -> Iterator[Finding]:
     yield Finding("disk", BAD if bad else OK, text)
 
 
+def _rates(settings: Settings) -> Iterator[Finding]:
+    """Only where the rate card is in the way."""
+    try:
+        checks.rates_usable(settings.folder)
+    except BadRates as error:
+        yield Finding("rates", BAD, error.text(language()), error.advice(language()))
+
+
 def _port(settings: Settings) -> Finding:
     host, port = settings.host, settings.port
     if lock.is_held(settings.folder.run) and str(lock.holder(settings.folder.run).get("url", "")).endswith(
@@ -166,6 +218,26 @@ def _port(settings: Settings) -> Finding:
     except DureError as error:
         return Finding("port", BAD, error.text(language()), error.advice(language()))
     return Finding("port", OK, _word("port_free", host=host, port=port))
+
+
+async def _hosts(settings: Settings) -> list[Finding]:
+    """Only where people have hosts of their own: the names that must be found, and whether they are."""
+    shared = urlsplit(settings.subdomain_host).hostname
+    if shared is None:
+        return []
+    for name in (shared, f"{person_label('doctor')}.{shared}"):
+        if not await _is_found(name):
+            todo = _word("hosts_todo", shared=shared)
+            return [Finding("hosts", LIMITED, _word("hosts_missing", name=name), todo)]
+    return [Finding("hosts", OK, _word("hosts_found", shared=shared))]
+
+
+async def _is_found(name: str) -> bool:
+    try:
+        async with asyncio.timeout(_RESOLVING_S):
+            return bool(await asyncio.get_running_loop().getaddrinfo(name, None))
+    except (OSError, TimeoutError):
+        return False
 
 
 def _isolation() -> Finding:

@@ -49,7 +49,7 @@ async def _ask(settings: Settings) -> None:
         supervisor.signal(signal.SIGTERM)
     except PermissionError as why:
         raise StillRunning(pids=supervisor.pid) from why
-    longest = settings.job_grace_s + 8 * settings.stop_grace_s + MARGIN_S
+    longest = settings.job_grace_s + settings.before_stop_s + 8 * settings.stop_grace_s + MARGIN_S
     if await processes.until_gone([supervisor], longest):
         raise StillRunning(pids=supervisor.pid)
 

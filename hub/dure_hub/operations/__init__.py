@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dure_hub.operations.ledger import Ledger
     from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
+    from dure_hub.operations.offers import Offers
     from dure_hub.operations.outlook import Outlook
     from dure_hub.operations.plans import Plans
     from dure_hub.operations.profiles import Profiles
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
     from dure_hub.operations.quotas import Quotas
     from dure_hub.operations.reconcile import Reconciler
     from dure_hub.operations.schedules import Schedules
+    from dure_hub.operations.shares import Shares
     from dure_hub.operations.snapshots import Snapshots
     from dure_hub.operations.tokens import Tokens
+    from dure_hub.operations.turns import Turns
     from dure_hub.settings import Settings
     from dure_hub.store import Clock, Store
 
@@ -63,10 +66,13 @@ class Operations:
     metrics: Metrics
     cuts: Cuts
     environments: Environments
+    offers: Offers
+    turns: Turns
     jobs: Jobs
     models: Models
     endpoints: Endpoints
     schedules: Schedules
+    shares: Shares
     tokens: Tokens
     events: Events
     ledger: Ledger

@@ -8,7 +8,6 @@ it to end says so with `ask_end`, and the reconciler ends it once nothing of it 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -18,9 +17,9 @@ from dure.errors import Conflict
 from dure.wire.ids import new_id
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import line, own_server
-from dure_hub.operations.errors import NeverFits, NotInPool, QuotaTooSmall
+from dure_hub.operations.errors import NeverFits, NotInPool
 from dure_hub.operations.line import Line
-from dure_hub.operations.money_errors import over_budget
+from dure_hub.operations.money_errors import over_budget, quota_too_small
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import settle
 from dure_hub.policies import classes
@@ -110,15 +109,14 @@ def check(session: Session, ticket: Ticket, queued: Line) -> None:
     """Refuse what waiting would not help. Raises as `admit`."""
     fleet = queued.fleet
     spec = fleet.profile(ticket.profile)
-    empty = Board(fleet.machines)
-    wish = line.wish_of(session, ticket, fleet)
-    if not empty.place(spec, wish).verdict.allowed:
-        if wish.pool and empty.place(spec, replace(wish, pool="")).verdict.allowed:
-            raise NotInPool(profile=ticket.profile, pool=wish.pool)
+    pool = line.wish_of(session, ticket, fleet, frozenset()).pool
+    if not fleet.capacity.fits(spec, pool):
+        if pool and fleet.capacity.fits(spec):
+            raise NotInPool(profile=ticket.profile, pool=pool)
         raise NeverFits(profile=ticket.profile)
     verdict = queued.standing.judge(ticket.owner, ticket.team, line.gpus_of(spec, fleet), ticket.queue_class)
     if not verdict.allowed and not verdict.facts.get("waits", True):
-        raise QuotaTooSmall(**verdict.facts)
+        raise quota_too_small(verdict)
     paid = queued.paid(ticket)
     if not paid.allowed:
         raise over_budget(paid)
@@ -150,6 +148,7 @@ def _explain(queued: Line, tickets: Iterable[str]) -> None:
     """Write what each of these waits for: its quota, a profile that is away, room, or others before it."""
     board = queued.board()
     wishes = {one.id: one for one in queued.waiting}
+    queued.promise()
     for ticket_id in tickets:
         ticket = queued.tickets[ticket_id]
         verdict = queued.stopped.get(ticket_id)
@@ -167,7 +166,7 @@ def _explain(queued: Line, tickets: Iterable[str]) -> None:
 def _only_own_server(ticket: Ticket, queued: Line, board: Board, wish: Wish) -> bool:
     """Whether it would fit if its owner's own servers were over."""
     own = queued.notebooks.get(ticket.owner)
-    if not own or ticket.purpose == NOTEBOOK:
+    if not own:
         return False
     board.give_back(own)
     fits = board.place(queued.fleet.profile(ticket.profile), wish).verdict.allowed
@@ -277,7 +276,7 @@ def _end_children(session: Session, lease: Lease, now: datetime) -> bool:
     query = select(Lease).where(Lease.parent == lease.id, Lease.ended_at.is_(None))
     children = session.scalars(query).all()
     for child in children:
-        ask_end(session, child, "parent_ended", now)
+        ask_end(session, child, own_server.ENDED, now)
     return bool(children)
 
 

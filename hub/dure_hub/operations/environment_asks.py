@@ -15,7 +15,7 @@ from dure.wire.ids import new_id
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.environment_runs import thing
-from dure_hub.operations.errors import BadLifetime, StillEnding
+from dure_hub.operations.errors import BadLifetime, StillEnding, TooManyServers
 from dure_hub.operations.profiles import Fleet
 from dure_hub.policies import lifetime
 from dure_hub.store.events import record
@@ -59,9 +59,15 @@ def ask(
 
 
 def row_of(
-    session: Session, row: Environment | None, owner: str, name: str, wanted: Wanted, now: datetime
+    session: Session, row: Environment | None, owner: str, name: str, wanted: Wanted, now: datetime, most: int
 ) -> Environment:
-    """The row of a new request: nothing of the last server's end or failure stays in it."""
+    """The row of a new request: nothing of the last server's end or failure stays in it.
+
+    Raises `TooManyServers` where the owner has `most` others already.
+    """
+    others = rows.alive(session, owner, name)
+    if len(others) >= most:
+        raise TooManyServers(most=most, names=", ".join(others))
     if row is None:
         row = Environment(id=new_id(), owner=owner, name=name, phase=rows.WAITING)
         session.add(row)

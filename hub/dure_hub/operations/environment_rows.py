@@ -11,28 +11,39 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
-from dure_hub.operations import reasons, ticket_rows
+from dure_hub.operations import checks, extending, reasons, ticket_rows
 from dure_hub.operations.profiles import Fleet
 from dure_hub.policies.idle import idle_end
 from dure_hub.policies.lifetime import latest_end
+from dure_hub.policies.naming import person_origin
 from dure_hub.store.models import Environment, Lease, Ticket
 
-WAITING, STARTING, RUNNING, STOPPING, STOPPED, FAILED = (
+WAITING, HELD, STARTING, RUNNING, STOPPING, STOPPED, FAILED = (
     "waiting",
+    "held",
     "starting",
     "running",
     "stopping",
     "stopped",
     "failed",
 )
-ALIVE = (WAITING, STARTING, RUNNING, STOPPING)
+ALIVE = (WAITING, HELD, STARTING, RUNNING, STOPPING)
 _FAILURES = ("lost", "unclaimed", "start_failed", "waited_too_long")
-_REASON_LENGTH = 250  # what the column holds
+REASON_LENGTH = 250  # what the column holds
+TURN_PASSED = "turn_passed"
 
 
 def find(session: Session, owner: str, name: str) -> Environment | None:
     """The environment of this owner and name."""
     return session.scalar(select(Environment).where(Environment.owner == owner, Environment.name == name))
+
+
+def alive(session: Session, owner: str, but: str) -> list[str]:
+    """The names of this owner's servers that wait, start, run or stop, without the one named `but`."""
+    query = select(Environment.name).where(
+        Environment.owner == owner, Environment.phase.in_(ALIVE), Environment.name != but
+    )
+    return sorted(session.scalars(query))
 
 
 def of_lease(session: Session, lease: Lease) -> Environment | None:
@@ -56,7 +67,13 @@ def active_lease(session: Session, row: Environment) -> Lease | None:
 def grant(row: Environment, lease: Lease) -> None:
     """It has a lease now, and is to start."""
     row.lease_id, row.profile, row.phase, row.reason = lease.id, lease.profile, STARTING, None
-    row.activity = row.active_at = None  # of its last server
+    row.activity = row.active_at = row.held_until = row.checks = None  # of its last server
+
+
+def hold(row: Environment, lease: Lease, until: datetime) -> None:
+    """Its turn has come: its place is kept for its owner, no longer than the lease itself lasts."""
+    row.phase = HELD
+    row.held_until = until if lease.until is None else min(until, lease.until)
 
 
 def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
@@ -69,7 +86,7 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
     row.phase = FAILED if failed else STOPPED
     row.reason = row.reason or reason
     if reason == "exited" and seen is not None and seen.reason:
-        row.reason = seen.reason[:_REASON_LENGTH]
+        row.reason = seen.reason[:REASON_LENGTH]
 
 
 def _badly(seen: Seen) -> bool:
@@ -78,8 +95,8 @@ def _badly(seen: Seen) -> bool:
 
 
 def fail(row: Environment, why: str) -> None:
-    """Keep why it did not start."""
-    row.phase, row.reason = FAILED, why[:_REASON_LENGTH]
+    """Keep why it did not start. What its spawner has said already is better than what the hub made of it."""
+    row.phase, row.reason = FAILED, row.reason or why[:REASON_LENGTH]
 
 
 def wait_page(name: str) -> str:
@@ -87,16 +104,26 @@ def wait_page(name: str) -> str:
     return f"/services/dure/wait/{name}"
 
 
-def url(owner: str, name: str) -> str:
-    """The path on the front port that opens a server."""
-    base = f"/user/{quote(owner, safe='@~')}/"
+def url(owner: str, name: str, subdomain_host: str = "") -> str:
+    """What opens a server: the path on the front port, or an address where people have hosts of their own."""
+    origin = person_origin(subdomain_host, owner) if subdomain_host else ""
+    base = f"{origin}/user/{quote(owner, safe='@~')}/"
     return base if name == DEFAULT else f"{base}{name}/"
 
 
 def on_wire(
-    session: Session, row: Environment, fleet: Fleet, now: datetime, idle_timeout_s: int
+    session: Session,
+    row: Environment,
+    fleet: Fleet,
+    now: datetime,
+    idle_timeout_s: int,
+    subdomain_host: str = "",
+    others_bind: bool = True,
 ) -> wire.Environment:
-    """As people see it; `reason_text` has the reason in every language."""
+    """As people see it; `reason_text` has the reason in every language.
+
+    Without `others_bind` its end may be moved past what others were promised, as administrators may.
+    """
     lease = active_lease(session, row)
     used_at = row.active_at if row.phase == RUNNING else None
     ticket = session.get(Ticket, row.ticket_id) if row.ticket_id and row.phase == WAITING else None
@@ -106,22 +133,45 @@ def on_wire(
             "owner": row.owner,
             "profile": row.profile,
             "phase": row.phase,
-            "url": url(row.owner, row.name) if row.phase == RUNNING else None,
-            "page": wait_page(row.name) if row.phase in (WAITING, STARTING) else None,
+            "url": url(row.owner, row.name, subdomain_host) if row.phase == RUNNING else None,
+            "page": wait_page(row.name) if row.phase in (WAITING, HELD, STARTING) else None,
             "reason": reasons.sentence(row.reason),
             "reason_text": reasons.both(row.reason),
             "ticket": None if ticket is None else ticket_rows.ticket_on_wire(session, ticket, fleet, now),
             "lease": None if lease is None else ticket_rows.lease_on_wire(lease),
             "idle_since": used_at,
             "idle_end": idle_end(used_at, idle_timeout_s),
-            "extendable_until": _extendable_until(extendable(session, row), fleet, now),
+            "extendable_until": _extendable_until(session, row, fleet, now, others_bind),
+            "image": row.image,
+            "project": row.project,
+            "held_until": row.held_until if row.phase == HELD else None,
+            "ran": row.active_at is not None,
+            "ended_at": ended_at(session, row),
+            "receipt": row.receipt if row.receipt and "saved" in row.receipt else None,
+            "checks": checks.on_wire(session, row, lease, now) if row.phase == RUNNING and lease else [],
+            "told": row.dismissed_at is not None,
         }
     )
 
 
-def _extendable_until(lease: Lease | None, fleet: Fleet, now: datetime) -> datetime | None:
+def ended_at(session: Session, row: Environment) -> datetime | None:
+    """When it ended: its lease, or the request that never got one."""
+    if row.phase not in (STOPPED, FAILED):
+        return None
+    lease = session.get(Lease, row.lease_id) if row.lease_id else None
+    if lease is not None and lease.ended_at is not None:
+        return lease.ended_at
+    ticket = session.get(Ticket, row.ticket_id) if row.ticket_id else None
+    return None if ticket is None else ticket.decided_at
+
+
+def _extendable_until(
+    session: Session, row: Environment, fleet: Fleet, now: datetime, others_bind: bool
+) -> datetime | None:
     """None also where the profile is away at the moment: its bound is not known then."""
+    lease = extendable(session, row)
     spec = fleet.profiles.get(lease.profile) if lease is not None else None
     if lease is None or lease.until is None or spec is None:
         return None
-    return latest_end(lease.until, max_s=spec.max_lifetime_s, now=now)
+    latest = latest_end(lease.until, max_s=spec.max_lifetime_s, now=now)
+    return extending.latest(session, lease, latest, fleet, now)[0] if others_bind else latest

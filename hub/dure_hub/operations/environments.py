@@ -11,19 +11,22 @@ import builtins
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure.errors import DureError, NotFound, NotRunning
+from dure.errors import DureError, NotRunning
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind
-from dure_hub.operations import admission, budgets, people, reasons
+from dure_hub.operations import admission, budgets, checks, extending, images, reasons
+from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
+from dure_hub.operations.environment_asks import Wanted
 from dure_hub.operations.environment_runs import EnvironmentRuns, thing
-from dure_hub.operations.errors import BadLifetime, EndTooEarly, EndTooLate, MustWait, StillEnding
+from dure_hub.operations.errors import EndTooEarly, EndTooLate, MustWait, MustWaitForLimit, OthersWait, StillEnding
 from dure_hub.operations.money_errors import over_budget
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
@@ -34,19 +37,24 @@ from dure_hub.store.events import record
 from dure_hub.store.models import Environment, Lease, Ticket
 
 _REFUSED: Mapping[str, type[DureError]] = {"end_too_early": EndTooEarly, "end_too_late": EndTooLate}
+_LOG_LENGTH = 4000
 _FALLBACK = "cpu"
 """The profile of a start straight through the hub that names none and has none to repeat."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What the spawner needs of a claimed lease: `devices` are UUIDs of GPUs, `mps` as in `Work`."""
+    """What the spawner needs of a claimed lease: `devices` are UUIDs of GPUs, `mps` as in `Work`.
+
+    `command` is that of its image; empty is the portal's own.
+    """
 
     lease: str
     profile: wire.Profile
     devices: tuple[str, ...]
     until: datetime | None
     mps: tuple[int, int | None] | None = None
+    command: tuple[str, ...] = ()
 
 
 class Environments:
@@ -66,7 +74,9 @@ class Environments:
         The same id is one request; a name that already waits, starts or runs is answered with as it is.
         """
         fleet = await self._profiles.fleet()
-        seconds, team = _lifetime(ask.lifetime_s, ask.profile, fleet), charged(person, ask.team)
+        seconds, team = asks.seconds_of(ask.lifetime_s, ask.profile, fleet), charged(person, ask.team)
+        image = images.chosen(self.runs.settings, ask.image).name
+        wanted = Wanted(ask.profile, seconds, team, ask.project, image)
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
@@ -78,9 +88,10 @@ class Environments:
                 raise StillEnding(name=ask.name)
             if row is not None and row.phase in rows.ALIVE:
                 return self._shown(session, row, fleet, now), None
-            row = _row(session, row, person.name, ask.name, ask.profile, now)
-            record(session, now, person.name, "environment.request", thing(row))
-            lease = _ask(session, row, ask.id, seconds, fleet, now, team, ask.project)
+            row = asks.row_of(
+                session, row, person.name, ask.name, wanted, now, self.runs.settings.servers_per_person
+            )
+            lease = asks.ask(session, row, ask.id, wanted, fleet, now)
             return self._shown(session, row, fleet, now), lease
 
         answer, lease = await self._store.run(write)
@@ -106,35 +117,60 @@ class Environments:
             if active:
                 query = query.where(Environment.phase.in_(sorted(rows.ALIVE)))
             now = self._clock()
-            return [self._shown(session, row, fleet, now) for row in session.scalars(query).all()]
+            found = session.scalars(query).all()
+            return [self._shown(session, row, fleet, now, row.owner == person.name) for row in found]
 
         return await self._store.read(read)
 
     async def get(self, person: Person, name: str, owner: str | None = None) -> wire.Environment:
-        """One environment; somebody else's for administrators."""
+        """One environment; somebody else's for administrators. The last of a failed start's log is its owner's."""
         person.may_act_for(owner or person.name)
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> wire.Environment:
-            row = _existing(session, owner or person.name, name)
-            return self._shown(session, row, fleet, self._clock())
+            row = asks.existing(session, owner or person.name, name)
+            shown = self._shown(session, row, fleet, self._clock(), row.owner == person.name)
+            words = row.log_end if row.owner == person.name else None
+            return shown.model_copy(update={"log_end": words})
 
         return await self._store.read(read)
+
+    async def progress(self, person: Person, name: str, owner: str | None = None) -> wire.StartProgress:
+        """How far its start is, as the hub says; somebody else's for administrators."""
+        person.may_act_for(owner or person.name)
+
+        def read(session: Session) -> tuple[str, str | None, str | None]:
+            row = asks.existing(session, owner or person.name, name)
+            address = (
+                rows.url(row.owner, row.name, self.runs.subdomain_host) if row.phase == rows.RUNNING else None
+            )
+            return row.phase, row.lease_id, address
+
+        phase, lease, address = await self._store.read(read)
+        steps = self.runs.progress.of(lease) if lease is not None else ()
+        return wire.StartProgress(
+            phase=phase,
+            url=address,
+            percent=max((one.percent for one in steps if one.percent is not None), default=None),
+            steps=[wire.StartStep(percent=one.percent, text=dict(one.text), at=one.at) for one in steps],
+        )
 
     async def extend(
         self, person: Person, name: str, ask: wire.ExtendRequest, owner: str | None = None
     ) -> wire.Environment:
         """Move the end of a server that starts or runs; somebody else's for administrators.
 
-        An end that is set already changes nothing; moving it counts as use.
-        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `OverBudget`; `NoSuchProfile` where its profile is gone.
+        An end that is set already changes nothing; moving it counts as use. It must put off nobody who was
+        promised a start, but where an administrator does it for somebody.
+        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `OthersWait`, `OverBudget`; `NoSuchProfile` where its
+        profile is gone.
         """
         person.may_act_for(owner or person.name)
         fleet = await self._profiles.fleet()
 
         def write(session: Session) -> wire.Environment:
             now = self._clock()
-            row = _existing(session, owner or person.name, name)
+            row = asks.existing(session, owner or person.name, name)
             lease = rows.extendable(session, row)
             if lease is None or lease.until is None:
                 raise NotRunning(name=name, phase=row.phase)
@@ -143,7 +179,9 @@ class Environments:
             if not verdict.allowed:
                 raise _REFUSED[verdict.code](**verdict.facts)
             if verdict.code == "end_moved":
-                _pay_for(session, lease, ask.until, now)
+                if person.name == row.owner:
+                    _leave_room_for_others(session, lease, ask.until, fleet, now)
+                _pay_for(session, person, lease, ask.until, now)
                 lease.until = ask.until.astimezone(UTC)
                 lease.renewals += 1
                 row.active_at = now  # whoever wants it longer has a use for it
@@ -170,12 +208,18 @@ class Environments:
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
-            row = _existing(session, owner or person.name, name)
+            row = asks.existing(session, owner or person.name, name)
             for_owner = None if person.name == row.owner else reasons.stopped_by(person.name, why)
             changed = False
             if row.phase == rows.WAITING and row.ticket_id:
                 admission.cancel(session, row.ticket_id, "cancelled", now, person.name)
                 row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
+                row.dismissed_at = None if for_owner else now  # who cancels it knows
+                changed = True
+            if row.phase == rows.HELD and row.lease_id:  # nothing of it was started, so its place is free at once
+                admission.end_lease(session, row.lease_id, "cancelled", now, person.name)
+                row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
+                row.dismissed_at = None if for_owner else now  # who cancels it knows
                 changed = True
             lease = rows.active_lease(session, row)
             if lease is not None:
@@ -189,10 +233,21 @@ class Environments:
             return self._shown(session, row, fleet, now), lease
 
         answer, lease = await self._store.run(write)
-        if lease is not None:
+        if lease is not None and not self.runs.is_stopping(lease.id):  # asked twice, it saves once
             await self.runs.withdraw(lease.id)
             self.runs.begin(lease.id, self.runs.stop(Handle(lease.id, Kind.SERVER, lease.handle), reason))
         return answer
+
+    async def report(self, person: Person, name: str, said: wire.ActivityReport) -> None:
+        """What a server of this person says of its kernels, terminals and pages. Raises `NotRunning`."""
+
+        def write(session: Session) -> None:
+            row = asks.existing(session, person.name, name)
+            if row.phase != rows.RUNNING:
+                raise NotRunning(name=name, phase=row.phase)
+            row.checks = checks.reported(row.checks, said.model_dump(), self._clock())
+
+        await self._store.run(write)
 
     async def claim(
         self, owner: str, server_name: str, lease: str | None, profile: str | None, teams: Collection[str] = ()
@@ -200,42 +255,67 @@ class Environments:
         """The lease for a server that the hub starts now, taken once and by its owner.
 
         A lease that is spent or somebody else's counts as none. Without one it is admitted now, or leaves a ticket
-        and raises `MustWait`; the owner's only team of `teams` pays. While its last server still ends, raises
-        `StillEnding`.
+        and raises `MustWait` or `MustWaitForLimit`; the team of the last server of this name pays, or the owner's
+        only one of `teams`, else it raises `NameYourTeam`. While its last server still ends, raises `StillEnding`.
         """
-        team = people.only(teams)
         fleet = await self._profiles.fleet()
         name = server_name or "default"
 
-        def write(session: Session) -> Lease | MustWait | StillEnding:
+        def write(session: Session) -> Lease | DureError:
             now = self._clock()
             row = rows.find(session, owner, name)
             held = rows.active_lease(session, row) if row is not None else None
             if row is not None and held is not None:
-                return _take(session, row, held, lease, now)
+                return asks.take(session, row, held, lease, now)
             if row is None or row.phase != rows.WAITING:
-                wanted = profile or (row.profile if row is not None else _FALLBACK)
-                row = _row(session, row, owner, name, wanted, now)
-                record(session, now, owner, "environment.request", thing(row))
-                granted = _ask(session, row, new_id(), _lifetime(None, wanted, fleet), fleet, now, team)
+                wanted = self._as_before(session, row, owner, profile, teams, fleet)
+                row = asks.row_of(session, row, owner, name, wanted, now, self.runs.settings.servers_per_person)
+                granted = asks.ask(session, row, new_id(), wanted, fleet, now)
                 if granted is not None:
-                    return _take(session, row, granted, granted.id, now)
-            ticket = self._shown(session, row, fleet, now).ticket
-            position = ticket.position if ticket is not None else None
-            return MustWait(profile=row.profile, position=position, page=rows.wait_page(name))
+                    return asks.take(session, row, granted, granted.id, now)
+            return _must_wait(row, self._shown(session, row, fleet, now).ticket)
 
         taken = await self._store.run(write)  # raised only now: the ticket must stay
         if not isinstance(taken, Lease):
             raise taken
         taken.slices = await self.carve(taken.id) or taken.slices
-        offered = await self._profiles.get(taken.profile)
-        return Grant(taken.id, offered, admission.visible(taken), taken.until, admission.mps(taken))
+        offered, image = await self._profiles.get(taken.profile), await self._store.read(partial(_image, taken.id))
+        command = images.command_of(self.runs.settings, image)
+        return Grant(taken.id, offered, admission.visible(taken), taken.until, admission.mps(taken), command)
+
+    def _as_before(
+        self,
+        session: Session,
+        row: Environment | None,
+        owner: str,
+        profile: str | None,
+        teams: Collection[str],
+        fleet: Fleet,
+    ) -> Wanted:
+        """What a start straight through the hub asks for: what the last server of this name had."""
+        before = asks.last(session, row)
+        paying = charged(Person(owner, teams=frozenset(teams), team=before.team if before else None), None)
+        wanted = profile or (row.profile if row is not None else _FALLBACK)
+        project = before.project if before is not None and before.team == paying else None
+        image = row.image if row is not None else None
+        return Wanted(wanted, asks.seconds_of(None, wanted, fleet), paying, project, image)
 
     async def save_handle(self, handle: Handle) -> None:
         """Keep what is needed to stop a server; called for each handle its start yields."""
 
         def write(session: Session) -> None:
             session.get_one(Lease, handle.lease).handle = dict(handle.where)
+
+        await self._store.run(write)
+
+    async def start_failed(self, lease: str, why: str, log_end: str) -> None:
+        """Keep why a start failed (a code of `reasons`, or a sentence) and the last of its log, for its owner."""
+
+        def write(session: Session) -> None:
+            held = session.get(Lease, lease)
+            row = rows.of_lease(session, held) if held is not None else None
+            if row is not None:
+                row.reason, row.log_end = why[: rows.REASON_LENGTH], log_end[-_LOG_LENGTH:] or None
 
         await self._store.run(write)
 
@@ -249,8 +329,11 @@ class Environments:
 
         await self._store.run(write)
 
-    def _shown(self, session: Session, row: Environment, fleet: Fleet, now: datetime) -> wire.Environment:
-        return rows.on_wire(session, row, fleet, now, self.runs.idle_timeout_s)
+    def _shown(
+        self, session: Session, row: Environment, fleet: Fleet, now: datetime, others_bind: bool = True
+    ) -> wire.Environment:
+        bounds = (self.runs.idle_timeout_s, self.runs.subdomain_host, others_bind)
+        return rows.on_wire(session, row, fleet, now, *bounds)
 
     async def close(self) -> None:
         """Give up background work of this process."""
@@ -261,74 +344,26 @@ def _behalf(person: Person, row: Environment) -> str | None:
     return None if person.name == row.owner else row.owner
 
 
-def _take(
-    session: Session, row: Environment, held: Lease, offered: str | None, now: datetime
-) -> Lease | StillEnding:
-    """Claim the environment's active lease, whatever the caller offered.
-
-    Claimed before, but with nothing started: the hub was killed in between, and its second start goes on.
-    """
-    again = held.claimed_at is not None and not held.handle and offered == held.id
-    if held.end_reason is None and (held.claimed_at is None or again):
-        held.claimed_at = held.claimed_at or now
-        row.phase = rows.STARTING
-        record(session, now, row.owner, "lease.claim", f"lease:{held.id}")
-        return held
-    # the hub starts what it holds for stopped, so whatever still runs there is out of its reach
-    admission.ask_end(session, held, "replaced", now)
-    row.phase = rows.STOPPING
-    return StillEnding(name=row.name)
+def _must_wait(row: Environment, ticket: wire.Ticket | None) -> DureError:
+    """What a start straight through the hub is told."""
+    page = rows.wait_page(row.name)
+    if ticket is not None and str(ticket.verdict.get("code")).startswith(("quota_", "over_budget")):
+        return MustWaitForLimit(profile=row.profile, page=page)
+    return MustWait(profile=row.profile, position=ticket.position if ticket is not None else None, page=page)
 
 
-def _ask(
-    session: Session,
-    row: Environment,
-    ticket_id: str,
-    seconds: int,
-    fleet: Fleet,
-    now: datetime,
-    team: str | None,
-    project: str | None = None,
-) -> Lease | None:
-    got = admission.admit(
-        session,
-        ticket_id=ticket_id,
-        owner=row.owner,
-        purpose=admission.NOTEBOOK,
-        subject=row.id,
-        profile=row.profile,
-        lifetime_s=seconds,
-        now=now,
-        fleet=fleet,
-        team=team,
-        project=project,
-    )
-    row.ticket_id = ticket_id
-    if isinstance(got, Lease):
-        rows.grant(row, got)
-        return got
-    row.phase, row.lease_id = rows.WAITING, None
-    return None
+def _image(lease_id: str, session: Session) -> str | None:
+    row = rows.of_lease(session, session.get_one(Lease, lease_id))
+    return None if row is None else row.image
 
 
-def _row(
-    session: Session, row: Environment | None, owner: str, name: str, profile: str, now: datetime
-) -> Environment:
-    if row is None:
-        row = Environment(id=new_id(), owner=owner, name=name, profile=profile, phase=rows.WAITING, asked_at=now)
-        session.add(row)
-    row.profile, row.reason, row.asked_at = profile, None, now
-    return row
+def _leave_room_for_others(session: Session, lease: Lease, until: datetime, fleet: Fleet, now: datetime) -> None:
+    verdict = extending.judge(session, lease, until, fleet, now)
+    if not verdict.allowed:
+        raise OthersWait(**verdict.facts)
 
 
-def _existing(session: Session, owner: str, name: str) -> Environment:
-    row = rows.find(session, owner, name)
-    if row is None:
-        raise NotFound(kind="environment", name=name)
-    return row
-
-
-def _pay_for(session: Session, lease: Lease, until: datetime, now: datetime) -> None:
+def _pay_for(session: Session, person: Person, lease: Lease, until: datetime, now: datetime) -> None:
     """Refuse what the budgets of its team and project do not pay for; what lies in the next month is its own."""
     end = month(now)[1]
     added = min(until, end) - min(max(lease.until or now, now), end)
@@ -341,12 +376,4 @@ def _pay_for(session: Session, lease: Lease, until: datetime, now: datetime) -> 
         now=now,
     )
     if not paid.allowed:
-        raise over_budget(paid)
-
-
-def _lifetime(asked_s: int | None, profile: str, fleet: Fleet) -> int:
-    spec = fleet.profile(profile)
-    verdict, seconds = lifetime.lifetime(asked_s, default_s=spec.default_lifetime_s, max_s=spec.max_lifetime_s)
-    if not verdict.allowed:
-        raise BadLifetime(asked=asked_s, shortest=lifetime.SHORTEST_S, longest=spec.max_lifetime_s)
-    return seconds
+        raise over_budget(paid, person)

@@ -137,6 +137,22 @@ class EndTooLate(DureError):
     }
 
 
+class OthersWait(DureError):
+    """A later end would put off the start of somebody who was promised it."""
+
+    code, status = "others_wait", 409
+    message: ClassVar[Text] = {
+        "en": "The end cannot be moved to {asked}: it would put off others who wait (how many: {waiting}); the"
+        " first of them was promised a start by {first}.",
+        "ko": "종료 시각을 {asked}(으)로 옮길 수 없습니다. 기다리는 다른 사람({waiting}명)의 시작이 늦어지며, 그중"
+        " 첫 번째는 {first}까지 시작된다고 안내받았습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "The latest end that is still possible is {latest}. Nothing was changed.",
+        "ko": "지금 가능한 가장 늦은 종료 시각은 {latest}입니다. 변경된 것은 없습니다.",
+    }
+
+
 class MustWait(DureError):
     """There is no room now; a ticket was left. `page` is the path of the waiting page."""
 
@@ -151,6 +167,20 @@ class MustWait(DureError):
     }
 
 
+class MustWaitForLimit(DureError):
+    """There may be room, but a quota or budget is used up now; a ticket was left. `page` is as above."""
+
+    code, status = "must_wait_for_limit", 409
+    message: ClassVar[Text] = {
+        "en": "{profile} cannot start right now: a quota or budget that it counts against is used up.",
+        "ko": "지금은 {profile}을(를) 시작할 수 없습니다. 관련 한도나 예산을 모두 썼습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "The request waits and starts by itself; {page} says for what.",
+        "ko": "요청은 대기하며 자동으로 시작됩니다. 이유는 {page}에서 확인하세요.",
+    }
+
+
 class StillEnding(DureError):
     """The server of this name has not ended yet."""
 
@@ -162,6 +192,20 @@ class StillEnding(DureError):
     next_step: ClassVar[Text] = {
         "en": "Try again in a few seconds.",
         "ko": "몇 초 후 다시 시도하세요.",
+    }
+
+
+class TooManyServers(DureError):
+    """One person has as many servers as the setting `servers_per_person` allows."""
+
+    code, status = "too_many_servers", 409
+    message: ClassVar[Text] = {
+        "en": "You have {most} servers already, the most that one person may have at once: {names}.",
+        "ko": "이미 서버가 {most}개 있습니다. 한 사람이 동시에 가질 수 있는 최대 개수입니다: {names}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Stop one of them, or use one that runs.",
+        "ko": "그중 하나를 종료하거나 실행 중인 서버를 사용하세요.",
     }
 
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import and_, select
+from sqlalchemy.orm import Session, aliased
 
+from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations.budgets import Purse, purse
 from dure_hub.operations.profiles import Fleet, slices_of
-from dure_hub.operations.standing import Standing, claimant, standing
+from dure_hub.operations.standing import Standing, claimant, holders, standing
 from dure_hub.policies import queue
 from dure_hub.policies.board import Board
-from dure_hub.policies.classes import POOL_OF_CLASS, POOLS
+from dure_hub.policies.ceilings import Holder
+from dure_hub.policies.classes import POOL_OF_CLASS, POOLS, TRAINING
 from dure_hub.policies.placement import Slice
-from dure_hub.policies.queue import Held, Start, Waiting
+from dure_hub.policies.promises import told
+from dure_hub.policies.queue import Ahead, Held, Start, Waiting
 from dure_hub.policies.quota import thousandths
-from dure_hub.policies.slices import Placement, Wish
+from dure_hub.policies.slices import WHOLE, Placement, Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.models import Lease, Replica, Ticket
+
+Asking = tuple[
+    Sequence[Waiting],
+    Sequence[Held],
+    Mapping[str, ProfileSpec],
+    Sequence[Machine],
+    datetime,
+    Mapping[Holder, int],
+]
 
 
 @dataclass
@@ -29,7 +42,8 @@ class Line:
     """Who waits (`tickets` are their rows, by id), who holds what, and how everybody stands.
 
     `stopped` are tickets that wait for something else than room, by id: their quota, a budget, or a profile that
-    is away. They are in nobody's way. `waiting` are the others, `everyone` is both.
+    is away. They are in nobody's way; but those that wait for GPUs of their quota (`held_up`) are looked ahead
+    for, and nobody takes the room that they need then. `waiting` are the others, `everyone` is all.
     """
 
     fleet: Fleet
@@ -39,14 +53,24 @@ class Line:
     tickets: dict[str, Ticket] = field(default_factory=dict)
     waiting: list[Waiting] = field(default_factory=list)
     everyone: list[Waiting] = field(default_factory=list)
+    held_up: list[Waiting] = field(default_factory=list)
+    """Those of `stopped` that wait for GPUs of their quota: when these come back is known."""
     held: list[Held] = field(default_factory=list)
     stopped: dict[str, Verdict] = field(default_factory=dict)
     notebooks: dict[str, list[Slice]] = field(default_factory=dict)
     """What each person's own servers hold."""
+    _ahead: Ahead | None = None
 
     def startable(self) -> list[Start]:
         """Everybody who may start now, in order."""
-        return queue.startable(self.waiting, self.held, self.fleet.profiles, self.fleet.machines, self.now)
+        found = queue.startable(*self.asking(), ahead=self.ahead())
+        return [start for start in found if start.ticket.id not in self.stopped]
+
+    def ahead(self) -> Ahead:
+        """The order, and the latest start of each; reckoned once."""
+        if self._ahead is None:
+            self._ahead = queue.look_ahead(*self.asking())
+        return self._ahead
 
     def turn(self, ticket: Ticket) -> Placement | None:
         """Where this ticket may start now; None if it may not.
@@ -61,15 +85,48 @@ class Line:
         return None
 
     def expected(self) -> Mapping[str, datetime | None]:
-        """The latest start of each who waits for room."""
-        return queue.expected_starts(self.waiting, self.held, self.fleet.profiles, self.fleet.machines, self.now)
+        """What each who waits for room, or for GPUs of a quota, may be told: the start at the latest."""
+        promised = {one.id: one.promised for one in self.everyone}
+        patience = timedelta(seconds=self.fleet.rules.timeout_s)
+        found = {}
+        for key, at in self.ahead().starts.items():
+            ticket = self.tickets[key]
+            found[key] = told(promised[key], at, self.now, (ticket.since or ticket.asked_at) + patience)
+        return found
+
+    def promise(self) -> None:
+        """Write down what is told from now on of those who were told nothing yet."""
+        new = [ticket for ticket in self.tickets.values() if ticket.promised_at is None]
+        starts = self.expected() if new else {}
+        for ticket in new:
+            ticket.promised_at = starts.get(ticket.id)
+
+    def asking(self) -> Asking:
+        """The arguments of `queue`: those whom room or a quota keeps back, and all that decides about them."""
+        waiting = [*self.waiting, *self.held_up]
+        quotas = {holder: self.standing.quota(holder).gpus for one in waiting for holder in one.holders}
+        ceilings = {holder: WHOLE * gpus for holder, gpus in quotas.items() if gpus is not None}
+        return waiting, self.held, self.fleet.profiles, self.fleet.machines, self.now, ceilings
+
+    def _quota_of(self, ticket: Ticket) -> dict[str, Any]:
+        """What it counts for whom, and who keeps it back; training may go beyond its team's."""
+        spec = self.fleet.profiles.get(ticket.profile)
+        own = holders(ticket.owner, ticket.team)
+        beyond = self.fleet.rules.borrowing and ticket.queue_class == TRAINING
+        gpus = 0 if spec is None else gpus_of(spec, self.fleet)
+        return {
+            "gpus": gpus,
+            "holders": own,
+            "bound_by": own[:1] if beyond else own,
+            "promised": ticket.promised_at,
+        }
 
     def board(self) -> Board:
         """What is free."""
         return Board(self.fleet.machines, [piece for lease in self.held for piece in lease.slices])
 
-    def add(self, ticket: Ticket, session: Session) -> None:
-        """Another who waits."""
+    def add(self, ticket: Ticket, session: Session, apart: frozenset[str] | None = None) -> None:
+        """Another who waits; `apart` as in `wish_of`."""
         verdict = self.judge(ticket)
         holder = claimant(ticket.owner, ticket.team)
         waits = Waiting(
@@ -83,18 +140,22 @@ class Line:
             team_share=self.standing.share(holder),
             owner_share=self.standing.share(("user", ticket.owner)),
             reclaims=ticket.reclaims,
-            wish=wish_of(session, ticket, self.fleet),
+            **self._quota_of(ticket),
+            wish=wish_of(session, ticket, self.fleet, apart),
         )
+        self._ahead = None
         self.tickets[ticket.id] = ticket
         self.everyone.append(waits)
         if verdict.allowed:
             self.waiting.append(waits)
         else:
             self.stopped[ticket.id] = verdict
+            if verdict.code == "quota_gpus":
+                self.held_up.append(waits)
 
     def position(self, ticket_id: str) -> int | None:
         """Its place among those who wait for the same profile, from 1; None if it does not wait."""
-        return queue.position(ticket_id, self.everyone)
+        return queue.position(ticket_id, self.everyone, self.ahead().endangered)
 
     def judge(self, ticket: Ticket) -> Verdict:
         """Whether quotas and budgets let it start now; room is another question."""
@@ -123,12 +184,17 @@ def read(session: Session, fleet: Fleet, now: datetime) -> Line:
     """The line at this moment."""
     found = Line(fleet, standing(session, now, borrowing=fleet.rules.borrowing), purse(session, now), now)
     leases = [lease for lease in active(session) if lease.parent is None and lease.slices]
-    found.held = [Held(slices_of(lease), lease.until) for lease in leases]
+    found.held = [
+        Held(slices_of(lease), lease.until, lease.gpus, holders(lease.owner, lease.team), lease.id)
+        for lease in leases
+    ]
     for lease in leases:
         if lease.purpose == "notebook":
             found.notebooks.setdefault(lease.owner, []).extend(slices_of(lease))
-    for ticket in session.scalars(select(Ticket).where(Ticket.state == "waiting")).all():
-        found.add(ticket, session)
+    tickets = session.scalars(select(Ticket).where(Ticket.state == "waiting")).all()
+    near = _siblings(session, [ticket.subject for ticket in tickets if ticket.purpose == "serving"])
+    for ticket in tickets:
+        found.add(ticket, session, near.get(ticket.subject, frozenset()))
     return found
 
 
@@ -148,23 +214,36 @@ def gpus_of(spec: ProfileSpec, fleet: Fleet) -> int:
     return max(found, default=thousandths(spec))
 
 
-def wish_of(session: Session, ticket: Ticket, fleet: Fleet) -> Wish:
-    """Where a ticket wants to be. Who has no team shares a GPU with nobody but themselves."""
+def wish_of(session: Session, ticket: Ticket, fleet: Fleet, apart: frozenset[str] | None = None) -> Wish:
+    """Where a ticket wants to be. Who has no team shares a GPU with nobody but themselves.
+
+    `apart` is where its siblings are, for whoever knows it already; else the store is asked.
+    """
+    if apart is None:
+        near = _siblings(session, [ticket.subject]) if ticket.purpose == "serving" else {}
+        apart = near.get(ticket.subject, frozenset())
     return Wish(
         team=ticket.team or ticket.owner,
         pool=POOLS.get(ticket.purpose) or POOL_OF_CLASS[ticket.queue_class],
-        apart=_siblings(session, ticket.subject) if ticket.purpose == "serving" else frozenset(),
+        apart=apart,
         share_across_teams=fleet.rules.share_across_teams,
     )
 
 
-def _siblings(session: Session, replica_id: str) -> frozenset[str]:
-    """Devices and nodes of the other model servers of an endpoint."""
-    own = select(Replica.endpoint_id).where(Replica.id == replica_id).scalar_subquery()
+def _siblings(session: Session, replicas: Sequence[str]) -> dict[str, frozenset[str]]:
+    """For each of these model servers the devices and nodes of the others of its endpoint, where there are any."""
+    if not replicas:
+        return {}
+    other = aliased(Replica)
     query = (
-        select(Lease)
-        .join(Replica, Replica.lease_id == Lease.id)
-        .where(Replica.endpoint_id == own, Replica.id != replica_id, Lease.ended_at.is_(None))
+        select(Replica.id, Lease.slices)
+        .join(other, and_(other.endpoint_id == Replica.endpoint_id, other.id != Replica.id))
+        .join(Lease, Lease.id == other.lease_id)
+        .where(Replica.id.in_(replicas), Lease.ended_at.is_(None))
     )
-    pieces = [piece for lease in session.scalars(query) for piece in slices_of(lease)]
-    return frozenset(name for piece in pieces for name in (piece.device, piece.node) if name not in ("", "cpu"))
+    found: dict[str, frozenset[str]] = {}
+    for replica, slices in session.execute(query):
+        pieces = [Slice.from_json(piece) for piece in slices]
+        names = {name for piece in pieces for name in (piece.device, piece.node) if name not in ("", "cpu")}
+        found[replica] = found.get(replica, frozenset()) | names
+    return found

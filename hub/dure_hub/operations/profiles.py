@@ -42,6 +42,7 @@ class Rules:
     share_across_teams: bool = False
     min_run_s: int = 1800
     notice_s: float = 30
+    timeout_s: int = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,11 @@ def fleet_of(
     machines = machines_of(inventory, settings, refused)
     there = frozenset(one.uuid for device in inventory.devices for one in device.instances if one.uuid)
     rules = Rules(
-        settings.team_borrowing, settings.share_across_teams, settings.reclaim_after_s, settings.job_grace_s
+        settings.team_borrowing,
+        settings.share_across_teams,
+        settings.reclaim_after_s,
+        settings.job_grace_s,
+        settings.ticket_timeout_s,
     )
     return Fleet(catalogue.profiles(machines, settings, rates, at), machines, rules, there)
 

@@ -36,10 +36,11 @@ class Queues:
         queued = line.read(session, fleet, self._clock())
         if not queued.tickets:
             return []
-        starts, places, board = queued.expected(), queue.positions(queued.waiting), queued.board()
+        starts, board, late = queued.expected(), queued.board(), queued.ahead().endangered
+        places = queue.positions(queued.waiting, late)
         wishes = {one.id: one.wish for one in queued.everyone}
         entries = []
-        for ticket_id in [*(one.id for one in queue.order(queued.waiting)), *sorted(queued.stopped)]:
+        for ticket_id in [*(one.id for one in queue.order(queued.waiting, late)), *sorted(queued.stopped)]:
             ticket = queued.tickets[ticket_id]
             entry = _entry(ticket, person, places.get(ticket_id), starts.get(ticket_id))
             if entry.mine:

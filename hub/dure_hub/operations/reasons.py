@@ -16,6 +16,10 @@ REASONS: Mapping[str, Text] = {
         "en": "There was no room for it within the time a request may wait.",
         "ko": "대기할 수 있는 시간 안에 자리가 나지 않았습니다.",
     },
+    "turn_passed": {
+        "en": "Its turn came, and nobody started it in time, so its place went to the next.",
+        "ko": "차례가 되었지만 제시간에 시작하지 않아 자리를 다음 사람에게 넘겼습니다.",
+    },
     "unclaimed": {
         "en": "It did not start in time, so its place was given to the next.",
         "ko": "제시간에 시작되지 않아 자리를 다음 사람에게 넘겼습니다.",
@@ -44,6 +48,14 @@ REASONS: Mapping[str, Text] = {
 }
 _IDLE: Text = {"en": "Nobody used it for {span}.", "ko": "{span} 동안 사용하지 않아 종료했습니다."}
 _STOPPED_BY: Text = {"en": "An administrator stopped it ({who}).", "ko": "관리자가 종료했습니다({who})."}
+_ENDED_EARLY: Text = {
+    "en": "Its process ended with code {code} before it answered.",
+    "ko": "서버가 응답하기 전에 코드 {code}(으)로 종료되었습니다.",
+}
+_SILENT: Text = {
+    "en": "It did not answer within {span}, and was stopped.",
+    "ko": "{span} 안에 응답하지 않아 종료했습니다.",
+}
 _NAME_LENGTH = 36  # with the longest text that fits what a row keeps
 _UNITS = ((86400, "day", "일"), (3600, "hour", "시간"), (60, "minute", "분"), (1, "second", "초"))
 _ALL: Mapping[str, Text] = {**{str(code): text for code, text in BACKEND.items()}, **REASONS}
@@ -52,6 +64,16 @@ _ALL: Mapping[str, Text] = {**{str(code): text for code, text in BACKEND.items()
 def idle_for(seconds: int) -> str:
     """The reason of a server that nobody used for so long."""
     return f"idle {seconds}"
+
+
+def ended_early(exit_code: int | None) -> str:
+    """The reason of a start whose process ended before it answered."""
+    return f"ended_early {'?' if exit_code is None else exit_code}"
+
+
+def silent_for(seconds: int) -> str:
+    """The reason of a start that did not answer in that time."""
+    return f"silent {seconds}"
 
 
 def stopped_by(admin: str, why: str | None) -> str:
@@ -66,6 +88,10 @@ def sentence(reason: str | None, language: str = "en") -> str | None:
     code, _, detail = reason.partition(" ")
     if code == "idle" and detail.isdecimal():
         return fill(_IDLE, language, {"span": _span(int(detail), language)})
+    if code == "ended_early" and detail:
+        return fill(_ENDED_EARLY, language, {"code": detail})
+    if code == "silent" and detail.isdecimal():
+        return fill(_SILENT, language, {"span": _span(int(detail), language)})
     if code == "stopped_by" and detail:
         return fill(_STOPPED_BY, language, {"who": detail})
     text = _ALL.get(reason)

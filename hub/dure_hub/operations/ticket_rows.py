@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure_hub.operations import admission, line
+from dure_hub.operations.budgets import Purse
 from dure_hub.operations.profiles import Fleet
 from dure_hub.policies import classes
 from dure_hub.store.models import Lease, Ticket
@@ -36,31 +37,61 @@ def foresee(
     *,
     owner: str = "",
     team: str | None = None,
+    project: str | None = None,
+    lifetime_s: int | None = None,
     purpose: str = admission.NOTEBOOK,
+    budgets: bool = True,
 ) -> Start:
-    """What `admit` would do with this request, by the same rules; writes nothing. Raises what it would raise."""
-    asked = Ticket(
+    """What `admit` would do with this request, by the same rules; writes nothing. Raises what it would raise.
+
+    `lifetime_s` is the one it would be asked with, None a lease without an end. Without `budgets` none is asked:
+    what starts some other day meets that day's.
+    """
+    asked = thought_of(profile, now, owner, team, project, lifetime_s, purpose)
+    queued = line.read(session, fleet, now)
+    if not budgets:
+        queued.purse = Purse(now, {})
+    return start_of(session, asked, queued)
+
+
+def thought_of(
+    profile: str,
+    now: datetime,
+    owner: str,
+    team: str | None,
+    project: str | None,
+    lifetime_s: int | None,
+    purpose: str = admission.NOTEBOOK,
+) -> Ticket:
+    """A request that nobody has made yet; it is in no session."""
+    return Ticket(
         id=_LAST,
         owner=owner,
         team=team,
+        project=project,
         purpose=purpose,
         subject=_LAST,
         profile=profile,
+        lifetime_s=lifetime_s,
         priority=0,
         queue_class=classes.class_of(purpose),
         reclaims=False,
         asked_at=now,
     )
-    queued = line.read(session, fleet, now)
+
+
+def start_of(session: Session, asked: Ticket, queued: line.Line) -> Start:
+    """When it would start behind this line, which it joins. Raises what `admit` would."""
     admission.check(session, asked, queued)
     queued.add(asked, session)
     if queued.turn(asked) is not None:
         return Start(now=True)
+    profiles, wish = queued.fleet.profiles, line.wish_of(session, asked, queued.fleet)
     return Start(
         now=False,
         position=queued.position(_LAST),
         expected=queued.expected().get(_LAST),
-        next_best=queued.board().next_best(profile, fleet.profiles, line.wish_of(session, asked, fleet)),
+        next_best=queued.board().next_best(asked.profile, profiles, wish),
     )
 
 

@@ -86,9 +86,9 @@ class Turns:
             session.flush()
             team = before.team if before is not None else None
             wanted = asks.like(Wanted(profile, usual_s, team, row.project, row.image), before, fleet)
-            return asks.ask(
-                session, asks.row_of(session, row, person.name, name, wanted, now), ask_id, wanted, fleet, now
-            )
+            most = self._environments.runs.settings.servers_per_person
+            row = asks.row_of(session, row, person.name, name, wanted, now, most)
+            return asks.ask(session, row, ask_id, wanted, fleet, now)
 
         lease = await self._store.run(write)
         if lease is not None:

@@ -48,6 +48,11 @@ def _text(time: datetime) -> str:
         return time.isoformat()
 
 
+def waited_too_long(since: datetime, timeout_s: int, now: datetime) -> bool:
+    """Whether a request that waits since then has come to the end of its time. Inclusive."""
+    return now - since >= timedelta(seconds=timeout_s)
+
+
 def is_expired(until: datetime | None, now: datetime) -> bool:
     """Expiry is inclusive: a lease is over at its end. One without an end never is."""
     return until is not None and now >= until

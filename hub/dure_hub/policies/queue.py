@@ -5,25 +5,36 @@ eight of them would never start. Somebody behind may still go first where that m
 
 A start promised "at the latest" is one that no early end of a lease can spoil. Placements differ when leases end
 early, so it is not read off one simulated future: a ticket is promised the first time at which, with all those
-before it started, even the worst places of those who may still run leave room for it (`Contention`).
+before it started, even the worst places of those who may still run leave room for it (`Contention`), and the
+quotas of its team and owner do too (`Ceilings`). What a person was told is kept against who comes later: a ticket
+that would start later than promised goes first in its class.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.board import Board
+from dure_hub.policies.ceilings import Ceilings, Holder
 from dure_hub.policies.classes import INTERACTIVE
 from dure_hub.policies.contention import Contention
+from dure_hub.policies.lanes import Lane, lasting
+from dure_hub.policies.promises import in_danger, spends_reserve
 from dure_hub.policies.slices import Placement, Slice, Wish
 
 _ANYWHERE = Wish()
+_EVER = datetime.min.replace(tzinfo=UTC)
+_MOMENT = timedelta(microseconds=1)
+_NO_CEILINGS: Mapping[Holder, int] = {}
+_Kind = tuple[str, str, bool, str | None]
+_ROUNDS = 3
+"""How often the line is put in order anew for the sake of promises; each round costs a look ahead."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,8 @@ class Waiting:
     `priority` (higher first) is an administrator's choice inside a class. `within_quota` says whether its team,
     with it, stays inside its quota; `team_share` and `owner_share` are the normalised decayed use of team and
     owner (`fairshare`). `reclaims` is set while leases were told to end for it: their room is its own.
+    `gpus` (thousandths) count for each of `holders`; the quotas of those in `bound_by` keep it back. `promised` is
+    the start at the latest that was told of it.
     """
 
     id: str
@@ -46,6 +59,10 @@ class Waiting:
     owner_share: float = 0.0
     reclaims: bool = False
     wish: Wish = _ANYWHERE
+    gpus: int = 0
+    holders: tuple[Holder, ...] = ()
+    bound_by: tuple[Holder, ...] = ()
+    promised: datetime | None = None
 
     def __lt__(self, other: Waiting) -> bool:
         """Whether it goes before another."""
@@ -54,10 +71,16 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Held:
-    """An active lease as the queue sees it. `until` is None where it has no end."""
+    """An active lease as the queue sees it. `until` is None where it has no end; `gpus` and `holders` as above.
+
+    `lease` is its id, for whoever asks about this one.
+    """
 
     slices: tuple[Slice, ...]
     until: datetime | None
+    gpus: int = 0
+    holders: tuple[Holder, ...] = ()
+    lease: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,25 +91,51 @@ class Start:
     placement: Placement
 
 
-def order(waiting: Iterable[Waiting]) -> list[Waiting]:
+def order(waiting: Iterable[Waiting], endangered: Collection[str] = ()) -> list[Waiting]:
     """By class, an administrator's priority, quota, least use of the team, of its owner; then by time, then id.
 
-    Before all of them go those for whom leases were told to end.
+    Before all of them go those for whom leases were told to end; first in their class those whose promised start
+    is in danger (`endangered`: their ids, see `Ahead`), in the order of what they were promised.
     """
-    return sorted(waiting, key=_key)
+    return sorted(waiting, key=lambda one: _key(one)[:2] + _by_promise(one, endangered) + _key(one)[2:])
 
 
-def position(ticket_id: str, waiting: Sequence[Waiting]) -> int | None:
-    """Place among those who wait for the same profile, from 1. None if it does not wait."""
-    own = next((ticket for ticket in waiting if ticket.id == ticket_id), None)
-    if own is None:
-        return None
-    return 1 + sum(1 for ticket in waiting if ticket.profile == own.profile and ticket < own)
+def positions(waiting: Iterable[Waiting], endangered: Collection[str] = ()) -> dict[str, int]:
+    """The place of each among those who wait for the same profile, from 1."""
+    before: dict[str, int] = {}
+    found: dict[str, int] = {}
+    for ticket in order(waiting, endangered):
+        found[ticket.id] = before[ticket.profile] = before.get(ticket.profile, 0) + 1
+    return found
 
 
-def overtaken(asked: Waiting, waiting: Iterable[Waiting]) -> bool:
-    """Whether it would pass a ticket that goes before it and waits for the same profile, if it started now."""
-    return any(ticket.profile == asked.profile and ticket < asked for ticket in waiting)
+def position(ticket_id: str, waiting: Iterable[Waiting], endangered: Collection[str] = ()) -> int | None:
+    """The same of one ticket. None if it does not wait."""
+    return positions(waiting, endangered).get(ticket_id)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The line as far as it can be told: who goes before whom, and when each starts at the latest."""
+
+    order: Sequence[Waiting]
+    starts: Mapping[str, datetime | None]
+    endangered: Collection[str] = ()
+
+
+def look_ahead(
+    waiting: Sequence[Waiting],
+    leases: Sequence[Held],
+    profiles: Mapping[str, ProfileSpec],
+    machines: Sequence[Machine],
+    now: datetime,
+    ceilings: Mapping[Holder, int] = _NO_CEILINGS,
+) -> Ahead:
+    """The order, in which whoever would start later than promised goes first in its class; and `expected_starts`.
+
+    `ceilings` are the quotas that may keep somebody back: thousandths of GPUs at once, by holder.
+    """
+    return _Fleet(machines, leases, profiles, now, ceilings).kept(order(waiting))
 
 
 def startable(
@@ -95,28 +144,31 @@ def startable(
     profiles: Mapping[str, ProfileSpec],
     machines: Sequence[Machine],
     now: datetime,
+    ceilings: Mapping[Holder, int] = _NO_CEILINGS,
+    ahead: Ahead | None = None,
 ) -> list[Start]:
     """Everybody who may start now, in order, each placed beside those before it.
 
-    Whoever finds room may, unless that would delay somebody before it who does not.
+    Whoever finds room may, unless that would delay somebody before it who does not. `ahead` is what `look_ahead`
+    says of the same, for whoever knows it already.
     """
-    fleet = _Fleet(machines, leases, profiles, now)
+    fleet = _Fleet(machines, leases, profiles, now, ceilings)
     found: list[Start] = []
     left: list[Waiting] = []
-    held_back: dict[tuple[str, Wish], float] = {}
-    for ticket in order(waiting):
+    held_back: dict[tuple[object, ...], float] = {}
+    for ticket in (ahead or fleet.kept(order(waiting))).order:
         spec = profiles.get(ticket.profile)
         if spec is None:
             continue
-        kind = (ticket.profile, ticket.wish)
+        kind = (_kind(ticket, profiles), ticket.wish.apart, fleet.limited(ticket))
         life = math.inf if ticket.lifetime_s is None else ticket.lifetime_s
-        if kind in held_back and life >= held_back[kind]:
+        if (kind in held_back and life >= held_back[kind]) or not fleet.within(ticket):
             left.append(ticket)
             continue
         placed = fleet.board.place(spec, ticket.wish)
         if not placed.verdict.allowed:
             left.append(ticket)
-        elif fleet.add_unless_late(Held(placed.slices, _end(now, ticket.lifetime_s)), ticket, left):
+        elif fleet.add_unless_late(_held(ticket, placed, now), ticket, left):
             found.append(Start(ticket, placed))
         else:
             # who would hold it as long, or longer, delays the same people
@@ -131,13 +183,14 @@ def expected_starts(
     profiles: Mapping[str, ProfileSpec],
     machines: Sequence[Machine],
     now: datetime,
-) -> dict[str, datetime | None]:
+    ceilings: Mapping[Holder, int] = _NO_CEILINGS,
+) -> Mapping[str, datetime | None]:
     """When each ticket starts at the latest, if no lease is held beyond its end and nobody new goes before it.
 
     None where that cannot be known. Where nothing that ends frees enough for it, it holds nobody back, and counts
     as new once something else does; where those before it may have no end, it is reckoned with at any time.
     """
-    return _Fleet(machines, leases, profiles, now).starts(order(waiting))
+    return look_ahead(waiting, leases, profiles, machines, now, ceilings).starts
 
 
 class _Fleet:
@@ -149,58 +202,136 @@ class _Fleet:
         leases: Sequence[Held],
         profiles: Mapping[str, ProfileSpec],
         now: datetime,
+        ceilings: Mapping[Holder, int],
     ) -> None:
+        self._ceilings = ceilings
         slices = [piece for lease in leases for piece in lease.slices]
         self.board, self._ahead = Board(machines, slices), Board(machines, slices)
         self._contention = Contention(machines)
+        self._for_everything = any(not machine.pool for machine in machines)
         self._leases, self._profiles, self._now = list(leases), profiles, now
+        self._counted: dict[Holder, list[tuple[int, datetime | None]]] = {}
+        self._used: Counter[Holder] = Counter()
+        for lease in leases:
+            self._count(lease)
 
     def add_unless_late(self, lease: Held, ticket: Waiting, left: Sequence[Waiting]) -> bool:
-        """Hold this too; not if somebody who is left would then start later than without it."""
-        rivals = [one.id for one in left if self._hits(ticket, one)]
+        """Hold this too; not if somebody who is left would then start later than without it.
+
+        Those whom quotas keep back now cannot use the room yet: others may, as long as half of the time that they
+        were promised is left.
+        """
+        rivals = [
+            (one, within)
+            for one in left
+            if ((within := self.within(one)) or one.promised is not None)
+            and (self._hits(ticket, one) or self._share_ceiling(ticket, one))
+        ]
         before = self.starts(left) if rivals else {}
+        self._add(lease)
+        after = self.starts(left) if rivals else {}
+        for one, within in rivals:
+            at = after[one.id]
+            if _later(before[one.id], at) and (
+                within or (one.promised is not None and spends_reserve(one.promised, at, self._now))
+            ):
+                self._remove(lease)
+                return False
+        return True
+
+    def _add(self, lease: Held) -> None:
         for board in (self.board, self._ahead):
             board.take(lease.slices)
         self._leases.append(lease)
-        after = self.starts(left) if rivals else {}
-        if not any(_later(before[key], after[key]) for key in rivals):
-            return True
+        self._count(lease)
+
+    def _remove(self, lease: Held) -> None:
         self._leases.pop()
+        self._uncount(lease)
         for board in (self.board, self._ahead):
             board.give_back(lease.slices)
-        return False
+
+    def kept(self, queue: Sequence[Waiting]) -> Ahead:
+        """This order, but whoever would start later than promised goes first in its class; with the starts."""
+        promised = {one.id: one.promised for one in queue if one.promised is not None}
+        late: set[str] = set()
+        starts = self.starts(queue)
+        for _ in range(_ROUNDS):
+            more = {key for key, when in promised.items() if in_danger(when, starts[key], self._now)} - late
+            if not more:
+                break
+            late |= more
+            queue = order(queue, late)
+            starts = self.starts(queue)
+        return Ahead(queue, starts, late)
+
+    def within(self, ticket: Waiting) -> bool:
+        """Whether quotas let it start now, beside what is held."""
+        bound = (holder for holder in ticket.bound_by if ticket.gpus and holder in self._ceilings)
+        return all(self._used[holder] + ticket.gpus <= self._ceilings[holder] for holder in bound)
+
+    def limited(self, ticket: Waiting) -> tuple[Holder, ...]:
+        """Whose ceilings it counts for: who counts for others may delay others."""
+        return tuple(holder for holder in ticket.holders if ticket.gpus and holder in self._ceilings)
+
+    def _count(self, lease: Held) -> None:
+        # what should be over by now still counts
+        until = None if lease.until is None else max(lease.until, self._now + _MOMENT)
+        for holder in lease.holders:
+            if lease.gpus and holder in self._ceilings:
+                self._counted.setdefault(holder, []).append((lease.gpus, until))
+                self._used[holder] += lease.gpus
+
+    def _uncount(self, lease: Held) -> None:
+        for holder in lease.holders:
+            if lease.gpus and holder in self._ceilings:
+                self._counted[holder].pop()
+                self._used[holder] -= lease.gpus
+
+    def _share_ceiling(self, one: Waiting, other: Waiting) -> bool:
+        return bool(other.gpus) and any(holder in other.bound_by for holder in self.limited(one))
 
     def starts(self, queue: Sequence[Waiting]) -> dict[str, datetime | None]:
         """The latest start of each, in this order."""
-        lanes: dict[tuple[str, Wish], _Lane] = {}
-        starts: dict[str, datetime | None] = {}
-        for ticket in queue:
-            starts[ticket.id] = None
-            if ticket.profile in self._profiles:
-                lanes.setdefault(_kind(ticket, self._profiles), _Lane(ticket))
+        lanes: dict[_Kind, Lane[Waiting]] = {}
+        starts: dict[str, datetime | None] = {ticket.id: None for ticket in queue}
+        known = [(ticket, _kind(ticket, self._profiles)) for ticket in queue if ticket.profile in self._profiles]
+        for ticket, kind in known:
+            if kind not in lanes:
+                lanes[kind] = Lane(ticket)
         for lane, steps in zip(lanes.values(), self._steps(lanes.values()), strict=True):
             lane.steps = steps
-        for ticket in queue:
-            if ticket.profile not in self._profiles:
+        rivals: dict[_Kind, list[tuple[Lane[Waiting], int]]] = {}
+        ceilings = Ceilings(self._ceilings, self._counted)
+        for ticket, kind in known:
+            own, counted = lanes[kind], (ticket.gpus, ticket.holders, ticket.bound_by)
+            room = own.next()
+            at = starts[ticket.id] = own.clear(ceilings.start(*counted, room), _life(ticket))
+            until = None if at is None else _end(at, ticket.lifetime_s)
+            ceilings.take(*counted, at, until)
+            if room is None and not own.ever:
                 continue
-            own = lanes[_kind(ticket, self._profiles)]
-            at = starts[ticket.id] = own.next()
-            if at is None and not own.ever:
-                continue
-            for lane in lanes.values():
-                hits = self._hits(ticket, lane.ticket)
-                if hits:
-                    # at an unknown time it may start at any, and then be there
-                    lane.hold(hits, at, None if at is None else _end(at, ticket.lifetime_s))
+            if kind not in rivals:
+                hit = ((lane, self._hits(ticket, lane.ticket)) for lane in lanes.values())
+                rivals[kind] = [(lane, hits) for lane, hits in hit if hits]
+            # at an unknown time it may start at any, and then be there
+            for lane, hits in rivals[kind]:
+                lane.hold(hits, room, until)
+                if at != room and at is not None and lane is not own:
+                    lane.reserve(at)
         return starts
 
     def _hits(self, holder: Waiting, asked: Waiting) -> int:
         own, other = self._profiles.get(holder.profile), self._profiles.get(asked.profile)
-        if own is None or other is None:
+        if own is None or other is None or not self._meet(holder.wish.pool, asked.wish.pool):
             return 0
         return self._contention.hits(own, other, holder.wish, asked.wish)
 
-    def _steps(self, lanes: Iterable[_Lane]) -> list[list[tuple[datetime, int]]]:
+    def _meet(self, one: str, other: str) -> bool:
+        """Whether there is a node for both pools."""
+        return one == other or not one or not other or self._for_everything
+
+    def _steps(self, lanes: Iterable[Lane[Waiting]]) -> list[list[tuple[datetime, int]]]:
         """For each lane how many of it fit from which time on, beside nothing but the leases there are now."""
         ends: dict[datetime, list[Slice]] = {self._now: []}
         for lease in self._leases:
@@ -225,55 +356,7 @@ class _Fleet:
                     steps.append((at, steps[-1][1] + more))
         for slices in ends.values():
             self._ahead.take(slices)
-        return [_lasting(steps) for steps in found]
-
-
-class _Lane:
-    """Tickets that ask for the same: the time that has been given out to them, and who may run then.
-
-    Time goes forward only: who comes later in the order starts no earlier than who is before it.
-    """
-
-    def __init__(self, ticket: Waiting) -> None:
-        self.ticket = ticket
-        self.steps: list[tuple[datetime, int]] = []
-        self._passed = 0
-        self._at: datetime | None = None
-        self._hits = 0
-        self._running: list[tuple[datetime, int]] = []
-
-    @property
-    def ever(self) -> bool:
-        """Whether one fits at all once what has an end has ended."""
-        return self.steps[-1][1] > 0
-
-    def hold(self, hits: int, since: datetime | None, until: datetime | None) -> None:
-        """Count a rival before the next ticket: it may run until `until`, and starts at `since` at the latest.
-
-        The next ticket goes after it, unless nobody knows when that is.
-        """
-        self._hits += hits
-        if since is not None:
-            self._at = since if self._at is None else max(self._at, since)
-        if until is not None:
-            heapq.heappush(self._running, (until, hits))
-
-    def next(self) -> datetime | None:
-        """The first time at which more fit than may be hit; None if there is none."""
-        at = self.steps[0][0] if self._at is None else self._at
-        while True:
-            while self._passed + 1 < len(self.steps) and self.steps[self._passed + 1][0] <= at:
-                self._passed += 1
-            while self._running and self._running[0][0] <= at:
-                self._hits -= heapq.heappop(self._running)[1]
-            if self.steps[self._passed][1] > self._hits:
-                self._at = at
-                return at
-            ahead = [self.steps[self._passed + 1][0]] if self._passed + 1 < len(self.steps) else []
-            ahead += [self._running[0][0]] if self._running else []
-            if not ahead:
-                return None
-            at = min(ahead)
+        return [lasting(steps) for steps in found]
 
 
 def _key(ticket: Waiting) -> tuple[object, ...]:
@@ -289,25 +372,28 @@ def _key(ticket: Waiting) -> tuple[object, ...]:
     )
 
 
-def _kind(ticket: Waiting, profiles: Mapping[str, ProfileSpec]) -> tuple[str, Wish]:
-    """What tickets have in common that fit in the same places."""
-    team = ticket.wish.team if profiles[ticket.profile].share else None
-    return ticket.profile, replace(ticket.wish, apart=frozenset(), team=team)
+def _by_promise(ticket: Waiting, late: Collection[str]) -> tuple[object, ...]:
+    is_late = ticket.id in late and ticket.promised is not None
+    return (not is_late, ticket.promised if is_late else _EVER)
+
+
+def _held(ticket: Waiting, placed: Placement, now: datetime) -> Held:
+    return Held(placed.slices, _end(now, ticket.lifetime_s), ticket.gpus, ticket.holders)
+
+
+def _kind(ticket: Waiting, profiles: Mapping[str, ProfileSpec]) -> _Kind:
+    """What tickets have in common that fit in the same places; their team only where a GPU is shared by team."""
+    wish = ticket.wish
+    by_team = profiles[ticket.profile].share and not wish.share_across_teams
+    return ticket.profile, wish.pool, wish.share_across_teams, wish.team if by_team else None
+
+
+def _life(ticket: Waiting) -> timedelta | None:
+    return None if ticket.lifetime_s is None else timedelta(seconds=ticket.lifetime_s)
 
 
 def _end(start: datetime, lifetime_s: int | None) -> datetime | None:
     return None if lifetime_s is None else start + timedelta(seconds=lifetime_s)
-
-
-def _lasting(steps: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
-    """The same, each with no more than there is from then on: a GPU given back may leave less for `cpu`."""
-    found: list[tuple[datetime, int]] = []
-    for at, count in reversed(steps):
-        if found and found[-1][1] <= count:
-            found[-1] = (at, found[-1][1])
-        else:
-            found.append((at, count))
-    return found[::-1]
 
 
 def _later(before: datetime | None, after: datetime | None) -> bool:

@@ -6,19 +6,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from dure.wire.environments import Environment, EnvironmentRequest, ExtendRequest, StartProgress
+from dure.wire.environments import ActivityReport, Environment, EnvironmentRequest, ExtendRequest, StartProgress
 from dure.wire.usage import OwnUsage
 from dure_hub.operations import Operations
 from dure_hub.operations.own_usage import own_usage
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import Owner, PathName, Why
-from dure_hub.services.guard import needs, starts
+from dure_hub.services.guard import needs, reports, starts
 from dure_hub.services.portal import operations_of
 from dure_hub.services.why import told
 
 router = APIRouter(prefix="/environments", tags=["environments"])
 Ops = Annotated[Operations, Depends(operations_of)]
 Caller = Annotated[Person, needs(USE)]
+Reporter = Annotated[Person, reports(USE)]
 Starter = Annotated[Person, starts(USE)]
 
 
@@ -60,6 +61,13 @@ async def start_environment(name: PathName, person: Starter, ops: Ops) -> Enviro
 async def look_at_usage(name: PathName, person: Caller, ops: Ops, owner: Owner = None) -> OwnUsage:
     """What a server of yours uses of what it holds; of `owner`, for administrators. Null is unknown, not zero."""
     return await own_usage(ops.store, ops.clock, ops.fleet, person, name, owner)
+
+
+@router.post("/{name}/activity", status_code=204)
+async def report_activity(name: PathName, said: ActivityReport, person: Reporter, ops: Ops) -> Response:
+    """What a server says of its own kernels, terminals and pages; of one's own only, and no call that counts."""
+    await ops.environments.report(person, name, said)
+    return Response(status_code=204)
 
 
 @router.post("/{name}/extend")

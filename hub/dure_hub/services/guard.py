@@ -37,12 +37,14 @@ class Guard:
         outlives: bool = False,
         executions: bool = False,
         framed: bool = False,
+        counted: bool = True,
     ) -> None:
         self.scope = scope
         self.page = page
         self.outlives = outlives
         self.executions = executions
         self.framed = framed
+        self.counted = counted
 
     async def __call__(self, request: Request) -> Person:
         """The person behind the request."""
@@ -61,7 +63,7 @@ class Guard:
             raise NotForExecutions(path=request.url.path)
         if identity.csrf is not None and request.method not in SAFE:
             await self._prove_write(request, identity.csrf)
-        if not self.page:
+        if not self.page and self.counted:
             await count_call(request, identity)
         return identity.person
 
@@ -84,6 +86,11 @@ def starts(scope: str, *, executions: bool = False) -> Any:
     With `executions`, a scheduled notebook may do it too.
     """
     return Depends(Guard(scope, outlives=True, executions=executions))
+
+
+def reports(scope: str) -> Any:
+    """For what a server says of itself, minute after minute: as `starts`, and no call of its owner's programs."""
+    return Depends(Guard(scope, outlives=True, counted=False))
 
 
 def opens_for(scope: str, *, framed: bool = False) -> Any:

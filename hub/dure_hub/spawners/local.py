@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,11 +21,12 @@ from jupyterhub.spawner import Spawner
 from dure.errors import BadRequest, DureError, NotReady
 from dure.wire.base import NAME_PATTERN
 from dure_hub import dashboards
-from dure_hub.backends.base import Handle, Kind, Phase, ServerWork
+from dure_hub.backends.base import Handle, Kind, Phase, Reason, ServerWork
 from dure_hub.hubpages import language_of
 from dure_hub.spawners.folder import prepare_folder
 from dure_hub.spawners.naming import is_server_name
 from dure_hub.spawners.refusal import Refused
+from dure_hub.spawners.steps import LOG_BYTES, Steps, why
 from dure_hub.spawners.waiting import ServerEnded, until_answers
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         self.devices: tuple[str, ...] = ()
         self.mps: tuple[int, int | None] | None = None
         self.exit_code: int | None = None
+        self.claimed_here = False
+        self.command: tuple[str, ...] = ()
+        self.steps = Steps()
         super().__init__(**kwargs)
         self.ip = "127.0.0.1"
         self.env_keep = list(INHERITED)
@@ -75,7 +79,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
 
     async def run_pre_spawn_hook(self) -> None:
         """Claim a slice, or refuse. Here and not in `start`, so that no refusal sticks to the server's address."""
-        options = _known_options(self.user_options)
+        options, self.steps = _known_options(self.user_options), Steps()
         try:
             if self.operations.settings.folder.closing.exists():
                 raise NotReady(part="The portal")
@@ -91,15 +95,20 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         except DureError as error:
             raise Refused(error, self._language()) from error
         self.lease, self.devices, self.exit_code = grant.lease, tuple(grant.devices), None
-        self.mps = grant.mps
+        self.claimed_here = True
+        self.mps, self.command = grant.mps, grant.command
+        self.steps.add("placed")
         self._remember()
 
     async def start(self) -> tuple[str, int]:
         """Run the server and wait until it answers. What was started is ended again if that fails."""
         keeping: asyncio.Task[None] | None = None
         try:
-            async for handle in self.operations.servers.start(self._work()):
+            work = self._work()
+            self.steps.add("folder")
+            async for handle in self.operations.servers.start(work):
                 self.handle = handle
+                self.steps.add("process")
                 if keeping is not None:
                     await keeping
                 keeping = asyncio.create_task(self.operations.environments.save_handle(handle))
@@ -107,12 +116,19 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             timeout_s = self.operations.settings.http_timeout_s
             path = f"{self.server.base_url}api"
             await until_answers(host, port, path, look=self._raise_if_ended, timeout_s=timeout_s)
+            self.steps.add("answers")
             if keeping is not None:
                 await keeping  # beside the wait, since the backend's own record is ahead of this one anyway
         except DureError as error:
+            await self._say_why(error)
             await self.stop(now=True)
             raise Refused(error, self._language()) from error
         return host, port
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """What the start has come to, as it comes to it."""
+        async for step in self.steps.follow(self.operations.settings.language):
+            yield step
 
     def get_env(self) -> dict[str, str]:
         """The whole environment of the server but for its port and the backend's marks."""
@@ -135,13 +151,15 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             "JUPYTERHUB_ACTIVITY_INTERVAL": str(settings.activity_interval_s),
             "JUPYTERHUB_DEFAULT_URL": "/lab",
             "JUPYTER_CONFIG_PATH": str(files("dure_hub.spawners") / "lab"),
-            "JUPYTER_PATH": str(dashboards.data_path()),
+            "JUPYTER_PATH": os.pathsep.join(
+                (str(dashboards.data_path()), str(files("dure_lab") / "share" / "jupyter"))
+            ),
         }
 
     def _work(self) -> ServerWork:
         environment = self.get_env()
         lab = [*LAB, "--allow-root"] if os.geteuid() == 0 else LAB
-        command = self.operations.settings.server_command or lab
+        command = self.command or self.operations.settings.server_command or lab
         return ServerWork(
             lease=self._leased(),
             owner=self.user.name,
@@ -153,6 +171,12 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             name=self.name,
             api_token=self.api_token,
         )
+
+    async def _say_why(self, error: DureError) -> None:
+        """Keep why the start failed, with the last of its log, while both are there."""
+        said = await self.operations.servers.tail(self.handle, LOG_BYTES) if self.handle is not None else ""
+        reason = why(error, self.operations.settings.language)
+        await self.operations.environments.start_failed(self._leased(), reason, said.strip())
 
     async def _raise_if_ended(self) -> None:
         seen = await self.operations.servers.poll(self._running())
@@ -188,6 +212,10 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         reason = "stopped" if self.exit_code is None else "exited"
         if self.handle is None and (recalled := self.operations.servers.recall(self.lease)):
             self.handle = recalled[0]  # the start was cancelled before it could say what it had begun
+        if not self.claimed_here and await self._never_started():
+            # A hub before this one was killed between the claim and the start: the portal has it started anew.
+            self.log.warning("%s was claimed and never started", self._log_name)
+            return
         if self.handle is not None and await self.poll() is None:
             # The hub comes here also where `stop` failed: what still runs keeps its slice until it is ended.
             self.log.error("%s still runs; the reconciler ends it, and then its lease", self._log_name)
@@ -225,12 +253,18 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
     def clear_state(self) -> None:
         """Forget the server, which has ended."""
         super().clear_state()
-        self.lease, self.handle, self.devices = None, None, ()
+        self.lease, self.handle, self.devices, self.claimed_here = None, None, (), False
 
     def _remember(self) -> None:
         """Write the state now and not at the end of the start, so that a crash half-way finds it."""
         self.orm_spawner.state = self.get_state()
         self.db.commit()
+
+    async def _never_started(self) -> bool:
+        """Whether nothing but the record of a start, or not even that, is there."""
+        if self.handle is None:
+            return True
+        return (await self.operations.servers.poll(self.handle)).reason == Reason.NEVER_STARTED
 
     def _leased(self) -> str:
         if self.lease is None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -63,6 +73,8 @@ class Ticket(Base):
     since: Mapped[datetime | None]
     """Since when it waits, where it waits again for what was taken back from it."""
     decided_at: Mapped[datetime | None]
+    promised_at: Mapped[datetime | None]
+    """The start at the latest that was told of it, once one was known."""
 
 
 class Lease(Base):
@@ -97,7 +109,7 @@ class Lease(Base):
 
 
 class Environment(Base):
-    """A person's server by name. `phase`: waiting, starting, running, stopping, stopped, failed."""
+    """A person's server by name. `phase`: waiting, held, starting, running, stopping, stopped, failed."""
 
     __tablename__ = "environments"
     __table_args__ = (UniqueConstraint("owner", "name"),)
@@ -115,6 +127,18 @@ class Environment(Base):
     """The last activity that the hub has told of, by the hub's own clock: only whether it changes matters."""
     active_at: Mapped[datetime | None]
     """When it was last seen in use, by the portal's clock."""
+    image: Mapped[str | None]
+    project: Mapped[str | None]
+    held_until: Mapped[datetime | None]
+    """Until when a granted place is held for its owner (`held`); afterwards, when it was taken up."""
+    receipt: Mapped[JsonDict | None] = mapped_column(JSON(none_as_null=True))
+    """What its end saved: `saved` and `failed` (names), `hook` (or null), `pages` (a number)."""
+    checks: Mapped[JsonDict | None] = mapped_column(JSON(none_as_null=True))
+    """What was looked at to tell whether it is idle."""
+    log_end: Mapped[str | None] = mapped_column(Text)
+    """The last of its log, where it did not start; for its owner alone."""
+    dismissed_at: Mapped[datetime | None]
+    """When its owner put away what was said of its end."""
 
 
 class Job(Base):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
-from dure_hub.backends.base import Phase, Runs
+from dure_hub.backends.base import Phase, Runs, ServerBackend, hook_s
 from dure_hub.settings import Settings
 from dure_hub.supervisor import processes
 from dure_hub.supervisor.errors import StillRunning
@@ -17,8 +18,8 @@ StopService = Callable[[str, float], Awaitable[object]]
 
 
 async def close(settings: Settings, stop_service: StopService, say: Say, hurry: asyncio.Event) -> None:
-    """Refuse new work; end jobs, executions, servers, hub, Voila, warm starts, model servers, portal, MLflow,
-    Envoy; then all with our mark.
+    """Refuse new work; end jobs, executions, servers (which save first), hub, Voila, warm starts, model servers,
+    portal, MLflow, Envoy; then all with our mark.
 
     With `hurry` set, now or later, nothing is waited for. Rows are not touched: the reconciler of the next `up`
     closes them with the reason that each run left behind. Whatever fails is said, and the rest is ended all the
@@ -35,6 +36,8 @@ async def close(settings: Settings, stop_service: StopService, say: Say, hurry: 
         await _end_runs(EmbeddedTraining(settings), settings.job_grace_s, "closing_jobs", say, hurry)
     with _going_on(say, "executions"):
         await _end_runs(EmbeddedExecutions(settings), stop, "closing_executions", say, hurry)
+    with _going_on(say, "saving"):
+        await _save(EmbeddedServers(settings), settings.before_stop_s, say, hurry)
     with _going_on(say, "servers"):
         await _end_runs(EmbeddedServers(settings), stop, "closing_servers", say, hurry)
     for name in ("hub", "voila", "warm"):
@@ -87,6 +90,29 @@ def stopper(settings: Settings) -> StopService:
     return stop
 
 
+async def _save(servers: ServerBackend, limit_s: float, say: Say, hurry: asyncio.Event) -> None:
+    """Have all servers save while the hub and the front, which that needs, answer; with `hurry` none is awaited."""
+    running = [seen.handle for seen in await servers.seen() if seen.phase is Phase.RUNNING]
+    if not running or not limit_s or hurry.is_set():
+        return
+    say("closing_saving", count=len(running), seconds=round(limit_s))
+    ends_at = (datetime.now(UTC) + timedelta(seconds=limit_s)).isoformat()
+    asks = {
+        asyncio.create_task(servers.before_stop(one, "down", ends_at, hook_s(limit_s))): one for one in running
+    }
+    rushed = asyncio.ensure_future(hurry.wait())
+    everybody = asyncio.ensure_future(asyncio.wait(asks))
+    await asyncio.wait([everybody, rushed], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    everybody.cancel()
+    rushed.cancel()
+    for ask, one in asks.items():
+        if not ask.done():
+            ask.cancel()
+        elif (why := ask.exception()) is not None:
+            _tell(say, one.lease, why)
+    await asyncio.gather(*asks, return_exceptions=True)
+
+
 async def _end_runs(backend: Runs, grace_s: float, key: str, say: Say, hurry: asyncio.Event) -> None:
     running = [seen.handle for seen in await backend.seen() if seen.phase is Phase.RUNNING]
     if not running:
@@ -111,7 +137,7 @@ def _going_on(say: Say, what: str) -> Iterator[None]:
         _tell(say, what, why)
 
 
-def _tell(say: Say, what: str, why: Exception) -> None:
+def _tell(say: Say, what: str, why: BaseException) -> None:
     say("trouble", what=what, why=str(why) or repr(why))
 
 

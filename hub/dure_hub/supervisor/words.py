@@ -63,6 +63,10 @@ LINES: dict[str, Text] = {
         "en": "Stopping {count} scheduled notebook(s) ...",
         "ko": "예약 실행 중인 노트북 {count}개를 종료하는 중 ...",
     },
+    "closing_saving": {
+        "en": "Letting {count} server(s) save, for {seconds} seconds at most ...",
+        "ko": "서버 {count}개가 저장하기를 최대 {seconds}초 동안 기다리는 중 ...",
+    },
     "closing_servers": {
         "en": "Stopping {count} server(s) ...",
         "ko": "서버 {count}개를 종료하는 중 ...",

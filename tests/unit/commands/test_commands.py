@@ -102,3 +102,24 @@ def test_a_fleet_file_that_is_wrong_is_named_by_line_and_rule(tmp_path: Path) ->
     done = dure("doctor", data=tmp_path)
     assert done.returncode == 1
     assert "line 2: none cannot be" in done.stderr
+
+
+def test_doctor_names_a_rate_card_that_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "rates.yaml").write_text("- {gpu: rtx-4090, rate: many, since: 2026-01-01}\n")
+    told = dure("doctor", "--json", data=tmp_path)
+    assert told.returncode == 1
+    (found,) = [one for one in json.loads(told.stdout)["machine"] if one["topic"] == "rates"]
+    assert (found["state"], "line 1" in found["text"]) == ("bad", True)
+    assert "1번째 줄" in dure("doctor", data=tmp_path, language="ko").stdout
+    (tmp_path / "rates.yaml").unlink()
+    assert "rates" not in dure("doctor", "--json", data=tmp_path).stdout
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "a wildcard"), ("ko", "와일드카드")])
+def test_doctor_names_the_records_that_hosts_of_people_need(tmp_path: Path, language: str, words: str) -> None:
+    (tmp_path / "dure.yaml").write_text("subdomain_host: http://dure.invalid\n")  # a name that is never found
+    said = dure("doctor", data=tmp_path, language=language).stdout
+    assert "*.dure.invalid" in said
+    assert words in said
+    (tmp_path / "dure.yaml").unlink()
+    assert "hosts" not in dure("doctor", data=tmp_path).stdout

@@ -15,6 +15,7 @@ from jupyterhub import orm
 
 from dure_hub.backends.base import Handle, Phase, Seen
 from dure_hub.backends.embedded import EmbeddedServers
+from dure_hub.backends.embedded.processes import boot_id
 from dure_hub.settings import Settings
 from dure_hub.spawners.folder import SCHEDULED, TUTORIALS, prepare_folder, shipped
 from dure_hub.spawners.local import DureLocalSpawner
@@ -132,6 +133,40 @@ async def test_a_stop_that_failed_keeps_the_slice(tmp_path: Path, phase: Phase) 
     spawner.load_state({"lease": "01J00000000000000000000001", "where": {"port": 1}})
     await spawner.run_post_stop_hook()
     assert ended == ([] if phase is Phase.RUNNING else ["01J00000000000000000000001"])
+
+
+class Ends:
+    """Keeps which leases were said to have ended."""
+
+    def __init__(self) -> None:
+        self.leases: list[str] = []
+
+    async def ended(self, lease: str, reason: str) -> None:
+        """One more."""
+        self.leases.append(lease)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_what_a_killed_hub_never_started_keeps_its_lease_for_the_next_start(
+    tmp_path: Path, recorded: bool
+) -> None:
+    spawner, ends = make_spawner(tmp_path), Ends()
+    spawner.operations.environments = ends  # type: ignore[assignment]
+    lease = "01J00000000000000000000001"
+    if recorded:  # killed after the record of the start and before the start itself
+        run = spawner.operations.servers.runner.folder(lease)  # type: ignore[attr-defined]
+        run.create({"lease": lease, "port": 1, "secret": "x", "boot_id": boot_id()}, {})
+    spawner.load_state({"lease": lease})
+    await spawner.run_post_stop_hook()
+    assert ends.leases == []
+
+
+async def test_a_start_that_fails_in_this_hub_before_anything_was_started_ends_its_lease(tmp_path: Path) -> None:
+    spawner, ends = make_spawner(tmp_path), Ends()
+    spawner.operations.environments = ends  # type: ignore[assignment]
+    spawner.claimed_here = True
+    await spawner.run_post_stop_hook()
+    assert ends.leases == [spawner.lease]
 
 
 @pytest.mark.parametrize("kind", [TUTORIALS, SCHEDULED])

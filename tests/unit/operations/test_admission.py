@@ -18,6 +18,7 @@ from dure_hub.operations import admission, ticket_rows
 from dure_hub.operations.admission import NOTEBOOK, TRAINING
 from dure_hub.operations.errors import NeverFits, NoSuchProfile
 from dure_hub.operations.profiles import Fleet, active_slices, fleet_of
+from dure_hub.policies import promises
 from dure_hub.store.models import Event, Lease, Ticket, Token
 from tests.support.postgres import database as database
 from tests.support.postgres import postgres as postgres
@@ -40,7 +41,7 @@ def ask(world: World, session: Session, fleet: Fleet, **more: Any) -> Lease | Ti
 async def test_with_room_there_is_a_lease_and_without_a_ticket(world: World) -> None:
     fleet = await world.profiles.fleet()
     with world.store.transaction() as session:
-        got = [ask(world, session, fleet) for _ in range(3)]
+        got = [ask(world, session, fleet, owner=owner) for owner in ("ann", "ann", "ben")]
     assert [type(one) for one in got] == [Lease, Lease, Ticket]
     lease, _, ticket = got
     assert isinstance(lease, Lease)
@@ -51,7 +52,8 @@ async def test_with_room_there_is_a_lease_and_without_a_ticket(world: World) -> 
     with world.store.reading() as session:
         shown = ticket_rows.ticket_on_wire(session, ticket, fleet, world.clock())
         verbs = session.scalars(select(Event.verb).order_by(Event.id)).all()
-    assert (shown.position, shown.expected_start, shown.next_best) == (1, lease.until, None)
+    promised = promises.latest(lease.until, world.clock())
+    assert (shown.position, shown.expected_start, shown.next_best) == (1, promised, None)
     assert sorted(verbs) == ["lease.grant", "lease.grant", "ticket.ask", "ticket.ask", "ticket.ask"]
 
 
@@ -123,7 +125,8 @@ async def test_who_waits_for_a_gpu_does_not_hold_up_who_needs_none(world: World)
     assert admission.devices(held) == ("GPU-NVIDIA H100-0",)
     with world.store.reading() as session:
         shown = ticket_rows.ticket_on_wire(session, waits, fleet, world.clock())
-    assert (shown.next_best, shown.expected_start) == ("cpu", held.until)
+    promised = promises.latest(held.until, world.clock())
+    assert (shown.next_best, shown.expected_start) == ("cpu", promised)
 
 
 async def test_while_its_gpu_is_away_a_ticket_keeps_its_place(world: World) -> None:

@@ -9,8 +9,9 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Device, Inventory
 from dure_hub.operations import admission
 from dure_hub.operations.errors import OverBudget
+from dure_hub.operations.money_errors import NoGpuHours
 from dure_hub.operations.profiles import Fleet
-from dure_hub.store.models import Budget, Lease, Ticket
+from dure_hub.store.models import Budget, Lease, Quota, Ticket
 from tests.support.world import World
 
 HOUR, MICRO = 3600, 1_000_000
@@ -82,3 +83,15 @@ def test_who_waits_is_asked_again_when_its_turn_comes(world: World, fleet: Fleet
         assert session.get_one(Ticket, waits.id).verdict["code"] == "over_budget_cheaper"
         session.get_one(Budget, ("team", "red")).amount = 100 * MICRO
         assert [ticket.id for ticket, _ in admission.grant_waiting(session, fleet, world.clock())] == [waits.id]
+
+
+def test_who_has_no_gpu_hours_is_told_so_and_does_not_wait_for_ever(world: World, fleet: Fleet) -> None:
+    with world.store.transaction() as session:
+        session.add(Quota(kind="team", name="blue", gpu_hours_month=0, set_by="root", set_at=world.clock()))
+    with pytest.raises(NoGpuHours) as caught:
+        ask(world, fleet, "gpu-full-rtx-4090", 1, team="blue")
+    assert (caught.value.status, caught.value.facts["name"]) == (422, "blue")
+    for language in ("en", "ko"):
+        assert "{" not in caught.value.text(language) + caught.value.advice(language)
+        assert "blue" in caught.value.text(language)
+    assert isinstance(ask(world, fleet, "cpu", 1, team="blue"), Lease)

@@ -32,17 +32,19 @@ def written(books: Books) -> dict[Key, int]:
     return {Key(row.kind, row.subject, row.what, row.period): row.value for row in rows}
 
 
-async def test_calls_are_summed_by_day_for_the_person_and_their_team(books: Books) -> None:
+async def test_calls_are_summed_by_day_for_the_person_and_each_of_their_teams(books: Books) -> None:
     ours = counters(books)
     for person in (ANN, ANN, BOB, Person("eve", teams=frozenset("ab"))):
         assert (await ours.call(person)).allowed
-    await ours.uploaded(ANN, 3 << 20)
+    assert (await ours.upload(ANN).take(3 << 20)).allowed
     assert written(books) == {}
     await ours.flush()
     assert written(books) == {
         Key("user", "ann", "api_calls", DAY): 2,
         Key("user", "bob", "api_calls", DAY): 1,
         Key("user", "eve", "api_calls", DAY): 1,
+        Key("team", "a", "api_calls", DAY): 1,
+        Key("team", "b", "api_calls", DAY): 1,
         Key("team", "red", "api_calls", DAY): 3,
         Key("user", "ann", "upload_bytes", MONTH): 3 << 20,
         Key("team", "red", "upload_bytes", MONTH): 3 << 20,
@@ -78,14 +80,64 @@ async def test_who_has_no_quota_of_their_own_has_that_of_anybody(books: Books) -
     assert [(await ours.call(BOB)).allowed for _ in range(2)] == [True, True]
 
 
-async def test_an_upload_is_asked_for_by_its_size_and_counted_once_it_is_taken(books: Books) -> None:
+async def test_who_is_in_several_teams_evades_the_limit_of_none(books: Books) -> None:
+    quota(books, "team", "b", api_calls_day=1, upload_mb_month=1)
+    ours, eve = counters(books), Person("eve", teams=frozenset("ab"))
+    assert [(await ours.call(eve)).allowed for _ in range(2)] == [True, False]
+    upload = ours.upload(eve)
+    assert [(await upload.take(1 << 20)).allowed for _ in range(2)] == [True, False]
+    await ours.flush()
+    assert written(books)[Key("team", "a", "api_calls", DAY)] == 1, "what was refused counts nowhere"
+
+
+async def test_an_administrators_calls_are_counted_also_beyond_the_limit(books: Books) -> None:
+    quota(books, "user", "root", api_calls_day=1)
+    ours = counters(books)
+    assert [(await ours.call(Person("root", admin=True))).allowed for _ in range(3)] == [True, True, True]
+    await ours.flush()
+    assert written(books) == {Key("user", "root", "api_calls", DAY): 3}
+
+
+async def test_an_upload_is_counted_piece_by_piece_up_to_the_quota(books: Books) -> None:
     quota(books, "user", "ann", upload_mb_month=10)
     ours = counters(books)
-    assert (await ours.may_upload(ANN, 10 << 20)).allowed
-    await ours.uploaded(ANN, 10 << 20)
-    refused = await ours.may_upload(ANN, 1)
+    upload = ours.upload(ANN)
+    assert (await upload.take(4 << 20)).allowed
+    assert (await upload.take(6 << 20)).allowed
+    refused = await ours.upload(ANN).take(1)
     assert (refused.code, refused.facts["used"], refused.facts["limit"]) == ("quota_upload", 10, 10)
-    assert (await ours.may_upload(ANN, 0)).allowed
+    assert (await ours.upload(ANN).take(0)).allowed
+    await ours.flush()
+    assert written(books)[Key("user", "ann", "upload_bytes", MONTH)] == 10 << 20
+
+
+async def test_uploads_at_the_same_time_pass_no_quota_together(books: Books) -> None:
+    quota(books, "team", "red", upload_mb_month=10)
+    ours = counters(books)
+    uploads = [ours.upload(person) for person in (ANN, BOB) * 4]
+    taken = await asyncio.gather(*(one.take(3 << 20) for one in uploads))
+    assert sum(verdict.allowed for verdict in taken) == 3
+
+
+async def test_what_was_not_kept_is_given_back_also_after_a_flush_and_in_the_next_month(books: Books) -> None:
+    quota(books, "user", "ann", upload_mb_month=10)
+    ours = counters(books)
+    kept, lost = ours.upload(ANN), ours.upload(ANN)
+    await kept.take(2 << 20)
+    await lost.take(3 << 20)
+    await ours.flush()
+    assert written(books)[Key("user", "ann", "upload_bytes", MONTH)] == 5 << 20
+    books.clock.move(30 * 86400)
+    await lost.take(4 << 20)
+    for _ in range(2):
+        lost.give_back()
+    await ours.flush()
+    assert written(books) == {
+        Key("user", "ann", "upload_bytes", MONTH): 2 << 20,
+        Key("team", "red", "upload_bytes", MONTH): 2 << 20,
+        Key("user", "ann", "upload_bytes", "2026-02"): 0,
+        Key("team", "red", "upload_bytes", "2026-02"): 0,
+    }
 
 
 async def test_processes_add_up_and_learn_of_each_other_by_a_flush(books: Books) -> None:

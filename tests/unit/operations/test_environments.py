@@ -14,8 +14,9 @@ from dure.errors import Conflict, DureError, NotAllowed, NotFound
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind
 from dure_hub.operations.environments import Grant
-from dure_hub.operations.errors import BadLifetime, MustWait, NoSuchProfile, StillEnding
+from dure_hub.operations.errors import BadLifetime, MustWait, NoSuchProfile, StillEnding, TooManyServers
 from dure_hub.operations.people import Person
+from dure_hub.policies import promises
 from dure_hub.store.models import Environment, Lease, Ticket
 from tests.support.world import World
 
@@ -67,6 +68,23 @@ async def test_a_named_server_has_its_own_address(world: World) -> None:
     assert world.jupyterhub.asked[0][1] == "/users/ann/servers/lab"
 
 
+async def test_a_person_has_so_many_servers_at_once_and_stopped_ones_do_not_count(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        world.environments.runs, "settings", world.settings.model_copy(update={"servers_per_person": 1})
+    )
+    await world.environments.request(ANN, ask("one"))
+    with pytest.raises(TooManyServers) as refused:
+        await world.environments.request(ANN, ask("two"))
+    assert refused.value.facts == {"most": 1, "names": "one"}
+    await world.environments.request(BEN, ask("two"))
+    lease = (await world.environments.request(ANN, ask("one"))).lease
+    assert lease is not None, "the same one is no other"
+    await world.environments.ended(lease.id, "stopped")
+    assert (await world.environments.request(ANN, ask("two"))).lease is not None
+
+
 async def test_the_same_request_and_the_same_name_are_one_server(world: World) -> None:
     request = ask()
     first = await world.environments.request(ANN, request)
@@ -83,7 +101,8 @@ async def test_without_room_it_waits_with_position_and_latest_start(world: World
     answer = await world.environments.request(ANN, ask())
     assert (answer.phase, answer.page, answer.lease) == ("waiting", "/services/dure/wait/default", None)
     assert answer.ticket is not None
-    assert (answer.ticket.position, answer.ticket.expected_start) == (1, held[0].until)
+    promised = promises.latest(held[0].until, world.clock())
+    assert (answer.ticket.position, answer.ticket.expected_start) == (1, promised)
     assert world.jupyterhub.asked == []
     await world.environments.ended(held[0].lease, "stopped")
     await until(world, lambda found: found.phase == "running")
@@ -177,7 +196,7 @@ async def test_a_start_that_fails_keeps_the_reason_from_the_hub(world: World) ->
     assert answer.lease is not None
     await world.environments.claim("ann", "", answer.lease.id, None)
     failed = await until(world, lambda found: found.phase == "failed")
-    assert failed.reason == "Spawn failed: no such program"
+    assert failed.reason == "no such program", "without the hub's own words"
 
 
 async def test_while_the_hub_is_away_the_start_is_tried_again(world: World) -> None:

@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import NotAllowed, NotFound, NotRunning
 from dure.wire.ids import new_id
-from dure_hub.operations.errors import EndTooEarly, EndTooLate
+from dure_hub.operations.errors import EndTooEarly, EndTooLate, OthersWait
 from dure_hub.operations.people import Person
 from dure_hub.operations.reconcile import Reconciler
+from dure_hub.policies import promises
 from dure_hub.store import Store, database_url
 from dure_hub.store.models import Event, Lease
 from tests.support.world import World
@@ -152,3 +153,55 @@ async def test_the_owners_own_stop_reads_as_before(world: World) -> None:
     await world.environments.stop(ANN, "default")
     await world.environments.ended(lease, "stopped")
     assert (await world.environments.get(ANN, "default")).reason == "It was stopped as asked."
+
+
+async def test_a_later_end_puts_off_nobody_who_was_promised_a_start(world: World) -> None:
+    """There are two places. One of the servers may stay; of the other's end somebody was told."""
+    now = world.clock()
+    for name in ("one", "two"):
+        await world.environments.claim("ann", name, None, "cpu")
+    waits = await world.environments.request(BEN, wire.EnvironmentRequest(id=new_id(), profile="cpu"))
+    assert waits.ticket is not None
+    promised = waits.ticket.expected_start
+    assert promised is not None
+    assert promised == promises.latest(now + timedelta(hours=8), now)
+    first = await world.environments.get(ANN, "one")
+    assert first.extendable_until == now + timedelta(hours=24)
+    await world.environments.extend(ANN, "one", at(world, 24))
+    second = await world.environments.get(ANN, "two")
+    latest = second.extendable_until
+    assert latest is not None
+    assert promised - timedelta(minutes=5) < latest <= promised
+    with pytest.raises(OthersWait) as refused:
+        await world.environments.extend(ANN, "two", at(world, 20))
+    assert refused.value.facts == {
+        "asked": "2026-01-01T20:00:00Z",
+        "waiting": 1,
+        "first": promised.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "latest": latest.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    seen = await world.environments.extend(ANN, "two", wire.ExtendRequest(until=latest))
+    assert seen.lease is not None
+    assert seen.lease.until == latest
+    # an administrator decides about it for somebody, and is told no bound but the profile's
+    (of_root, *_) = [one for one in await world.environments.list(ROOT, everyone=True) if one.name == "two"]
+    assert of_root.extendable_until == now + timedelta(hours=24)
+    await world.environments.extend(ROOT, "two", at(world, 20), owner="ann")
+    assert [one.actor for one in events(world, "environment.extend")] == ["ann", "ann", "root"]
+
+
+async def test_who_waits_without_a_promise_is_put_off_by_nothing(world: World) -> None:
+    await world.environments.claim("ann", "one", None, "cpu")
+    with world.store.transaction() as session:  # the other place is held for good: nobody knows of a start
+        session.scalars(select(Lease)).one().until = None
+    await start(world)
+    with world.store.transaction() as session:
+        session.scalars(select(Lease).where(Lease.until.is_not(None))).one().until = None
+    waits = await world.environments.request(BEN, wire.EnvironmentRequest(id=new_id(), profile="cpu"))
+    assert waits.ticket is not None
+    assert waits.ticket.expected_start is None
+    with world.store.transaction() as session:
+        for lease in session.scalars(select(Lease)):
+            lease.until = world.clock() + timedelta(hours=1)
+    # told nothing so far, and so nothing is broken
+    await world.environments.extend(ANN, "default", at(world, 20))

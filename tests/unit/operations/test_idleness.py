@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import event, select
 
 from dure.wire.environments import ExtendRequest
-from dure_hub.operations import reasons
+from dure.wire.ids import new_id
+from dure_hub.operations import admission, reasons
 from dure_hub.operations.idleness import Watching, longest_gap_s
 from dure_hub.operations.people import Person
 from dure_hub.settings import Settings
@@ -265,3 +266,33 @@ def test_a_machine_that_slept_begins_to_watch_anew() -> None:
 def test_reasons_are_sentences_in_both_languages(reason: str, en: str, ko: str | None) -> None:
     assert reasons.sentence(reason) == en
     assert ko is None or reasons.sentence(reason, "ko") == ko
+
+
+async def test_work_on_its_own_slice_is_use_until_it_ends(world: World) -> None:
+    server = await start(world)
+    fleet = await world.profiles.fleet()
+    with world.store.transaction() as session:
+        job = admission.admit(
+            session,
+            ticket_id=new_id(),
+            owner="ann",
+            purpose=admission.TRAINING,
+            subject=new_id(),
+            profile="mine",
+            lifetime_s=3600,
+            now=world.clock(),
+            fleet=fleet,
+        )
+        assert isinstance(job, Lease)
+        assert job.parent == server
+    await unused(world, 3 * 3600)
+    seen = await world.environments.get(ANN, "default")
+    assert (seen.phase, seen.idle_since) == ("running", world.clock())
+    with world.store.transaction() as session:
+        admission.end_lease(session, job.id, "exited", world.clock())
+    await unused(world, 3600 + REPORTS_S - 1)
+    assert (await world.environments.get(ANN, "default")).phase == "running"
+    world.clock.move(1)
+    await hub_looks(world)
+    with world.store.reading() as session:
+        assert session.get_one(Lease, server).end_reason == "idle"

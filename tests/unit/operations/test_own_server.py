@@ -75,6 +75,9 @@ async def test_who_waits_for_their_own_server_alone_is_told_so(one_gpu: World) -
     waits = await ask(one_gpu, "gpu-full", TRAINING)
     assert isinstance(waits, Ticket)
     assert waits.verdict["code"] == "own_notebook_holds"
+    second = await ask(one_gpu, "gpu-full", NOTEBOOK)
+    assert isinstance(second, Ticket)
+    assert second.verdict["code"] == "own_notebook_holds", "a second server waits for the first"
     other = await ask(one_gpu, "gpu-full", TRAINING, owner="ben")
     assert isinstance(other, Ticket)
     assert other.verdict["code"] == "no_gpu_free"

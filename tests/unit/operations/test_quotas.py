@@ -13,8 +13,9 @@ from dure_hub.operations import quotas as module
 from dure_hub.operations.counters import Counters
 from dure_hub.operations.money_errors import TooManyRows
 from dure_hub.operations.people import Person
-from dure_hub.operations.quotas import Quotas, check
-from dure_hub.store.models import Event
+from dure_hub.operations.quotas import Quotas
+from dure_hub.operations.standing import standing
+from dure_hub.store.models import Event, Lease
 from tests.support.money import START, Books
 
 ANN = Person("ann", teams=frozenset({"red"}))
@@ -41,7 +42,7 @@ async def test_all_four_limits_are_shown_with_what_is_used(books: Books, quotas:
     counters = Counters(books.store, books.clock)
     for _ in range(3):
         await counters.call(ANN)
-    await counters.uploaded(ANN, 3 << 19)
+    assert (await counters.upload(ANN).take(3 << 19)).allowed
     await counters.flush()
     await put(quotas, "team", "red", gpus=4, gpu_hours_month=100, api_calls_day=10, upload_mb_month=100)
     own, team = await quotas.list(ANN)
@@ -126,10 +127,61 @@ async def test_a_start_is_checked_in_the_transaction_that_decides(books: Books, 
     def ask(**more: Any) -> Any:
         given = {"owner": "ann", "team": "red", "gpus": 500, "queue_class": 2, "now": books.clock(), **more}
         with books.store.transaction() as session:
-            return check(session, borrowing=True, **given)
+            found = standing(session, given.pop("now"), borrowing=True)
+            return found.judge(given["owner"], given["team"], given["gpus"], given["queue_class"])
 
     assert ask().code == "within_quota"
     assert (ask(gpus=501).code, ask(gpus=501).facts["waits"]) == ("quota_gpus", True)
     assert ask(gpus=1001).facts["waits"] is False
     assert ask(gpus=501, queue_class=3).code == "beyond_quota"
     assert ask(gpus=501, team=None).code == "within_quota"
+
+
+async def calls(books: Books, number: int, *people: Person) -> None:
+    counters = Counters(books.store, books.clock)
+    for person in people:
+        for _ in range(number):
+            await counters.call(person)
+    await counters.flush()
+
+
+@pytest.mark.parametrize("name", ["red", "*"])
+async def test_a_limit_that_was_raised_is_told_of_again(books: Books, quotas: Quotas, name: str) -> None:
+    async def percents() -> list[int]:
+        await quotas.watch()
+        return sorted(percent for _, _, percent in told(books))
+
+    await put(quotas, "team", name, api_calls_day=10)
+    await calls(books, 10, ANN)
+    assert await percents() == [100]
+    await put(quotas, "team", name, api_calls_day=12)
+    assert await percents() == [100], "eighty is crossed at the new one too, and was told of"
+    await put(quotas, "team", name, api_calls_day=100)
+    assert await percents() == [100]
+    await calls(books, 70, ANN)
+    assert await percents() == [80, 100]
+    await put(quotas, "team", name)
+    await put(quotas, "team", name, api_calls_day=80)
+    assert await percents() == [80, 100, 100]
+
+
+async def test_the_quota_of_everybody_leaves_those_of_others_told(books: Books, quotas: Quotas) -> None:
+    await put(quotas, "team", "red", api_calls_day=10)
+    await calls(books, 8, ANN)
+    await quotas.watch()
+    await put(quotas, "team", "*", api_calls_day=1000)
+    await put(quotas, "user", "red", api_calls_day=1000)
+    await quotas.watch()
+    assert told(books) == [("quota:team/red", "api_calls_day", 80)]
+
+
+async def test_what_has_not_changed_is_not_told_of_again(books: Books, quotas: Quotas) -> None:
+    held = books.lease(239, None, team="red", gpus=4000)
+    await put(quotas, "team", "red", gpus=5)
+    await quotas.watch()
+    with books.store.transaction() as session:
+        session.get_one(Lease, held).ended_at = books.clock()
+    await put(quotas, "team", "red", gpus=5, api_calls_day=1000)
+    books.lease(239, None, team="red", gpus=4000)
+    await quotas.watch()
+    assert told(books) == [("quota:team/red", "gpus", 80)]

@@ -199,6 +199,15 @@ async def test_a_stop_that_the_hub_has_begun_is_not_asked_for_again_at_once(worl
     await until(lambda: environment(world).phase == "stopped", world)
 
 
+async def test_two_that_want_the_same_end_ask_the_hub_once(world: World) -> None:
+    lease = await started(world)
+    world.jupyterhub.stops_slowly = True
+    handle = world.servers.there[lease.id].handle
+    await asyncio.gather(world.runs.stop(handle, "asked"), world.runs.stop(handle, "asked"))
+    assert [one[0] for one in world.jupyterhub.asked].count("DELETE") == 1
+    assert world.servers.stopped == [], "the hub is at it"
+
+
 async def test_an_orphan_is_stopped_by_the_backend(world: World) -> None:
     world.servers.put(new_id())
     await until(lambda: world.servers.there == {}, world)
@@ -232,6 +241,34 @@ async def test_a_server_the_hub_has_lost_is_stopped(world: World) -> None:
     await until(lambda: environment(world).phase == "stopped", world)
     assert world.servers.stopped == [lease.id]
     assert environment(world).reason == "replaced"
+
+
+async def test_what_was_claimed_by_a_hub_that_died_then_is_started_by_the_next(world: World) -> None:
+    world.jupyterhub.hold = True
+    asked = wire.EnvironmentRequest(id=new_id(), name="default", profile="cpu")
+    await world.environments.request(ANN, asked)
+    grant = await world.environments.claim("ann", "", None, None)
+    world.jupyterhub.away = True  # killed before it could start anything
+    await world.environments.close()
+    world.jupyterhub.users.clear()
+    world.jupyterhub.asked.clear()
+    await settle(world, 5)
+    assert environment(world).phase == "starting"
+    world.jupyterhub.away = world.jupyterhub.hold = False
+    await until(lambda: environment(world).phase == "running", world)
+    body = {"user_options": {"lease": grant.lease, "profile": "cpu"}}
+    assert [one for one in world.jupyterhub.asked if one[0] == "POST"] == [("POST", "/users/ann/server", body)]
+
+
+async def test_what_the_hub_is_about_to_start_is_not_started_a_second_time(world: World) -> None:
+    grant = await world.environments.claim("ann", "", None, None)  # somebody asked the hub itself
+    world.jupyterhub.hold = True
+    world.jupyterhub.put("ann", ready=False, pending="spawn")
+    await settle(world, 10)
+    assert [one for one in world.jupyterhub.asked if one[0] == "POST"] == []
+    await world.environments.save_handle(world.servers.put(grant.lease))
+    world.jupyterhub.put("ann", ready=True)
+    await until(lambda: environment(world).phase == "running", world)
 
 
 async def test_a_ticket_does_not_wait_for_ever(world: World) -> None:

@@ -151,3 +151,24 @@ def test_what_one_look_says_of_a_lease(slices: list[dict[str, object]], expected
     devices = {"GPU-0": Reading(100, 0.5), "GPU-1": Reading(300, 1.0), "GPU-2": Reading(None, None)}
     measures = Measures(devices, {"l": Usage(0.25, 300)}, instances={"MIG-a": Reading(7, 0.125)})
     assert sample_of(slices, "l", measures) == expected
+
+
+async def test_what_runs_on_a_servers_slice_keeps_it_busy(books: Books) -> None:
+    server = books.lease(239, None, slices=[CPU], gpus=0)
+    jobs = [books.lease(239, None, parent=server, slices=[CPU], gpus=0, purpose="training") for _ in range(2)]
+    books.lease(238, 1, parent=server, slices=[CPU], gpus=0)
+    other = books.lease(239, None, slices=[CPU], gpus=0)
+    inventory = place(None)
+    uses = Uses(books.store, books.clock, inventory)
+    use = {server: Usage(0.0, 100), jobs[0]: Usage(0.125, 200), jobs[1]: Usage(0.25, 50), other: Usage(0.0, 10)}
+    inventory.measures = Measures({}, use)
+    await uses.look()
+    books.clock.move(60)
+    await uses.look()
+    found = {row.lease_id: (row.known_us, row.busy_us, row.memory_max_mb) for row in rows(books)}
+    assert found == {server: (MINUTE_US, MINUTE_US * 3 // 4, 350), other: (MINUTE_US, 0, 10)}
+    inventory.measures = Measures({}, {**use, jobs[1]: Usage(None, None)})
+    books.clock.move(60)
+    await uses.look()
+    found = {row.lease_id: (row.known_us, row.busy_us, row.memory_max_mb) for row in rows(books)}
+    assert found[server] == (MINUTE_US, MINUTE_US * 3 // 4, 350), "of what is unknown nothing is added"

@@ -148,3 +148,27 @@ def test_a_month_ends_where_the_next_begins() -> None:
         datetime(2026, 12, 1, tzinfo=UTC),
         datetime(2027, 1, 1, tzinfo=UTC),
     )
+
+
+def test_a_long_leases_hours_are_split_into_days_once() -> None:
+    """400 days by day: each hour is looked at for the days it lies in, not once for each day of the window."""
+    looked = 0
+
+    class Watched(Seen):
+        @property
+        def known_us(self) -> int:
+            nonlocal looked
+            looked += 1
+            return HOUR_US
+
+        @known_us.setter
+        def known_us(self, _: int) -> None:
+            """Given in vain."""
+
+    number = 400 * 24
+    seen = tuple(Watched(START + n * HOUR, 0, 0) for n in range(number))
+    one = held(number, seen=seen)
+    found = grouped([one], START, START + number * HOUR, START + number * HOUR, "day", SEOUL)
+    assert len(found) == 401
+    assert total(found.values()).known_us == number * HOUR_US
+    assert looked <= 5 * number

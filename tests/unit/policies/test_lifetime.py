@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dure_hub.policies.lifetime import extension, is_expired, latest_end, lifetime
+from dure_hub.policies.lifetime import extension, is_expired, latest_end, lifetime, waited_too_long
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -36,6 +36,11 @@ def test_the_default_is_never_beyond_the_longest() -> None:
 )
 def test_the_end_is_inclusive(until: datetime | None, over: bool) -> None:
     assert is_expired(until, NOW) is over
+
+
+@pytest.mark.parametrize(("waited_s", "over"), [(99, False), (100, True), (-5, False)])
+def test_a_request_may_wait_so_long(waited_s: int, over: bool) -> None:
+    assert waited_too_long(NOW - timedelta(seconds=waited_s), 100, NOW) is over
 
 
 UNTIL = NOW + timedelta(hours=1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dure_hub.policies.placement import Slice, count, next_best, place, ranks
+from dure_hub.policies.placement import Capacity, Slice, count, next_best, place, ranks
 from tests.unit.policies.fleet import A100, H100, box, offered
 from tests.unit.policies.grids import mig, spec
 
@@ -31,6 +33,21 @@ def test_a_cpu_profile_is_counted_by_cores_and_memory(cores: int, memory_mb: int
     placed = place(offered(machine)["cpu"], [machine], cpu(held))
     assert placed.verdict.code == code
     assert placed.slices == ((Slice("cpu", 0.5, 1024),) if code == "fits" else ())
+
+
+def test_what_ever_fits_is_told_by_pool_whatever_is_held() -> None:
+    trains = replace(box(8, 32768, h100=1), name="t", pool="training")
+    machines = [trains, replace(box(8, 32768), name="d", pool="development")]
+    whole = Capacity(machines)
+    gpu, cpu_only = offered(trains)["gpu-full"], offered(trains)["cpu"]
+    assert [whole.fits(gpu, pool) for pool in ("", "training", "development", "training")] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert [whole.fits(cpu_only, pool) for pool in ("", "development", "nowhere")] == [True, True, False]
+    assert not Capacity([box(8, 1023)]).fits(cpu_only)
 
 
 def test_a_gpu_comes_whole_with_its_share_of_the_machine() -> None:

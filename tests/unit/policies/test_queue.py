@@ -7,7 +7,7 @@ from typing import Any
 
 from dure_hub.policies.classes import INFERENCE, TRAINING, URGENT_INFERENCE
 from dure_hub.policies.placement import Slice
-from dure_hub.policies.queue import Held, Waiting, expected_starts, order, overtaken, position, startable
+from dure_hub.policies.queue import Held, Waiting, expected_starts, order, position, positions, startable
 from tests.unit.policies.fleet import box, offered
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,15 +43,7 @@ def test_who_waits_is_ordered_by_class_choice_quota_use_and_time() -> None:
 def test_the_position_counts_those_who_wait_for_the_same() -> None:
     waiting = [ticket("a"), ticket("b", profile="gpu-full", asked=1), ticket("c", asked=2)]
     assert [position(key, waiting) for key in ("a", "b", "c", "nobody")] == [1, 1, 2, None]
-
-
-def test_who_asks_now_passes_nobody_who_goes_before_and_wants_the_same() -> None:
-    waiting = [ticket("a", priority=1, team_share=3)]
-    assert overtaken(ticket("b", asked=1), waiting)
-    assert overtaken(ticket("b", asked=1, priority=1, team_share=3), waiting)
-    assert not overtaken(ticket("b", asked=1, priority=1, team_share=2), waiting)
-    assert not overtaken(ticket("b", asked=1, priority=2, team_share=9), waiting)
-    assert not overtaken(ticket("b", asked=1, profile="gpu-full"), waiting)
+    assert positions(reversed(waiting)) == {"a": 1, "b": 1, "c": 2}
 
 
 def test_the_latest_start_is_the_end_of_who_is_before_you() -> None:

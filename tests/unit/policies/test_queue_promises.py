@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.board import Board
 from dure_hub.policies.contention import Contention
 from dure_hub.policies.queue import Held, Waiting, expected_starts, order, startable
 from dure_hub.policies.slices import Slice, Wish
-from tests.unit.policies.queueing import campus, profiles
+from tests.unit.policies.queueing import campus, profiles, spec
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROFILES = profiles()
@@ -169,6 +170,46 @@ def test_who_cannot_start_for_want_of_an_end_holds_nobody_back() -> None:
     waiting = [Waiting("big", "a100-x4", 0, NOW, 60), Waiting("small", "a100-x1", 0, after(1), None)]
     assert expected_starts(waiting, leases, PROFILES, machines, NOW) == {"big": None, "small": NOW}
     assert [one.ticket.id for one in startable(waiting, leases, PROFILES, machines, NOW)] == ["small"]
+
+
+class Counted(dict[str, ProfileSpec]):
+    """Profiles that count how often they are asked for."""
+
+    times = 0
+
+    def __getitem__(self, name: str) -> ProfileSpec:
+        self.times += 1
+        return super().__getitem__(name)
+
+
+def asked_for(owners: int) -> int:
+    """How often, where one asks for four, three are free, and so many others ask for one for too long each."""
+    leases = [Held((Slice("a0", 1, 1024, "a-0"),), after(60))]
+    waiting = [Waiting("big", "a100-x4", 0, NOW, 3600)]
+    waiting += [
+        Waiting(f"{n:03}", "a100-x1", 0, after(1 + n), 7200, wish=Wish(team=f"owner {n}")) for n in range(owners)
+    ]
+    counted = Counted(PROFILES)
+    assert startable(waiting, leases, counted, campus(a100=4), NOW) == []
+    return counted.times
+
+
+def test_who_asks_for_the_same_is_reckoned_once_whoever_they_are() -> None:
+    assert asked_for(400) < 3 * asked_for(200), "else it grows with the square of those who wait"
+
+
+def test_teams_that_may_not_share_a_gpu_are_told_apart() -> None:
+    """A whole GPU waits for a holder of a share; another share of that team beside it delays nobody."""
+    machines = campus(a100=0, dynamic=0, cut=0, shared=2)
+    leases = [Held((Slice("s0", 1, 1024, "s", share=250, team="b"),), after(60))]
+    leases.append(Held((Slice("s1", 1, 1024, "s", share=250, team="c"),), after(10)))
+    waiting = [
+        Waiting("big", "rtx", 0, NOW, 3600),
+        *(Waiting(f"of {team}", "share-250", 0, after(1), 1800, wish=Wish(team=team)) for team in "abc"),
+    ]
+    offered = {**PROFILES, "rtx": spec("rtx", gpus=1, gpu_model="RTX")}
+    found = startable(waiting, leases, offered, machines, NOW)
+    assert [one.ticket.id for one in found] == ["of b"]
 
 
 def test_two_hundred_tickets_on_a_campus_are_a_matter_of_milliseconds() -> None:

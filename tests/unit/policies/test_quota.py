@@ -88,6 +88,13 @@ def test_gpu_hours_used_up_make_work_wait_for_the_next_month() -> None:
     assert check_call(quota, Use(gpu_us=10 * HOUR_US), NOW).allowed
 
 
+def test_no_gpu_hours_at_all_is_nothing_to_wait_for() -> None:
+    none = check_start(Quota(gpu_hours_month=0, kind="team", name="vision"), Use(), 1000, NOW, beyond=True)
+    assert code(none) == (False, "quota_no_gpu_hours", False)
+    assert (none.facts["limit"], none.facts["resets_at"]) == (0, None)
+    assert check_start(Quota(gpu_hours_month=0), Use(), 0, NOW).allowed
+
+
 def test_calls_and_uploads_are_blocked_until_their_day_or_month_is_over() -> None:
     quota = Quota(api_calls_day=100, upload_mb_month=5)
     assert check_call(quota, Use(api_calls=99), NOW).allowed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -123,7 +124,7 @@ def test_the_command_line_shows_costs(capsys: pytest.CaptureFixture[str], monkey
     with portal(routes) as fake:
         assert main(["costs", "--by", "day", "--from", "2026-11-01", "--to", "2026-11-02T09:00+09:00"]) == 0
         assert "합계" in capsys.readouterr().out
-        assert asked(fake)["to"] == [datetime(2026, 11, 2, tzinfo=UTC).astimezone().isoformat()]
+        assert asked(fake)["to"] == ["2026-11-02T09:00:00+09:00"]
         assert main(["costs", "--forecast"]) == 0
         assert capsys.readouterr().out == TEXT["ko"] + "\n"
         assert main(["costs", "--recommend"]) == 0
@@ -158,3 +159,51 @@ def test_the_command_line_sets_and_shows_budgets_and_quotas(capsys: pytest.Captu
             with pytest.raises(SystemExit) as ended:
                 main(words)
             assert ended.value.code == 2
+
+
+def test_a_day_without_a_zone_is_read_in_the_zone_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        with portal({"GET /api/v1/costs": COSTS}) as fake:
+            dure.costs.by(start=datetime(2026, 11, 1), end=datetime(2026, 12, 1, tzinfo=UTC), zone="Asia/Seoul")  # noqa: DTZ001
+            assert asked(fake)["from"] == ["2026-11-01T00:00:00+09:00"]
+            assert asked(fake)["to"] == ["2026-12-01T00:00:00+00:00"]
+            words = ["costs", "--from", "2026-11-01", "--to", "2026-12-01T09:00Z", "--zone", "Asia/Seoul"]
+            assert main(words) == 0
+            assert asked(fake)["from"] == ["2026-11-01T00:00:00+09:00"]
+            assert asked(fake)["to"] == ["2026-12-01T09:00:00+00:00"]
+            assert main(["costs", "--from", "2026-11-01"]) == 0
+            assert asked(fake)["from"] == ["2026-11-01T00:00:00-04:00"]
+            assert main(["costs", "--from", "2026-11-01", "--zone", "Mars/Base"]) == 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(("group", "limit"), [("day", "1000"), ("user", "200")])
+def test_of_days_as_many_are_asked_for_as_a_window_has(group: str, limit: str) -> None:
+    with portal({"GET /api/v1/costs": COSTS}) as fake:
+        assert main(["costs", "--by", group]) == 0
+        assert asked(fake)["limit"] == [limit]
+        dure.costs.by(group, limit=5)
+    assert asked(fake)["limit"] == ["5"]
+
+
+def test_what_is_nearly_used_up_has_a_column_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DURE_LANGUAGE", "en")
+    near = {**QUOTA, "near": {"gpus": 100, "api_calls_day": 80}}
+    routes = {"GET /api/v1/budgets": [{**BUDGET, "near": 80}, BUDGET], "GET /api/v1/quotas": [near, QUOTA]}
+    with portal(routes):
+        assert main(["budgets"]) == 0
+        head, warned, calm = capsys.readouterr().out.splitlines()
+        assert head.split()[-1] == "near"
+        assert warned.endswith("80 %")
+        assert calm.split()[-1] == "-"
+        assert main(["quotas"]) == 0
+        head, warned, calm = capsys.readouterr().out.splitlines()
+        assert head.split()[-1] == "near"
+        assert warned.endswith("gpus 100 %, api_calls 80 %")
+        assert calm.split()[-1] == "-"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 import dure
+from dure.cli import main
 from dure.errors import BadRequest, NotAllowed, NotRunning
 from tests.unit.sdk.portal import Queue, error, portal
 
@@ -42,6 +43,23 @@ def test_an_end_is_sent_as_it_is_and_again_where_the_portal_is_away() -> None:
         dure.environments.extend("work", until=until)
     assert [datetime.fromisoformat(body["until"]) for body in fake.bodies] == [until, until]
     assert fake.asked[0].url.query == b""
+
+
+def test_a_turn_is_taken_and_a_start_is_followed() -> None:
+    step = {"percent": 50, "text": {"en": "Its process has started."}, "at": "2026-11-22T00:00:00Z"}
+    routes = {
+        f"POST {PATH}/work/start": server("starting"),
+        f"GET {PATH}/work/progress": {"phase": "starting", "percent": 50, "steps": [step]},
+    }
+    with portal(routes):
+        assert dure.environments.start("work").phase == "starting"
+        assert dure.environments.progress("work").steps[0].text["en"] == "Its process has started."
+
+
+def test_an_image_is_asked_for_by_name() -> None:
+    with portal({f"POST {PATH}": server("waiting")}) as fake:
+        dure.environments.create("cpu", image="torch-2.9")
+    assert fake.bodies[0]["image"] == "torch-2.9"
 
 
 def test_a_time_without_a_zone_is_this_machines() -> None:
@@ -107,3 +125,41 @@ def test_the_fleet_and_the_events_are_read_or_refused_with_a_sentence() -> None:
     refusal = error(403, "not_allowed", user="ana", scope="custom:dure:admin")
     with portal({"GET /api/v1/fleet": refusal}), pytest.raises(NotAllowed, match=r"custom:dure:admin"):
         dure.fleet()
+
+
+def test_a_server_is_shared_by_name_and_closed_by_name() -> None:
+    made = {"with": "ben", "since": "2026-11-22T00:00:00Z"}
+    routes = {
+        f"POST {PATH}/default/shares": Queue(httpx.Response(503), made),
+        f"GET {PATH}/default/shares": [made],
+        f"DELETE {PATH}/work/shares": httpx.Response(204),
+    }
+    with portal(routes) as fake:
+        assert dure.environments.share("ben").person == "ben"
+        assert [one.person for one in dure.environments.shares(owner="ana")] == ["ben"]
+        dure.environments.unshare("ben", "work")
+    assert fake.bodies[:2] == [{"with": "ben"}, {"with": "ben"}]
+    assert [request.url.query for request in fake.asked[-2:]] == [b"owner=ana", b"with=ben"]
+
+
+def test_a_notebook_is_shown_and_taken_back() -> None:
+    about = {"id": "01JD0000000000000000000000", "owner": "ana", "environment": "default", "path": "a.ipynb"}
+    made = {**about, "with": "ben", "created_at": "2026-11-22T00:00:00Z", "page": "/services/dure/shared/1"}
+    routes = {
+        "POST /api/v1/shares/notebooks": made,
+        "GET /api/v1/shares/notebooks": [made],
+        f"DELETE /api/v1/shares/notebooks/{about['id']}": httpx.Response(204),
+    }
+    with portal(routes) as fake:
+        assert dure.environments.share_notebook("a.ipynb", "ben").id == about["id"]
+        assert [one.path for one in dure.environments.shared_notebooks()] == ["a.ipynb"]
+        dure.environments.unshare_notebook(about["id"])
+    assert fake.bodies[0] == {"environment": "default", "path": "a.ipynb", "with": "ben"}
+
+
+def test_the_command_shares_and_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    made = {"with": "ben", "since": None}
+    with portal({f"POST {PATH}/work/shares": made, f"GET {PATH}/work/shares": [made]}) as fake:
+        assert main(["share", "work", "--with", "ben"]) == 0
+    assert fake.bodies[0] == {"with": "ben"}
+    assert "ben" in capsys.readouterr().out

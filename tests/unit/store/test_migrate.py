@@ -81,7 +81,8 @@ def test_an_older_database_is_upgraded_with_what_is_in_it(settings: Settings) ->
         session.execute(
             text(
                 "INSERT INTO environments (id, owner, name, profile, phase, asked_at) "
-                "VALUES ('e1', 'ana', 'default', 'cpu', 'running', '2026-01-01 00:00:00')"
+                "VALUES ('e1', 'ana', 'default', 'cpu', 'running', '2026-01-01 00:00:00'), "
+                "('e2', 'ben', 'default', 'cpu', 'stopped', '2026-01-01 00:00:00')"
             )
         )
 
@@ -89,8 +90,10 @@ def test_an_older_database_is_upgraded_with_what_is_in_it(settings: Settings) ->
 
     store.check_revision()
     with store.reading() as session:
-        (row,) = session.scalars(select(Environment)).all()
-        assert (row.id, row.active_at) == ("e1", None)
+        row, over = session.scalars(select(Environment).order_by(Environment.id)).all()
+        assert (row.id, row.active_at, row.image, row.receipt, row.held_until) == ("e1", None, None, None, None)
+        assert row.dismissed_at is None
+        assert over.dismissed_at is not None, "what has ended before the upgrade is not told of again"
     store.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from dure_widgets import CanaryPanel, JobMonitor, ModelRegistry, TrainingLauncher
+from dure_widgets import CanaryPanel, FleetView, JobMonitor, ModelRegistry, TrainingLauncher
 from tests.unit.widgets.pages import asked, change, paint, replica, running, served, train, wait
 
 
@@ -188,3 +188,20 @@ def test_unknown_counts_are_not_zero(page: Page) -> None:
     group = page.get_by_role("group", name="Champion")
     expect(group.get_by_text("unknown")).to_have_count(4)
     expect(page.get_by_text("Register another version of digits to try it here.")).to_be_visible()
+
+
+def test_a_sick_gpu_says_what_is_wrong_until_it_is_well(page: Page) -> None:
+    sick = {
+        "uuid": "GPU-1",
+        "name": "H100",
+        "holders": [],
+        "health": {"en": "Memory rows wait.", "ko": "대기 중."},
+    }
+    fleet = {"at": "2026-03-02T09:00:00Z", "cpu_cores": 8, "memory_mb": 16384, "holders": []}
+    panel = FleetView(bind=False, language="ko")
+    panel.show(fleet={**fleet, "devices": [sick, {**sick, "uuid": "GPU-2", "health": None}]})
+    paint(page, panel)
+    expect(page.get_by_text("대기 중.")).to_be_visible()
+    expect(page.locator(".dure-device .dure-wrong:visible")).to_have_count(1)
+    change(page, fleet={**fleet, "devices": [{**sick, "health": None}]})
+    expect(page.locator(".dure-device .dure-wrong:visible")).to_have_count(0)

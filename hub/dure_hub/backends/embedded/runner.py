@@ -43,6 +43,7 @@ class Plan:
     environment: Mapping[str, str]
     port: bool = False
     secret: str = ""
+    base_path: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -89,6 +90,7 @@ class Runner:
             "cwd": str(plan.cwd),
             "port": port,
             "secret": plan.secret,
+            "base_path": plan.base_path,
             "grace_s": self.grace_s,
             "boot_id": processes.boot_id(),
         }

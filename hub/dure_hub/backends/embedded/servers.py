@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import ClassVar
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar
 
-from dure_hub.backends.base import Handle, Kind, ServerBackend, ServerWork
+from dure_hub.backends.base import Handle, Kind, Phase, ServerBackend, ServerWork
+from dure_hub.backends.embedded import asking
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, port_of
 from dure_hub.backends.embedded.warm import PROGRAM, WarmStarts
@@ -32,6 +34,7 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
                 environment=environment_of(work),
                 port=True,
                 secret=work.api_token,
+                base_path=work.environment.get("JUPYTERHUB_SERVICE_PREFIX", ""),
             )
         )
 
@@ -44,3 +47,14 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
         handle = self.runner.handle(lease)
         record = self.runner.folder(lease).read("spec")
         return (handle, str(record["secret"])) if handle and record else None
+
+    async def before_stop(
+        self, handle: Handle, reason: str, ends_at: str, hook_s: float
+    ) -> Mapping[str, Any] | None:
+        """Over loopback, with the token that its record holds; nothing is sent once it has ended."""
+        record = await asyncio.to_thread(self.runner.folder(handle.lease).read, "spec")
+        if not record or not record.get("base_path") or (await self.poll(handle)).phase is not Phase.RUNNING:
+            return None  # once it has ended, its port may be somebody else's, who must not see its token
+        body = {"reason": reason, "ends_at": ends_at, "hook_seconds": hook_s}
+        address = f"http://127.0.0.1:{int(record['port'])}{record['base_path'].rstrip('/')}/dure/before-stop"
+        return await asking.post(address, str(record["secret"]), body)
