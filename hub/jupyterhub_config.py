@@ -81,7 +81,7 @@ if settings.subdomain_host:
     hub.subdomain_hook = hosts
     # What a page of somebody's server sets for all hosts, a login must not be taken for.
     hub.cookie_host_prefix_enabled = settings.subdomain_host.startswith("https:")
-    # For owners who share their servers. In the scope is the way into every server: the hub gives on what one holds.
+    # For owners who share their servers. The scope opens every server: the hub gives on only what one holds.
     hub.load_roles[2]["scopes"].append("shares")
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
 

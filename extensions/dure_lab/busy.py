@@ -5,20 +5,34 @@ silence and a program in a terminal whose tab was closed would look unused. So a
 the hub, and at least once a minute, this notes the time while any kernel is at work, while anything is written to
 a terminal, and while a program other than its shell is in the foreground of one, be it one that waits (an editor,
 `top`). What was sent to the background of a terminal counts only while it writes. The server reports the time with
-the rest: every setting whose name ends with `_last_activity` counts. Requests count without our help.
+the rest: every setting whose name ends with `_last_activity` counts. Requests count without our help, but for what
+every visible page of JupyterLab asks every few seconds: an open tab alone is no use.
+
+The same is told to the portal, which shows it to the server's owner.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from jupyter_server.base.handlers import APIHandler
 from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 
+from dure.errors import DureError
+from dure_lab.portal import Portal, Refused
+
+log = logging.getLogger(__name__)
+
 SETTING = "dure_busy_last_activity"
 _EVERY_S = 60
+_LISTS = re.compile(r"/api/(?:kernels|sessions|terminals|workspaces)/?$")
+_FOLDERS = re.compile(r"/api/contents(?:/|$)")
 _STARTS_WITHIN = timedelta(minutes=10)
 """A kernel that no client ever spoke to is `starting` for as long as it lives, so that counts only for a while."""
 
@@ -30,22 +44,63 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(server_app: ServerApp) -> None:
     """Look from now on, for as long as the server's loop runs."""
-    PeriodicCallback(lambda: _note(server_app), _every_s() * 1000).start()
+    _leave_out_polls()
+    portal = Portal.of_this_server()
+
+    async def look() -> None:
+        states = _note(server_app)
+        if portal is not None:
+            await _report(portal, states)
+
+    PeriodicCallback(look, _every_s() * 1000).start()
 
 
-def _note(server_app: ServerApp) -> None:
+def _note(server_app: ServerApp) -> dict[str, str]:
+    """Note the time if anything is at work; whether kernels and terminals are."""
     kernels = server_app.kernel_manager
     settings = server_app.web_app.settings
     now = datetime.now(UTC)
     found = [kernels.get_kernel(kernel) for kernel in kernels.list_kernel_ids()]
     # where the server has no terminals, it has no manager of them
     terminals = getattr(settings.get("terminal_manager"), "terminals", {})
-    # a kernel has neither of the two before it was first heard of
-    if any(
-        at_work(getattr(kernel, "execution_state", None), getattr(kernel, "last_activity", None), now)
-        for kernel in found
-    ) or any(_terminal_at_work(terminal, now) for terminal in terminals.values()):
+    working = {
+        # a kernel has neither of the two before it was first heard of
+        "kernels": any(
+            at_work(getattr(kernel, "execution_state", None), getattr(kernel, "last_activity", None), now)
+            for kernel in found
+        ),
+        "terminals": any(_terminal_at_work(terminal, now) for terminal in terminals.values()),
+    }
+    if any(working.values()):
         settings[SETTING] = now
+    return {check: "in_use" if busy else "idle" for check, busy in working.items()}
+
+
+async def _report(portal: Portal, states: Mapping[str, str]) -> None:
+    """Tell the portal. One that is away, or is older than this, hears of it later or not at all."""
+    try:
+        await portal.ask("POST", "/activity", "en", states)
+    except (DureError, Refused) as error:
+        log.info("dure: the portal was not told what is at work: %s", error)
+
+
+def _leave_out_polls() -> None:
+    """Have Jupyter not count what pages ask by themselves; it has no other way to tell them from use."""
+    counted = APIHandler.update_api_activity
+
+    def update_api_activity(self: APIHandler) -> None:
+        if not is_poll(self.request.method or "", self.request.path, self.request.arguments):
+            counted(self)
+
+    APIHandler.update_api_activity = update_api_activity  # type: ignore[method-assign]
+
+
+def is_poll(method: str, path: str, arguments: Mapping[str, Sequence[bytes]]) -> bool:
+    """Whether this is what a page asks again and again: its lists of what runs, and of the folder it shows."""
+    if method not in ("GET", "HEAD"):
+        return False
+    kind = arguments.get("type", [b"directory"])[-1]
+    return _LISTS.search(path) is not None or (_FOLDERS.search(path) is not None and kind == b"directory")
 
 
 def at_work(state: str | None, heard_at: datetime | None, now: datetime) -> bool:

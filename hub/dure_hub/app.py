@@ -55,8 +55,8 @@ from dure_hub.operations.tokens import Tokens
 from dure_hub.operations.turns import Turns
 from dure_hub.operations.usage import INTERVAL_S, Uses
 from dure_hub.owners import Owners
-from dure_hub.settings import load_settings
-from dure_hub.store import Store, database_url, system_clock
+from dure_hub.settings import Settings, load_settings
+from dure_hub.store import Clock, Store, database_url, system_clock
 
 _GRACE_S = 3
 """How long answers that are being sent may take once the service is asked to end; streams would go on for ever."""
@@ -67,16 +67,13 @@ def operations(data: Path | str) -> Operations:
 
     Raises `WrongRevision` where the database is not of this version.
     """
-    settings = load_settings(data)
-    clock = system_clock(settings.clock_file)
-    store = Store(database_url(settings))
-    store.check_revision()
+    settings, store, clock = _opened(data)
+    snapshots = Snapshots(settings, FolderArtifacts(settings))
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
-    snapshots = Snapshots(settings, FolderArtifacts(settings))
     seen = None if settings.simulated_fleet else inventory.measure  # what is made up says nothing of use
     runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=seen)
     environments = Environments(store, clock, profiles, runs)
@@ -84,8 +81,7 @@ def operations(data: Path | str) -> Operations:
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
     executions, allocations = EmbeddedExecutions(settings), Allocations(store, clock, profiles)
     schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
-    works = (jobs.subject, schedules.subject, endpoints.subject, allocations.subject)
-    reconciler = Reconciler(settings, store, clock, profiles, (runs, *works))
+    works = (runs, jobs.subject, schedules.subject, endpoints.subject, allocations.subject)
     budgets, quotas = Budgets(store, clock), Quotas(store, clock)
     ops = Operations(
         settings=settings,
@@ -115,7 +111,7 @@ def operations(data: Path | str) -> Operations:
         quotas=quotas,
         counters=Counters(store, clock),
         snapshots=snapshots,
-        reconciler=reconciler,
+        reconciler=Reconciler(settings, store, clock, profiles, works),
         servers=servers,
         training=training,
         serving=serving,
@@ -125,11 +121,17 @@ def operations(data: Path | str) -> Operations:
         mlflow=mlflow,
         dataplane=plane,
     )
-    _join(ops, carver)
-    return ops
+    return _joined(ops, carver)
 
 
-def _join(ops: Operations, carver: Carver) -> None:
+def _opened(data: Path | str) -> tuple[Settings, Store, Clock]:
+    settings = load_settings(data)
+    store = Store(database_url(settings))
+    store.check_revision()
+    return settings, store, system_clock(settings.clock_file)
+
+
+def _joined(ops: Operations, carver: Carver) -> Operations:
     """What the parts need of each other once all are there, and what happens by itself."""
     ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
     ops.schedules.firing.why_not = ops.shares.why_not = Owners(ops.settings, ops.hub).why_not
@@ -137,6 +139,7 @@ def _join(ops: Operations, carver: Carver) -> None:
     for subject in (ops.jobs.subject, ops.endpoints.subject, ops.schedules.subject, ops.allocations.subject):
         subject.carve, subject.kick = carver.ready, ops.reconciler.kick
     _add_ticks(ops)
+    return ops
 
 
 def _add_ticks(ops: Operations) -> None:

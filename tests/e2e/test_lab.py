@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,19 +68,22 @@ class Clocked:
     def unused(self) -> None:
         """Move the portal's clock until ana's server was unused for too long, and wait for its end."""
         for _ in range(5):  # what its page did just before may be told of after the first move
+            begun = self.seen()["idle_since"]
             self.moved_s += HOUR + 60
             self.clock.write_text(str(self.moved_s))
-            begun = self.seen()["idle_since"]
-            until(lambda: self.seen()["phase"] == "stopped" or self.seen()["idle_since"] != begun, "its end")
+            until(partial(self.changed, begun), "its end, or its use")
             if self.seen()["phase"] == "stopped":
                 return
         raise AssertionError(f"its open page alone keeps it: {self.seen()}")
 
+    def changed(self, idle_since: str) -> bool:
+        """Whether it has ended, or was seen in use since."""
+        return (now := self.seen())["phase"] == "stopped" or now["idle_since"] not in (idle_since, None)
+
     @property
     def folder(self) -> Path:
         """Ana's."""
-        (found,) = (self.portal.data / "users").glob("ana*")
-        return found
+        return next((self.portal.data / "users").glob("ana*"))
 
     def own_token(self) -> str:
         """The token that the hub gave ana's server, as the backend keeps it."""
@@ -361,7 +365,7 @@ def test_an_unused_server_saves_before_it_ends_and_its_owner_is_told(chromium: B
         page = context.new_page()
         log_in(page, made.portal, "ana")
         file = write_unsaved(page, made, "thesis.txt", "what nobody has saved")
-        made.unused()
+        made.unused()  # though its page is open, on screen
         assert "what nobody has saved" in file.read_text()
         ended = made.seen()
         assert ended["reason"] == "Nobody used it for 1 hour."

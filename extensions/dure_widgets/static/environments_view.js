@@ -9,6 +9,12 @@ function cell(model, label, ...children) {
   return h("td", { "data-label": word(model, label) }, h("div", { class: "dure-cell" }, ...children));
 }
 
+/** What is in this state of all that idleness is judged by; nothing where nothing is. */
+function checksIn(model, one, kind) {
+  const names = (one.checks ?? []).filter((each) => each.state === kind).map((each) => word(model, `check.${each.check}`));
+  return names.length ? word(model, `checks.${kind}`, { [kind]: names.join(", ") }) : "";
+}
+
 /** The form that asks why, in the row below. */
 function stopForm(model, one, closed) {
   const names = { owner: one.owner, name: one.name };
@@ -38,6 +44,7 @@ function serverRows(model, first) {
   const left = h("span", { class: "dure-help" });
   const used = h("span");
   const unless = h("span", { class: "dure-help" });
+  const checks = h("span", { class: "dure-help" });
   const extend = HOURS.map((hours) => {
     const node = button(word(model, "extend", { hours }), () => !model.get("busy") && ask(model, "extend", { ...names, hours }), { quiet: true });
     put(node, "aria-label", word(model, "extend_name", { ...names, hours }));
@@ -66,7 +73,7 @@ function serverRows(model, first) {
   for (const node of [server, kind]) put(node, "class", "dure-any");
   const node = h("tbody", { class: "dure-env" },
     h("tr", {}, who, server, kind, cell(model, "state", state, why), cell(model, "since", since),
-      cell(model, "until", until, left), cell(model, "idle", used, unless), cell(model, "actions", actions)),
+      cell(model, "until", until, left), cell(model, "idle", used, unless, checks), cell(model, "actions", actions)),
     more);
   let now = first;
   node.count = () => {
@@ -84,6 +91,7 @@ function serverRows(model, first) {
     text(profile, one.profile);
     setChip(state, one.phase, word(model, one.phase));
     text(why, one.reason ?? "");
+    text(checks, ["in_use", "unknown"].map((kind) => checksIn(model, one, kind)).filter(Boolean).join(" "));
     for (const [node, iso] of [[since, one.lease?.granted_at ?? one.ticket?.asked_at], [until, one.lease?.until]]) {
       setMoment(model, node, iso);
       if (!iso) text(node, "–");

@@ -22,7 +22,7 @@ from dure_hub.operations.gpu_errors import NoGpuOfKind, NoGpuSoLarge
 from dure_hub.operations.gpus import listed
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.policies import classes, lifetime, queue
+from dure_hub.policies import classes, lifetime, order
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Lease, Ticket
 
@@ -193,7 +193,7 @@ def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: date
         starts, board = queued.expected(), queued.board()
         for ticket in waiting:
             told = {
-                "position": queue.position(ticket.id, queued.waiting),
+                "position": order.position(ticket.id, queued.waiting, queued.ahead().endangered),
                 "expected_start": starts.get(ticket.id),
                 "next_best": board.next_best(ticket.profile, fleet.profiles, line.wish_of(session, ticket, fleet)),
             }

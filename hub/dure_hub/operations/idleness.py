@@ -88,8 +88,8 @@ def longest_gap_s(settings: Settings, look_every_s: float) -> float:
 class _Change:
     """What one look means for a running environment: it was used, or it has been idle for too long.
 
-    `busy`: work of `profile="mine"` runs on its slice, or its GPU computes, and that is use. `activity` is what the
-    hub has told of. `gpu` is the new state of that check.
+    `busy`: work of `profile="mine"` runs on its slice, or its GPU computes, and that is use. `activity` is what
+    the hub has told of. `gpu` is the new state of that check.
     """
 
     environment: str

@@ -15,13 +15,14 @@ from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations.budgets import Purse, purse
 from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import Standing, claimant, holders, standing
-from dure_hub.policies import queue
+from dure_hub.policies import order, queue
 from dure_hub.policies.board import Board
 from dure_hub.policies.ceilings import Holder
 from dure_hub.policies.classes import POOL_OF_CLASS, POOLS, TRAINING
+from dure_hub.policies.order import Waiting
 from dure_hub.policies.placement import Slice
 from dure_hub.policies.promises import told
-from dure_hub.policies.queue import Ahead, Held, Start, Waiting
+from dure_hub.policies.queue import Ahead, Held, Start
 from dure_hub.policies.quota import thousandths
 from dure_hub.policies.slices import WHOLE, Placement, Wish
 from dure_hub.policies.verdict import Verdict
@@ -155,7 +156,7 @@ class Line:
 
     def position(self, ticket_id: str) -> int | None:
         """Its place among those who wait for the same profile, from 1; None if it does not wait."""
-        return queue.position(ticket_id, self.everyone, self.ahead().endangered)
+        return order.position(ticket_id, self.everyone, self.ahead().endangered)
 
     def judge(self, ticket: Ticket) -> Verdict:
         """Whether quotas and budgets let it start now; room is another question."""

@@ -13,7 +13,7 @@ from dure.wire.queue import QueueEntry
 from dure_hub.operations import line
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.policies import classes, queue
+from dure_hub.policies import classes, order
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Ticket
 
@@ -37,10 +37,10 @@ class Queues:
         if not queued.tickets:
             return []
         starts, board, late = queued.expected(), queued.board(), queued.ahead().endangered
-        places = queue.positions(queued.waiting, late)
+        places = order.positions(queued.waiting, late)
         wishes = {one.id: one.wish for one in queued.everyone}
         entries = []
-        for ticket_id in [*(one.id for one in queue.order(queued.waiting, late)), *sorted(queued.stopped)]:
+        for ticket_id in [*(one.id for one in order.order(queued.waiting, late)), *sorted(queued.stopped)]:
             ticket = queued.tickets[ticket_id]
             entry = _entry(ticket, person, places.get(ticket_id), starts.get(ticket_id))
             if entry.mine:

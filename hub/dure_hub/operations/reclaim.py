@@ -16,10 +16,10 @@ from dure_hub.operations import admission, line
 from dure_hub.operations.line import Line
 from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import claimant
-from dure_hub.policies import preemption, queue
+from dure_hub.policies import order, preemption
 from dure_hub.policies.board import Board
+from dure_hub.policies.order import Waiting
 from dure_hub.policies.preemption import Asking, Preemption, Running
-from dure_hub.policies.queue import Waiting
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Ticket
 
@@ -39,7 +39,7 @@ def reclaim(session: Session, fleet: Fleet, now: datetime) -> list[Preemption]:
     board = queued.board()
     found: list[Preemption] = []
     tried: set[tuple[object, ...]] = set()
-    for waiting in queue.order(queued.waiting):
+    for waiting in order.order(queued.waiting):
         ticket = queued.tickets[waiting.id]
         asking = _asking(ticket, waiting, fleet)
         kind = (ticket.profile, waiting.wish, ticket.queue_class, asking.holder)
@@ -88,7 +88,7 @@ def end_long_training(session: Session, fleet: Fleet, now: datetime) -> list[Lea
     for lease in leases:
         if lease.end_reason is not None:
             board.give_back(slices_of(lease))
-    left = _unplaced(queue.order(queued.waiting), queued, board)
+    left = _unplaced(order.order(queued.waiting), queued, board)
     found = []
     for lease in due:
         board.give_back(slices_of(lease))

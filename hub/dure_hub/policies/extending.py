@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.ceilings import Holder
-from dure_hub.policies.queue import Held, Waiting, look_ahead
+from dure_hub.policies.order import Waiting
+from dure_hub.policies.queue import Held, look_ahead
 
 FINENESS = timedelta(minutes=5)
 """The latest end is found to within so much, on the side of those who wait."""

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from dure_hub.policies.verdict import Verdict
 
-ALLOWANCE, ALLOWANCE_S = 0.1, 1800
+ALLOWANCE, ALLOWANCE_S = 0.25, 1800
 """What a promise leaves for what nobody can know, who comes in a class above most of all: a part of the wait, and
 so long."""
+RESERVE = 0.25
+"""The part of the time until a promised start that others may not use up."""
 _MINUTE = timedelta(minutes=1)
 
 
@@ -34,15 +36,14 @@ def in_danger(promised: datetime, start: datetime | None, now: datetime) -> bool
 
 
 def spends_reserve(promised: datetime, start: datetime | None, now: datetime) -> bool:
-    """Whether a ticket with this latest start has less than half of the time left that it was promised.
+    """Whether a ticket with this latest start has less left of the time that it was promised than stays its own.
 
-    So much stays for it where others use room that it cannot use yet.
+    So much (`RESERVE`) stays where others use room that it cannot use yet.
     """
-    return start is None or start - now > (promised - now) / 2
+    return start is None or start - now > (1 - RESERVE) * (promised - now)
 
 
-def told(
-: datetime | None, start: datetime | None, now: datetime, gives_up: datetime) -> datetime | None:
+def told(promised: datetime | None, start: datetime | None, now: datetime, gives_up: datetime) -> datetime | None:
     """What a person reads of a ticket with this latest start: what was promised, for as long as it can be kept.
 
     None is unknown, and so is what lies behind `gives_up`: the ticket ends then, so it starts before or never.

@@ -91,7 +91,7 @@ def stopper(settings: Settings) -> StopService:
 
 
 async def _save(servers: ServerBackend, limit_s: float, say: Say, hurry: asyncio.Event) -> None:
-    """Have all servers save while the hub and the front, which that needs, answer; with `hurry` none is awaited."""
+    """Have all servers save while the hub and the front still answer, which that needs; `hurry` waits for none."""
     running = [seen.handle for seen in await servers.seen() if seen.phase is Phase.RUNNING]
     if not running or not limit_s or hurry.is_set():
         return

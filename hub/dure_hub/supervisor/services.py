@@ -119,7 +119,7 @@ def portal_services(settings: Settings) -> list[Service]:
 
 
 def _warm(settings: Settings, ready: Ready) -> Service:
-    """The one that servers are forked from; started last, so that nobody who is waited for shares its processor."""
+    """The one that servers are forked from; started last: nobody who is waited for shares its processor."""
     program = "dure_hub.backends.embedded.forkserver"
     return Service(
         name="warm",

@@ -53,7 +53,15 @@ async def test_it_is_asked_with_its_own_token_and_its_answer_comes_back(place: P
 
 @pytest.mark.parametrize(
     "answer",
-    [None, "500\n{}", "200\nstub", "200\n[]", "302\n{}", "200\n" + "[" * 100_000, '200\n"' + "x" * (2 << 20)],
+    [
+        None,
+        "500\n{}",
+        "200\nstub",
+        "200\n[]",
+        "302\n{}",
+        "200\n" + "[" * 100_000,
+        '200\n{"a": "' + "x" * (2 << 20) + '"}',
+    ],
     ids=["absent", "failing", "no JSON", "no object", "elsewhere", "too deep", "too long"],
 )
 async def test_what_does_not_answer_as_it_should_is_unknown(

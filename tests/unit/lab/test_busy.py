@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from dure.wire.ids import new_id
 from dure_lab.busy import at_work
 from tests.unit.lab.kit import server, until
+from tests.unit.lab.stub_portal import stub_portal
 
 LOOKS = "1"
 """Seconds between two looks of the extension here."""
@@ -124,6 +125,36 @@ def test_a_program_that_writes_from_a_terminals_background_keeps_its_server_in_u
     with busy_server(tmp_path) as client:
         terminal(client)("(while sleep 0.5; do echo .; done) &")
         assert all(moves_within(client, QUIET_S) for _ in range(3)), "nobody watches it"
+
+
+def test_what_an_open_page_asks_by_itself_is_no_use_and_what_somebody_asks_is(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with busy_server(tmp_path) as client:
+        first = last_activity(client)
+        for path in ("kernels", "sessions", "terminals", "contents", "contents/?content=1&hash=0&1700000000000"):
+            client.get(f"/api/{path}").raise_for_status()
+        assert last_activity(client) == first
+        client.get("/api/contents/a.txt?type=file&content=1").raise_for_status()
+        opened = last_activity(client)
+        assert opened > first
+        client.post("/api/contents", json={"type": "file"}).raise_for_status()
+        assert last_activity(client) > opened
+
+
+def test_the_portal_is_told_what_is_at_work(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with stub_portal() as portal:
+        portal.answers["POST default/activity"] = 204, None
+        mine = {"DURE_URL": portal.url, "JUPYTERHUB_API_TOKEN": "own"}
+        with server(tmp_path, "dure_lab.busy", JUPYTERHUB_ACTIVITY_INTERVAL=LOOKS, **mine) as client:
+            first = until(lambda: portal.of("POST", "default/activity"), "a first report", log)[0]
+            assert (first.token, first.body) == ("Bearer own", {"kernels": "idle", "terminals": "idle"})
+            kernel(client, tmp_path, "import time\ntime.sleep(600)")
+            until(
+                lambda: portal.of("POST", "default/activity")[-1].body["kernels"] == "in_use",
+                "the kernel to be told of",
+                log,
+            )
 
 
 def test_without_the_extension_it_would_look_unused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dure_hub.policies.fairshare import HALF_LIFE, decay, held, share
-from dure_hub.policies.queue import Waiting, order
+from dure_hub.policies.order import Waiting, order
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 hours = st.floats(0, 2000).map(lambda n: timedelta(hours=n))

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dure_hub.policies.classes import INFERENCE, TRAINING, URGENT_INFERENCE
+from dure_hub.policies.order import Waiting, order, position, positions
 from dure_hub.policies.placement import Slice
-from dure_hub.policies.queue import Held, Waiting, expected_starts, order, position, positions, startable
+from dure_hub.policies.queue import Held, expected_starts, startable
 from tests.unit.policies.fleet import box, offered
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

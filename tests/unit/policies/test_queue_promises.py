@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.board import Board
 from dure_hub.policies.contention import Contention
-from dure_hub.policies.queue import Held, Waiting, expected_starts, order, startable
+from dure_hub.policies.order import Waiting, order
+from dure_hub.policies.queue import Held, expected_starts, startable
 from dure_hub.policies.slices import Slice, Wish
 from tests.unit.policies.queueing import campus, profiles, spec
 

@@ -14,8 +14,9 @@ from dure_hub.policies.board import Board
 from dure_hub.policies.ceilings import Ceiling, Holder
 from dure_hub.policies.classes import INTERACTIVE, TRAINING
 from dure_hub.policies.extending import FINENESS, latest_end
+from dure_hub.policies.order import Waiting
 from dure_hub.policies.promises import latest
-from dure_hub.policies.queue import Held, Waiting, expected_starts, look_ahead, startable
+from dure_hub.policies.queue import Held, expected_starts, look_ahead, startable
 from dure_hub.policies.quota import thousandths
 from dure_hub.policies.slices import Slice, Wish
 from tests.unit.policies.queueing import campus, profiles
@@ -69,7 +70,7 @@ def test_who_waits_for_a_quota_is_told_when_its_own_leases_end() -> None:
 
 def test_training_beyond_its_quota_waits_for_those_of_its_team_whom_the_quota_keeps_back() -> None:
     machines, leases = campus(a100=4), [holds(0, 40)]
-    training = asks("training", asked=1, bound_by=(), queue_class=TRAINING)
+    training = asks("training", minutes=90, asked=1, bound_by=(), queue_class=TRAINING)
     notebook, limits = asks("notebook", promised=latest(after(40), NOW)), {("team", "a"): ONE}
     waiting = [notebook, training]
     starts = expected_starts(waiting, leases, PROFILES, machines, NOW, limits)
