@@ -145,7 +145,10 @@ async def test_a_bugs_text_stays_in_the_log(
         async def list(self, person: object, purpose: object = None) -> None:
             raise RuntimeError("the inside of the portal")
 
-    ops.profiles = Broken()  # type: ignore[assignment]
+        async def last(self, person: object, name: str) -> None:
+            raise RuntimeError("the inside of the portal")
+
+    ops.profiles = ops.offers = Broken()  # type: ignore[assignment]
     with caplog.at_level(logging.ERROR, logger="dure.services"):
         answer = await anyone.get(f"{API}/profiles", headers=bearer(hub.person("ana")))
         page = await anyone.get(f"{BASE}/spawn", headers=ana.navigate())
