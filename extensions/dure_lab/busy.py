@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 SETTING = "dure_busy_last_activity"
 _EVERY_S = 60
-_LISTS = re.compile(r"/api/(?:kernels|sessions|terminals|workspaces)/?$")
+_LISTS = re.compile(r"/api/(?:kernels|kernelspecs|me|sessions|terminals|workspaces)/?$")
 _FOLDERS = re.compile(r"/api/contents(?:/|$)")
 _STARTS_WITHIN = timedelta(minutes=10)
 """A kernel that no client ever spoke to is `starting` for as long as it lives, so that counts only for a while."""

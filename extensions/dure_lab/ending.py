@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,14 +59,26 @@ class Ending:
 
         `pages` were asked, `silent` of them did not answer; `hook` is null where there is no program.
         """
-        async with self._one_at_a_time:
-            asked = await self._pages(reason, ends_at)
-            ran = await hook.run(reason, ends_at, hook_s, self._log)
+        asked = await self._pages(reason, ends_at)
+        ran = await self._hook(reason, ends_at, hook_s)
         saved = sorted({path for paths, _ in asked.answers.values() for path in paths})
         failed = sorted({path for _, paths in asked.answers.values() for path in paths})
         silent = max(asked.asked - len(asked.answers), 0)
         self._log.info("dure: %s: %s saved, %s failed, %s silent", reason, len(saved), len(failed), silent)
         return {"saved": saved, "failed": failed, "pages": asked.asked, "silent": silent, "hook": ran}
+
+    async def _hook(self, reason: str, ends_at: str, seconds: float) -> dict[str, Any] | None:
+        """The owner's program, once at a time; pages never wait for it. Waiting for the last one counts."""
+        begun = time.monotonic()
+        try:
+            await asyncio.wait_for(self._one_at_a_time.acquire(), seconds)
+        except TimeoutError:
+            self._log.warning("dure: %s: the program before it is still at work", reason)
+            return None
+        try:
+            return await hook.run(reason, ends_at, max(seconds - (time.monotonic() - begun), 0.0), self._log)
+        finally:
+            self._one_at_a_time.release()
 
     def answered(self, number: str, page: str, saved: list[str], failed: list[str]) -> bool:
         """What one page has saved; False where nobody waits for it any more."""

@@ -97,6 +97,7 @@ class Looks:
         self._portal = portal
         self._last: dict[str, _Seen] = {}
         self._looking: dict[str, asyncio.Task[_Seen]] = {}
+        self._changes = 0
 
     async def look(self, language: str) -> dict[str, Any]:
         """`environment`, `usage` (null where unknown) and `now`, the portal's own time at this moment or null.
@@ -108,19 +109,28 @@ class Looks:
             looking = self._looking.get(language)
             if looking is None:
                 looking = self._looking[language] = asyncio.create_task(self._look(language))
-                looking.add_done_callback(lambda _: self._looking.pop(language, None))
+                looking.add_done_callback(lambda done: self._looked(language, done))
             seen = await asyncio.shield(looking)
         return {"environment": seen.environment, "usage": seen.usage, "now": _moved(seen)}
 
     def forget(self) -> None:
-        """Something was changed: look again."""
+        """Something was changed: look again, and keep nothing of a look that began before."""
+        self._changes += 1
         self._last.clear()
+        self._looking.clear()
+
+    def _looked(self, language: str, done: asyncio.Task[_Seen]) -> None:
+        if self._looking.get(language) is done:
+            del self._looking[language]
 
     async def _look(self, language: str) -> _Seen:
+        changes = self._changes
         environment, usage = await asyncio.gather(
             self._portal.ask("GET", "", language), self._usage(language), return_exceptions=False
         )
-        seen = self._last[language] = _Seen(time.monotonic(), environment, usage)
+        seen = _Seen(time.monotonic(), environment, usage)
+        if changes == self._changes:
+            self._last[language] = seen
         return seen
 
     async def _usage(self, language: str) -> Any:

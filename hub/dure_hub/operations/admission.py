@@ -125,7 +125,8 @@ def check(session: Session, ticket: Ticket, queued: Line) -> None:
 def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[Ticket, Lease]]:
     """Grant every ticket that may start now, in the queue's order. The caller updates the subjects' rows.
 
-    Those that may not are told why: no room, others before them, or their quota.
+    Those that may not are told why: no room, others before them, or their quota. Every grant may let somebody else
+    start: it makes a promise safe, or uses up a quota that room was kept for. So it looks until nobody may.
     """
     granted: list[tuple[Ticket, Lease]] = []
     again = True
@@ -136,10 +137,7 @@ def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[T
             if queued.judge(ticket).allowed:
                 granted.append((ticket, _grant(session, ticket, start.placement, fleet, now)))
                 queued.take(ticket)
-            else:  # a grant before it has used its quota or budget up: its room is for whoever is behind it
-                again = True
-    if granted:
-        queued = line.read(session, fleet, now)
+            again = True  # refused, too: a grant before it has used its quota up, and its room is for others
     _explain(queued, queued.tickets)
     return granted
 

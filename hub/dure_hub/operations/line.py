@@ -165,7 +165,8 @@ class Line:
             return Verdict.no("profile_away", profile=ticket.profile)
         quota = self.standing.judge(ticket.owner, ticket.team, gpus_of(spec, self.fleet), ticket.queue_class)
         paid = self.paid(ticket)
-        return paid if quota.allowed and not paid.allowed else quota
+        waits_for_gpus = quota.allowed or quota.code == "quota_gpus"
+        return paid if waits_for_gpus and not paid.allowed else quota
 
     def paid(self, ticket: Ticket) -> Verdict:
         """Whether what it asks for fits the budgets of its team and project; a refusal names what would."""

@@ -143,7 +143,7 @@ def _offer(
 
 def _start(session: Session, asked: Ticket, queued: Line, board: Board) -> Start:
     """As `start_of`, each thought of alone; where nobody waits, one board tells of all that find room."""
-    if not queued.waiting and queued.judge(asked).allowed:
+    if not queued.waiting and not queued.held_up and queued.judge(asked).allowed:
         wish = line.wish_of(session, asked, queued.fleet)
         if board.place(queued.fleet.profile(asked.profile), wish).verdict.allowed:
             admission.check(session, asked, queued)

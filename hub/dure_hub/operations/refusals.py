@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,9 +39,12 @@ class Refusals:
             "at": self._clock().isoformat(),
         }
         kept = [*(one for one in self._rows() if (one["device"], one["units"]) != (row["device"], row["units"]))]
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps([*kept, row]))
-        temporary.replace(self._path)  # of two who write at once one is lost: it costs one more refusal
+        temporary = self._path.with_suffix(f".{os.getpid()}.new")
+        try:
+            temporary.write_text(json.dumps([*kept, row]))
+            temporary.replace(self._path)  # of two who write at once one is lost: it costs one more refusal
+        except OSError as error:  # so does a full disk; the refusal itself must reach who asked
+            log.warning("a refused place of %s was not noted: %s", device.uuid, error)
 
     def units(self, devices: Iterable[Device]) -> Units:
         """What not to give of these GPUs now."""

@@ -46,14 +46,15 @@ class Standing:
         runs as long as nobody inside their quota needs the room (`beyond_quota`).
         """
         found = Verdict.yes("within_quota")
+        refused: Verdict | None = None
         for holder in holders(owner, team):
             beyond = self.borrowing and holder[0] == "team" and queue_class == TRAINING
             verdict = check_start(self.quota(holder), self._use(holder), gpus, self.now, beyond=beyond)
-            if not verdict.allowed:
-                return verdict
+            if not verdict.allowed and (refused is None or refused.code == "quota_gpus"):
+                refused = verdict  # what lasts longest is told: GPUs come back with the end of a lease
             if verdict.code == "beyond_quota":
                 found = verdict
-        return found
+        return refused or found
 
     def take(self, owner: str, team: str | None, gpus: int) -> None:
         """Count a grant of this transaction."""

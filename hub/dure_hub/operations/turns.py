@@ -15,11 +15,11 @@ from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.environment_asks import Wanted
 from dure_hub.operations.environment_runs import thing
 from dure_hub.operations.environments import Environments
-from dure_hub.operations.people import Person
+from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Profiles
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
-from dure_hub.store.models import Lease
+from dure_hub.store.models import Lease, Ticket
 
 
 class NotYourTurn(DureError):
@@ -78,13 +78,13 @@ class Turns:
             row, now = rows.find(session, person.name, name), self._clock()
             if row is None:
                 raise NotFound(kind="environment", name=name)
-            # Sent twice, the form finds its own ticket; that stays.
-            if row.phase != rows.WAITING or row.ticket_id is None or row.ticket_id == ask_id:
+            # Sent twice, the form finds its own ticket: that stays, and what came of it afterwards, too.
+            if row.phase != rows.WAITING or row.ticket_id is None or session.get(Ticket, ask_id) is not None:
                 return None
             before = asks.last(session, row)
             admission.cancel(session, row.ticket_id, "cancelled", now, person.name)
             session.flush()
-            team = before.team if before is not None else None
+            team = charged(person, before.team if before is not None else None)
             wanted = asks.like(Wanted(profile, usual_s, team, row.project, row.image), before, fleet)
             most = self._environments.runs.settings.servers_per_person
             row = asks.row_of(session, row, person.name, name, wanted, now, most)

@@ -131,7 +131,15 @@ def test_what_an_open_page_asks_by_itself_is_no_use_and_what_somebody_asks_is(tm
     (tmp_path / "a.txt").write_text("a")
     with busy_server(tmp_path) as client:
         first = last_activity(client)
-        for path in ("kernels", "sessions", "terminals", "contents", "contents/?content=1&hash=0&1700000000000"):
+        for path in (
+            "kernels",
+            "kernelspecs",
+            "me",
+            "sessions",
+            "terminals",
+            "contents",
+            "contents/?content=1&hash=0&17",
+        ):
             client.get(f"/api/{path}").raise_for_status()
         assert last_activity(client) == first
         client.get("/api/contents/a.txt?type=file&content=1").raise_for_status()

@@ -15,7 +15,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from dure_lab.hook import PLACE
-from tests.unit.lab.kit import server
+from tests.unit.lab.kit import server, until
 
 BODY = {"reason": "expired", "ends_at": "2026-01-01T00:00:00Z", "hook_seconds": 30}
 
@@ -113,6 +113,24 @@ def test_the_owners_program_runs_after_the_saving(mine: httpx.Client, folder: Pa
     assert (kept["hook"]["output"], kept["saved"]) == ("checkpoint; all of it\n", ["saved"])
     assert [event["reason"] for event in heard] == ["expired", "checkpoint"]
     assert heard[1]["ends_at"] == ""
+
+
+def test_pages_are_asked_while_the_last_program_is_still_at_work(mine: httpx.Client, folder: Path) -> None:
+    program, begun, over = folder / PLACE, folder / "begun", folder / "over"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text('#!/bin/sh\ntouch "$HOME/begun"; until [ -e "$HOME/over" ]; do sleep 0.1; done\n')
+    program.chmod(0o700)
+    try:
+        with page(mine, saves("1", ["a"], [])), ThreadPoolExecutor(1) as pool:
+            checkpoint = pool.submit(mine.post, "/dure/checkpoint")
+            until(begun.exists, "the program to begin", folder / "log")
+            ended = mine.post("/dure/before-stop", json={**BODY, "hook_seconds": 0.3}).json()
+            over.touch()
+            assert checkpoint.result().json()["hook"]["exit"] == 0
+    finally:
+        over.touch()
+        program.unlink()
+    assert (ended["saved"], ended["hook"]) == (["a"], None)
 
 
 def test_two_who_ask_at_once_are_served_one_after_the_other(mine: httpx.Client) -> None:

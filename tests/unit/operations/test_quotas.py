@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from dure_hub.operations.counters import Counters
 from dure_hub.operations.money_errors import TooManyRows
 from dure_hub.operations.people import Person
 from dure_hub.operations.quotas import Quotas
-from dure_hub.operations.standing import standing
+from dure_hub.operations.standing import Standing, standing
+from dure_hub.policies.classes import INTERACTIVE
+from dure_hub.policies.quota import Quota, Use
 from dure_hub.store.models import Event, Lease
 from tests.support.money import START, Books
 
@@ -185,3 +188,13 @@ async def test_what_has_not_changed_is_not_told_of_again(books: Books, quotas: Q
     books.lease(239, None, team="red", gpus=4000)
     await quotas.watch()
     assert told(books) == [("quota:team/red", "gpus", 80)]
+
+
+def test_of_two_limits_in_the_way_the_one_that_lasts_longer_is_told() -> None:
+    now = datetime(2026, 1, 15, tzinfo=UTC)
+    seen = Standing(now, borrowing=True)
+    seen.quotas = {("user", "ana"): Quota(gpus=1), ("team", "vision"): Quota(gpu_hours_month=1)}
+    seen.use = {("user", "ana"): Use(gpus=1000), ("team", "vision"): Use(gpu_us=3600 * 10**6)}
+    assert seen.judge("ana", "vision", 1000, INTERACTIVE).code == "quota_gpu_hours"
+    seen.use["team", "vision"] = Use()
+    assert seen.judge("ana", "vision", 1000, INTERACTIVE).code == "quota_gpus"

@@ -266,6 +266,20 @@ async def test_what_refuses_the_other_profile_leaves_the_place_in_line(tmp_path:
     await world.close()
 
 
+async def test_an_old_form_sent_again_changes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, Inventory(cpu_cores=8, memory_mb=64000, devices=tuple(gpus(2, "NVIDIA A10"))))
+    for _ in range(2):
+        await world.environments.request(Person(new_id().lower()), ask(profile="gpu-full"))
+    await world.environments.request(ANN, ask(profile="gpu-full"))
+    old = new_id()
+    for number, profile in ((old, "gpu-full-x2"), (new_id(), "gpu-full"), (old, "gpu-full-x2")):
+        got = await world.turns.instead(ANN, "default", number, profile)
+    assert (got.phase, got.profile) == ("waiting", "gpu-full")
+    assert got.ticket is not None
+    assert got.ticket.state == "waiting"
+    await world.close()
+
+
 async def test_an_unknown_image_is_refused_by_name(world: World) -> None:
     with pytest.raises(NoSuchImage) as refused:
         await world.environments.request(ANN, ask(image="gold"))
