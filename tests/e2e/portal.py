@@ -53,6 +53,12 @@ def mark_of(process: psutil.Process) -> tuple[str, str, str] | None:
     return environ.get("DURE_PORTAL", ""), environ.get("DURE_KIND", ""), environ["DURE_LEASE"]
 
 
+def is_lab(process: psutil.Process) -> bool:
+    """Whether it is the server itself, forked or not, and neither its keeper nor something that it runs."""
+    first, *words = process.cmdline()
+    return "dure_hub.spawners.jupyterhub_singleuser" in words or (first.startswith("dure:") and " " not in first)
+
+
 @dataclass
 class Portal:
     """One running portal."""
@@ -102,7 +108,7 @@ class Portal:
         left: list[str] = []
 
         def none_left() -> bool:
-            left[:] = [" ".join(one.cmdline()) for one in self.processes() if one.is_running()]
+            left[:] = [str(one) for one in self.processes()]
             return not left
 
         until(none_left, lambda: f"every process of {self.data} to be gone: {left}", timeout=15)

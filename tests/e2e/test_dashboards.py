@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from dure.wire.ids import new_id
-from tests.e2e.portal import Portal, make_portal, until
+from tests.e2e.portal import Portal, is_lab, make_portal, mark_of, until
 from tests.e2e.test_pages import Window, log_in, window
 
 pytestmark = pytest.mark.timeout(300)
@@ -111,10 +111,11 @@ def server_of(portal: Portal, name: str) -> list[psutil.Process]:
     found = []
     for process in portal.processes():
         try:
-            words = process.environ()
-            if words.get("JUPYTERHUB_SERVICE_PREFIX") == path and "dure_hub.spawners" in " ".join(
-                process.cmdline()
-            ):
+            mark = mark_of(process)
+            if mark is None or mark[1] != "server" or not is_lab(process):
+                continue
+            record = json.loads((portal.data / "run" / "server" / mark[2] / "spec.json").read_text())
+            if record["base_path"] == path:
                 found.append(process)
         except psutil.Error:
             continue

@@ -13,7 +13,7 @@ import dure
 from dure.training import Job
 from dure.wire.ids import new_id
 from tests.e2e.kernels import compute, kernel_socket
-from tests.e2e.portal import Portal, make_portal, mark_of, until
+from tests.e2e.portal import Portal, is_lab, make_portal, mark_of, until
 
 pytestmark = pytest.mark.timeout(400)
 Running = tuple[Job, list[int], Path]
@@ -92,12 +92,6 @@ def phase(api: httpx.Client) -> str | None:
     except httpx.HTTPError:
         return None
     return str(answer.json()["phase"]) if answer.status_code == 200 else None
-
-
-def is_lab(process: psutil.Process) -> bool:
-    """Whether it is the server itself, forked or not, and neither its keeper nor something that it runs."""
-    first, *words = process.cmdline()
-    return "dure_hub.spawners.jupyterhub_singleuser" in words or (first.startswith("dure:") and " " not in first)
 
 
 def only_server(portal: Portal) -> psutil.Process:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 import dure
@@ -65,11 +66,14 @@ def trial(endpoint: dure.endpoints.Endpoint) -> Replica:
 
 def model_servers(portal: Portal) -> list[int]:
     """Pids of the model servers of this portal, without their keepers."""
-    return [
-        process.pid
-        for process in portal.processes()
-        if "dure.server" in process.cmdline() and process.environ().get("DURE_KIND") == "model"
-    ]
+    found = []
+    for process in portal.processes():
+        try:
+            if "dure.server" in process.cmdline() and process.environ().get("DURE_KIND") == "model":
+                found.append(process.pid)
+        except psutil.Error:  # it has just ended
+            continue
+    return found
 
 
 class Load:

@@ -52,7 +52,13 @@ async def ops(template: Path, hub: StubHub, tmp_path: Path) -> AsyncIterator[Ope
     """Everything the portal can do, on a data folder of its own."""
     root = tmp_path / "data"
     shutil.copytree(template, root)
-    settings = Settings(data=root, hub_port=hub.port, instance="0123456789ab", memory_reserved_mb=0)
+    settings = Settings(
+        data=root,
+        hub_port=hub.port,
+        instance="0123456789ab",
+        memory_reserved_mb=0,
+        servers_per_person=1000,  # one person fills a machine of any size
+    )
     settings.save()
     made = operations(root)
     yield made
