@@ -191,9 +191,10 @@ def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: date
     if waiting:
         queued = line.read(session, fleet, now)
         starts, board = queued.expected(), queued.board()
+        places = order.positions(queued.waiting, queued.ahead().endangered)
         for ticket in waiting:
             told = {
-                "position": order.position(ticket.id, queued.waiting, queued.ahead().endangered),
+                "position": places.get(ticket.id),
                 "expected_start": starts.get(ticket.id),
                 "next_best": board.next_best(ticket.profile, fleet.profiles, line.wish_of(session, ticket, fleet)),
             }
