@@ -28,11 +28,11 @@ class ExecutionFolder(WorkFolder):
 
         None where there is none that may be read, or it is larger than `EXECUTED_LIMIT`.
         """
-        return read_plain(self.outputs, EXECUTED, EXECUTED_LIMIT)
+        return read_plain(self.outputs, EXECUTED, limit=EXECUTED_LIMIT)
 
     def failure(self) -> wire.Failure | None:
         """Where it stopped, by its own account; None where it says nothing that can be used."""
-        content = read_plain(self.outputs, RESULT, _RESULT_LIMIT)
+        content = read_plain(self.outputs, RESULT, limit=_RESULT_LIMIT)
         return failure_of(content) if content is not None else None
 
 

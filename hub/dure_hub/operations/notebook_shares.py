@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import builtins
 import json
-import os
 import re
 import shutil
-import stat
 from collections.abc import Awaitable, Callable
 from datetime import UTC
 from pathlib import Path, PurePosixPath
@@ -28,7 +26,7 @@ from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.errors import DiskFull
 from dure_hub.operations.people import Person
 from dure_hub.operations.share_errors import NotebookNotThere, TooManyShares
-from dure_hub.operations.workfiles import remove, write_private
+from dure_hub.operations.workfiles import read_plain, remove, write_private
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
@@ -151,34 +149,12 @@ class NotebookShares:
 def read_inside(folder: Path, path: str, limit: int) -> bytes | None:
     """A plain notebook file at `path` inside of `folder`, of at most `limit` bytes; None for anything else.
 
-    Each step is opened inside the last, and no link is followed: whoever changes the folder meanwhile leads nobody
-    out of it.
+    As `read_plain` reads it.
     """
     parts = PurePosixPath(path).parts
     if path.startswith("/") or ".." in parts or "\0" in path or not path.endswith(".ipynb"):
         return None
-    place = _opened(folder, os.O_DIRECTORY, None)
-    for number, part in enumerate(parts, 1):
-        if place is None:
-            return None
-        last = place
-        place = _opened(part, 0 if number == len(parts) else os.O_DIRECTORY, last)
-        os.close(last)
-    if place is None:
-        return None
-    if not stat.S_ISREG(os.fstat(place).st_mode):
-        os.close(place)
-        return None
-    with os.fdopen(place, "rb") as file:
-        content = file.read(limit + 1)
-    return content if len(content) <= limit else None
-
-
-def _opened(name: Path | str, kind: int, inside: int | None) -> int | None:
-    try:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | kind, dir_fd=inside)
-    except (OSError, ValueError):  # not there, a link, not for us, or no name at all
-        return None
+    return read_plain(folder, *parts, limit=limit)
 
 
 def _on_wire(about: dict[str, str]) -> wire.NotebookShare:

@@ -97,27 +97,37 @@ class WorkFolder:
         return LogPiece(content.decode("utf-8", "replace"), offset, end), end >= size
 
 
-def open_plain(folder: Path, name: str) -> IO[bytes] | None:
-    """A plain file in a plain folder, to read; None for anything else. No link is followed, no pipe waited for."""
-    try:
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
+def open_plain(folder: Path, *steps: str) -> IO[bytes] | None:
+    """A plain file so many steps below a plain folder, to read; None for anything else.
+
+    Each step is opened inside the last. No link is followed, no pipe waited for: whoever changes the folder
+    meanwhile leads nobody out of it.
+    """
+    place = _step(folder, os.O_DIRECTORY, None)
+    for number, step in enumerate(steps, 1):
+        if place is None:
+            return None
+        last = place
+        place = _step(step, 0 if number == len(steps) else os.O_DIRECTORY, last)
+        os.close(last)
+    if place is None:
         return None
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
-    except OSError:
-        return None
-    finally:
+    if not stat.S_ISREG(os.fstat(place).st_mode):
         os.close(place)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
         return None
-    return os.fdopen(file, "rb")
+    return os.fdopen(place, "rb")
 
 
-def read_plain(folder: Path, name: str, limit: int) -> bytes | None:
-    """The content of a plain file in a plain folder, of at most `limit` bytes; None for anything else."""
-    file = open_plain(folder, name)
+def _step(name: Path | str, kind: int, inside: int | None) -> int | None:
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | kind, dir_fd=inside)
+    except (OSError, ValueError):  # not there, a link, not for us, or no name at all
+        return None
+
+
+def read_plain(folder: Path, *steps: str, limit: int) -> bytes | None:
+    """The content of a file as of `open_plain`, of at most `limit` bytes; None for anything else."""
+    file = open_plain(folder, *steps)
     if file is None:
         return None
     try:

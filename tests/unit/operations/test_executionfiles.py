@@ -73,8 +73,8 @@ def test_links_pipes_folders_and_floods_are_not_read(folder: ExecutionFolder, tm
     (outputs / "flood").write_bytes(b"x" * 11)
     (outputs / "fine").write_bytes(b"x" * 10)
     for name in ("link", "pipe", "folder", "flood", "missing"):
-        assert read_plain(outputs, name, 10) is None, name
-    assert read_plain(outputs, "fine", 10) == b"x" * 10
+        assert read_plain(outputs, name, limit=10) is None, name
+    assert read_plain(outputs, "fine", limit=10) == b"x" * 10
 
 
 def test_an_executed_notebook_behind_a_link_is_not_shown(folder: ExecutionFolder, tmp_path: Path) -> None:
