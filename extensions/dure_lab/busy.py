@@ -33,6 +33,7 @@ SETTING = "dure_busy_last_activity"
 _EVERY_S = 60
 _LISTS = re.compile(r"/api/(?:kernels|kernelspecs|me|sessions|terminals|workspaces)/?$")
 _FOLDERS = re.compile(r"/api/contents(?:/|$)")
+_LAYOUT = re.compile(r"^(?!.*/api/contents/).*/lab/api/workspaces/[^/]+/?$")
 _STARTS_WITHIN = timedelta(minutes=10)
 """A kernel that no client ever spoke to is `starting` for as long as it lives, so that counts only for a while."""
 
@@ -96,7 +97,12 @@ def _leave_out_polls() -> None:
 
 
 def is_poll(method: str, path: str, arguments: Mapping[str, Sequence[bytes]]) -> bool:
-    """Whether this is what a page asks again and again: its lists of what runs, and of the folder it shows."""
+    """Whether this is what a page asks again and again: its lists of what runs, and of the folder it shows.
+
+    JupyterLab also writes down its layout every ten seconds while a text file is open in it, moved or not.
+    """
+    if _LAYOUT.search(path) is not None:
+        return True
     if method not in ("GET", "HEAD"):
         return False
     kind = arguments.get("type", [b"directory"])[-1]

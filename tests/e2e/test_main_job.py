@@ -71,7 +71,7 @@ def test_from_login_to_an_endpoint_that_answers(
     shot(page, "spawn")
     page.get_by_role("button", name="Start", exact=False).click()
     page.wait_for_url("**/user/ana/**", timeout=120_000)
-    page.goto(f"{portal.url}/user/ana/lab/tree/tutorials/first-model.ipynb")
+    page.goto(f"{portal.url}/user/ana/lab/tree/tutorials/first-model.ipynb?reset")
     expect(page.get_by_role("heading", name="A first model: train, register, serve")).to_be_visible(
         timeout=WHOLE_LAB_MS
     )
@@ -105,7 +105,7 @@ def test_from_login_to_an_endpoint_that_answers(
 
 def run_all(page: Page, saved: Path) -> list[dict[str, Any]]:
     """Run → Run All Cells; then save until every code cell has run or one has failed. The cells as saved."""
-    page.locator(".jp-Notebook").click(position={"x": 5, "y": 5})
+    page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").click(position={"x": 5, "y": 5})
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     cells: list[dict[str, Any]] = []

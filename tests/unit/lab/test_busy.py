@@ -15,7 +15,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from websockets.sync.client import connect
 
 from dure.wire.ids import new_id
-from dure_lab.busy import at_work
+from dure_lab.busy import at_work, is_poll
 from tests.unit.lab.kit import server, until
 from tests.unit.lab.stub_portal import stub_portal
 
@@ -147,6 +147,21 @@ def test_what_an_open_page_asks_by_itself_is_no_use_and_what_somebody_asks_is(tm
         assert opened > first
         client.post("/api/contents", json={"type": "file"}).raise_for_status()
         assert last_activity(client) > opened
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("PUT", "/user/ana/lab/api/workspaces/default", True),
+        ("PUT", "/user/ana/lab/api/workspaces/auto-1/", True),
+        ("PUT", "/user/ana/api/contents/lab/api/workspaces/notes.txt", False),
+        ("PUT", "/user/ana/lab/api/settings/themes", False),
+    ],
+)
+def test_a_layout_that_jupyterlab_writes_down_every_ten_seconds_is_no_use(
+    method: str, path: str, expected: bool
+) -> None:
+    assert is_poll(method, path, {}) is expected
 
 
 def test_the_portal_is_told_what_is_at_work(tmp_path: Path) -> None:
