@@ -11,9 +11,9 @@ from dure.wire.base import Answer
 class QueueEntry(Answer):
     """One request that waits, in the order in which they are served.
 
-    `position` counts from 1 among those for the same profile; null where it waits for something else than room
-    (its quota, a GPU that is away). `expected_start` is at the latest, null if unknown. `why` says in each
-    language what it waits for. `owner` is told to administrators and to the owner; `next_best` to the owner.
+    `position` counts from 1 among those for the same profile; null where it keeps no place (it waits for a budget,
+    or for a GPU that is away). `expected_start` is at the latest, null if unknown. `why` says in each language
+    what it waits for. `owner` is told to administrators and to the owner; `next_best` to the owner.
     """
 
     ticket: str

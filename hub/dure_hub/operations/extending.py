@@ -21,7 +21,7 @@ def latest(
     promised = select(Ticket.id).where(Ticket.state == "waiting", Ticket.promised_at.is_not(None)).limit(1)
     if session.scalar(promised) is None:  # the usual case: no need to read the whole line
         return wanted, []
-    queued = line.read(session, fleet, now)
+    queued = line.seen(session, fleet, now)
     return extending.latest_end(lease.id, wanted, *queued.asking())
 
 

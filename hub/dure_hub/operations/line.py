@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import and_, event, select
+from sqlalchemy.orm import Session, UOWTransaction, aliased
 
 from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
@@ -28,6 +28,7 @@ from dure_hub.policies.slices import WHOLE, Placement, Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.models import Lease, Replica, Ticket
 
+_SEEN = "dure.line"
 Asking = tuple[
     Sequence[Waiting],
     Sequence[Held],
@@ -154,9 +155,16 @@ class Line:
             if verdict.code == "quota_gpus":
                 self.held_up.append(waits)
 
-    def position(self, ticket_id: str) -> int | None:
-        """Its place among those who wait for the same profile, from 1; None if it does not wait."""
-        return order.position(ticket_id, self.everyone, self.ahead().endangered)
+    def in_order(self) -> list[Waiting]:
+        """Those that wait for room alone, as they are served: first in a class whose promise is in danger."""
+        return [one for one in self.ahead().order if one.id not in self.stopped]
+
+    def places(self) -> Mapping[str, int]:
+        """The place of each among those who wait for the same profile, from 1.
+
+        Who waits for a budget, or a profile that is away, is in nobody's way and has none.
+        """
+        return order.positions([*self.waiting, *self.held_up], self.ahead().endangered)
 
     def judge(self, ticket: Ticket) -> Verdict:
         """Whether quotas and budgets let it start now; room is another question."""
@@ -198,6 +206,23 @@ def read(session: Session, fleet: Fleet, now: datetime) -> Line:
     for ticket in tickets:
         found.add(ticket, session, near.get(ticket.subject, frozenset()))
     return found
+
+
+def seen(session: Session, fleet: Fleet, now: datetime) -> Line:
+    """The same, for whoever only looks: read and reckoned once for as long as nothing is written meanwhile.
+
+    Not to be added to.
+    """
+    session.flush()
+    known = session.info.get(_SEEN)
+    if known is None or known.fleet is not fleet or known.now != now:
+        known = session.info[_SEEN] = read(session, fleet, now)
+    return known
+
+
+@event.listens_for(Session, "after_flush")
+def _outdated(session: Session, _context: UOWTransaction) -> None:
+    session.info.pop(_SEEN, None)
 
 
 def active(session: Session) -> Iterable[Lease]:

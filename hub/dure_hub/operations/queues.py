@@ -28,7 +28,7 @@ class Queues:
         self._store, self._clock, self._profiles = store, clock, profiles
 
     async def list(self, person: Person) -> Sequence[QueueEntry]:
-        """Every waiting ticket: first those that wait for room, in order; then those that wait for a quota."""
+        """Every waiting ticket: those that wait for room or for GPUs of a quota, in order; then the others."""
         fleet = await self._profiles.fleet()
         return await self._store.read(lambda session: self._read(session, person, fleet))
 
@@ -37,10 +37,11 @@ class Queues:
         if not queued.tickets:
             return []
         starts, board, late = queued.expected(), queued.board(), queued.ahead().endangered
-        places = order.positions(queued.waiting, late)
+        places = queued.places()
         wishes = {one.id: one.wish for one in queued.everyone}
         entries = []
-        for ticket_id in [*(one.id for one in order.order(queued.waiting, late)), *sorted(queued.stopped)]:
+        inline = [one.id for one in order.order([*queued.waiting, *queued.held_up], late)]
+        for ticket_id in [*inline, *sorted(queued.tickets.keys() - inline)]:
             ticket = queued.tickets[ticket_id]
             entry = _entry(ticket, person, places.get(ticket_id), starts.get(ticket_id))
             if entry.mine:

@@ -16,7 +16,7 @@ from dure_hub.operations import admission, line
 from dure_hub.operations.line import Line
 from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import claimant
-from dure_hub.policies import order, preemption
+from dure_hub.policies import preemption
 from dure_hub.policies.board import Board
 from dure_hub.policies.order import Waiting
 from dure_hub.policies.preemption import Asking, Preemption, Running
@@ -39,7 +39,7 @@ def reclaim(session: Session, fleet: Fleet, now: datetime) -> list[Preemption]:
     board = queued.board()
     found: list[Preemption] = []
     tried: set[tuple[object, ...]] = set()
-    for waiting in order.order(queued.waiting):
+    for waiting in queued.in_order():
         ticket = queued.tickets[waiting.id]
         asking = _asking(ticket, waiting, fleet)
         kind = (ticket.profile, waiting.wish, ticket.queue_class, asking.holder)
@@ -88,33 +88,34 @@ def end_long_training(session: Session, fleet: Fleet, now: datetime) -> list[Lea
     for lease in leases:
         if lease.end_reason is not None:
             board.give_back(slices_of(lease))
-    left = _unplaced(order.order(queued.waiting), queued, board)
-    found = []
-    for lease in due:
-        board.give_back(slices_of(lease))
-        rest = _unplaced(left, queued, board)
-        if len(rest) == len(left):
-            board.take(slices_of(lease))
-            continue
-        left = rest
+    ended = {running.id for running in _make_room(queued, [_running(lease) for lease in due], board)}
+    found = [lease for lease in due if lease.id in ended]
+    for lease in found:
         _take_back(session, lease.id, RAN_LONG, now, fleet)
-        found.append(lease)
     return found
 
 
-def _unplaced(waiting: Sequence[Waiting], queued: Line, board: Board) -> list[Waiting]:
-    """Those of these who find no room, once each that does has taken it."""
-    left: list[Waiting] = []
-    refused: set[tuple[object, ...]] = set()
-    for one in waiting:
-        kind = (one.profile, one.wish)
-        placed = None if kind in refused else board.place(queued.fleet.profile(one.profile), one.wish)
-        if placed is not None and placed.verdict.allowed:
-            board.take(placed.slices)
-        else:
-            refused.add(kind)
-            left.append(one)
-    return left
+def _make_room(queued: Line, due: Sequence[Running], board: Board) -> list[Running]:
+    """Those of these that must end for whoever waits, in order, and is helped by it; the longest-running first."""
+    found: list[Running] = []
+    hopeless: set[tuple[object, ...]] = set()
+    for one in queued.in_order():
+        spec, kind = queued.fleet.profile(one.profile), (one.profile, one.wish)
+        if kind in hopeless:
+            continue
+        placed = board.place(spec, one.wish)
+        if not placed.verdict.allowed:
+            left = [lease for lease in due if lease not in found]
+            victims = preemption.fewest(spec, one.wish, left, board)
+            if victims is None:
+                hopeless.add(kind)
+                continue
+            for lease in victims:
+                board.give_back(lease.slices)
+            found += victims
+            placed = board.place(spec, one.wish)
+        board.take(placed.slices)
+    return found
 
 
 def _asking(ticket: Ticket, waiting: Waiting, fleet: Fleet) -> Asking:

@@ -89,7 +89,7 @@ def start_of(session: Session, asked: Ticket, queued: line.Line) -> Start:
     profiles, wish = queued.fleet.profiles, line.wish_of(session, asked, queued.fleet)
     return Start(
         now=False,
-        position=queued.position(_LAST),
+        position=queued.places().get(_LAST),
         expected=queued.expected().get(_LAST),
         next_best=queued.board().next_best(asked.profile, profiles, wish),
     )
@@ -100,8 +100,8 @@ def ticket_on_wire(session: Session, ticket: Ticket, fleet: Fleet, now: datetime
     position, instead = None, None
     starts: Mapping[str, datetime | None] = {}
     if ticket.state == "waiting":
-        queued = line.read(session, fleet, now)
-        position, starts = queued.position(ticket.id), queued.expected()
+        queued = line.seen(session, fleet, now)
+        position, starts = queued.places().get(ticket.id), queued.expected()
         wish = line.wish_of(session, ticket, fleet)
         instead = queued.board().next_best(ticket.profile, fleet.profiles, wish)
     return wire.Ticket(

@@ -64,11 +64,6 @@ def positions(waiting: Iterable[Waiting], endangered: Collection[str] = ()) -> d
     return found
 
 
-def position(ticket_id: str, waiting: Iterable[Waiting], endangered: Collection[str] = ()) -> int | None:
-    """The same of one ticket. None if it does not wait."""
-    return positions(waiting, endangered).get(ticket_id)
-
-
 def _key(ticket: Waiting) -> tuple[object, ...]:
     return (
         not ticket.reclaims,

@@ -7,9 +7,10 @@ worse than when it asked: so nobody takes back from who took from them, by whate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.board import Board
@@ -25,6 +26,7 @@ Holder = tuple[str, str]
 Guaranteed = Mapping[Holder, int | None]
 """Thousandths of GPUs by holder. None, or not being there: everything is inside."""
 _ANYWHERE = Wish()
+_Price: TypeAlias = tuple[int, list[int]] | tuple[int, int, float, list[str]]
 
 
 @dataclass(frozen=True)
@@ -142,16 +144,21 @@ def preempt(
     judged = [(lease, reclaimable(lease, asking, within, now, min_run_s)) for lease in leases]
     ready = [lease for lease, verdict in judged if verdict.allowed]
     later = [lease for lease, verdict in judged if verdict.code == "ran_too_little"]
-    search = _Search(asking, board, now)
+    search = _Search(asking.profile, asking.wish, board)
+
+    def fewest(candidates: Sequence[Running]) -> list[Running] | None:
+        ranked = sorted(candidates, key=lambda one: (-one.queue_class, now - one.granted_at, one.id))
+        return search.fewest(ranked, lambda victims: _loss(victims, now))
+
     board.give_back(ending)
     try:
         if search.fits():
             return Preemption(Verdict.no("room_is_coming", **facts))
-        victims = search.fewest(ready)
+        victims = fewest(ready)
         if victims is not None:
             names = [lease.id for lease in victims]
             return Preemption(Verdict.yes("reclaims", **facts, victims=names, notice_s=notice_s), tuple(victims))
-        victims = search.fewest([*ready, *later]) if later else None
+        victims = fewest([*ready, *later]) if later else None
     finally:
         board.take(ending)
     if victims is None:
@@ -169,23 +176,34 @@ def due_for_checkpoint(granted_at: datetime, now: datetime, longest_s: int = LON
     return Verdict.yes("ran_longest", **facts)
 
 
+def fewest(profile: ProfileSpec, wish: Wish, leases: Sequence[Running], board: Board) -> list[Running] | None:
+    """As few as may be of these leases whose end makes room for this; of equals those that come first.
+
+    None if all of them are not enough. `board` is as it is with all of them held, and is left so.
+    """
+    place = {lease.id: number for number, lease in enumerate(leases)}
+    search = _Search(profile, wish, board)
+    return search.fewest(leases, lambda victims: (len(victims), [place[one.id] for one in victims]))
+
+
 class _Search:
     """Looks for the leases whose end makes room for one ticket. Leaves the board as it found it."""
 
-    def __init__(self, asking: Asking, board: Board, now: datetime) -> None:
-        self._asking, self._board, self._now = asking, board, now
+    def __init__(self, profile: ProfileSpec, wish: Wish, board: Board) -> None:
+        self._profile, self._wish, self._board = profile, wish, board
 
     def fits(self) -> bool:
         """Whether it fits beside what is held now."""
-        return self._board.place(self._asking.profile, self._asking.wish).verdict.allowed
+        return self._board.place(self._profile, self._wish).verdict.allowed
 
-    def fewest(self, leases: Sequence[Running]) -> list[Running] | None:
-        """The best victims among these; None if all of them are not enough."""
-        ranked = sorted(leases, key=self._reluctance)
+    def fewest(
+        self, ranked: Sequence[Running], price: Callable[[Sequence[Running]], _Price]
+    ) -> list[Running] | None:
+        """The cheapest victims among these, best ones first; None if all of them are not enough."""
         # a job on several GPUs lies on one node: the fewest are found there, one by one or together
         groups = [[lease] for lease in ranked] + _by_node(ranked)
         found = [victims for victims in map(self._enough, groups) if victims is not None]
-        return min(found, key=self._price) if found else self._enough(ranked)
+        return min(found, key=price) if found else self._enough(ranked)
 
     def _enough(self, leases: Sequence[Running]) -> list[Running] | None:
         """Of these, in this order, the first that are enough, without those that were not needed after all."""
@@ -211,12 +229,10 @@ class _Search:
         for lease in leases:
             self._board.take(lease.slices)
 
-    def _reluctance(self, lease: Running) -> tuple[int, timedelta, str]:
-        return -lease.queue_class, self._now - lease.granted_at, lease.id
 
-    def _price(self, victims: Sequence[Running]) -> tuple[int, int, float, list[str]]:
-        lost = sum(lease.gpus * (self._now - lease.granted_at).total_seconds() for lease in victims)
-        return len(victims), -sum(lease.queue_class for lease in victims), lost, [lease.id for lease in victims]
+def _loss(victims: Sequence[Running], now: datetime) -> tuple[int, int, float, list[str]]:
+    lost = sum(lease.gpus * (now - lease.granted_at).total_seconds() for lease in victims)
+    return len(victims), -sum(lease.queue_class for lease in victims), lost, [lease.id for lease in victims]
 
 
 def _by_node(leases: Sequence[Running]) -> list[list[Running]]:

@@ -43,7 +43,14 @@ def quota(world: World, kind: str, name: str, number: int) -> Quota:
     return Quota(kind=kind, name=name, gpus=number, set_by="admin", set_at=world.clock())
 
 
-def ask(world: World, fleet: Fleet, team: str, purpose: str = TRAINING, owner: str = "") -> Lease | Ticket:
+def ask(
+    world: World,
+    fleet: Fleet,
+    team: str,
+    purpose: str = TRAINING,
+    owner: str = "",
+    profile: str = "gpu-full",
+) -> Lease | Ticket:
     with world.store.transaction() as session:
         return admission.admit(
             session,
@@ -52,7 +59,7 @@ def ask(world: World, fleet: Fleet, team: str, purpose: str = TRAINING, owner: s
             team=team,
             purpose=purpose,
             subject=new_id(),
-            profile="gpu-full",
+            profile=profile,
             lifetime_s=8 * HOUR,
             now=world.clock(),
             fleet=fleet,
@@ -139,24 +146,49 @@ def test_of_two_teams_that_wait_the_one_that_had_less_goes_first(world: World, f
         assert 10_000 < share.gpu_seconds < 3 * HOUR + 2 * MINUTE
 
 
-def test_training_that_ran_for_a_day_makes_room_only_where_somebody_waits(world: World, fleet: Fleet) -> None:
+def endless(world: World, fleet: Fleet, *teams: str) -> list[str]:
+    """Training of each of these teams on a GPU of its own, for a day and longer; nobody has a quota."""
     with world.store.transaction() as session:
         for row in session.scalars(select(Quota)).all():
             session.delete(row)
-    held = [ask(world, fleet, "red"), ask(world, fleet, "blue")]
+    held = []
+    for team in teams:
+        lease = ask(world, fleet, team)
+        assert isinstance(lease, Lease)
+        held.append(lease.id)
+        world.clock.move(MINUTE)
     with world.store.transaction() as session:
-        for lease in held:
-            session.get_one(Lease, lease.id).until = None
+        for lease_id in held:
+            session.get_one(Lease, lease_id).until = None
     world.clock.move(25 * HOUR)
+    return held
 
-    def long() -> list[str]:
-        with world.store.transaction() as session:
-            return [one.id for one in reclaim.end_long_training(session, fleet, world.clock())]
 
-    assert long() == []
+def long_ended(world: World, fleet: Fleet) -> list[str]:
+    with world.store.transaction() as session:
+        return [one.id for one in reclaim.end_long_training(session, fleet, world.clock())]
+
+
+def test_training_that_ran_for_a_day_makes_room_only_where_somebody_waits(world: World, fleet: Fleet) -> None:
+    held = endless(world, fleet, "red", "blue")
+    assert long_ended(world, fleet) == []
     ask(world, fleet, "green")
-    assert len(long()) == 1, "one waits for one GPU"
-    assert long() == [], "its room is on its way"
+    assert long_ended(world, fleet) == held[:1], "one waits for one GPU; who ran longer makes room"
+    assert long_ended(world, fleet) == [], "its room is on its way"
+
+
+def test_as_much_long_training_ends_as_a_request_for_several_gpus_needs(world: World, fleet: Fleet) -> None:
+    held = endless(world, fleet, "red", "blue")
+    ask(world, fleet, "green", profile="gpu-full-x2")
+    assert long_ended(world, fleet) == held
+    assert long_ended(world, fleet) == []
+
+
+def test_no_long_training_ends_for_a_request_that_it_does_not_help(world: World, fleet: Fleet) -> None:
+    endless(world, fleet, "red")
+    assert isinstance(ask(world, fleet, "blue", NOTEBOOK), Lease), "which goes on"
+    ask(world, fleet, "green", profile="gpu-full-x2")
+    assert long_ended(world, fleet) == []
 
 
 def test_without_quotas_nobody_is_asked_to_end(world: World, fleet: Fleet) -> None:

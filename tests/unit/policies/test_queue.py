@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dure_hub.policies.classes import INFERENCE, TRAINING, URGENT_INFERENCE
-from dure_hub.policies.order import Waiting, order, position, positions
+from dure_hub.policies.order import Waiting, order, positions
 from dure_hub.policies.placement import Slice
 from dure_hub.policies.queue import Held, expected_starts, startable
 from tests.unit.policies.fleet import box, offered
@@ -43,7 +43,6 @@ def test_who_waits_is_ordered_by_class_choice_quota_use_and_time() -> None:
 
 def test_the_position_counts_those_who_wait_for_the_same() -> None:
     waiting = [ticket("a"), ticket("b", profile="gpu-full", asked=1), ticket("c", asked=2)]
-    assert [position(key, waiting) for key in ("a", "b", "c", "nobody")] == [1, 1, 2, None]
     assert positions(reversed(waiting)) == {"a": 1, "b": 1, "c": 2}
 
 

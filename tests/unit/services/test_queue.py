@@ -59,6 +59,6 @@ async def test_whose_quota_it_waits_for_is_not_told_to_others(
     await ask(client, ana, podName="b")
     (own,), (other,) = await lines(client, ana), await lines(client, ben)
     assert own["why"]["en"] == "The quota of the user ana is 1 GPUs at once, and 1.0 are in use."
-    assert (own["position"], other["position"]) == (None, None)
+    assert (own["position"], other["position"]) == (1, 1), "its place is kept while its quota is used up"
     assert "ana" not in str(other)
     assert other["why"]["en"] == "It waits for the quota of its owner or team."
