@@ -8,7 +8,7 @@ EXTRAS := hub,lab,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)
 # A stamp for each choice: what was installed without torch is not ready for a target that needs it.
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: up test bench bench-placement docs clean lab lock install format
+.PHONY: up test bench bench-quick bench-placement docs clean lab lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -31,7 +31,14 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# All figures: about an hour on two cores, on which nothing else should run.
 bench: $(STAMP)
+	@sh tools/packages.sh wrk nginx-light npm || echo "Going on with the benches that can do without."
+	@mkdir -p build
+	$(BIN)/python -m tests.bench --all
+
+# Those that take minutes, not an hour: without the storm, the simulated weeks and placement.
+bench-quick: $(STAMP)
 	@sh tools/packages.sh wrk nginx-light npm || echo "Going on with the benches that can do without."
 	@mkdir -p build
 	$(BIN)/python -m tests.bench

@@ -1,9 +1,10 @@
 """`python -m tests.bench [names]`: run benches, print their figures, add them to build/bench.jsonl.
 
 A bench is a module here with `run() -> list[Figure]`; `WHAT` in it says of each figure how it is measured. A name
-is a module's or a figure's; without names all run but those that are `ALONE`, which take minutes. A target that is
-missed is shown, and is no failure of the run: a busy machine may do that. A bench that could not be run is one.
-`--page` measures nothing, and writes docs/benchmarks.md from the newest figures.
+is a module's or a figure's; without names all run but those that are `ALONE`, which take many minutes; with
+`--all` those run too. A target that is missed is shown, and is no failure of the run: a busy machine may do that.
+A bench that could not be run is one. `--page` measures nothing, and writes docs/benchmarks.md from the newest
+figures.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def main(names: list[str]) -> int:
         page.write({name: said for module in benches.values() for name, said in _what(module).items()})
         return 0
     usual = {name for name, module in benches.items() if not getattr(module, "ALONE", False)}
+    if names == ["--all"]:
+        names = sorted(benches)
     chosen = [
         name for name in benches if (name in usual and not names) or _names(name, benches[name]) & set(names)
     ]
