@@ -6,7 +6,8 @@ the hub, and at least once a minute, this notes the time while any kernel is at 
 a terminal, and while a program other than its shell is in the foreground of one, be it one that waits (an editor,
 `top`). What was sent to the background of a terminal counts only while it writes. The server reports the time with
 the rest: every setting whose name ends with `_last_activity` counts. Requests count without our help, but for what
-every visible page of JupyterLab asks every few seconds: an open tab alone is no use.
+every visible page of JupyterLab asks every few seconds: an open tab alone is no use. Pages say when somebody last
+typed, clicked or scrolled in them (`page_input`), and that moment counts, too.
 
 The same is told to the portal, which shows it to the server's owner.
 """
@@ -25,6 +26,7 @@ from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 
 from dure.errors import DureError
+from dure_lab import page_input
 from dure_lab.portal import Portal, Refused
 
 log = logging.getLogger(__name__)
@@ -57,8 +59,8 @@ def _load_jupyter_server_extension(server_app: ServerApp) -> None:
 
 
 def _note(server_app: ServerApp) -> dict[str, str]:
-    """Note the time if anything is at work; whether kernels and terminals are."""
-    kernels = server_app.kernel_manager
+    """Note the time if a kernel or a terminal is at work; the state of these and of pages."""
+    kernels: Any = server_app.kernel_manager
     settings = server_app.web_app.settings
     now = datetime.now(UTC)
     found = [kernels.get_kernel(kernel) for kernel in kernels.list_kernel_ids()]
@@ -74,7 +76,9 @@ def _note(server_app: ServerApp) -> dict[str, str]:
     }
     if any(working.values()):
         settings[SETTING] = now
-    return {check: "in_use" if busy else "idle" for check, busy in working.items()}
+    connected = any(kernels.kernel_model(kernel)["connections"] for kernel in kernels.list_kernel_ids())
+    states = {check: "in_use" if busy else "idle" for check, busy in working.items()}
+    return states | {"pages": page_input.state(settings, connected, now)}
 
 
 async def _report(portal: Portal, states: Mapping[str, str]) -> None:

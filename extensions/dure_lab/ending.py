@@ -1,4 +1,5 @@
-"""What is done before a server ends: every open page saves its documents, then a program of the owner's runs.
+"""What is done before a server ends: every open page saves its documents, output that no page has seen is written
+into its notebooks, then a program of the owner's runs.
 
 Pages are asked by an event of Jupyter's own bus, to which each of them holds a socket, and answer by a request. A
 page that is frozen or cut off does not answer; the others are not kept waiting for it longer than `PAGES_S`.
@@ -17,6 +18,7 @@ from jupyter_server.services.events.handlers import SubscribeWebsocket
 
 from dure.wire.ids import new_id
 from dure_lab import hook
+from dure_lab.unwatched import Unwatched
 
 EVENT = "https://dure/events/ending"
 SCHEMA: dict[str, Any] = {
@@ -49,8 +51,14 @@ class _Round:
 class Ending:
     """Asks pages and runs the hook. One object a server."""
 
-    def __init__(self, events: EventLogger, log: logging.Logger, pages_s: float = PAGES_S) -> None:
-        self._events, self._log, self._pages_s = events, log, pages_s
+    def __init__(
+        self,
+        events: EventLogger,
+        log: logging.Logger,
+        pages_s: float = PAGES_S,
+        unwatched: Unwatched | None = None,
+    ) -> None:
+        self._events, self._log, self._pages_s, self._unwatched = events, log, pages_s, unwatched
         self._rounds: dict[str, _Round] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -60,12 +68,23 @@ class Ending:
         `pages` were asked, `silent` of them did not answer; `hook` is null where there is no program.
         """
         asked = await self._pages(reason, ends_at)
+        unwatched = await self._write(reason)
         ran = await self._hook(reason, ends_at, hook_s)
-        saved = sorted({path for paths, _ in asked.answers.values() for path in paths})
+        saved = sorted({path for paths, _ in asked.answers.values() for path in paths} | unwatched)
         failed = sorted({path for _, paths in asked.answers.values() for path in paths})
         silent = max(asked.asked - len(asked.answers), 0)
         self._log.info("dure: %s: %s saved, %s failed, %s silent", reason, len(saved), len(failed), silent)
         return {"saved": saved, "failed": failed, "pages": asked.asked, "silent": silent, "hook": ran}
+
+    async def _write(self, reason: str) -> set[str]:
+        """Notebooks into which output was written that no page has seen, also of what has not come to its end."""
+        if self._unwatched is None:
+            return set()
+        try:
+            return set(await self._unwatched.write(unfinished=True, lost=reason != CHECKPOINT))
+        except Exception:  # noqa: BLE001 - whatever it is, the server ends, and the owner's program runs
+            self._log.exception("dure: output that no page has seen was not written")
+            return set()
 
     async def _hook(self, reason: str, ends_at: str, seconds: float) -> dict[str, Any] | None:
         """The owner's program, once at a time; pages never wait for it. Waiting for the last one counts."""

@@ -1,4 +1,5 @@
-"""What the pages of a person's server ask of it: about its own environment, and what is done before it ends.
+"""What the pages of a person's server ask of it: about its own environment, what is done before it ends, and
+output that no page has seen.
 
 Everything is under `dure/` of the server. The portal's token stays in this process.
 """
@@ -18,7 +19,10 @@ from tornado.web import authenticated
 from dure.errors import BadRequest, DureError, NotRunning, Text
 from dure_lab.ending import SCHEMA, Ending
 from dure_lab.ending_routes import BeforeStop, Checkpoint, Saved
+from dure_lab.outputs_routes import TakeOver
+from dure_lab.page_input import Input
 from dure_lab.portal import Looks, Portal, Refused
+from dure_lab.unwatched import install
 
 ONE_OF_TWO: Text = {
     "en": "give `hours` (above 0, at most 720) or `until` (a time), and not both",
@@ -36,12 +40,16 @@ def _load_jupyter_server_extension(server_app: ServerApp) -> None:
     """Add the addresses. Those of the portal only where a portal has started this server."""
     events: Any = server_app.event_logger
     events.register_event_schema(SCHEMA)
-    ending = {"ending": Ending(events, server_app.log)}
+    unwatched = install(server_app)
+    ending = {"ending": Ending(events, server_app.log, unwatched=unwatched)}
     handlers: list[Any] = [
         ("before-stop", BeforeStop, ending),
         ("checkpoint", Checkpoint, ending),
         ("saved", Saved, ending),
+        ("input", Input, {}),
     ]
+    if unwatched is not None:
+        handlers.append(("outputs", TakeOver, {"unwatched": unwatched}))
     portal = Portal.of_this_server()
     if portal is not None:
         mine = {"portal": portal, "looks": Looks(portal)}

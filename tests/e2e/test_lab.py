@@ -54,6 +54,10 @@ class Clocked:
         with self.portal.client("ana") as api:
             return dict(api.get("/environments/default").raise_for_status().json())
 
+    def check(self, name: str) -> str:
+        """The state of one of its idle checks."""
+        return next(str(one["state"]) for one in self.seen()["checks"] if one["check"] == name)
+
     def end(self) -> datetime:
         """When it ends."""
         return datetime.fromisoformat(self.seen()["lease"]["until"])
@@ -365,6 +369,7 @@ def test_an_unused_server_saves_before_it_ends_and_its_owner_is_told(chromium: B
         page = context.new_page()
         log_in(page, made.portal, "ana")
         file = write_unsaved(page, made, "thesis.txt", "what nobody has saved")
+        until(lambda: made.check("pages") == "in_use", "somebody to be seen typing")
         made.unused()  # though its page is open, on screen
         assert "what nobody has saved" in file.read_text()
         ended = made.seen()
@@ -376,6 +381,9 @@ def test_an_unused_server_saves_before_it_ends_and_its_owner_is_told(chromium: B
         made.start()
         page.goto(f"{made.portal.url}/user/ana/lab/tree/thesis.txt?reset")
         expect(page.locator(".jp-FileEditor:visible .cm-content")).to_contain_text("what nobody has saved")
+        until(lambda: made.check("pages") == "idle", "the page, in which nobody has typed yet, to be told of")
+        page.mouse.wheel(0, 100)
+        until(lambda: made.check("pages") == "in_use", "somebody to be seen scrolling")
     finally:
         context.close()
         made.portal.down()

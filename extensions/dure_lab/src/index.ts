@@ -9,7 +9,9 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator } from '@jupyterlab/translation';
 
 import { answerEndings } from './ending';
+import { tellOfInput } from './input';
 import { Notices } from './notices';
+import { followOutputs } from './outputs';
 import { Popup } from './popup';
 import { saveAll } from './saving';
 import { Server } from './server';
@@ -23,7 +25,7 @@ const SHOW = 'dure:show-server';
 
 const plugin: JupyterFrontEndPlugin<void> = {
   id: 'dure-lab:plugin',
-  description: 'Time left, use, warnings and saving before the end of a server.',
+  description: 'Time left, use, warnings, saving before the end of a server, and output that no page has seen.',
   autoStart: true,
   requires: [IDocumentManager],
   optional: [IStatusBar, ILauncher, ITranslator, ICommandPalette],
@@ -38,6 +40,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     const words = new Words(languageOf(translator?.languageCode ?? '', PageConfig.getOption('dureLanguage')));
     const server = new Server(app.serviceManager.serverSettings, words);
     answerEndings(app, documents, server, words);
+    followOutputs(app, server);
     if (PageConfig.getOption('durePortal') !== 'true') {
       return; // no portal has started this server
     }
@@ -55,6 +58,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: SHOW, category: 'Dure' });
     void app.restored.then(async () => {
       watch.start();
+      tellOfInput(server);
       if (launcher) {
         await addTutorials(app, launcher, server, words);
       }

@@ -19,7 +19,7 @@ export interface Device {
   uuid: string;
   name: string;
   mig: string | null;
-  share: number; // thousandths; below 1000 the figures are the whole GPU's
+  share: number; // thousandths; below 1000 the figures are this server's own of a GPU that others use, too
   memory_mb: number | null;
   memory_used_mb: number | null;
   utilisation: number | null; // from 0 to 1
@@ -38,4 +38,27 @@ export interface Look {
   environment: Environment;
   usage: Usage | null;
   now: string | null;
+}
+
+export interface Output {
+  output_type: string;
+  transient?: { display_id?: string };
+  [name: string]: unknown;
+}
+
+/** What a page before this one has asked for. Messages named in `seen`, and all before `since`, are in `outputs`. */
+export interface Execution {
+  id: string;
+  cell: string;
+  code: string;
+  outputs: Output[];
+  count: number | null;
+  ended: boolean;
+  since: string;
+  seen: string[];
+}
+
+export interface TakenOver {
+  executions: Execution[];
+  written_at: string | null;
 }

@@ -25,7 +25,7 @@ const WORDS = {
   processors: ['Processors', '프로세서'],
   gpuMemory: ['GPU memory', 'GPU 메모리'],
   gpu: ['GPU', 'GPU'],
-  shared: ['Shared: figures are those of the whole GPU.', '공유 GPU: GPU 전체의 수치입니다.'],
+  shared: ['Shared: figures are what this server uses of the GPU.', '공유 GPU: 이 서버가 쓰는 양입니다.'],
   of: ['{used} of {whole}', '{whole} 중 {used}'],
   extend: ['Extend', '연장'],
   extendHour: ['Extend by 1 h', '1시간 연장'],

@@ -171,7 +171,8 @@ def test_the_portal_is_told_what_is_at_work(tmp_path: Path) -> None:
         mine = {"DURE_URL": portal.url, "JUPYTERHUB_API_TOKEN": "own"}
         with server(tmp_path, "dure_lab.busy", JUPYTERHUB_ACTIVITY_INTERVAL=LOOKS, **mine) as client:
             first = until(lambda: portal.of("POST", "default/activity"), "a first report", log)[0]
-            assert (first.token, first.body) == ("Bearer own", {"kernels": "idle", "terminals": "idle"})
+            idle = {"kernels": "idle", "terminals": "idle", "pages": "idle"}
+            assert (first.token, first.body) == ("Bearer own", idle)
             kernel(client, tmp_path, "import time\ntime.sleep(600)")
             until(
                 lambda: portal.of("POST", "default/activity")[-1].body["kernels"] == "in_use",
