@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from dure.endpoints import as_rows
 from dure.errors import BadRequest, Text
 from dure_widgets.controllers.canary_panel import CanaryController, Serving
+from dure_widgets.controllers.payer import TEXTS as PAYER_TEXTS
+from dure_widgets.controllers.payer import given
 from dure_widgets.panel import TICK, Panel, assemble
 from dure_widgets.portal import Portal
 
@@ -17,12 +19,13 @@ class CanaryPanel(Panel):
 
     Where the endpoint is there already, what counts is the model that it serves. `profile` is what each of its
     servers holds. With `sample`, rows that the model takes (as `Endpoint.predict` does), a button sends requests
-    with them from this kernel, one row each, so that the counts move; `BadRequest` where it has no row. With
+    with them from this kernel, one row each, so that the counts move; `BadRequest` where it has no row. `team` and
+    `project`, chosen at first, pay for what is deployed; a team is asked for where you are in several. With
     `bind=False` the widget asks nobody; `portal` is whom to ask instead of the environment's.
     """
 
     UNSHOWN: ClassVar[frozenset[str]] = frozenset({TICK, "send"})
-    _esm = assemble("common.js", "canary_panel.js")
+    _esm = assemble("common.js", "payer.js", "canary_panel.js")
     _css = assemble("common.css", "serving.css")
 
     def __init__(
@@ -32,6 +35,8 @@ class CanaryPanel(Panel):
         model: str | None = None,
         profile: str = "cpu",
         sample: Any = None,
+        team: str | None = None,
+        project: str | None = None,
         portal: Portal | None = None,
         bind: bool = True,
         language: str | None = None,
@@ -44,6 +49,9 @@ class CanaryPanel(Panel):
             "known": False,
             "endpoint": None,
             "versions": [],
+            "chosen": {"payer": given(team, project)},
+            "payer": None,
+            "wrong": {},
             "sendable": rows is not None,
             "sent": None,
         }
@@ -52,6 +60,7 @@ class CanaryPanel(Panel):
             CanaryController(self, portal or Portal(), Serving(name, model or name, profile, rows))
 
     TEXTS: ClassVar[Mapping[str, Text]] = {
+        **PAYER_TEXTS,
         "title": {"en": "Endpoint {name}", "ko": "엔드포인트 {name}"},
         "not_known": {"en": "Its state is not known yet.", "ko": "상태를 아직 받지 못했습니다."},
         "empty": {"en": "Nothing is served under this name yet.", "ko": "이 이름으로 서비스 중인 것이 없습니다."},

@@ -67,7 +67,8 @@ def assemble(*names: str) -> str:
     """These files of `static/`, one after the other, as one module or one style sheet.
 
     Every widget carries its own copy to the browser, so our files go without what only people read: comments that
-    have their lines to themselves, and indentation (no text of ours goes over several lines). Others' stay whole.
+    have their lines to themselves, indentation, and the ends of lines after which nothing can end (no text of ours
+    goes over several lines). Others' stay whole.
     """
     return "\n".join(_lean(name, (STATIC / name).read_text(encoding="utf-8")) for name in names)
 
@@ -77,7 +78,15 @@ def _lean(name: str, text: str) -> str:
         return text
     text = re.sub(r"^[ \t]*/\*.*?\*/[ \t]*$", "", text, flags=re.DOTALL | re.MULTILINE)
     lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+    kept = [line for line in lines if line and not line.startswith("//")]
+    if name.endswith(".css"):
+        kept = [re.sub(r" ?([{};:]) ", r"\1", f"{line} ") for line in kept]  # none of ours is in a text of a style
+    return "".join(line if _goes_on(line) else f"{line}\n" for line in kept)
+
+
+def _goes_on(line: str) -> bool:
+    """Whether the next line may stand on the same, not behind what could be a comment. A statement ends in `;`."""
+    return line.endswith(("{", "}", "(", "[", ",", ";")) and "//" not in line
 
 
 def request_id(values: Mapping[str, Any]) -> str | None:

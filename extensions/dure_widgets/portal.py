@@ -41,9 +41,10 @@ class Portal:
         """What a person can pick."""
         return read_all(wire.Profile, self.look("/profiles"))
 
-    def plan(self, profile: str) -> wire.Plan:
-        """What a request for this profile would hold, cost and when it could start."""
-        return read(wire.Plan, self.look(f"/profiles/{profile}/plan"))
+    def plan(self, profile: str, team: str | None = None, project: str | None = None) -> wire.Plan:
+        """What a request for this profile would hold, cost and when it could start, where these pay for it."""
+        paying = {name: one for name, one in (("team", team), ("project", project)) if one is not None}
+        return read(wire.Plan, self.look(f"/profiles/{profile}/plan", **paying))
 
     def whoami(self) -> wire.User:
         """Who asks."""
@@ -112,9 +113,18 @@ class Portal:
         """What can be done with an endpoint."""
         return Endpoint(seen, client())
 
-    def deploy(self, name: str, model: str, version: int, profile: str, key: str | None) -> None:
+    def deploy(
+        self,
+        name: str,
+        model: str,
+        version: int,
+        profile: str,
+        key: str | None,
+        team: str | None = None,
+        project: str | None = None,
+    ) -> None:
         """Serve a version; `key` is the id of whoever asks for it, or None."""
-        endpoints.deploy(name, model, version, profile, _id=key)
+        endpoints.deploy(name, model, version, profile, team=team, project=project, _id=key)
 
 
 def reason(thing: Any, language: str) -> str | None:

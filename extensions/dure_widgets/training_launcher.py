@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import traitlets
 
 from dure.errors import Text
+from dure_widgets.controllers.payer import TEXTS as PAYER_TEXTS
+from dure_widgets.controllers.payer import given
 from dure_widgets.controllers.training_launcher import Launch, LauncherController
 from dure_widgets.entries import shown
 from dure_widgets.panel import TICK, Panel, assemble
@@ -20,7 +22,8 @@ class TrainingLauncher(Panel):
 
     The form is made from the entry's own signature, and what is not touched in it is left to the entry's own
     defaults. `parameters` are values to begin with; `BadRequest` where the entry cannot take one. `profile`,
-    `processes` and `name` are what is chosen at first. `files` and `experiment` go to `dure.train` as they are.
+    `processes` and `name` are what is chosen at first, and so are `team` and `project`, which pay for it: a team
+    is asked for where you are in several. `files` and `experiment` go to `dure.train` as they are.
     `job` is the job that was launched last, None before.
 
     `portal` is whom to ask instead of the environment's portal; with `bind=False` the widget asks nobody, and
@@ -29,7 +32,7 @@ class TrainingLauncher(Panel):
 
     BY_ITSELF: ClassVar[frozenset[str]] = frozenset({TICK, "plan"})
     UNSHOWN: ClassVar[frozenset[str]] = frozenset({TICK, "plan"})
-    _esm = assemble("common.js", "training_launcher.js")
+    _esm = assemble("common.js", "payer.js", "training_launcher.js")
     _css = assemble("common.css", "training_launcher.css")
     job: Any = traitlets.Any(None, allow_none=True)
 
@@ -43,6 +46,8 @@ class TrainingLauncher(Panel):
         parameters: Mapping[str, Any] | None = None,
         files: Sequence[str | Path] | None = None,
         experiment: str = "default",
+        team: str | None = None,
+        project: str | None = None,
         portal: Portal | None = None,
         bind: bool = True,
         language: str | None = None,
@@ -51,6 +56,7 @@ class TrainingLauncher(Panel):
             "profile": profile,
             "processes": processes,
             "name": name,
+            "payer": given(team, project),
             "parameters": {name: shown(value) for name, value in (parameters or {}).items()},
         }
         state: dict[str, Any] = {
@@ -58,6 +64,7 @@ class TrainingLauncher(Panel):
             "fields": [],
             "profiles": None,
             "plan": None,
+            "payer": None,
             "wrong": {},
             "launched": None,
         }
@@ -68,6 +75,7 @@ class TrainingLauncher(Panel):
             LauncherController(self, portal or Portal(), Launch(entry, files, experiment, dict(parameters or {})))
 
     TEXTS: ClassVar[Mapping[str, Text]] = {
+        **PAYER_TEXTS,
         "title": {"en": "Train {entry}", "ko": "{entry} 학습"},
         "parameters": {"en": "Parameters", "ko": "매개변수"},
         "no_parameters": {"en": "It takes none.", "ko": "매개변수가 없습니다."},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dure import wire
 from dure.endpoints import Endpoint
 from dure.errors import BadRequest, DureError, Text
+from dure_widgets.controllers.payer import Payer
 from dure_widgets.panel import TICK, request_id
 from dure_widgets.portal import Portal, reason
 
@@ -38,6 +39,7 @@ class CanaryController:
         self._looks = self._sent = 0
         self._listed: str | None = None
         self._me: wire.User | None = None
+        self._payer = Payer(panel, portal)
         panel.on_ask(self._heard)
 
     def _heard(self, verb: str, values: dict[str, Any]) -> None:
@@ -50,9 +52,9 @@ class CanaryController:
             self._panel.look_after(lambda: self._look(versions=True))
 
     def _change(self, verb: str, values: dict[str, Any]) -> None:
-        key, serving = request_id(values), self._serving
+        key = request_id(values)
         if verb == "deploy":
-            self._portal.deploy(serving.name, serving.model, int(values["version"]), serving.profile, key)
+            self._deploy(values, key)
         elif verb == "canary":
             self._there().canary(int(values["version"]), _percent(values.get("percent")), _id=key)
         elif verb == "promote":
@@ -61,6 +63,19 @@ class CanaryController:
             self._there().rollback()
         else:
             self._there().delete()
+
+    def _deploy(self, values: dict[str, Any], key: str | None) -> None:
+        wrong: dict[str, str] = {}
+        payer, serving = self._payer.chosen(values, wrong), self._serving
+        if not wrong:
+            version = int(values["version"])
+            try:
+                self._portal.deploy(serving.name, serving.model, version, serving.profile, key, **payer)
+            except DureError as error:
+                wrong = self._payer.refused(error) or {}
+                if not wrong:
+                    raise
+        self._panel.show(wrong=wrong)
 
     def _there(self) -> Endpoint:
         """The endpoint; one that is gone meanwhile is an error with its sentence."""
@@ -78,6 +93,8 @@ class CanaryController:
         if model != self._listed:
             self._panel.show(versions=[])
         self._panel.show(known=True, endpoint=shown, model=model)
+        if seen is None or seen.state == "stopped":  # what is to pay is asked only where something can be deployed
+            self._payer.look()
         # Versions change seldom and cost MLflow several queries, so not every look asks for them.
         if versions or model != self._listed or self._looks % LOOKS_BETWEEN_VERSIONS == 0:
             found = self._portal.versions(model)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dure.errors import BadRequest, DureError, Text
 from dure.wire.base import NAME_PATTERN
+from dure_widgets.controllers.payer import Payer
 from dure_widgets.entries import Parameter, Signature, read_entry, shown, value_of
 from dure_widgets.panel import TICK, request_id
 from dure_widgets.portal import Portal
@@ -48,6 +49,7 @@ class LauncherController:
         fields = [parameter.as_field() for parameter in self._signature.parameters]
         panel.show(entry=self._signature.label, fields=fields, free=self._signature.free)
         panel.defaults = {one.name: one.default for one in self._signature.parameters if not one.required}
+        self._payer = Payer(panel, portal)
         panel.on_ask(self._heard)
 
     def _check_given(self) -> None:
@@ -66,18 +68,20 @@ class LauncherController:
 
     def _heard(self, verb: str, values: dict[str, Any]) -> None:
         if verb in (TICK, "plan"):
-            self._look(str(values.get("profile") or self._panel.state["chosen"]["profile"]))
+            self._payer.look()
+            profile = str(values.get("profile") or self._panel.state["chosen"]["profile"])
+            self._look(profile, self._payer.planned(values))
         elif verb == "launch":
             self._start(values)
 
-    def _look(self, profile: str) -> None:
+    def _look(self, profile: str, payer: Mapping[str, str | None]) -> None:
         seen = self._portal.profiles()
         self._panel.show(profiles=[one.model_dump(mode="json") for one in seen])
         if profile not in [one.name for one in seen]:
             self._panel.show(plan=None)
             return
         try:
-            plan = self._portal.plan(profile).model_dump(mode="json")
+            plan = self._portal.plan(profile, **payer).model_dump(mode="json")
         except DureError:
             # Without a plan the form still works; what it would say is then unknown, and the launch decides.
             plan = None
@@ -88,6 +92,7 @@ class LauncherController:
         parameters, places = self._parameters(values, wrong)
         processes = self._checked("processes", values.get("processes"), _processes, wrong)
         name = self._checked("name", values.get("name"), _name, wrong)
+        payer = self._payer.chosen(values, wrong)
         self._panel.show(wrong=wrong)
         if wrong:
             return
@@ -101,6 +106,7 @@ class LauncherController:
                 files=self._launch.files,
                 _id=request_id(values),
                 **options,
+                **payer,
             )
         except BadRequest as error:
             at, _, parameter = str(error.facts.get("field", "")).partition(".")
@@ -108,6 +114,12 @@ class LauncherController:
             if place is None:
                 raise
             self._panel.show(wrong={place: error.text(self._panel.language)})
+            return
+        except DureError as error:
+            of_payer = self._payer.refused(error)
+            if of_payer is None:
+                raise
+            self._panel.show(wrong=of_payer)
             return
         self._panel.show(launched={"name": job.name})
         self._panel.job = job

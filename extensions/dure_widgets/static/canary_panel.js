@@ -38,12 +38,21 @@ function rolloutForm(model) {
   const version = field(word(model, "version"), h("select"));
   const percent = field(word(model, "percent"), h("input", { type: "number", min: 1, max: 100, step: 1, value: 10, inputmode: "numeric" }));
   const go = h("button", { type: "submit" });
+  const payer = payerFields(model, model.get("state").chosen?.payer ?? {}, () => {});
+  const paying = h("div", { class: "dure-fields" }, payer.nodes);
   let verb = "deploy";
   const node = h("form", { class: "dure-row dure-end", novalidate: true, onsubmit: (event) => {
     event.preventDefault();
-    ask(model, verb, { version: version.control.value, percent: percent.control.value });
-  } }, version.node, percent.node, go);
-  return { node, patch: (versions, wanted, label, second = false) => {
+    const deploys = verb === "deploy";
+    if (deploys) payer.keep();
+    ask(model, verb, { version: version.control.value, percent: percent.control.value, ...(deploys ? payer.values() : {}) });
+  } }, paying, version.node, percent.node, go);
+  const refused = () => {
+    const wrong = model.get("state").wrong ?? {};
+    payer.say(wrong);
+    if (Object.keys(wrong).length) paying.querySelector("[aria-invalid=true]")?.focus();
+  };
+  return { node, refused, patch: (versions, wanted, label, second = false) => {
     verb = wanted;
     put(go, "class", second ? "dure-quiet" : null);
     show(node, versions.length > 0);
@@ -51,6 +60,8 @@ function rolloutForm(model) {
     keyed(version.control, versions, (one) => one, (one) => h("option", { value: one }, String(one)), () => {});
     if (!before && versions.length) version.control.value = String(versions[0]);
     show(percent.node, wanted === "canary");
+    show(paying, wanted === "deploy");
+    payer.patch(model.get("state").payer);
     text(go, label);
   } };
 }
@@ -155,7 +166,7 @@ function render({ model, el }) {
   };
   patch();
   box.root.addEventListener("dure-gone", patch);
-  box.closing.push(listen(model, "change:state", patch), listen(model, "msg:custom", send.heard), live(model, box.root, 2).stop);
+  box.closing.push(listen(model, "change:state", patch), listen(model, "msg:custom", send.heard), listen(model, "msg:custom", (message) => message?.answered === "deploy" && form.refused()), live(model, box.root, 2).stop);
   return box.close;
 }
 

@@ -124,11 +124,12 @@ function render({ model, el }) {
   if (more && !fields.length && !others.length) more.add(false);
   const processes = field(word(model, "processes"), h("input", { type: "number", step: 1, min: 1, max: 64, inputmode: "numeric", value: chosen.processes }), word(model, "processes_help"));
   const name = field(word(model, "name"), h("input", { type: "text", spellcheck: "false", autocomplete: "off", value: chosen.name }), word(model, "name_help"));
+  const payer = payerFields(model, chosen.payer ?? {}, () => askAside(model, "plan", { profile, ...payer.values() }));
   const plan = planBox(model);
   const cards = profileCards(model, () => profile, (picked) => {
     profile = picked;
     patch();
-    askAside(model, "plan", { profile });
+    askAside(model, "plan", { profile, ...payer.values() });
   });
   const badNumber = () => {
     // What a number field cannot read reaches nobody as a value, so it is refused here.
@@ -147,8 +148,10 @@ function render({ model, el }) {
     event.preventDefault();
     if (busyWith(model)) return;
     if (badNumber()) return focusWrong();
+    payer.keep();
     ask(model, "launch", {
       profile,
+      ...payer.values(),
       processes: processes.control.value,
       name: name.control.value,
       parameters: Object.fromEntries(fields.filter((one) => one.touched()).map((one) => [one.one.name, one.value()])),
@@ -159,7 +162,7 @@ function render({ model, el }) {
       fields.length ? h("div", { class: "dure-fields" }, fields.map((one) => one.node)) : more ? null : h("p", { class: "dure-muted" }, word(model, "no_parameters"))),
     more?.node,
     cards.node,
-    h("fieldset", {}, h("legend", {}, word(model, "options")), h("div", { class: "dure-fields" }, processes.node, name.node)),
+    h("fieldset", {}, h("legend", {}, word(model, "options")), h("div", { class: "dure-fields" }, payer.nodes, processes.node, name.node)),
     plan.node,
     h("div", { class: "dure-row" }, launch, launched),
   );
@@ -169,6 +172,7 @@ function render({ model, el }) {
   const patch = () => {
     const now = state();
     cards.patch(now.profiles);
+    payer.patch(now.payer);
     const fits = now.plan && now.plan.profile === profile ? now.plan : null;
     plan.patch(fits, (now.profiles ?? []).find((one) => one.name === profile), processes.control.value);
     const busy = busyWith(model) === "launch" && !box.gone();
@@ -181,6 +185,7 @@ function render({ model, el }) {
     for (const one of fields) one.say(wrong[one.one.name] ?? "");
     processes.say(wrong.processes ?? "");
     name.say(wrong.name ?? "");
+    payer.say(wrong);
     more?.say(wrong);
     return wrong;
   };
@@ -206,7 +211,7 @@ function render({ model, el }) {
   box.closing.push(listen(model, "msg:custom", (message) => message?.answered === "launch" && refused()));
   patch();
   mark();
-  box.closing.push(live(model, box.root, 5, () => ({ profile })).stop);
+  box.closing.push(live(model, box.root, 5, () => ({ profile, ...payer.values() })).stop);
   return box.close;
 }
 

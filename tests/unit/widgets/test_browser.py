@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from playwright.sync_api import Page, expect
 
 from dure_widgets import CanaryPanel, FleetView, JobMonitor, ModelRegistry, TrainingLauncher
@@ -205,3 +207,83 @@ def test_a_sick_gpu_says_what_is_wrong_until_it_is_well(page: Page) -> None:
     expect(page.locator(".dure-device .dure-wrong:visible")).to_have_count(1)
     change(page, fleet={**fleet, "devices": [{**sick, "health": None}]})
     expect(page.locator(".dure-device .dure-wrong:visible")).to_have_count(0)
+
+
+TEAMS: Mapping[str, object] = {"name": "ana", "teams": ["speech", "vision"], "team": None}
+
+
+def form(page: Page, panel: TrainingLauncher, payer: Mapping[str, object]) -> None:
+    """A launcher in a page that has a storage, as pages of a portal do."""
+    page.route("http://widget.test/", lambda route: route.fulfill(content_type="text/html", body="<body>"))
+    page.goto("http://widget.test/")
+    paint(page, panel)
+    change(page, payer=payer)
+
+
+def launcher(language: str = "en", team: str | None = None) -> TrainingLauncher:
+    return TrainingLauncher(train, bind=False, language=language, team=team)
+
+
+def test_the_team_is_asked_for_where_there_is_more_than_one_and_is_remembered(page: Page) -> None:
+    form(page, launcher(), TEAMS)
+    team, project = page.get_by_label("Team"), page.get_by_label("Project")
+    expect(team).to_have_value("")
+    expect(team).to_have_js_property("required", True)
+    expect(team).to_have_accessible_description("It pays for this.")
+    team.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(team).to_have_value("vision")
+    page.keyboard.press("Tab")
+    expect(project).to_be_focused()
+    page.keyboard.type("cells")
+    page.keyboard.press("Enter")
+    (sent,) = asked(page, "launch")
+    assert (sent["team"], sent["project"]) == ("vision", "cells")
+    assert asked(page, "plan")[-1]["team"] == "vision"
+
+    page.evaluate("cleanUp()")
+    form(page, launcher(), TEAMS)
+    expect(page.get_by_label("Team")).to_have_value("vision")
+    expect(page.get_by_label("Project")).to_have_value("cells")
+    form(page, launcher(), {**TEAMS, "name": "ben"})
+    expect(page.get_by_label("Team")).to_have_value("")
+    form(page, launcher(team="speech"), TEAMS)
+    expect(page.get_by_label("Team")).to_have_value("speech")
+    expect(page.get_by_label("Project")).to_have_value("")
+
+
+def test_with_one_team_nobody_is_asked_and_that_of_the_server_is_marked_at_first(page: Page) -> None:
+    form(page, launcher("ko"), {"name": "ana", "teams": ["vision"], "team": None})
+    expect(page.get_by_label("팀")).to_be_hidden()
+    expect(page.get_by_label("프로젝트")).to_be_visible()
+    change(page, payer={**TEAMS, "team": "speech"})
+    expect(page.get_by_label("팀")).to_have_value("speech")
+    assert page.get_by_label("팀").locator("option").all_inner_texts() == ["speech", "vision"]
+
+
+def test_a_team_that_is_missing_stands_at_its_field_and_takes_the_focus(page: Page) -> None:
+    form(page, launcher(), TEAMS)
+    page.get_by_role("button", name="Launch").click()
+    change(page, wrong={"payer.team": "Choose which of them pays."})
+    page.evaluate("answer('launch')")
+    expect(page.get_by_label("Team")).to_be_focused()
+    expect(page.get_by_label("Team")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_text("Choose which of them pays.")).to_be_visible()
+
+
+def test_what_is_deployed_is_paid_for_by_the_team_that_is_chosen(page: Page) -> None:
+    panel = CanaryPanel("digits", bind=False, language="en")
+    paint(page, panel)
+    change(page, known=True, versions=[2, 1], payer=TEAMS)
+    page.get_by_label("Team").select_option("speech")
+    page.get_by_role("button", name="Deploy").click()
+    (sent,) = asked(page, "deploy")
+    assert (sent["version"], sent["team"], sent["project"]) == ("2", "speech", "")
+    change(page, wrong={"payer.team": "speech is none of your teams."})
+    page.evaluate("answer('deploy')")
+    expect(page.get_by_label("Team")).to_be_focused()
+    change(page, endpoint=served(), wrong={})
+    expect(page.get_by_label("Team")).to_be_hidden()
+    page.get_by_role("button", name="Start canary").click()
+    assert "team" not in asked(page, "canary")[0]

@@ -32,14 +32,18 @@ def test_the_canary_panel_deploys_where_there_is_no_endpoint_yet() -> None:
         **VERSIONS,
         ENDPOINT: Queue(gone, endpoint("starting", champion=replica(1, phase="starting"))),
         "POST /api/v1/endpoints": endpoint("starting"),
+        "GET /api/v1/me": {"name": "ana", "teams": ["speech", "vision"]},
     }
     with portal(routes) as fake:
         panel = CanaryPanel("digits", language="en")
         click(panel, "tick")
         assert (panel.state["known"], panel.state["endpoint"], panel.state["versions"]) == (True, None, [2, 1])
         click(panel, "deploy", version="1")
+        assert set(panel.state["wrong"]) == {"payer.team"}
+        click(panel, "deploy", version="1", team="vision", project="cells")
         (body,) = [body for body in fake.bodies if body]
         assert (body["model"], body["version"], body["profile"]) == ("digits", 1, "cpu")
+        assert (body["team"], body["project"]) == ("vision", "cells")
         champion = panel.state["endpoint"]["champion"]
         assert (champion["requests"], champion["latency_p95_ms"]) == (None, None)
 

@@ -56,6 +56,7 @@ def launching() -> Iterator[Launching]:
 
     fake = Launching(
         {
+            "GET /api/v1/me": {"name": "ana", "teams": ["vision"]},
             "GET /api/v1/profiles": [PROFILE],
             "GET /api/v1/profiles/cpu/plan": PLAN,
             "POST /api/v1/training/jobs": lambda r: httpx.Response(202, json=job("queued", name="train-b2")),
@@ -124,6 +125,48 @@ def test_bad_values_are_refused_at_their_fields_and_nothing_is_sent(launching: L
     assert launcher.problem is None
     assert launching.asked == []
     assert launcher.job is None
+
+
+def test_who_is_in_several_teams_says_which_one_pays(launching: Launching) -> None:
+    launching.routes["GET /api/v1/me"] = {"name": "ana", "teams": ["speech", "vision"]}
+    launcher = TrainingLauncher(train, language="en")
+    click(launcher, "tick", profile="cpu")
+    assert launcher.state["payer"] == {"name": "ana", "teams": ["speech", "vision"], "team": None}
+    click(launcher, "launch", **fill(), team="", project="No Name")
+    assert set(launcher.state["wrong"]) == {"payer.team", "payer.project"}
+    assert "choose the one that pays" in launcher.state["wrong"]["payer.team"]
+    assert launching.paths("POST") == []
+    click(launcher, "plan", profile="cpu", team="vision", project="cells")
+    assert launching.asked[-1].url.query == b"team=vision&project=cells"
+    assert launching.paths("GET").count("/api/v1/me") == 1
+    click(launcher, "launch", **fill(), team="vision", project="cells")
+    assert (launching.bodies[-1]["team"], launching.bodies[-1]["project"]) == ("vision", "cells")
+
+
+@pytest.mark.parametrize("seen", [{"teams": ["vision"]}, {"teams": ["speech", "vision"], "team": "vision"}])
+def test_who_says_nothing_leaves_it_to_the_portal(launching: Launching, seen: dict[str, Any]) -> None:
+    launching.routes["GET /api/v1/me"] = {"name": "ana", **seen}
+    launcher = TrainingLauncher(train, language="en")
+    click(launcher, "tick", profile="cpu")
+    click(launcher, "launch", **fill())
+    assert (launching.bodies[-1]["team"], launching.bodies[-1]["project"]) == (None, None)
+
+
+def test_a_team_that_was_left_meanwhile_is_said_at_its_field_and_the_teams_are_asked_anew(
+    launching: Launching,
+) -> None:
+    launching.routes["GET /api/v1/me"] = Queue(
+        {"name": "ana", "teams": ["speech", "vision"]}, {"name": "ana", "teams": ["speech"]}
+    )
+    launching.routes["POST /api/v1/training/jobs"] = error(403, "not_your_team", team="vision", teams="speech")
+    launcher = TrainingLauncher(train, team="vision", language="en")
+    assert launcher.state["chosen"]["payer"] == {"team": "vision"}
+    click(launcher, "tick", profile="cpu")
+    click(launcher, "launch", **fill(), team="vision")
+    assert set(launcher.state["wrong"]) == {"payer.team"}
+    assert launcher.job is None
+    click(launcher, "tick", profile="cpu")
+    assert launcher.state["payer"]["teams"] == ["speech"]
 
 
 def test_a_file_takes_free_values_and_each_name_once(
