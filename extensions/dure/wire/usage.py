@@ -10,8 +10,8 @@ from dure.wire.base import Answer
 class OwnDevice(Answer):
     """One GPU of a lease, or the lease's MIG instance `mig` of it. `utilisation` is a share from 0 to 1.
 
-    Below 1000, `share` thousandths of the GPU are this lease's, and the figures are those of the whole GPU: the
-    driver measures no parts of it.
+    Below 1000, `share` thousandths of the GPU are this lease's. `memory_mb` is that of the whole GPU all the same;
+    what is used of it is by the lease's own processes alone, null where the driver does not tell them apart.
     """
 
     uuid: str

@@ -22,6 +22,7 @@ from dure_hub.backends.places import Measures as Measures
 from dure_hub.backends.places import MigDevice as MigDevice
 from dure_hub.backends.places import MigRefused as MigRefused
 from dure_hub.backends.places import NodeInventory as NodeInventory
+from dure_hub.backends.places import OwnUse as OwnUse
 from dure_hub.backends.places import Reading as Reading
 from dure_hub.backends.places import Usage as Usage
 from dure_hub.catalogue.machine import MigInstance
@@ -117,6 +118,8 @@ class Seen:
 
     A signal's exit code is its number below zero; `reason` is one of `Reason`. EXITED means that nothing of it is
     left, the processes it started included. `started` is the start time in seconds since the epoch where known.
+    `ended_ago_s` is how long before the look it ended; null is not known. Without `exact` that is the least, and
+    it may have ended at any time since it was last seen to run.
     """
 
     handle: Handle
@@ -124,6 +127,8 @@ class Seen:
     exit_code: int | None = None
     reason: str | None = None
     started: float | None = None
+    ended_ago_s: float | None = None
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -282,6 +287,13 @@ class ServerBackend(Runs):
         what is no JSON object. What it says is its owner's to make up. Whoever asks bounds the time.
         """
         return None
+
+    async def watches_guests(self, handle: Handle) -> bool:
+        """Whether it says that it closes at once what a guest has open who may enter no more.
+
+        False also where servers cannot be asked, and where this one does not answer within seconds.
+        """
+        return False
 
 
 class TrainingBackend(Runs):

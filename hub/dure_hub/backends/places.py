@@ -102,6 +102,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class OwnUse:
+    """What one lease's own processes use of a GPU that others use too: MiB, and a share of its time from 0 to 1.
+
+    `utilisation` is the mean of the last seconds; null is unknown. Of the busiest moment since idleness was last
+    judged, `least` is what was seen of them, and `most` has with it what may have been theirs: from 0 to 1 is
+    unknown.
+    """
+
+    memory_used_mb: int | None = None
+    utilisation: float | None = None
+    least: float = 0.0
+    most: float = 1.0
+
+
+@dataclass(frozen=True)
 class Usage:
     """Processors (in cores) and memory (MiB) in use at a moment. Null is unknown."""
 
@@ -114,12 +129,23 @@ class Measures:
     """How busy a place is: its GPUs by UUID, what runs of ours by lease id, and all of it together.
 
     `instances` are MIG instances by their own UUID: memory and utilisation; heat and power belong to whole GPUs.
+    `own` is the part of each lease in a GPU, by the GPU's UUID and lease id; ask `own_of`.
     """
 
     devices: Mapping[str, Reading] = field(default_factory=dict)
     leases: Mapping[str, Usage] = field(default_factory=dict)
     place: Usage = field(default_factory=Usage)
     instances: Mapping[str, Reading] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, OwnUse]] = field(default_factory=dict)
+
+    def own_of(self, device: str, lease: str) -> OwnUse:
+        """What this lease's processes use of a GPU. Of whom no process was found, only this is known: no part is
+        busier than the whole."""
+        found = self.own.get(device, {}).get(lease)
+        if found is not None:
+            return found
+        whole = self.devices.get(device, Reading()).utilisation
+        return OwnUse(most=1.0 if whole is None else whole)
 
 
 NO_MIG: Mapping[str, str] = {

@@ -20,7 +20,7 @@ IN_USE, IDLE, UNKNOWN = "in_use", "idle", "unknown"
 REPORTED = ("kernels", "terminals", "pages")
 """What only the server itself can tell."""
 ITS_OWN = ("kernels", "terminals")
-"""Of these, what it can tell at present: no page says yet when somebody last typed."""
+"""Of these, what works by itself: what people do in pages is known as activity, at the moment they did it."""
 GPU = "gpu"
 _OLD = timedelta(minutes=5)
 """Servers report once a minute. What is older than this says nothing of now."""
@@ -61,26 +61,29 @@ def has_gpu(slices: Iterable[Mapping[str, Any]]) -> bool:
     return any(str(piece["device"]) != "cpu" for piece in slices)
 
 
-def gpu_state(slices: Iterable[Mapping[str, Any]], measures: Measures, threshold: float) -> str:
-    """Whether anything computes on the GPUs of a lease: above `threshold`, a share from 0 to 1.
+def gpu_state(slices: Iterable[Mapping[str, Any]], lease: str, measures: Measures, threshold: float) -> str:
+    """Whether a lease computes on its GPUs: above `threshold`, a share from 0 to 1.
 
-    Who of those that share a GPU computes is not seen: while it rests it is idle for all, else unknown.
+    On a GPU or MIG instance of its own, by what that does; on a GPU that several share, by its own processes.
     """
     states = set()
     for piece in slices:
-        if str(piece["device"]) == "cpu":
-            continue
-        if piece.get("mig") is not None:
-            reading = measures.instances.get(str(piece.get("visible") or ""), Reading())
-        else:
-            reading = measures.devices.get(str(piece["device"]), Reading())
-        if reading.utilisation is None:
-            states.add(UNKNOWN)
-        elif reading.utilisation <= threshold:
-            states.add(IDLE)
-        else:
-            states.add(IN_USE if int(piece.get("share", _WHOLE)) >= _WHOLE else UNKNOWN)
+        if str(piece["device"]) != "cpu":
+            least, most = _bounds(piece, lease, measures)
+            states.add(IN_USE if least > threshold else UNKNOWN if most > threshold else IDLE)
     return next((state for state in (IN_USE, UNKNOWN) if state in states), IDLE if states else UNKNOWN)
+
+
+def _bounds(piece: Mapping[str, Any], lease: str, measures: Measures) -> tuple[float, float]:
+    """How busy a lease keeps this piece of it at least, and at most; from 0 to 1 is unknown."""
+    if piece.get("mig") is not None:
+        reading = measures.instances.get(str(piece.get("visible") or ""), Reading())
+    elif int(piece.get("share", _WHOLE)) < _WHOLE:
+        own = measures.own_of(str(piece["device"]), lease)
+        return own.least, own.most
+    else:
+        reading = measures.devices.get(str(piece["device"]), Reading())
+    return (0.0, 1.0) if reading.utilisation is None else (reading.utilisation, reading.utilisation)
 
 
 def on_wire(session: Session, row: Environment, lease: Lease, now: datetime) -> list[dict[str, Any]]:

@@ -147,7 +147,7 @@ class Idleness:
             log.exception("the GPUs cannot be measured: whether they compute is unknown")
             measures = Measures()
         threshold = self._settings.gpu_idle_percent / 100
-        return {lease: checks.gpu_state(slices, measures, threshold) for lease, slices in held.items()}
+        return {lease: checks.gpu_state(slices, lease, measures, threshold) for lease, slices in held.items()}
 
     def _write(self, session: Session, found: Sequence[_Change], now: datetime) -> None:
         for change in found:

@@ -5,9 +5,10 @@ slept), that time stays unseen, and nobody calls it idle. The time of the last l
 transaction of what it adds: no time is counted twice, whoever looks, and what a crash loses is one look.
 
 A GPU lease is as busy as its GPUs on average, by their driver; MIG instances by their own figures where there are
-any. What the driver does not say of one of them is unknown of all. A share of a GPU has no figures of its own: the
-others' work cannot be told from it. Without a GPU it is the processors' time of those promised, which what runs on
-this lease's slices (`parent`) keeps busy too.
+any. What the driver does not say of one of them is unknown of all. Of a share it is what its own processes use of
+the GPU, of the part that was promised; where these cannot be told from the others', unknown. Without a GPU it is
+the processors' time of those promised. What runs on this lease's slices (`parent`) keeps a share or processors
+busy too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from dure_hub.backends.base import InventoryBackend, Measures, Reading, Usage
+from dure_hub.backends.base import InventoryBackend, Measures, OwnUse, Reading, Usage
 from dure_hub.policies.cost import micros
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Counter, Lease, UsageHour
@@ -81,7 +82,7 @@ def sample_of(
         promised = sum(float(piece["cpu_cores"]) for piece in slices)
         busy = None if used.cpu_cores is None or not promised else min(used.cpu_cores / promised, 1.0)
         return Sample(busy, used.memory_mb)
-    readings = [_reading(piece, measures) for piece in gpus]
+    readings = [_reading(piece, (lease, *children), measures) for piece in gpus]
     works = [reading.utilisation for reading in readings if reading.utilisation is not None]
     memories = [reading.memory_used_mb for reading in readings if reading.memory_used_mb is not None]
     return Sample(
@@ -108,12 +109,23 @@ def _children(session: Session) -> dict[str | None, list[str]]:
     return found
 
 
-def _reading(piece: Mapping[str, Any], measures: Measures) -> Reading:
-    if int(piece.get("share", 1000)) != 1000:
-        return Reading()
+def _reading(piece: Mapping[str, Any], leases: Sequence[str], measures: Measures) -> Reading:
+    share = int(piece.get("share", 1000))
+    if share != 1000:
+        return _of_share(share, [measures.own_of(str(piece["device"]), lease) for lease in leases])
     if piece.get("mig") is not None:
         return measures.instances.get(str(piece.get("visible")), Reading())
     return measures.devices.get(str(piece["device"]), Reading())
+
+
+def _of_share(share: int, uses: Sequence[OwnUse]) -> Reading:
+    """What these use in all of a part of a GPU, in thousandths; unknown of one is unknown of all."""
+    works = [use.utilisation for use in uses if use.utilisation is not None]
+    memories = [use.memory_used_mb for use in uses if use.memory_used_mb is not None]
+    return Reading(
+        utilisation=min(1000 * sum(works) / share, 1.0) if len(works) == len(uses) else None,
+        memory_used_mb=sum(memories) if len(memories) == len(uses) else None,
+    )
 
 
 def _last_look(session: Session, now: datetime) -> datetime | None:

@@ -9,10 +9,15 @@
    refused. STUB_BUSY: number of an instance that something runs on. STUB_NO_COMPUTE: no compute instance can be made.
    STUB_NO_VALUE: monitoring goes well and has no value. STUB_NVLINK: GPUs that have it are joined, where MIG is off.
    STUB_PENDING, STUB_FAILED: memory rows that wait for a reset, that could not be replaced. STUB_MODE: what asking
-   for the MIG mode returns. STUB_MIG's profile 77 is one that no catalogue has: two units, one compute slice. */
+   for the MIG mode returns. STUB_WORKS: utilisation of the whole, in percent, without MIG.
+   STUB_SAMPLES: who computed, with commas: gpu:pid:percent:milliseconds ago. STUB_RUNNING: who has memory, with commas:
+   gpu:pid:MiB, below 0 where the driver does not say. STUB_SAMPLING: what asking for samples returns. STUB_GROWS: so
+   often somebody begins to compute between two questions. As seen on an H200 with driver 580: no sample since the
+   moment asked for is NOT_FOUND, and with MIG on samples are not supported. STUB_MIG's profile 77 is one that no catalogue has: two units, one compute slice. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define OK 0
 #define INVALID_ARGUMENT 2
@@ -184,9 +189,48 @@ int nvmlDeviceGetMigMode(void *gpu, unsigned int *current, unsigned int *pending
 int nvmlDeviceGetUtilizationRates(void *gpu, unsigned int *rates) {
   int mig = mig_on(gpu_of(gpu)), says = number("STUB_MIG_SAYS", -1);
   if (number("STUB_PLAIN", 0) || (mig && says < 0)) return NOT_SUPPORTED;
-  rates[0] = mig ? says : 37;
+  rates[0] = mig ? says : number("STUB_WORKS", 37);
   rates[1] = 5;
   return OK;
+}
+typedef struct { unsigned int pid; unsigned long long at; unsigned int sm, mem, enc, dec; } process_sample_t;
+int nvmlDeviceGetProcessUtilization(void *gpu, process_sample_t *samples, unsigned int *count, unsigned long long since) {
+  static int grown;
+  const char *rest = getenv("STUB_SAMPLES");
+  struct timespec now;
+  unsigned int n = 0, room = *count;
+  int index, pid, percent, ago_ms, length;
+  if (number("STUB_PLAIN", 0) || mig_on(gpu_of(gpu))) return NOT_SUPPORTED;
+  if (number("STUB_SAMPLING", OK)) return number("STUB_SAMPLING", OK);
+  clock_gettime(CLOCK_REALTIME, &now);
+  for (; rest && sscanf(rest, "%d:%d:%d:%d%n", &index, &pid, &percent, &ago_ms, &length) == 4; rest += length + (rest[length] == ',')) {
+    unsigned long long at = now.tv_sec * 1000000ULL + now.tv_nsec / 1000 - ago_ms * 1000ULL;
+    if (index != gpu_of(gpu) || at <= since) continue;
+    if (samples && n < room) samples[n] = (process_sample_t){pid, at, percent, 1, 0, 0};
+    n++;
+  }
+  *count = n;
+  if (!n) return NOT_FOUND;
+  if (samples && grown < number("STUB_GROWS", 0)) {
+    grown++;
+    return INSUFFICIENT_SIZE;
+  }
+  return samples && n <= room ? OK : INSUFFICIENT_SIZE;
+}
+typedef struct { unsigned int pid; unsigned long long used; unsigned int instance, compute; } process_t;
+int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned int *count, process_t *found) {
+  const char *rest = getenv("STUB_RUNNING");
+  unsigned int n = 0, room = *count;
+  int index, pid, mb, length;
+  if (number("STUB_PLAIN", 0)) return NOT_SUPPORTED;
+  if (mig_on(gpu_of(gpu)) && user()) return NO_PERMISSION;
+  for (; rest && sscanf(rest, "%d:%d:%d%n", &index, &pid, &mb, &length) == 3; rest += length + (rest[length] == ',')) {
+    if (index != gpu_of(gpu)) continue;
+    if (found && n < room) found[n] = (process_t){pid, mb < 0 ? ~0ULL : (unsigned long long)mb << 20, ~0U, ~0U};
+    n++;
+  }
+  *count = n;
+  return n <= room && (found || !n) ? OK : INSUFFICIENT_SIZE;
 }
 int nvmlDeviceGetTemperature(void *gpu, int sensor, unsigned int *degrees) {
   if (number("STUB_PLAIN", 0)) return NOT_SUPPORTED;

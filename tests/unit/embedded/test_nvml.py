@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ print(json.dumps(dataclasses.asdict(nvml.look())))
 READ = """
 import dataclasses, json
 from dure_hub.backends.embedded import nvml
-print(json.dumps(dataclasses.asdict(nvml.read())))
+print(json.dumps(dataclasses.asdict(nvml.read(60.0))))
 """
 FIRST, SECOND = (f"GPU-00000000-0000-0000-0000-{index:012}" for index in range(2))
 
@@ -135,4 +136,43 @@ def test_what_a_gpu_does_not_measure_is_unknown_and_never_zero(ask: Ask) -> None
 
 def test_a_lost_gpu_is_missing_and_without_a_driver_there_is_no_reading(ask: Ask) -> None:
     assert set(ask(READ, gpus=2, lost=0)["devices"]) == {SECOND}
-    assert ask(READ, gpus=2, init=9) == {"devices": {}, "instances": {}}
+    assert ask(READ, gpus=2, init=9) == {"devices": {}, "instances": {}, "processes": {}}
+
+
+def test_who_computes_is_told_with_how_much_and_when(ask: Ask) -> None:
+    samples = "1:11:40:500,1:12:3:20500,1:11:20:1500,1:13:90:120000,0:14:50:10,1:15:0:10"
+    found = ask(READ, kinds="h100,h100", samples=samples, running="1:11:300,1:16:-1,0:14:5")["processes"]
+    first, second = found[FIRST], found[SECOND]
+    last = second["samples"][0]["at"]
+    seen = [(one["pid"], one["busy"], round(last - one["at"], 3)) for one in second["samples"]]
+    assert seen == [(11, 0.4, 0), (12, 0.03, 20), (11, 0.2, 1)], "neither who did nothing nor what was long ago"
+    assert second["at"] - 60 < last < second["at"] + 60
+    assert second["memory"] == {"11": 300 << 20, "16": None}
+    assert [(one["pid"], one["busy"]) for one in first["samples"]] == [(14, 0.5)]
+
+
+def test_nobody_computing_is_told_apart_from_not_being_told(ask: Ask, tmp_path: Path) -> None:
+    def asked(**stub: object) -> Any:
+        found = ask(READ, kinds="h100", **stub)["processes"][FIRST]
+        return found["samples"], found["memory"]
+
+    assert asked() == ([], {})
+    assert asked(sampling=3) == (None, {})
+    assert asked(sampling=999) == (None, {})
+    assert asked(plain=1) == (None, None)
+    (tmp_path / "mig").touch()
+    assert asked(mig=tmp_path / "mig") == (None, None)
+    assert asked(mode=999, samples="0:11:40:500") == (None, None), "MIG may be on"
+
+
+def test_who_begins_to_compute_meanwhile_is_asked_for_again(ask: Ask) -> None:
+    def samples(grows: int) -> Any:
+        return ask(READ, kinds="h100", samples="0:11:40:500", grows=grows)["processes"][FIRST]["samples"]
+
+    assert [one["busy"] for one in samples(2)] == [0.4]
+    assert samples(9) is None
+
+
+def test_what_cannot_be_is_not_a_measure(ask: Ask) -> None:
+    (sample,) = ask(READ, kinds="h100", samples="0:11:4096:500")["processes"][FIRST]["samples"]
+    assert sample["busy"] is None

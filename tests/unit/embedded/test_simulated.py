@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dure_hub.backends.base import Device, Feature, MigRefused
+from dure_hub.backends.base import Device, Feature, MigRefused, OwnUse
 from dure_hub.backends.embedded import EmbeddedInventory, SimulatedInventory, choose
 from dure_hub.backends.embedded.processes import marks
 from dure_hub.catalogue.machine import MigInstance
@@ -49,9 +49,9 @@ async def cut(place: SimulatedInventory) -> Device:
 
 
 @contextmanager
-def holder(instance: str, visible: str) -> Iterator[None]:
+def holder(instance: str, visible: str, lease: str = "lease") -> Iterator[None]:
     """A process of ours that is shown these GPUs."""
-    environment = {**os.environ, **marks(instance, "lease", "job"), "CUDA_VISIBLE_DEVICES": visible}
+    environment = {**os.environ, **marks(instance, lease, "job"), "CUDA_VISIBLE_DEVICES": visible}
     command = [sys.executable, "-c", "print(flush=True)\ninput()"]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
         assert started.stdout is not None
@@ -151,6 +151,31 @@ async def test_a_gpu_that_a_process_of_ours_is_shown_is_busy(tmp_path: Path) -> 
     assert (busy.memory_used_mb or 0) > 10 * (idle.memory_used_mb or 0)
     assert (busy.power_w or 0) > (idle.power_w or 0)
     assert set(read.leases) == {"lease"}, "what it uses of this machine is real"
+
+
+async def test_each_holder_of_a_shared_gpu_has_a_part_of_its_own(tmp_path: Path) -> None:
+    made = settings(tmp_path, "workstation")
+    place = SimulatedInventory(made, Hand())
+    first, second = (one.uuid for one in (await place.look()).devices)
+    with (
+        holder(made.instance, first, "ann"),
+        holder(made.instance, f"{first},{second}", "ben"),
+        holder(made.instance, "", "cho"),
+    ):
+        read = await place.measure()
+    whole = read.devices[first]
+    ann, ben = read.own_of(first, "ann"), read.own_of(first, "ben")
+    assert ann == ben
+    assert ann.utilisation is not None
+    assert whole.utilisation is not None
+    assert whole.memory_used_mb is not None
+    assert 0.02 < ann.utilisation == ann.least == ann.most
+    assert ann.utilisation + 0.001 >= whole.utilisation / 2 >= ann.utilisation - 0.001
+    assert ann.memory_used_mb == whole.memory_used_mb // 2
+    assert read.own_of(second, "ben").utilisation == read.devices[second].utilisation
+    for device, lease in ((second, "ann"), (first, "cho")):
+        assert read.own_of(device, lease) == OwnUse(0, 0.0, 0.0, 0.0)
+    assert read.own_of(first, "nobody") == OwnUse(most=whole.utilisation)
 
 
 async def test_as_on_the_real_ones_only_hopper_measures_its_instances(tmp_path: Path) -> None:

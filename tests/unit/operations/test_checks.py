@@ -11,9 +11,10 @@ import pytest
 
 from dure import wire
 from dure.errors import NotFound, NotRunning
-from dure_hub.backends.base import Inventory, Measures, Reading
+from dure_hub.backends.base import Inventory, Measures, OwnUse, Reading
 from dure_hub.operations.checks import gpu_state
 from dure_hub.operations.people import Person
+from dure_hub.store.models import Lease
 from tests.support.world import World, gpus
 
 ANN, BEN = Person("ann"), Person("ben")
@@ -37,6 +38,11 @@ def measured(utilisation: float | None) -> Measures:
     return Measures(devices={GPU: Reading(utilisation=utilisation)})
 
 
+def shared(whole: float, **own: OwnUse) -> Measures:
+    """A GPU and what leases use of it."""
+    return Measures(devices={GPU: Reading(utilisation=whole)}, own={GPU: own})
+
+
 @pytest.mark.parametrize(
     ("slices", "measures", "state"),
     [
@@ -46,6 +52,15 @@ def measured(utilisation: float | None) -> Measures:
         ([WHOLE], Measures(), "unknown"),
         ([SHARED], measured(0.0), "idle"),
         ([SHARED], measured(1.0), "unknown"),
+        ([SHARED], measured(None), "unknown"),
+        ([SHARED], shared(1.0, me=OwnUse(0, 0.0, 0.05, 0.05)), "idle"),
+        ([SHARED], shared(1.0, me=OwnUse(0, 0.0, 0.06, 0.06)), "in_use"),
+        ([SHARED], shared(1.0, me=OwnUse(0, 0.0, 0.06, 1.0)), "in_use"),
+        ([SHARED], shared(0.0, me=OwnUse(0, 0.0, 0.0, 0.3)), "unknown"),
+        ([SHARED], shared(0.0, me=OwnUse()), "unknown"),
+        ([SHARED], shared(1.0, other=OwnUse(0, 0.0, 0.0, 0.0)), "unknown"),
+        ([WHOLE], shared(1.0, me=OwnUse(0, 0.0, 0.0, 0.0)), "in_use"),
+        ([WHOLE, SHARED], shared(0.0, me=OwnUse(0, 0.9, 0.9, 0.9)), "in_use"),
         ([MIG], Measures(instances={"MIG-1": Reading(utilisation=0.9)}), "in_use"),
         ([MIG], Measures(instances={"MIG-1": Reading(utilisation=0.0)}), "idle"),
         ([MIG], measured(0.9), "unknown"),
@@ -54,7 +69,7 @@ def measured(utilisation: float | None) -> Measures:
     ],
 )
 def test_whether_the_gpus_of_a_lease_compute(slices: list[dict[str, Any]], measures: Measures, state: str) -> None:
-    assert gpu_state(slices, measures, 0.05) == state
+    assert gpu_state(slices, "me", measures, 0.05) == state
 
 
 async def start(world: World, profile: str) -> str:
@@ -109,6 +124,27 @@ async def test_a_silent_computation_of_hours_is_use_until_it_ends(world: World) 
     assert (await checks(world))["gpu"].state == "idle"
     await unused(world, 3600 + REPORT_S, "idle")
     assert await phase(world) in ("stopping", "stopped")
+
+
+async def test_on_a_shared_gpu_only_ones_own_processes_keep_a_server(world: World) -> None:
+    lease = await start(world, await gpu_profile(world))
+    with world.store.transaction() as session:
+        row = session.get_one(Lease, lease)
+        row.slices = [{**piece, "share": 500} for piece in row.slices]
+    begun = world.clock()
+    world.place.measures = shared(1.0, **{lease: OwnUse(100, 0.0, 0.4, 0.4)})
+    await unused(world, 2 * 3600, "idle")
+    assert await phase(world) == "running"
+    found = (await checks(world))["gpu"]
+    assert (found.state, found.since) == ("in_use", begun + timedelta(seconds=60))
+    world.place.measures = shared(1.0, **{lease: OwnUse(100, None, 0.0, 0.7)})
+    await unused(world, 60, "idle")
+    assert (await checks(world))["gpu"] == wire.Check(check="gpu", state="unknown", since=None)
+    world.place.measures = shared(1.0, **{lease: OwnUse(100, 0.0, 0.0, 0.0), "another": OwnUse(9, 1.0, 1.0, 1.0)})
+    await unused(world, 60, "idle")
+    assert (await checks(world))["gpu"].state == "idle"
+    await unused(world, 3600 + REPORT_S)
+    assert await phase(world) in ("stopping", "stopped"), "without a word of the server's own"
 
 
 @pytest.mark.parametrize(("says", "ends"), [("idle", True), ("unknown", False), (None, False)])

@@ -13,7 +13,7 @@ from dure.errors import NotAllowed
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Inventory, Measures, Reading, Usage
 from dure_hub.operations import admission
-from dure_hub.operations.fleet import Fleets
+from dure_hub.operations.fleet import KEEP_S, Fleets
 from dure_hub.operations.people import Person
 from dure_hub.store.models import Endpoint, Environment, Execution, Job, Lease, Replica, Schedule
 from tests.support.world import FixedInventory, World, gpus
@@ -191,4 +191,25 @@ async def test_after_a_change_no_older_look_is_shown(world: World) -> None:
     world.clock.move(0.5)
     ours.forget()
     assert await ours.seen() is not before
+    assert place.times == 2
+
+
+async def test_servers_that_ask_for_their_own_use_share_a_look_and_have_none_made_ahead(world: World) -> None:
+    place = Counted(world.place.inventory)
+    ours = fleets(world, place)
+    for _ in range(20):  # ten seconds, in which many servers ask and the tick comes as often as it can
+        await asyncio.gather(*(ours.seen(watching=False) for _ in range(5)), ours.keep_fresh())
+        world.clock.move(0.5)
+    assert place.times == 5
+
+
+async def test_what_was_looked_at_just_now_is_not_looked_at_again(world: World) -> None:
+    place = Counted(world.place.inventory)
+    ours = fleets(world, place)
+    seen = await ours.seen()
+    world.clock.move(KEEP_S / 2)
+    assert await ours.keep_fresh() is seen
+    ours.forget()
+    assert await ours.keep_fresh() is not seen
+    await asyncio.gather(*(ours.keep_fresh() for _ in range(5)))
     assert place.times == 2

@@ -8,7 +8,7 @@ import pytest
 
 from dure.errors import NotAllowed, NotFound, NotRunning
 from dure.wire.usage import OwnDevice
-from dure_hub.backends.base import Inventory, Measures, MigDevice, Reading, Usage
+from dure_hub.backends.base import Inventory, Measures, MigDevice, OwnUse, Reading, Usage
 from dure_hub.operations.fleet import Fleets
 from dure_hub.operations.own_usage import own_usage
 from dure_hub.operations.people import Person
@@ -61,18 +61,34 @@ async def test_an_owner_sees_what_is_used_and_nothing_of_others(world: World) ->
         devices={whole: Reading(1000, 0.5, 40.0, 100.0), cut: Reading(70000, 0.9)},
         leases={lease: Usage(1.5, 700), "somebody's": Usage(9, 9)},
         instances={"MIG-1": Reading(512, 0.25), "MIG-2": Reading(9000, 1.0)},
+        own={whole: {lease: OwnUse(300, 0.125, 0.2, 0.2), "somebody's": OwnUse(700, 0.375, 0.5, 0.5)}},
     )
     seen = await own_usage(world.store, world.clock, fleets(world, where), ANN, "default")
     assert (seen.at, seen.cpu_cores, seen.memory_mb) == (world.clock(), 6, 5120)
     assert (seen.cpu_used, seen.memory_used_mb) == (1.5, 700)
     assert seen.devices == [
         OwnDevice(
-            uuid=whole, name="NVIDIA H100", share=250, memory_mb=81920, memory_used_mb=1000, utilisation=0.5
+            uuid=whole, name="NVIDIA H100", share=250, memory_mb=81920, memory_used_mb=300, utilisation=0.125
         ),
         OwnDevice(
             uuid="MIG-1", name="NVIDIA H100", mig="1g.10gb", memory_mb=9728, memory_used_mb=512, utilisation=0.25
         ),
     ]
+
+
+async def test_the_whole_of_a_shared_gpu_is_never_shown_as_ones_own(world: World) -> None:
+    where = place()
+    whole = where.inventory.devices[0].uuid
+    lease = await start(world, {"device": whole, "cpu_cores": 4, "memory_mb": 1024, "share": 500})
+    for own, shown in (
+        ({}, (None, None)),
+        ({whole: {"somebody's": OwnUse(700, 0.5, 0.5, 0.5)}}, (None, None)),
+        ({whole: {lease: OwnUse(None, 0.0, 0.0, 0.5)}}, (None, 0.0)),
+        ({whole: {lease: OwnUse(0, None, 0.0, 0.5)}}, (0, None)),
+    ):
+        where.measures = Measures(devices={whole: Reading(1000, 0.5, 40.0, 100.0)}, own=own)
+        (device,) = (await own_usage(world.store, world.clock, fleets(world, where), ANN, "default")).devices
+        assert (device.memory_used_mb, device.utilisation) == shown
 
 
 async def test_what_nobody_can_say_is_null(world: World) -> None:
@@ -97,6 +113,7 @@ async def test_many_who_ask_share_one_look(world: World) -> None:
     looks = fleets(world, where)
     for _ in range(20):
         await own_usage(world.store, world.clock, looks, ANN, "default")
+    assert await looks.keep_fresh() is None, "an open JupyterLab does not keep the machine measuring"
     assert where.times == 1
 
 

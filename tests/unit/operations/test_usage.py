@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from dure_hub.backends.base import Inventory, Measures, Reading, Usage
+from dure_hub.backends.base import Inventory, Measures, OwnUse, Reading, Usage
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.people import Person
 from dure_hub.operations.usage import KEPT, Sample, Uses, sample_of
@@ -151,6 +151,27 @@ def test_what_one_look_says_of_a_lease(slices: list[dict[str, object]], expected
     devices = {"GPU-0": Reading(100, 0.5), "GPU-1": Reading(300, 1.0), "GPU-2": Reading(None, None)}
     measures = Measures(devices, {"l": Usage(0.25, 300)}, instances={"MIG-a": Reading(7, 0.125)})
     assert sample_of(slices, "l", measures) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, Sample(None, None)),
+        ({"l": OwnUse(40, 0.125)}, Sample(0.5, 40)),  # an eighth of the GPU is half of a quarter
+        ({"l": OwnUse(40, 0.75)}, Sample(1.0, 40)),  # nobody else wanted the rest
+        ({"l": OwnUse(40, None), "other": OwnUse(10, 0.9)}, Sample(None, 40)),
+    ],
+)
+def test_a_share_is_as_busy_as_its_own_processes_keep_it(own: dict[str, OwnUse], expected: Sample) -> None:
+    measures = Measures({"GPU-0": Reading(100, 1.0)}, {}, own={"GPU-0": own})
+    assert sample_of([{**GPU, "share": 250}], "l", measures) == expected
+
+
+def test_what_runs_on_a_share_of_a_gpu_keeps_it_busy_too() -> None:
+    own = {"l": OwnUse(40, 0.0), "job": OwnUse(20, 0.25)}
+    measures = Measures({"GPU-0": Reading(100, 1.0)}, {}, own={"GPU-0": own})
+    assert sample_of([{**GPU, "share": 500}], "l", measures, ["job"]) == Sample(0.5, 60)
+    assert sample_of([{**GPU, "share": 500}], "l", measures, ["job", "unseen"]) == Sample(None, None)
 
 
 async def test_what_runs_on_a_servers_slice_keeps_it_busy(books: Books) -> None:

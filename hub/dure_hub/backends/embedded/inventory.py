@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from dure_hub.backends.base import Device, Feature, Inventory, InventoryBackend, Measures, MigRefused
-from dure_hub.backends.embedded import gaps, limits, measures, nvml, nvmlmig
+from dure_hub.backends.base import Device, Feature, Inventory, InventoryBackend, Measures, MigRefused, OwnUse
+from dure_hub.backends.embedded import gaps, limits, measuregpus, measures, nvml, nvmlmig
 from dure_hub.backends.embedded.simulated import SimulatedInventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.machine import MigInstance
 from dure_hub.catalogue.mig import MigProfile
 from dure_hub.settings import Settings
+
+_OVERLAP = 1.25
+"""Looks for idleness come a little later than they are due: nothing falls between two."""
 
 
 class EmbeddedInventory(InventoryBackend):
@@ -32,10 +35,24 @@ class EmbeddedInventory(InventoryBackend):
         return await asyncio.to_thread(look)
 
     async def measure(self) -> Measures:
-        """By two looks at our processes, a quarter of a second apart, and one at the GPUs."""
-        (before, after), read = await asyncio.gather(self._processes(), asyncio.to_thread(nvml.read))
+        """By two looks at our processes, a quarter of a second apart, and one at the GPUs.
+
+        Who computed on them is asked for as far back as idleness is judged at a time.
+        """
+        over_s = self.settings.activity_interval_s * _OVERLAP
+        (before, after), read = await asyncio.gather(self._processes(), asyncio.to_thread(nvml.read, over_s))
         leases, place = measures.compare(before, after), measures.place(before, after)
-        return Measures(read.devices, leases, place, read.instances)
+        own = await asyncio.to_thread(self._own, before.leases, read)
+        return Measures(read.devices, leases, place, read.instances, own)
+
+    def _own(self, leases: Mapping[int, str], read: nvml.Readings) -> dict[str, dict[str, OwnUse]]:
+        sees_all, ours = measuregpus.sees_all(), set(leases.values())
+        pids = measuregpus.numbers(read.processes.values())
+        whose = measuregpus.owners(self.settings.instance, leases, pids, sees_all)
+        return {
+            uuid: measuregpus.own(seen, read.devices[uuid], ours, whose, sees_all)
+            for uuid, seen in read.processes.items()
+        }
 
     async def _processes(self) -> tuple[measures.Look, measures.Look]:
         before = await asyncio.to_thread(measures.look, self.settings.instance)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeVar
 
-from dure_hub.backends.base import Device, MigDevice, Reading
+from dure_hub.backends.base import Device, MigDevice, OwnUse, Reading
 
 V = TypeVar("V")
 
@@ -77,6 +77,17 @@ def instance_reading(instance: MigDevice, body: Body, at: float, held: Collectio
         memory_used_mb=_memory(key, instance.memory_mb, at, used),
         utilisation=round(_work(key, at, used), 3) if body.measures_mig else None,
     )
+
+
+def own_uses(whole: Reading, holders: Collection[str], leases: Collection[str]) -> dict[str, OwnUse]:
+    """What each of these leases uses of one GPU: its holders do the same each, and all others nothing."""
+    found = {}
+    for lease in leases:
+        part = 1 / len(holders) if lease in holders else 0.0
+        busy = None if whole.utilisation is None else round(whole.utilisation * part, 3)
+        memory = None if whole.memory_used_mb is None else int(whole.memory_used_mb * part)
+        found[lease] = OwnUse(memory, busy) if busy is None else OwnUse(memory, busy, busy, busy)
+    return found
 
 
 def _key(instance: MigDevice) -> str:

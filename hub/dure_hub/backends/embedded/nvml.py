@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dure_hub.backends.base import Device, Reading
-from dure_hub.backends.embedded import gaps, gpm, nvmlmig
+from dure_hub.backends.embedded import gaps, gpm, nvmlmig, nvmlprocesses
 from dure_hub.backends.embedded.driver import NO_DRIVER as NO_DRIVER
 from dure_hub.backends.embedded.driver import NO_LIBRARY as NO_LIBRARY
 from dure_hub.backends.embedded.driver import NO_PERMISSION as NO_PERMISSION
 from dure_hub.backends.embedded.driver import Driver, Mig, NoDriver, session
+from dure_hub.backends.embedded.nvmlprocesses import OnGpu
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.gpus import GpuModel
 from dure_hub.catalogue.mig import MigGrid
@@ -43,10 +44,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Readings:
-    """GPUs and MIG instances, each by its UUID."""
+    """GPUs and MIG instances, and who computes on each GPU; all by UUID."""
 
     devices: Mapping[str, Reading] = field(default_factory=dict)
     instances: Mapping[str, Reading] = field(default_factory=dict)
+    processes: Mapping[str, OnGpu] = field(default_factory=dict)
 
 
 def look() -> Found:
@@ -59,14 +61,15 @@ def look() -> Found:
     return Found(devices, None if devices else NO_DEVICE)
 
 
-def read() -> Readings:
-    """How busy each GPU is now. Never raises: what one does not say is None, and no GPU is no entry.
+def read(over_s: float) -> Readings:
+    """How busy each GPU is now, and by whom in the last `over_s` seconds. Never raises: what one does not say is
+    None, and no GPU is no entry.
 
     Takes `APART_S` where there are MIG instances that can be measured.
     """
     try:
         with session() as driver:
-            return _read(driver)
+            return _read(driver, over_s)
     except NoDriver:
         return Readings()
 
@@ -136,11 +139,13 @@ def _health(driver: Driver, gpu: Any, mig: Mig, grid: MigGrid | None) -> tuple[M
     return (ROWS_PENDING if pending else None), True
 
 
-def _read(driver: Driver) -> Readings:
+def _read(driver: Driver, over_s: float) -> Readings:
     devices: dict[str, Reading] = {}
+    users: dict[str, OnGpu] = {}
     cut: list[tuple[str, Any, list[tuple[Any, int | None]]]] = []
     for uuid, gpu in driver.gpus():
         devices[uuid] = _reading(driver, gpu)
+        users[uuid] = nvmlprocesses.look(driver, gpu, over_s)
         if driver.mig(gpu) is Mig.ON:
             handles = driver.mig_handles(gpu)
             numbers = [(one, driver.maybe(driver.lib.nvmlDeviceGetGpuInstanceId, one)) for one in handles]
@@ -160,7 +165,7 @@ def _read(driver: Driver) -> Readings:
                     share = None if number is None else mine.get(number)
                     instances[own] = Reading(_memory_used_mb(driver, handle), share)
             devices[uuid] = replace(devices[uuid], utilisation=_together(driver, gpu, parts, mine))
-    return Readings(devices, instances)
+    return Readings(devices, instances, users)
 
 
 def _together(

@@ -11,7 +11,7 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,10 +27,11 @@ from dure_hub.backends.base import (
     MigDevice,
     MigRefused,
     NodeInventory,
+    Reading,
 )
 from dure_hub.backends.embedded import fleetfile, gaps, measures
 from dure_hub.backends.embedded.fleetfile import GpuSpec
-from dure_hub.backends.embedded.moving import Body, Lazy, instance_reading, reading
+from dure_hub.backends.embedded.moving import Body, Lazy, instance_reading, own_uses, reading
 from dure_hub.backends.embedded.runs import SIMULATED
 from dure_hub.catalogue.machine import MigInstance
 from dure_hub.catalogue.mig import MigGrid, MigProfile
@@ -73,12 +74,13 @@ class SimulatedInventory(InventoryBackend):
         after = await asyncio.to_thread(measures.look_again, before)
         held = await asyncio.to_thread(seen_by, before.leases)
         world, now = await asyncio.to_thread(self._world), self._clock().timestamp()
-        bodies = self._bodies
+        bodies, leases = self._bodies, set(before.leases.values())
+
+        def whole(uuid: str) -> Reading:
+            return reading(world.devices[uuid], bodies[world.devices[uuid].key or ""], now, held)
+
         return Measures(
-            Lazy(
-                world.devices,
-                lambda uuid: reading(world.devices[uuid], bodies[world.devices[uuid].key or ""], now, held),
-            ),
+            Lazy(world.devices, whole),
             measures.compare(before, after),
             measures.place(before, after),
             Lazy(
@@ -87,6 +89,7 @@ class SimulatedInventory(InventoryBackend):
                     world.instances[uuid][0], bodies[world.instances[uuid][1]], now, held
                 ),
             ),
+            Lazy(world.devices, lambda uuid: own_uses(whole(uuid), held.get(uuid, ()), leases)),
         )
 
     async def make(self, device: str, mig: str, start: int) -> MigInstance:
@@ -183,18 +186,19 @@ class SimulatedInventory(InventoryBackend):
         return {card.model.key: _body(card) for spec in self._specs for card in spec.gpus}
 
 
-def seen_by(leases: Mapping[int, str]) -> Collection[str]:
-    """The UUIDs of GPUs and MIG instances that these processes are shown."""
-    found: set[str] = set()
-    for pid in leases:
+def seen_by(leases: Mapping[int, str]) -> Mapping[str, set[str]]:
+    """The UUIDs of GPUs and MIG instances that these processes are shown, each with the leases of who is."""
+    found: dict[str, set[str]] = {}
+    for pid, lease in leases.items():
         try:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:  # gone
             continue
         for variable in variables:
             if variable.startswith(b"CUDA_VISIBLE_DEVICES="):
-                found.update(os.fsdecode(variable.partition(b"=")[2]).split(","))
-    return found - {""}
+                for uuid in filter(None, os.fsdecode(variable.partition(b"=")[2]).split(",")):
+                    found.setdefault(uuid, set()).add(lease)
+    return found
 
 
 def gpu_uuid(node: str, number: int) -> str:
