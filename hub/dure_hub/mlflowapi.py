@@ -157,13 +157,22 @@ class MlflowSession:
             return []
 
     async def ensure_model(self, name: str, tags: Mapping[str, str]) -> dict[str, Any]:
-        """The registered model of this name, made by and for this person if there is none."""
+        """The registered model of this name, made by and for this person if there is none.
+
+        Where somebody else is faster it is theirs, as its tags say. Raises `MlflowHasOne` where it is hidden.
+        """
         try:
             return await self.model(name)
         except NotFound:
             body = {"name": name, "tags": _pairs(tags)}
+        try:
             made = await self._post("registered-models/create", body, ("model", name))
-            return dict(made["registered_model"])
+        except MlflowHasOne as taken:  # since we looked; or it is hidden, and then this stands
+            try:
+                return await self.model(name)
+            except NotFound:
+                raise taken from None
+        return dict(made["registered_model"])
 
     async def model(self, name: str) -> dict[str, Any]:
         """A registered model in MLflow's own words."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dure.errors import NotAllowed, NotFound, NotReady
-from dure_hub.mlflowapi import PREFIX, MlflowApi, MlflowRefused, MlflowSession, header_name
+from dure_hub.mlflowapi import PREFIX, MlflowApi, MlflowRefused, MlflowSession, header_name, mapping
 from dure_hub.operations.models import Models
 from dure_hub.operations.people import Person
 from dure_hub.settings import Settings
@@ -67,6 +67,15 @@ async def test_many_at_once_make_one_experiment(api: MlflowApi) -> None:
         assert len(set(found)) == 1
 
 
+async def test_many_at_once_make_one_model(api: MlflowApi) -> None:
+    people = [api.acting("ann"), api.acting("ben")] * 4
+    for number in range(3):
+        name = f"at once {number}"
+        found = await asyncio.gather(*(one.ensure_model(name, {"dure.owner": one.user}) for one in people))
+        assert {model["name"] for model in found} == {name}
+        assert len({mapping(model["tags"])["dure.owner"] for model in found}) == 1, "all see whose it became"
+
+
 async def test_a_version_is_registered_named_and_downloaded(
     server: Settings, api: MlflowApi, tmp_path: Path
 ) -> None:
@@ -82,7 +91,7 @@ async def test_a_version_is_registered_named_and_downloaded(
     assert (await ann.version("digits", version))["aliases"] == ["champion"]
     await ann.delete_alias("digits", "champion")
     await ann.delete_alias("digits", "champion")
-    assert [m["name"] for m in await ann.models()] == ["digits"]
+    assert [m["name"] for m in await ann.models() if not m["name"].startswith("at once")] == ["digits"]
 
     folder = await ann.download("digits", version, tmp_path / "digits" / "1")
     assert {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == files

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,10 @@ NOTEBOOK = {
     "nbformat": 4,
     "nbformat_minor": 5,
 }
+BARE = ["env", "JUPYTER_CONFIG_PATH=/nonexistent", sys.executable, "-P", "-m", "jupyterhub.singleuser"]
+"""An image with a JupyterLab and nothing of ours."""
+if os.geteuid() == 0:
+    BARE.append("--allow-root")
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -32,6 +38,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal on dure.test, with ana and ben, and ana's server running."""
     portal = make_portal(tmp_path_factory.mktemp("hosts"))
     portal.environment["DURE_SUBDOMAIN_HOST"] = f"http://dure.test:{portal.port}"
+    portal.environment["DURE_IMAGES"] = json.dumps([{"name": "python"}, {"name": "bare", "command": BARE}])
     try:
         portal.up()
         portal.add_user("ana")
@@ -244,3 +251,28 @@ def test_a_notebook_is_shown_and_gone(hosts: Portal, ana: Page, ben: Page) -> No
     assert answer is not None
     assert answer.status == 404
     assert list(Path(hosts.data / "shares").iterdir()) == []
+
+
+def test_a_server_without_our_part_loses_its_shares_and_gets_no_new_ones(hosts: Portal, ana: Page) -> None:
+    shares, with_ben = "/environments/default/shares", {"with": "ben"}
+    with hosts.client("ana") as api:
+
+        def reach(phase: str) -> None:
+            until(lambda: api.get("/environments/default").json()["phase"] == phase, f"it to be {phase}", 120)
+
+        api.post(shares, json=with_ben).raise_for_status()
+        api.delete("/environments/default").raise_for_status()
+        reach("stopped")
+        assert [one["with"] for one in api.get(shares).json()] == ["ben"], "a share outlives a stop"
+        ask = {"id": new_id(), "profile": "cpu", "image": "bare"}
+        api.post("/environments", json=ask).raise_for_status()
+        reach("running")
+        assert api.get(shares).json() == []
+        answer = api.post(shares, json=with_ben)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "share_unguarded")
+    ana.goto(f"{at(hosts)}/services/dure/share/default")
+    expect(ana.get_by_text("The server default cannot be shared")).to_be_visible()
+    expect(ana.get_by_label("Name of a colleague")).to_have_count(0)
+    keep(ana, "share-unguarded")
+    ended = next(line for line in events(hosts) if line["verb"] == "environment.unshare")
+    assert (ended["actor"], ended["verdict"]) == ("dure", {"code": "share_unguarded", "with": "ben"})

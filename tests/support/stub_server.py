@@ -5,8 +5,8 @@ Its header `X-Pid` tells which process it was.
 `stub_server.py [GATE]`, with the port in JupyterHub's own variable. It does not listen as long as the file GATE
 exists; as long as GATE.broken exists it ends with what that says on its standard error. It answers as
 GATE.before-stop says when it is asked before its end: a status, a line break and the body, or `silence`, for no
-answer at all. What it was asked it appends to GATE.asked, one line each. Standard library only, and little of
-that, so that `python -I -S` starts it in a moment.
+answer at all; and as GATE.guests says when it is asked about its guests. What it was asked it appends to
+GATE.asked, one line each. Standard library only, and little of that, so that `python -I -S` starts it in a moment.
 """
 
 import os
@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 
+ASKED = ("before-stop", "guests")
 ANSWER = (
     f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Pid: {os.getpid()}\r\n"
     "Content-Length: 5\r\nConnection: close\r\n\r\nstub\n"
@@ -32,7 +33,8 @@ def main(port: int, gate: str) -> None:
             connection, _ = listener.accept()
             with connection:
                 asked = read(connection)
-                connection.sendall(before_stop(asked, gate) if b"/dure/before-stop " in asked else ANSWER)
+                about = next((name for name in ASKED if f"/dure/{name} ".encode() in asked), None)
+                connection.sendall(said(asked, gate, about) if about else ANSWER)
 
 
 def read(connection: socket.socket) -> bytes:
@@ -52,13 +54,13 @@ def read(connection: socket.socket) -> bytes:
     return found
 
 
-def before_stop(asked: bytes, gate: str) -> bytes:
-    """What it says before its end."""
-    if not gate or not os.path.exists(gate + ".before-stop"):  # noqa: PTH110
+def said(asked: bytes, gate: str, about: str) -> bytes:
+    """What it says of one of the things that the portal asks."""
+    if not gate or not os.path.exists(f"{gate}.{about}"):  # noqa: PTH110
         return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with open(gate + ".asked", "ab") as asks:  # noqa: PTH123
         asks.write(asked.replace(b"\r\n", b" ") + b"\n")
-    with open(gate + ".before-stop", "rb") as file:  # noqa: PTH123
+    with open(f"{gate}.{about}", "rb") as file:  # noqa: PTH123
         status, _, body = file.read().partition(b"\n")
     while status == b"silence":
         time.sleep(60)

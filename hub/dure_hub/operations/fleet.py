@@ -69,31 +69,42 @@ class Fleets:
             why_no_gpu=None if place.why_no_gpu is None else dict(place.why_no_gpu),
         )
 
-    async def seen(self) -> Look:
-        """The machines as they were at most two seconds ago. Everyone who asks shares one look."""
-        self._asked = self._monotonic()
-        last = self._last
-        if last is not None and self.is_fresh(last):
-            return last
-        async with self._looking:  # who comes while somebody measures takes what that gives
-            last = self._last
-            return last if last is not None and self.is_fresh(last) else await self._look_now()
+    async def seen(self, *, watching: bool = True) -> Look:
+        """The machines as they were at most two seconds ago. Everyone who asks shares one look.
+
+        Who is not `watching` asks now and then, as each open JupyterLab does: nothing is made ahead for them.
+        """
+        if watching:
+            self._asked = self._monotonic()
+        return self._last_within(_FRESH_S) or await self._shared_look(_FRESH_S)
 
     def is_fresh(self, look: Look) -> bool:
         """Whether a look may still be shown; whoever wants to know is somebody who looks on."""
         self._asked = self._monotonic()
-        return self._asked - look.at < _FRESH_S and (self._changed is None or look.at >= self._changed)
+        return self._is_younger(look, _FRESH_S)
 
     async def keep_fresh(self) -> Look | None:
-        """Look again where somebody has asked lately, so that who asks next need not wait; else None."""
+        """Look again where somebody watches, so that who asks next need not wait; else None.
+
+        Not sooner than `KEEP_S` after the last look, however often this is called.
+        """
         if self._asked is None or self._monotonic() - self._asked >= _WATCHED_S:
             return None
-        async with self._looking:
-            return await self._look_now()
+        return await self._shared_look(KEEP_S)
 
     def forget(self) -> None:
         """Something was changed: no look that was begun before is shown any more."""
         self._changed = self._monotonic()
+
+    async def _shared_look(self, age_s: float) -> Look:
+        async with self._looking:  # who comes while somebody measures takes what that gives
+            return self._last_within(age_s) or await self._look_now()
+
+    def _last_within(self, age_s: float) -> Look | None:
+        return self._last if self._last is not None and self._is_younger(self._last, age_s) else None
+
+    def _is_younger(self, look: Look, age_s: float) -> bool:
+        return self._monotonic() - look.at < age_s and (self._changed is None or look.at >= self._changed)
 
     async def _look_now(self) -> Look:
         begun = self._monotonic()

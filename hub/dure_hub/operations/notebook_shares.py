@@ -3,7 +3,8 @@
     shares/<id>/notebook.ipynb   as it was when it was shared
     shares/<id>/about.json       whose it is, who may look, of which path
 
-Nothing of it runs anywhere: the portal shows it in a sandbox, with servers shared or not.
+Nothing of it runs anywhere: the portal shows it in a sandbox, with servers shared or not. It is shown while its
+owner can log in: once their account is disabled only administrators see it, until it is enabled again.
 """
 
 from __future__ import annotations
@@ -38,13 +39,22 @@ MOST = 100
 """Shares of one person."""
 _NOTEBOOK, _ABOUT = "notebook.ipynb", "about.json"
 NeedColleague = Callable[[str, str], Awaitable[None]]
+CanLogIn = Callable[[str], Awaitable[bool]]
 
 
 class NotebookShares:
     """Everything one can do with them."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock, need_colleague: NeedColleague) -> None:
-        self._store, self._clock, self._need_colleague = store, clock, need_colleague
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        need_colleague: NeedColleague,
+        can_log_in: CanLogIn,
+    ) -> None:
+        self._store, self._clock = store, clock
+        self._need_colleague, self._can_log_in = need_colleague, can_log_in
         self._users, self._shares = settings.folder.users, settings.folder.shares
         self._minimum_mb = settings.disk_minimum_mb
 
@@ -74,8 +84,11 @@ class NotebookShares:
 
     async def list(self, person: Person) -> builtins.list[wire.NotebookShare]:
         """What the person shares and what is shared with them, the newest first."""
-        found = await asyncio.to_thread(self._all)
-        return [_on_wire(one) for one in found if person.name in (one["owner"], one["with"])]
+        known = await asyncio.to_thread(self._all)
+        found = [one for one in known if person.name in (one["owner"], one["with"])]
+        others = sorted({one["owner"] for one in found} - {person.name})
+        shown = dict(zip(others, await asyncio.gather(*map(self._can_log_in, others)), strict=True))
+        return [_on_wire(one) for one in found if shown.get(one["owner"], True)]
 
     async def get(self, person: Person, share_id: str) -> wire.NotebookShare:
         """One of these, any for administrators. What is none of theirs is `NotFound` like what is not there."""
@@ -98,9 +111,14 @@ class NotebookShares:
 
     async def _about(self, person: Person, share_id: str) -> dict[str, str]:
         about = await asyncio.to_thread(self._read, share_id)
-        if about is None or not (person.admin or person.name in (about["owner"], about["with"])):
+        if about is None or not await self._may_look(person, about):
             raise NotFound(kind="notebook", name=share_id)
         return about
+
+    async def _may_look(self, person: Person, about: dict[str, str]) -> bool:
+        if person.admin or person.name == about["owner"]:
+            return True
+        return person.name == about["with"] and await self._can_log_in(about["owner"])
 
     def _all(self) -> builtins.list[dict[str, str]]:
         if not self._shares.exists():

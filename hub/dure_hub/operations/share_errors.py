@@ -38,6 +38,23 @@ class ShareNotRunning(DureError):
     }
 
 
+class ShareUnguarded(DureError):
+    """A server that was not seen to close what a guest has open."""
+
+    code, status = "share_unguarded", 409
+    message: ClassVar[Text] = {
+        "en": "The server {name} cannot be shared: what closes a colleague's open pages once you let them in no "
+        "more does not answer there. Images other than the portal's own lack it.",
+        "ko": "서버 {name}은(는) 공유할 수 없습니다. 공유를 끝내는 순간 동료가 열어 둔 연결을 닫는 기능이 "
+        "이 서버에서 응답하지 않습니다. 포털의 기본 이미지가 아닌 이미지에는 이 기능이 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Start it with the portal's own image and share it then, or share a copy of a notebook. "
+        "Nothing was shared.",
+        "ko": "포털의 기본 이미지로 서버를 시작한 뒤 공유하거나, 노트북 사본을 공유하세요. 공유된 것은 없습니다.",
+    }
+
+
 class NoSuchPerson(DureError):
     """A colleague who has no account, or one that is disabled."""
 

@@ -1,7 +1,8 @@
 """Running servers that their owners share with colleagues, by the hub's own shares: it alone decides who enters.
 
 Only where people have hosts of their own. Who is let in runs code as the owner. When that ends, the hub refuses at
-once, and the server closes what the guest has open (`spawners/guests.py`).
+once, and the server closes what the guest has open (`spawners/guests.py`). One that does not say that it does so
+is not shared, and loses its shares when it starts.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure.errors import BadRequest, DureError, NotFound
+from dure_hub.backends.base import Handle, ServerBackend
 from dure_hub.hubapi import HubApi
 from dure_hub.operations import environment_rows as rows
-from dure_hub.operations.environment_runs import thing
 from dure_hub.operations.notebook_shares import NotebookShares
 from dure_hub.operations.people import Person
-from dure_hub.operations.share_errors import NoSuchPerson, ShareNotRunning, SharingOff
+from dure_hub.operations.share_errors import NoSuchPerson, ShareNotRunning, ShareUnguarded, SharingOff
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
-from dure_hub.store.events import record
+from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Environment
 
 WhyNot = Callable[[str], Awaitable[str | None]]
@@ -43,12 +44,14 @@ class Entrance:
 class Shares:
     """Everything one can do with shares of servers."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock, hub: HubApi) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, clock: Clock, hub: HubApi, servers: ServerBackend
+    ) -> None:
         self.why_not: WhyNot | None = None
         """Why somebody cannot log in; set where the accounts are known, else the hub's word counts."""
         self._subdomain_host = settings.subdomain_host
-        self._store, self._clock, self._hub = store, clock, hub
-        self.notebooks = NotebookShares(settings, store, clock, self.need_colleague)
+        self._store, self._clock, self._hub, self._servers = store, clock, hub, servers
+        self.notebooks = NotebookShares(settings, store, clock, self.need_colleague, self.can_log_in)
 
     @property
     def offered(self) -> bool:
@@ -64,12 +67,13 @@ class Shares:
     async def share(self, person: Person, name: str, colleague: str, owner: str | None = None) -> wire.Share:
         """Let a colleague into a running server. Who may enter already is no error.
 
-        Raises `SharingOff`, `ShareNotRunning`, `NoSuchPerson`.
+        Raises `SharingOff`, `ShareNotRunning`, `ShareUnguarded`, `NoSuchPerson`.
         """
         row = await self._row(person, name, owner)
         if row.phase != rows.RUNNING:
             raise ShareNotRunning(name=name, phase=row.phase)
         await self.need_colleague(row.owner, colleague)
+        await self._need_guard(row)
         known = await self._hub.shares(row.owner, name)
         if colleague in known:
             return _share(colleague, known[colleague])
@@ -91,6 +95,25 @@ class Shares:
         await self._hub.unshare(row.owner, name, colleague)
         await self._record(person, row, "environment.unshare", colleague)
 
+    async def why_not_shared(self, person: Person, name: str, owner: str | None = None) -> ShareUnguarded | None:
+        """What keeps this running server from being shared. Raises `SharingOff`."""
+        row = await self._row(person, name, owner)
+        try:
+            if row.phase == rows.RUNNING:
+                await self._need_guard(row)
+        except ShareUnguarded as why:
+            return why
+        return None
+
+    async def started(self, owner: str, name: str, handle: Handle) -> None:
+        """End the shares of a server that answers now and has no guard, as with another image than before."""
+        shared = await self._hub.shares(owner, name) if self.offered else {}
+        if not shared or await self._servers.watches_guests(handle):
+            return
+        for colleague in sorted(shared):
+            await self._hub.unshare(owner, name, colleague)
+            await self._tell(PORTAL, owner, name, "environment.unshare", ShareUnguarded.code, colleague)
+
     async def entrances(self, person: Person) -> builtins.list[Entrance]:
         """The servers of others that this person may enter; nothing where servers are not shared."""
         if not self.offered:
@@ -102,8 +125,20 @@ class Shares:
         """Refuse the owner themselves, and who cannot log in."""
         if colleague == owner:
             raise BadRequest(field="with", value=colleague, rule=_YOURSELF)
-        if self.why_not is not None and await self.why_not(colleague) is not None:
+        if not await self.can_log_in(colleague):
             raise NoSuchPerson(person=colleague)
+
+    async def can_log_in(self, person: str) -> bool:
+        """Whether they have an account that is not disabled.
+
+        Raises `NotReady` where the hub must be asked and is away.
+        """
+        return self.why_not is None or await self.why_not(person) is None
+
+    async def _need_guard(self, row: Environment) -> None:
+        recalled = await asyncio.to_thread(self._servers.recall, row.lease_id) if row.lease_id else None
+        if recalled is None or not await self._servers.watches_guests(recalled[0]):
+            raise ShareUnguarded(name=row.name)
 
     async def _row(self, person: Person, name: str, owner: str | None) -> Environment:
         person.may_act_for(owner or person.name)
@@ -120,11 +155,13 @@ class Shares:
         return row
 
     async def _record(self, person: Person, row: Environment, verb: str, colleague: str) -> None:
-        behalf = None if person.name == row.owner else row.owner
+        await self._tell(person.name, row.owner, row.name, verb, verb.partition(".")[2], colleague)
 
+    async def _tell(self, actor: str, owner: str, name: str, verb: str, code: str, colleague: str) -> None:
         def write(session: Session) -> None:
-            facts = {"code": verb.partition(".")[2], "with": colleague}
-            record(session, self._clock, person.name, verb, thing(row), facts, behalf)
+            behalf = None if actor == owner else owner
+            facts = {"code": code, "with": colleague}
+            record(session, self._clock, actor, verb, f"environment:{owner}/{name}", facts, behalf)
 
         # A change at the hub that was made is told of, also where who asked has left meanwhile.
         await asyncio.shield(self._store.run(write))

@@ -4,6 +4,8 @@ JupyterHub's single-user server remembers for five minutes who may enter, and as
 again. Here the hub is asked anew for each guest with a websocket open, and a guest it does not let in any more is
 cut off. The owner's own are never looked at, so whoever shares nothing pays nothing.
 
+The server says that it does so (`dure/guests`), and only one that says so is shared: another image may lack this.
+
 A guest who could run code here could also have changed this program, as anything else of the owner's. The hub's
 refusal of new requests they cannot change.
 """
@@ -17,8 +19,11 @@ from collections.abc import Awaitable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import url_path_join
 from tornado.ioloop import PeriodicCallback
-from tornado.web import HTTPError
+from tornado.web import HTTPError, authenticated
 from tornado.websocket import WebSocketHandler
 
 LOOK_S = 2.0
@@ -76,6 +81,18 @@ class Guests:
                 handler.close(SHARE_ENDED, "the share has ended")
 
 
+class Watching(APIHandler):
+    """Says that guests are watched here."""
+
+    auth_resource = "dure"
+
+    @authenticated
+    @authorized
+    async def get(self) -> None:
+        """For the portal, which asks with the server's own token."""
+        self.finish({"watching": True})
+
+
 def _jupyter_server_extension_points() -> list[dict[str, str]]:
     return [{"module": __name__}]
 
@@ -88,3 +105,5 @@ def _load_jupyter_server_extension(server_app: Any) -> None:
     guests.watch()
     server_app.web_app.settings["dure_guests"] = PeriodicCallback(guests.look, LOOK_S * 1000)
     server_app.web_app.settings["dure_guests"].start()
+    place = url_path_join(server_app.web_app.settings["base_url"], "dure", "guests")
+    server_app.web_app.add_handlers(".*$", [(place, Watching)])

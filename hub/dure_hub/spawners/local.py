@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,8 @@ from jupyterhub.spawner import Spawner
 from dure.errors import BadRequest, DureError, NotReady
 from dure.wire.base import NAME_PATTERN
 from dure_hub import dashboards
-from dure_hub.backends.base import Handle, Kind, Phase, Reason, ServerWork
+from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServerWork
+from dure_hub.hubapi import portal_name
 from dure_hub.hubpages import language_of
 from dure_hub.spawners.folder import prepare_folder
 from dure_hub.spawners.naming import is_server_name
@@ -62,6 +64,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         self.devices: tuple[str, ...] = ()
         self.mps: tuple[int, int | None] | None = None
         self.exit_code: int | None = None
+        self.end_seen: Seen | None = None
+        self.ran_at: datetime | None = None
         self.claimed_here = False
         self.command: tuple[str, ...] = ()
         self.steps = Steps()
@@ -94,7 +98,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             )
         except DureError as error:
             raise Refused(error, self._language()) from error
-        self.lease, self.devices, self.exit_code = grant.lease, tuple(grant.devices), None
+        self.lease, self.devices = grant.lease, tuple(grant.devices)
+        self.exit_code = self.end_seen = self.ran_at = None
         self.claimed_here = True
         self.mps, self.command = grant.mps, grant.command
         self.steps.add("placed")
@@ -117,8 +122,12 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             path = f"{self.server.base_url}api"
             await until_answers(host, port, path, look=self._raise_if_ended, timeout_s=timeout_s)
             self.steps.add("answers")
+            await self.operations.shares.started(self.user.name, portal_name(self.name), self._running())
             if keeping is not None:
                 await keeping  # beside the wait, since the backend's own record is ahead of this one anyway
+        except asyncio.CancelledError:
+            self._recall()  # so that the hub, which gave up, ends what had begun
+            raise
         except DureError as error:
             await self._say_why(error)
             await self.stop(now=True)
@@ -196,22 +205,32 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             self.log.exception("Could not look at %s; taking it to be running", self._log_name)
             return None
         if seen.phase is Phase.RUNNING:
+            self.ran_at = self.operations.clock()
             return None
-        self.exit_code = 1 if seen.exit_code is None else seen.exit_code
+        self.exit_code, self.end_seen = 1 if seen.exit_code is None else seen.exit_code, seen
         return self.exit_code
 
     async def stop(self, now: bool = False) -> None:
         """End the server and all it started. What is already gone is not an error."""
+        if self.handle is not None and not now:
+            await self.save_before_stop()
         if self.handle is not None:
             await self.operations.servers.stop(self.handle, 0 if now else self.operations.settings.stop_grace_s)
+
+    async def save_before_stop(self) -> None:
+        """Have a server that runs save, if nobody has yet. Nothing of this keeps it from its end."""
+        try:
+            if self.handle is not None and await self.poll() is None:
+                await self.operations.environments.runs.hub_stops(self.handle)
+        except Exception:  # the hub would take any error for a server that cannot be stopped
+            self.log.exception("%s could not be asked to save, and is stopped", self._log_name)
 
     async def run_post_stop_hook(self) -> None:
         """The lease ends with the server, however that ended: the hub skips `stop` where it was gone already."""
         if self.lease is None:
             return
         reason = "stopped" if self.exit_code is None else "exited"
-        if self.handle is None and (recalled := self.operations.servers.recall(self.lease)):
-            self.handle = recalled[0]  # the start was cancelled before it could say what it had begun
+        self._recall()
         if not self.claimed_here and await self._never_started():
             # A hub before this one was killed between the claim and the start: the portal has it started anew.
             self.log.warning("%s was claimed and never started", self._log_name)
@@ -220,7 +239,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             # The hub comes here also where `stop` failed: what still runs keeps its slice until it is ended.
             self.log.error("%s still runs; the reconciler ends it, and then its lease", self._log_name)
             return
-        await self.operations.environments.ended(self.lease, reason)
+        await self.operations.environments.ended(self.lease, reason, self.end_seen, self.ran_at)
 
     async def get_url(self) -> str:
         """Where the server is: a hub killed during a start has a made-up port in its database."""
@@ -259,6 +278,11 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         """Write the state now and not at the end of the start, so that a crash half-way finds it."""
         self.orm_spawner.state = self.get_state()
         self.db.commit()
+
+    def _recall(self) -> None:
+        """Find what a start had begun that was cancelled before it could say so."""
+        if self.handle is None and (recalled := self.operations.servers.recall(self._leased())):
+            self.handle = recalled[0]
 
     async def _never_started(self) -> bool:
         """Whether nothing but the record of a start, or not even that, is there."""

@@ -115,7 +115,8 @@ class EmbeddedPlace(Place):
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(data=folder / "data", instance=os.urandom(6).hex())
         self.code = folder / "code"
-        self.code.mkdir(exist_ok=True)
+        # with what Python itself adds to it at the first import, else the packages change under a fork server
+        (self.code / "__pycache__").mkdir(parents=True, exist_ok=True)
         (self.code / "stub.py").write_text((HERE / "stub.py").read_text())
 
     def servers(self) -> EmbeddedServers:

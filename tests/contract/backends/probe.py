@@ -9,13 +9,19 @@ from __future__ import annotations
 import gc
 import json
 import locale
+import logging
+import mimetypes
 import os
 import random
+import resource
 import signal
 import site
+import socket
 import sys
 import tempfile
+import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +37,8 @@ preload, refresh = jupyterhub_singleuser.preload, jupyterhub_singleuser.refresh
 def main() -> None:
     descriptors = opened()
     preload()  # nothing new where it was done before
-    print(json.dumps({"open": descriptors, "same": same(), "own": own(), "strangers": strangers()}), flush=True)
+    found = strangers()  # before `own`, which brings to light what nothing uses any more
+    print(json.dumps({"open": descriptors, "same": same(), "own": own(), "strangers": found}), flush=True)
 
 
 def same() -> dict[str, Any]:
@@ -68,12 +75,48 @@ def same() -> dict[str, Any]:
         "hub": [HubAuth().api_url, HubAuth().base_url, HubAuth().api_token],
         "session": Session().username,
         "temporary": tempfile.gettempdir(),
-        "garbage": gc.isenabled(),
+        "garbage": [gc.isenabled(), gc.get_threshold(), gc.get_debug()],
+        **of_the_system(status),
+        **of_the_interpreter(),
+    }
+
+
+def of_the_system(status: dict[str, str]) -> dict[str, Any]:
+    """What a process inherits of the one that started it."""
+    names = sorted(name for name in vars(resource) if name.startswith("RLIMIT_"))
+    rights = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
+    return {
+        "limits": {name: resource.getrlimit(getattr(resource, name)) for name in names},
+        "nice": [os.nice(0), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0))],
+        "killed_first": Path("/proc/self/oom_score_adj").read_text(),
+        "rights": [status.get(name) for name in rights],
+        "terminal": Path("/proc/self/stat").read_text().rpartition(")")[2].split()[4],
+        "timers": [signal.getitimer(signal.ITIMER_REAL), signal.getitimer(signal.ITIMER_PROF)],
+        "memory_shared": [line for line in Path("/proc/self/maps").read_text().splitlines() if " rw-s " in line],
+    }
+
+
+def of_the_interpreter() -> dict[str, Any]:
+    """What code that ran before may have set."""
+    hooks = (sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook)
+    return {
+        "hooks": [str(hook) for hook in hooks] + [str(sys.gettrace()), str(sys.getprofile())],
+        "pace": [sys.getswitchinterval(), sys.getrecursionlimit(), socket.getdefaulttimeout()],
+        "warnings": [str(one) for one in warnings.filters],
+        "logging": [logging.root.level, logging.root.manager.disable, [str(one) for one in logging.root.handlers]],
+        "threads": [thread.name for thread in threading.enumerate()],
+        "mimetypes": sorted(mimetypes.knownfiles),
+        "waked": signal.set_wakeup_fd(-1),
+        "said_before": [sys.stdout.tell(), sys.stderr.tell()] if sys.stdout.seekable() else [],
     }
 
 
 def own() -> dict[str, Any]:
-    """What no two processes may have in common."""
+    """What no two processes may have in common.
+
+    Not here, since no fork can help it: the secret in the hashes of texts, and where memory lies.
+    """
+    import secrets
     import ssl
     import uuid
     from multiprocessing.process import current_process
@@ -87,7 +130,19 @@ def own() -> dict[str, Any]:
         "authkey": bytes(current_process().authkey).hex(),
         "ssl": ssl.RAND_bytes(16).hex(),
         "uuid": str(uuid.uuid4()),
+        "uuid of the time": str(uuid.uuid1()),
+        "secret": secrets.token_hex(),
+        "temporary name": next(tempfile._get_candidate_names()),  # type: ignore[attr-defined]
+        **generators(),
     }
+
+
+def generators() -> dict[str, Any]:
+    """Where each generator of random numbers stands, private ones of libraries too."""
+    gc.unfreeze()  # what was there at the fork would not be found
+    found = [one for one in gc.get_objects() if isinstance(one, random.Random)]
+    kept = [one for one in found if not isinstance(one, random.SystemRandom)]
+    return {f"generator {number}": one.getstate()[1][:4] for number, one in enumerate(kept)}
 
 
 def opened() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a backend does for a server that is about to end: it asks, and takes whatever comes back."""
+"""What a backend asks of a server, before its end and about its guests: it takes whatever comes back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from dure_hub.backends.base import Handle, Kind
+from dure_hub.backends.embedded import servers
 from tests.contract.backends.kit import Place, until
 
 STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
@@ -89,3 +90,33 @@ async def test_one_that_is_silent_can_be_given_up_and_still_ends(place: Place, t
         await asking
     await place.servers().stop(handle, grace_s=10)
     assert await place.servers().before_stop(handle, "idle", "2026-01-01T00:00:00Z", 19) is None, "it has ended"
+
+
+@pytest.mark.parametrize(
+    ("answer", "watches"),
+    [
+        ('200\n{"watching": true}', True),
+        ('200\n{"watching": "yes"}', False),
+        ("200\n{}", False),
+        ("200\nstub", False),
+        ("403\n{}", False),
+        (None, False),
+        ("silence\n", False),
+    ],
+)
+async def test_only_a_server_that_says_so_watches_its_guests(
+    place: Place, tmp_path: Path, answer: str | None, watches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    handle = await started(place, gate)
+    if answer == "silence\n":
+        monkeypatch.setattr(servers, "GUARD_S", 0.3)
+    if answer is not None:
+        gate.with_name("gate.guests").write_text(answer)
+    assert await place.servers().watches_guests(handle) is watches
+    if answer is not None:
+        asked = gate.with_name("gate.asked").read_text()
+        assert asked.startswith("GET /user/ann/b/dure/guests HTTP/1.1")
+        assert "uthorization: token s3cret" in asked
+    await place.servers().stop(handle, grace_s=0)
+    assert not await place.servers().watches_guests(handle)

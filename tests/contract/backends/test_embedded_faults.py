@@ -178,7 +178,7 @@ async def test_without_its_keeper_the_end_of_a_run_is_seen_and_its_exit_code_is_
     os.kill(handle.where["pid"], signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     seen = await embedded.ended(handle)
-    assert (seen.exit_code, seen.reason) == (None, Reason.KEEPER_LOST)
+    assert (seen.exit_code, seen.reason, seen.exact) == (None, Reason.KEEPER_LOST, False)
     assert [one.reason for one in await embedded.servers().seen()] == [Reason.FAILED, Reason.KEEPER_LOST]
 
 
@@ -324,6 +324,8 @@ async def test_after_a_restart_of_the_machine_everything_has_ended_and_nothing_i
     before = Handle(handle.lease, handle.kind, {**old, "port": handle.where["port"]})
     for seen in (await embedded.servers().poll(before), *await embedded.servers().seen()):
         assert (seen.phase, seen.exit_code, seen.reason) == (Phase.EXITED, None, Reason.MACHINE_RESTARTED)
+        assert not seen.exact
+        assert seen.ended_ago_s == pytest.approx(processes.uptime_s(), abs=60), "at the latest when it was booted"
     await embedded.servers().stop(before, grace_s=0)
     assert bystander.poll() is None
     assert (await embedded.servers().poll(before)).reason == Reason.MACHINE_RESTARTED

@@ -31,7 +31,8 @@ async def test_what_is_started_is_seen_and_stopped_by_a_backend_that_did_not_sta
 
     await place.runs(kind).stop(seen[handle.lease].handle, grace_s=10)
     after = await place.runs(kind).poll(handle)
-    assert (after.phase, after.reason) == (Phase.EXITED, Reason.STOPPED)
+    assert (after.phase, after.reason, after.exact) == (Phase.EXITED, Reason.STOPPED, True)
+    assert after.ended_ago_s is not None
 
     await place.runs(kind).forget(handle)
     assert (await place.runs(kind).poll(handle)).phase is Phase.GONE
@@ -62,6 +63,11 @@ async def test_exit_codes_and_signals_are_kept(
 ) -> None:
     seen = await place.ended(await place.start(place.work(kind, stub)))
     assert (seen.exit_code, seen.reason) == (code, reason)
+    assert seen.exact
+    again = await place.runs(kind).poll(seen.handle)
+    assert seen.ended_ago_s is not None
+    assert again.ended_ago_s is not None
+    assert again.ended_ago_s > seen.ended_ago_s, "the end stays where it was"
 
 
 async def test_every_reason_has_its_sentences() -> None:

@@ -281,18 +281,65 @@ def is_keeper(pid: int) -> bool:
     return found is not None and (processes.KEEPER.encode() in words or b" keeper" in words)
 
 
-def test_a_module_that_starts_a_thread_is_never_forked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n",
+            "an import has started 1 threads",
+        ),
+        ("import mmap\nkept = mmap.mmap(-1, 4096)\n", "an import has made memory that a fork would share"),
+    ],
+)
+def test_what_a_fork_would_share_is_never_forked(tmp_path: Path, code: str, why: str) -> None:
     place = Probes(tmp_path)
-    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
-    (place.code / "probe.py").write_text(thread)
+    (place.code / "probe.py").write_text(code)
     place.settings.folder.create()
     place.settings.save()
     process = begin(place.settings, PROBE, {"PYTHONPATH": str(place.code), "LANG": "C.UTF-8"})
     try:
         wait(lambda: log_of(place.settings).read_text(), "a line in the log")
-        assert log_of(place.settings).read_text() == "No warm starts: an import has started 1 threads\n"
+        assert log_of(place.settings).read_text() == f"No warm starts: {why}\n"
         assert not listening(place.settings)
         assert process.poll() is None, "it would start again and again"
     finally:
         process.kill()
         process.wait()
+
+
+GROWING = """
+from pathlib import Path
+def preload():
+    (Path(__file__).parent / "installed_meanwhile").mkdir(exist_ok=True)
+"""
+
+
+def test_packages_that_change_while_they_are_imported_are_imported_anew(tmp_path: Path) -> None:
+    place = Probes(tmp_path)
+    (place.code / "probe.py").write_text(GROWING)
+    environment = {"PYTHONPATH": str(place.code), "LANG": "C.UTF-8"}
+    place.settings.folder.create()
+    place.settings.save()
+    first = begin(place.settings, PROBE, environment)
+    try:
+        assert first.wait(60) == 0
+    finally:
+        first.kill()
+        first.wait()
+    assert log_of(place.settings).read_text().startswith("Packages have changed while they were imported")
+    with fork_server(place.settings, PROBE, environment) as second:  # as the supervisor starts it again
+        assert second.poll() is None
+
+
+def test_one_that_is_unfit_by_packages_of_before_is_tried_again(tmp_path: Path) -> None:
+    place = Probes(tmp_path)
+    (place.code / "probe.py").write_text(f"{GROWING}    raise RuntimeError('half of it is there')")
+    place.settings.folder.create()
+    place.settings.save()
+    process = begin(place.settings, PROBE, {"PYTHONPATH": str(place.code), "LANG": "C.UTF-8"})
+    try:
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert "half of it is there" in log_of(place.settings).read_text()

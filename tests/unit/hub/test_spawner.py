@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +19,12 @@ from jupyterhub import orm
 from dure_hub.backends.base import Handle, Phase, Seen
 from dure_hub.backends.embedded import EmbeddedServers
 from dure_hub.backends.embedded.processes import boot_id
+from dure_hub.backends.embedded.records import RunFolder
+from dure_hub.backends.embedded.runner import Plan, Runner
 from dure_hub.settings import Settings
 from dure_hub.spawners.folder import SCHEDULED, TUTORIALS, prepare_folder, shipped
 from dure_hub.spawners.local import DureLocalSpawner
+from dure_hub.store import Clock, system_clock
 
 
 @dataclass
@@ -27,6 +33,7 @@ class Parts:
 
     settings: Settings
     servers: EmbeddedServers
+    clock: Clock = field(default_factory=partial(system_clock, None))
 
 
 class Blind(EmbeddedServers):
@@ -125,7 +132,7 @@ async def test_a_stop_that_failed_keeps_the_slice(tmp_path: Path, phase: Phase) 
     ended: list[str] = []
 
     class Leases:
-        async def ended(self, lease: str, reason: str) -> None:
+        async def ended(self, lease: str, reason: str, *_seen: object) -> None:
             ended.append(lease)
 
     spawner = make_spawner(tmp_path, backend=Stuck)
@@ -141,7 +148,7 @@ class Ends:
     def __init__(self) -> None:
         self.leases: list[str] = []
 
-    async def ended(self, lease: str, reason: str) -> None:
+    async def ended(self, lease: str, reason: str, *_seen: object) -> None:
         """One more."""
         self.leases.append(lease)
 
@@ -167,6 +174,29 @@ async def test_a_start_that_fails_in_this_hub_before_anything_was_started_ends_i
     spawner.claimed_here = True
     await spawner.run_post_stop_hook()
     assert ends.leases == [spawner.lease]
+
+
+async def test_what_a_start_that_the_hub_gave_up_had_begun_is_found_and_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, start = threading.Event(), threading.Event(), Runner._start
+
+    def slowly(self: Runner, folder: RunFolder, plan: Plan) -> Handle:
+        begun.set()
+        assert go_on.wait(60)
+        return start(self, folder, plan)
+
+    monkeypatch.setattr(Runner, "_start", slowly)
+    spawner = make_spawner(tmp_path, [sys.executable, "-c", "import signal; signal.pause()"])
+    starting = asyncio.create_task(spawner.start())
+    assert await asyncio.to_thread(begun.wait, 60)
+    starting.cancel()  # as the hub does after `start_timeout`
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert await spawner.poll() is None, "else the hub would not stop it"
+    await spawner.stop(now=True)
+    assert await spawner.poll() is not None
 
 
 @pytest.mark.parametrize("kind", [TUTORIALS, SCHEDULED])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,8 +10,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from dure_hub.operations import Operations
 from dure_hub.services.places import API, BASE, HOME, safe_next
-from dure_hub.services.sessions import HUB_SESSION_COOKIE, SESSION_COOKIE
+from dure_hub.services.sessions import HUB_SESSION_COOKIE, SESSION_COOKIE, Jar
 from tests.unit.services.conftest import Browser, bearer
 from tests.unit.services.stub_hub import StubHub
 
@@ -173,3 +175,24 @@ async def test_the_language_is_chosen_once(anyone: httpx.AsyncClient, ana: Brows
     strange = await anyone.get(f"{BASE}/language?to=xx&next=https://evil.example", headers=NAVIGATE)
     assert strange.headers["location"] == HOME
     assert "set-cookie" not in strange.headers
+
+
+def test_where_people_have_hosts_and_https_no_other_host_can_set_our_cookies() -> None:
+    assert (Jar(secure=True, alone=True).name("a"), Jar(secure=True, alone=True).path) == ("__Host-a", "/")
+    assert (Jar(secure=True).name("a"), Jar(secure=True).path) == ("a", "/services/")
+
+
+@pytest.mark.parametrize(
+    ("address", "alone"), [("https://dure.example", True), ("http://dure.test:8000", False), ("", False)]
+)
+async def test_the_login_keeps_its_cookie_by_the_address(
+    app: FastAPI, anyone: httpx.AsyncClient, ops: Operations, address: str, alone: bool
+) -> None:
+    public = address if alone else ""
+    changed = ops.settings.model_copy(update={"subdomain_host": address, "public_url": public})
+    ops.settings = changed
+    answer = await anyone.get(f"{BASE}/login")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("__Host-dure-login-") is alone
+    assert (re.search(r"Path=([^;]*)", cookie) or [""])[1] == ("/" if alone else "/services/")
+    assert ("Secure" in cookie) is alone

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ from fastapi import FastAPI
 from dure.errors import NotReady
 from dure.wire.ids import new_id
 from dure_hub.app import operations
+from dure_hub.backends.base import Handle, ServerWork
 from dure_hub.operations import Operations, notebook_shares, shares
 from dure_hub.policies.naming import slug
 from dure_hub.services import application
 from dure_hub.services.pages.rendering import page_headers
 from dure_hub.services.places import API, BASE
-from dure_hub.services.sessions import Jar, Session
+from dure_hub.services.sessions import Session
 from dure_hub.settings import Settings
+from dure_hub.spawners.waiting import until_answers
 from dure_hub.store.events import record
 from dure_hub.store.models import Environment, Event
 from tests.unit.services.conftest import ORIGIN, Browser, bearer
@@ -32,6 +34,7 @@ from tests.unit.services.stub_hub import StubHub
 SHARES = f"{API}/environments/default/shares"
 NOTEBOOKS = f"{API}/shares/notebooks"
 WITH_BEN = {"with": "ben"}
+STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
 
 
 @pytest.fixture
@@ -53,13 +56,37 @@ async def ops(template: Path, hub: StubHub, tmp_path: Path) -> AsyncIterator[Ope
 
 
 @pytest.fixture
-async def running(ops: Operations) -> None:
+async def server(ops: Operations, tmp_path: Path) -> AsyncIterator[Handle]:
+    """A process that says that it watches guests, as ana's server does."""
+    gate, lease = tmp_path / "gate", new_id()
+    gate.with_name("gate.guests").write_text('200\n{"watching": true}')
+    environment = {
+        "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:{port}/user/ana/",
+        "JUPYTERHUB_SERVICE_PREFIX": "/user/ana/",
+    }
+    command = [sys.executable, "-I", "-S", str(STUB), str(gate)]
+    work = ServerWork(lease, "ana", tmp_path, environment, command=command, api_token="token-of-anas-server")
+    handle = [one async for one in ops.servers.start(work)][-1]
+    host, port = ops.servers.address(handle)
+    await until_answers(host, port, "/", look=nothing, timeout_s=60)
+    yield handle
+    await ops.servers.stop(handle, 0)
+
+
+async def nothing() -> None:
+    """To be looked at meanwhile."""
+
+
+@pytest.fixture
+async def running(ops: Operations, server: Handle) -> None:
     """Ana's server runs."""
-    await run_server(ops)
+    await run_server(ops, lease=server.lease)
 
 
-async def run_server(ops: Operations, phase: str = "running") -> None:
-    row = {"id": new_id(), "owner": "ana", "name": "default", "profile": "cpu", "phase": phase}
+async def run_server(
+    ops: Operations, phase: str = "running", owner: str = "ana", lease: str | None = None
+) -> None:
+    row = {"id": new_id(), "owner": owner, "lease_id": lease, "name": "default", "profile": "cpu", "phase": phase}
     await ops.store.run(lambda session: session.add(Environment(**row, asked_at=ops.clock())))
 
 
@@ -123,6 +150,36 @@ async def test_only_a_running_server_is_shared(anyone: httpx.AsyncClient, ops: O
     await run_server(ops, "stopped")
     answer = await anyone.post(SHARES, json=WITH_BEN, headers=bearer(hub.person("ana")))
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "share_not_running")
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_server_that_watches_no_guests_is_not_shared(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub, ana: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "gate.guests").write_text("404\n")  # as one with another image
+    answer = await anyone.post(SHARES, json=WITH_BEN, headers=bearer(hub.person("ana")))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "share_unguarded")
+    page = (await anyone.get(f"{BASE}/share/default", headers=ana.navigate())).text
+    assert "The server default cannot be shared" in page
+    assert "/share/default/add" not in page
+    assert not hub.shares.get(("ana", ""))
+    assert await told(ops) == []
+
+
+@pytest.mark.usefixtures("running")
+async def test_shares_end_where_a_server_starts_that_watches_no_guests(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub, tmp_path: Path, server: Handle
+) -> None:
+    ana = bearer(hub.person("ana"))
+    for colleague in ("ben", "eve"):
+        assert (await anyone.post(SHARES, json={"with": colleague}, headers=ana)).status_code == 200
+    await ops.shares.started("ana", "default", server)
+    assert sorted(hub.shares[("ana", "")]) == ["ben", "eve"]
+    (tmp_path / "gate.guests").write_text("404\n")
+    await ops.shares.started("ana", "default", server)
+    assert hub.shares[("ana", "")] == {}
+    facts = [{"code": "share_unguarded", "with": colleague} for colleague in ("ben", "eve")]
+    assert (await told(ops))[2:] == [("dure", "environment.unshare", "ana", one) for one in facts]
 
 
 @pytest.mark.usefixtures("running")
@@ -245,6 +302,45 @@ async def test_a_notebook_is_shown_as_it_was_until_the_share_ends(
 
 
 @pytest.mark.usefixtures("running")
+async def test_nothing_is_shown_of_an_owner_whose_account_is_disabled(
+    anyone: httpx.AsyncClient, app: FastAPI, ops: Operations, hub: StubHub
+) -> None:
+    disabled = set[str]()
+
+    async def why_not(name: str) -> str | None:
+        return "owner_disabled" if name in disabled else None
+
+    ops.shares.why_not = why_not
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    for owner in ("ana", "eve"):
+        if owner == "eve":
+            await run_server(ops, owner=owner)
+        write(ops, "a.ipynb", json.dumps(notebook), owner)
+        ask = {"path": "a.ipynb", "with": "ben"}
+        assert (await anyone.post(NOTEBOOKS, json=ask, headers=bearer(hub.person(owner)))).status_code == 201
+    ben = Browser(app, Session.new(hub.person("ben", session="of-ben")), "of-ben")
+    root = Browser(app, Session.new(hub.person("root", session="of-root", admin=True)), "of-root")
+
+    async def seen(by: Browser, share: dict[str, Any]) -> set[int]:
+        pages = [("", "document"), ("/download", "document"), ("/notebook", "iframe")]
+        headers = [(page, by.navigate() | {"Sec-Fetch-Dest": dest}) for page, dest in pages]
+        return {(await anyone.get(share["page"] + page, headers=sent)).status_code for page, sent in headers}
+
+    told_ben = bearer(hub.person("ben"))
+    eves, anas = (await anyone.get(NOTEBOOKS, headers=told_ben)).json()
+    assert (eves["owner"], anas["owner"]) == ("eve", "ana")
+    disabled.add("ana")
+    assert (await anyone.get(NOTEBOOKS, headers=told_ben)).json() == [eves]
+    assert (await seen(ben, anas), await seen(ben, eves), await seen(root, anas)) == ({404}, {200}, {200})
+    disabled.clear()
+    assert (await anyone.get(NOTEBOOKS, headers=told_ben)).json() == [eves, anas]
+    assert await seen(ben, anas) == {200}
+    disabled.add("ana")
+    where = f"{NOTEBOOKS}/{anas['id']}"
+    assert (await anyone.delete(where, headers=bearer(hub.person("root", admin=True)))).status_code == 204
+
+
+@pytest.mark.usefixtures("running")
 @pytest.mark.parametrize(
     "path",
     [
@@ -291,24 +387,3 @@ async def test_a_person_shares_so_many_and_no_more(
     assert (await anyone.post(NOTEBOOKS, json=ask, headers=ana)).status_code == 201
     answer = await anyone.post(NOTEBOOKS, json=ask, headers=ana)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "too_many_shares")
-
-
-def test_where_people_have_hosts_and_https_no_other_host_can_set_our_cookies() -> None:
-    assert (Jar(secure=True, alone=True).name("a"), Jar(secure=True, alone=True).path) == ("__Host-a", "/")
-    assert (Jar(secure=True).name("a"), Jar(secure=True).path) == ("a", "/services/")
-
-
-@pytest.mark.parametrize(
-    ("address", "alone"), [("https://dure.example", True), ("http://dure.test:8000", False), ("", False)]
-)
-async def test_the_login_keeps_its_cookie_by_the_address(
-    app: FastAPI, anyone: httpx.AsyncClient, ops: Operations, address: str, alone: bool
-) -> None:
-    public = address if alone else ""
-    changed = ops.settings.model_copy(update={"subdomain_host": address, "public_url": public})
-    ops.settings = changed
-    answer = await anyone.get(f"{BASE}/login")
-    cookie = answer.headers["set-cookie"]
-    assert cookie.startswith("__Host-dure-login-") is alone
-    assert (re.search(r"Path=([^;]*)", cookie) or [""])[1] == ("/" if alone else "/services/")
-    assert ("Secure" in cookie) is alone

@@ -19,12 +19,21 @@ _READ_S = 3600.0
 
 async def post(address: str, token: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The JSON object that it answers; None where it has no such address, breaks off, or answers anything else."""
+    return await _ask("POST", address, token, body)
+
+
+async def get(address: str, token: str) -> Mapping[str, Any] | None:
+    """As `post`, of what is only read."""
+    return await _ask("GET", address, token, None)
+
+
+async def _ask(verb: str, address: str, token: str, body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     headers = {"Authorization": f"token {token}", "Accept-Encoding": "identity"}
     timeout = httpx.Timeout(_READ_S, connect=_CONNECT_S)
     try:
         async with (
             httpx.AsyncClient(trust_env=False, timeout=timeout) as client,
-            client.stream("POST", address, json=body, headers=headers) as answer,
+            client.stream(verb, address, json=body, headers=headers) as answer,
         ):
             if answer.status_code != httpx.codes.OK:
                 log.info("%s answers %s", address, answer.status_code)

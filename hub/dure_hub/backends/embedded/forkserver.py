@@ -33,7 +33,7 @@ import setproctitle
 
 from dure_hub.backends.embedded import keeper, processes, warm
 from dure_hub.backends.embedded.records import RunFolder
-from dure_hub.backends.embedded.settled import Settled, Unfit, new_process, packages, recorded
+from dure_hub.backends.embedded.settled import Packages, Settled, Unfit, new_process, packages, recorded
 from dure_hub.backends.embedded.warm import Order, Refused
 from dure_hub.settings import Settings, load_settings
 
@@ -56,11 +56,15 @@ def main(data: str, program: str) -> None:
     os.umask(0o077)
     settings = load_settings(data)
     warm.socket_path(settings).unlink(missing_ok=True)
+    before = packages()
     try:
-        module, settled = prepare(program)
+        module, settled = prepare(program, before)
     except Exception as why:  # noqa: BLE001 - whatever it is, starting again with the same packages will not help
         say(f"No warm starts: {why if isinstance(why, Unfit) else repr(why)}")
-        await_packages()
+        await_others(before)
+        return
+    if settled.packages_changed():
+        say("Packages have changed while they were imported: this process ends, for the next to import them anew")
         return
     listener = listen(warm.socket_path(settings))
     say(f"Ready with {len(sys.modules)} modules")
@@ -73,8 +77,11 @@ def main(data: str, program: str) -> None:
     run(program, module, settled, command)
 
 
-def prepare(program: str) -> tuple[ModuleType, Settled]:
-    """Import everything, once; `Unfit` where what that leaves behind cannot be forked."""
+def prepare(program: str, before: Packages) -> tuple[ModuleType, Settled]:
+    """Import everything, once; `Unfit` where what that leaves behind cannot be forked.
+
+    `before` is how the packages were then: what changes while it is imported may have been imported by halves.
+    """
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # these three as Python itself has them at its start
@@ -86,16 +93,15 @@ def prepare(program: str) -> tuple[ModuleType, Settled]:
         if preload := getattr(module, "preload", None):
             preload()
     sys.modules.pop(program, None)  # each child runs it as its main module
-    settled = Settled.now(asked - getattr(module, "PERSONAL", frozenset()))
+    settled = Settled.now(asked - getattr(module, "PERSONAL", frozenset()), before)
     gc.collect()
     gc.freeze()
     rehearse(module, settled)
     return module, settled
 
 
-def await_packages() -> None:
-    """Return once others have been installed; until then everybody starts the usual way."""
-    before = packages()
+def await_others(before: Packages) -> None:
+    """Return once there are other packages than these; until then everybody starts the usual way."""
     while packages() == before:
         time.sleep(LOOK_S)
 
@@ -117,7 +123,7 @@ def rehearse(module: ModuleType, settled: Settled) -> None:
 def make_new(module: ModuleType, settled: Settled) -> None:
     """Forget the fork server, as far as anybody can see."""
     os.environ.update(settled.added)
-    new_process()
+    new_process(settled)
     if refresh := getattr(module, "refresh", None):
         refresh()
 

@@ -43,6 +43,11 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+def uptime_s() -> float:
+    """How long ago the machine was booted."""
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
 def find(pid: int) -> Process | None:
     """The process with this pid. A zombie is dead."""
     try:

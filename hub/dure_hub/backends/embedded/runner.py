@@ -12,6 +12,7 @@ import fcntl
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from dure_hub.settings import Settings
 
 PATIENCE_S = 10.0
 """How long a sweep tries before it says what would not go."""
+_UNSEEN = (Reason.KEEPER_LOST, Reason.MACHINE_RESTARTED)
+"""Nobody saw such an end."""
 _spawned: set[int] = set()
 """Keepers that are children of this process, to be buried when they end. Nothing else is remembered."""
 
@@ -45,6 +48,23 @@ class Plan:
     secret: str = ""
     base_path: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class CalledOff(Exception):
+    """Nobody wants this start any more; nothing was recorded or started."""
+
+
+class Turn:
+    """A start's turn, which may be called off until it has come. The two sides are in threads of their own."""
+
+    def __init__(self) -> None:
+        self._deciding, self._over = threading.Lock(), False
+
+    def take(self) -> bool:
+        """Begin, or call off: true for the first of the two that does so."""
+        with self._deciding:
+            first, self._over = not self._over, True
+            return first
 
 
 class Runner:
@@ -66,12 +86,17 @@ class Runner:
         found = processes.marked(self.settings.instance)
         return [p for p in found if (p.kind == self.kind if lease is None else p.lease == lease)]
 
-    def start(self, plan: Plan) -> Handle:
-        """Record, then start; a lease that was started before gives what there is of it."""
+    def start(self, plan: Plan, turn: Turn | None = None) -> Handle:
+        """Record, then start; a lease that was started before gives what there is of it.
+
+        Raises `CalledOff` where the `turn` was taken by whoever wanted this, while it stood in line.
+        """
         if not self.settings.instance:
             raise ValueError("settings.instance is empty: what runs could not be found again")
         bury()
         with self._starting():
+            if turn is not None and not turn.take():
+                raise CalledOff
             folder = self.folder(plan.lease)
             if folder.exists():
                 seen = self._judge(folder, self.marked(plan.lease))
@@ -117,7 +142,7 @@ class Runner:
         keeper = processes.find_recorded(handle.where)
         if not folder.exists():
             if keeper is None and not self.marked(handle.lease):
-                return Seen(handle, Phase.GONE)
+                return Seen(handle, Phase.GONE, exact=False)
             return Seen(handle, Phase.RUNNING)
         if keeper and not folder.read("exit"):
             return Seen(handle, Phase.RUNNING, started=_started(folder))
@@ -161,12 +186,16 @@ class Runner:
         handle = self._handle(folder, keeper or child or _first(found))
         at = _started(folder)
         if ended:
-            return Seen(handle, Phase.EXITED, ended["code"], ended["reason"], at)
+            ago = time.time() - ended["at"] if "at" in ended else None
+            sure = ended["reason"] not in _UNSEEN
+            return Seen(handle, Phase.EXITED, ended["code"], ended["reason"], at, ago, sure)
         if keeper or child or (found and not started):
             return Seen(handle, Phase.RUNNING, started=at)
         if (started or spec).get("boot_id", processes.boot_id()) != processes.boot_id():
-            return Seen(handle, Phase.EXITED, None, Reason.MACHINE_RESTARTED, at)
-        return Seen(handle, Phase.EXITED, None, Reason.KEEPER_LOST if started else Reason.NEVER_STARTED, at)
+            up_s = processes.uptime_s()
+            return Seen(handle, Phase.EXITED, None, Reason.MACHINE_RESTARTED, at, up_s, exact=False)
+        reason = Reason.KEEPER_LOST if started else Reason.NEVER_STARTED
+        return Seen(handle, Phase.EXITED, None, reason, at, exact=reason not in _UNSEEN)
 
     def handle(self, lease: str) -> Handle | None:
         """The handle of a recorded run, from its records alone."""

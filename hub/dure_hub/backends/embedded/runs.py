@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import os
 import shutil
 import stat
@@ -15,7 +16,7 @@ from typing import IO, ClassVar
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work, begin
 from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns, WouldNotEnd
-from dure_hub.backends.embedded.runner import Plan, Runner
+from dure_hub.backends.embedded.runner import Plan, Runner, Turn
 from dure_hub.settings import Settings
 
 SIMULATED = "-sim-"
@@ -94,9 +95,35 @@ class EmbeddedRuns(Runs):
 
     async def _run(self, plan: Plan) -> AsyncIterator[Handle]:
         try:
-            yield await asyncio.to_thread(self.runner.start, plan)
+            handle = await self._start(plan)
         except OSError as error:
             raise CouldNotStart(why=error.strerror or str(error)) from error
+        yield handle
+
+    async def _start(self, plan: Plan) -> Handle:
+        """Where this is cancelled, nothing starts afterwards: what had begun by then is on record."""
+        turn = Turn()
+        starting = asyncio.get_running_loop().run_in_executor(None, self.runner.start, plan, turn)
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_unheard)
+            if not turn.take():
+                await _until_done(starting)
+            raise
+
+
+def _unheard(starting: asyncio.Future[Handle]) -> None:
+    """What became of it is on record, if it began; asyncio itself must not tell of it as of a bug."""
+    if not starting.cancelled():
+        starting.exception()
+
+
+async def _until_done(starting: asyncio.Future[Handle]) -> None:
+    """However often we are cancelled meanwhile: it is a matter of milliseconds, and of a few seconds at most."""
+    while not starting.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([starting])
 
 
 def _copy(source: Path, target: Path) -> None:

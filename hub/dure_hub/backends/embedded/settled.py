@@ -1,15 +1,19 @@
 """What a process has settled by its start and its imports, and what a fork of it must settle anew.
 
 A fork is as good as a new process where the environment that it is given agrees with what was read so far, and
-where all that Python itself keeps for one process, or for one home, is made again.
+where all that Python itself keeps for one process, or for one home, is made again. Two things cannot be: the
+secret in the hashes of texts, and where in memory things lie, are common to all forks of one process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing.process
 import os
+import random
 import site
+import stat
 import sys
 import sysconfig
 import tempfile
@@ -23,6 +27,11 @@ from typing import Any
 
 AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "OPENSSL_", "SSL_", "OMP_", "OPENBLAS_", "MKL_")
 """Variables that begin so are read by Python, by the loader or by a library, where nobody sees it."""
+
+
+Packages = Mapping[str, int | None]
+"""The folders that modules come from, and when something was last added to or removed from each. None is no
+folder, or none that can be read."""
 
 
 class Unfit(Exception):
@@ -58,15 +67,17 @@ def recorded() -> Iterator[set[str]]:
 
 @dataclass(frozen=True)
 class Settled:
-    """The values that were read, what Python itself added, and how the folders of packages looked."""
+    """The values that were read, what Python itself added, how the packages were before they were imported, and
+    the generators of random numbers that modules keep beside Python's own."""
 
     values: Mapping[str, str | None]
     added: Mapping[str, str]
     """As every Python with this environment does: without a locale, it takes one and says so in `LC_CTYPE`."""
-    packages: tuple[tuple[str, int], ...]
+    packages: Packages
+    generators: tuple[random.Random, ...]
 
     @classmethod
-    def now(cls, asked: Iterable[str]) -> Settled:
+    def now(cls, asked: Iterable[str], before: Packages) -> Settled:
         """Of this process, which nobody's data has reached. `Unfit` where forks would share more than code."""
         tasks = len(list(Path("/proc/self/task").iterdir()))
         if tasks > 1 or threading.active_count() > 1:
@@ -75,6 +86,8 @@ class Settled:
         opened = [one.name for one in Path("/proc/self/fd").iterdir() if int(one.name) > 2 and one.exists()]
         if opened:
             raise Unfit(f"an import has left descriptors open: {', '.join(opened)}")
+        if b" rw-s " in Path("/proc/self/maps").read_bytes():
+            raise Unfit("an import has made memory that a fork would share")
         if asyncio.get_event_loop_policy()._local._loop is not None:  # type: ignore[attr-defined]
             raise Unfit("an import has made an event loop")
         if "numpy.random" in sys.modules:
@@ -83,7 +96,9 @@ class Settled:
             raise Unfit("this Python takes packages from each home")
         given = Path("/proc/self/environ").read_bytes().split(b"\0")
         added = {name: value for name, value in os.environ.items() if os.fsencode(f"{name}={value}") not in given}
-        return cls({name: os.environ.get(name) for name in {*asked} - {*added}}, added, packages())
+        looked = {folder: before.get(folder, at) for folder, at in packages().items()}  # an import may add some
+        values = {name: os.environ.get(name) for name in {*asked} - {*added}}
+        return cls(values, added, looked, _generators())
 
     def differing(self, environment: Mapping[str, str]) -> list[str]:
         """Names of variables that have another value there than the one that counts already."""
@@ -96,11 +111,13 @@ class Settled:
         return packages() != self.packages
 
 
-def new_process() -> None:
+def new_process(settled: Settled) -> None:
     """Make again what Python keeps for one process, one home or one working directory.
 
     Python itself does so at a fork for `random`, `threading` and `ssl`; `uuid` and `secrets` keep nothing.
     """
+    for generator in settled.generators:  # one with a seed of its own, too, for nothing tells it from the others
+        generator.seed()
     tempfile.tempdir = None
     multiprocessing.process.current_process().authkey = os.urandom(32)
     vars(multiprocessing.process)["ORIGINAL_DIR"] = str(Path.cwd())
@@ -110,7 +127,20 @@ def new_process() -> None:
     sysconfig.get_config_vars()["userbase"] = site.getuserbase()
 
 
-def packages() -> tuple[tuple[str, int], ...]:
-    """The folders that modules come from, and when something was last added to or removed from each."""
-    folders = (Path(folder) for folder in sys.path)
-    return tuple((str(folder), folder.stat().st_mtime_ns) for folder in folders if folder.is_dir())
+def _generators() -> tuple[random.Random, ...]:
+    """To be looked for before `gc.freeze`, which hides what there is."""
+    found = [one for one in gc.get_objects() if isinstance(one, random.Random)]
+    return tuple(one for one in found if not isinstance(one, random.SystemRandom))
+
+
+def packages() -> Packages:
+    """How they are now."""
+    return {folder: _changed_at(Path(folder)) for folder in sys.path}
+
+
+def _changed_at(folder: Path) -> int | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns if stat.S_ISDIR(found.st_mode) else None

@@ -40,10 +40,12 @@ async def show_server(
     server = await ops.environments.get(person, name, owner)
     try:
         shares, error = await ops.shares.list(person, name, owner), None
+        unguarded = await ops.shares.why_not_shared(person, name, owner)
     except SharingOff as off:
-        shares, error = [], off.to_wire(language_of(request))["error"]
+        shares, error, unguarded = [], off.to_wire(language_of(request))["error"], None
+    closed = None if unguarded is None else unguarded.to_wire(language_of(request))["error"]
     query = "" if owner in (None, person.name) else f"?{urlencode({'owner': owner})}"
-    return page(request, "share.html", server=server, shares=shares, error=error, query=query)
+    return page(request, "share.html", server=server, shares=shares, error=error, closed=closed, query=query)
 
 
 @router.post(ONE + "/{name}/add")
