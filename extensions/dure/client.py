@@ -64,10 +64,20 @@ class Client:
         return said(self.send("GET", API + path, repeatable=True, params=_given(query), patience_s=patience_s))
 
     def post(
-        self, path: str, body: Mapping[str, Any] | None = None, *, repeatable: bool = False, **query: Any
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool = False,
+        timeout_s: float | None = None,
+        **query: Any,
     ) -> Any:
-        """Ask for a change; `repeatable` where a second one is the same request, as by an id in the body."""
-        answer = self.send("POST", API + path, repeatable=repeatable, json=body, params=_given(query))
+        """Ask for a change; `repeatable` where a second one is the same request, as by an id in the body.
+
+        `timeout_s` is for what takes longer than others to answer.
+        """
+        more: dict[str, Any] = {} if timeout_s is None else {"timeout": timeout_s}
+        answer = self.send("POST", API + path, repeatable=repeatable, json=body, params=_given(query), **more)
         return said(answer) if answer.content else None
 
     def delete(self, path: str, *, repeatable: bool = False, **query: Any) -> None:

@@ -33,8 +33,9 @@ HELP = {
 
 def register(subparsers: Any) -> None:
     """Add these commands to the `dure` command."""
-    from dure import cost_commands, gpu_commands, schedule_commands, share_commands
+    from dure import cost_commands, gpu_commands, schedule_commands, server_commands, share_commands
 
+    server_commands.register(subparsers)
     schedule_commands.register(subparsers)
     gpu_commands.register(subparsers)
     cost_commands.register(subparsers)

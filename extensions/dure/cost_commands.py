@@ -44,12 +44,15 @@ HELP = {
     "gpu_hours": {"en": "GPU-hours a month", "ko": "한 달 GPU 시간"},
     "api_calls": {"en": "API calls a day", "ko": "하루 API 호출 수"},
     "upload_mb": {"en": "MiB of uploads a month", "ko": "한 달 업로드(MiB)"},
+    "server_hours": {"en": "hours that a server may run at most", "ko": "서버를 쓸 수 있는 최대 시간"},
     "remove": {"en": "take the quota away", "ko": "한도를 없앰"},
 }
 _TIME_RULE: Text = {
     "en": "a time is written as 2026-11-01 or 2026-11-01T09:00+09:00",
     "ko": "시각은 2026-11-01 또는 2026-11-01T09:00+09:00처럼 씁니다",
 }
+
+_HOURS_RULE: Text = {"en": "hours are a number, as in 1.5", "ko": "시간은 1.5처럼 수로 씁니다"}
 
 
 def register(subparsers: Any) -> None:
@@ -71,6 +74,7 @@ def register(subparsers: Any) -> None:
     quotas.add_argument("name", nargs="?", help=_help("anybody"))
     for limit in ("gpus", "gpu_hours", "api_calls", "upload_mb"):
         quotas.add_argument(f"--{limit.replace('_', '-')}", type=int, metavar="N", help=_help(limit))
+    quotas.add_argument("--server-hours", type=float, metavar="H", help=_help("server_hours"))
     quotas.add_argument("--remove", action="store_true", help=_help("remove"))
 
 
@@ -118,14 +122,25 @@ def _quotas(arguments: argparse.Namespace) -> int:
         "gpu_hours_month": arguments.gpu_hours,
         "api_calls_day": arguments.api_calls,
         "upload_mb_month": arguments.upload_mb,
+        "max_lifetime_s": _seconds(arguments),
     }
     named = any(limit is not None for limit in limits.values())
     if (arguments.name is None) is (named or arguments.remove) or (named and arguments.remove):
-        arguments.parser.error("KIND NAME [--gpus N] [--gpu-hours N] [--api-calls N] [--upload-mb N] | --remove")
+        limits_of = "[--gpus N] [--gpu-hours N] [--api-calls N] [--upload-mb N] [--server-hours H]"
+        arguments.parser.error(f"KIND NAME {limits_of} | --remove")
     if arguments.name is not None:
         costs.set_quota(arguments.kind, arguments.name, **limits)
     write(f"{costs.quotas()!r}\n")
     return 0
+
+
+def _seconds(arguments: argparse.Namespace) -> int | None:
+    """The longest lifetime of a server that was named."""
+    hours: float | None = arguments.server_hours
+    try:
+        return None if hours is None else round(hours * 3600)
+    except (ValueError, OverflowError) as error:  # "nan" and "inf" are numbers, too
+        raise BadRequest(field="--server-hours", value=arguments.server_hours, rule=_HOURS_RULE) from error
 
 
 def _time(flag: str, text: str | None) -> datetime | None:

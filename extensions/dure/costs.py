@@ -131,7 +131,7 @@ def quotas() -> Table[wire.Quota]:
     A limit of None is none.
     """
     found = read_all(wire.Quota, client().get("/quotas"))
-    return _Quotas(found, ("kind", "name", "gpus", "gpu_hours", "api_calls", "upload_mb", "near"))
+    return _Quotas(found, ("kind", "name", "gpus", "gpu_hours", "api_calls", "upload_mb", "server_hours", "near"))
 
 
 def set_quota(
@@ -142,10 +142,12 @@ def set_quota(
     gpu_hours_month: int | None = None,
     api_calls_day: int | None = None,
     upload_mb_month: int | None = None,
+    max_lifetime_s: int | None = None,
 ) -> wire.Quota | None:
     """Set all limits of a "user" or "team"; what is not named has none, and without any the quota is taken away.
 
-    The name "*" is everybody of that kind who has no quota of their own. For administrators.
+    `max_lifetime_s` is how long a server may run at most. The name "*" is everybody of that kind who has no quota
+    of their own. For administrators.
     """
     request = ask(
         wire.QuotaRequest,
@@ -155,6 +157,7 @@ def set_quota(
         gpu_hours_month=gpu_hours_month,
         api_calls_day=api_calls_day,
         upload_mb_month=upload_mb_month,
+        max_lifetime_s=max_lifetime_s,
     )
     return _put(wire.Quota, "/quotas", request)
 
@@ -175,7 +178,8 @@ class _Quotas(Table[wire.Quota]):
 
     def _cells(self) -> list[list[str]]:
         return [
-            [row.kind, row.name, *(_of(used, limit) for used, limit in _limits(row)), _near(row)] for row in self
+            [row.kind, row.name, *(_of(used, limit) for used, limit in _limits(row)), _hours(row), _near(row)]
+            for row in self
         ]
 
 
@@ -191,6 +195,11 @@ def _limits(row: wire.Quota) -> Iterable[tuple[float, int | None]]:
         (row.used_api_calls, row.api_calls_day),
         (row.used_upload_mb, row.upload_mb_month),
     )
+
+
+def _hours(row: wire.Quota) -> str:
+    """The longest lifetime of a server."""
+    return _NONE if row.max_lifetime_s is None else f"{row.max_lifetime_s / 3600:g}"
 
 
 def _near(row: wire.Quota) -> str:

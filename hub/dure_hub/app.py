@@ -102,7 +102,7 @@ def operations(data: Path | str) -> Operations:
         models=Models(store, clock, mlflow),
         endpoints=endpoints,
         schedules=schedules,
-        shares=Shares(settings, store, clock, hub),
+        shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
         events=Events(store),
         ledger=Ledger(store, clock),

@@ -61,6 +61,14 @@ class EnvoyProxy(Proxy):  # type: ignore[misc] # JupyterHub has no types
         spec = routespec if routespec.endswith("/") else f"{routespec}/"
         await self._changes.make(lambda fragment: without_route(fragment, spec))
 
+    async def delete_user(self, user: Any, server_name: str = "") -> None:
+        """Remove the route of a server that is stopped, once it has saved: for that its pages need the route."""
+        if server_name in user.spawners:
+            save = getattr(user.spawners[server_name], "save_before_stop", None)
+            if save is not None:
+                await save()
+        await super().delete_user(user, server_name)
+
     async def get_all_routes(self) -> dict[str, dict[str, Any]]:
         """The hub's own routes, as it added them."""
         fragment = await asyncio.to_thread(self.dataplane.read, FRAGMENT)

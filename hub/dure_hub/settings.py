@@ -134,7 +134,17 @@ class Settings(BaseModel):
     cpu_overcommit: float = Field(2.0, ge=1, le=16, description="Promised cores for each real core.")
     memory_reserved_mb: int = Field(2048, ge=0, description="Memory (MiB) kept for the portal itself.")
     default_lifetime_s: int = Field(8 * 3600, ge=300, description="Lifetime of a server where none is asked for.")
-    max_lifetime_s: int = Field(24 * 3600, ge=300, description="Longest lifetime of a server.")
+    max_lifetime_s: int = Field(
+        24 * 3600, ge=300, description="Longest lifetime of a server, and of a job or execution."
+    )
+    gpu_default_lifetime_s: int = Field(
+        4 * 3600,
+        ge=300,
+        description="Lifetime of a server with a GPU where none is asked for; at most `default_lifetime_s`.",
+    )
+    gpu_max_lifetime_s: int = Field(
+        12 * 3600, ge=300, description="Longest lifetime of a server with a GPU; at most `max_lifetime_s`."
+    )
     activity_interval_s: int = Field(
         60, ge=1, le=3600, description="Time between two reports of a server's use to the hub."
     )

@@ -353,3 +353,48 @@ def test_a_turn_is_held_taken_and_passed_on(holding: Site) -> None:
     holding.clear()
     for one in (page, bens):
         one.context.close()
+
+
+def test_the_time_follows_the_profile_until_somebody_chooses_it(site: Site) -> None:
+    page = site.page("ana")
+    page.goto(f"{site.portal.url}{HOME}spawn?name=timed&profile=cpu")
+    time = page.get_by_label("Time", exact=True)
+    expect(time).to_have_value(str(8 * 3600))
+    card(page, WIDE).locator("label").click()
+    expect(time).to_have_value(str(4 * 3600))
+    expect(time.locator("option:not([hidden])").last).to_have_attribute("value", str(12 * 3600))
+    card(page, "cpu").locator("label").click()
+    expect(time).to_have_value(str(8 * 3600))
+    time.select_option(str(24 * 3600))
+    card(page, WIDE).locator("label").click()
+    expect(time).to_have_value(str(12 * 3600))
+    page.context.close()
+
+
+def test_a_stop_at_the_hub_itself_has_the_server_save_once_and_says_where_it_came_from(site: Site) -> None:
+    says, asked = site.gate.with_name("gate.before-stop"), site.gate.with_name("gate.asked")
+    said = {"saved": ["thesis.ipynb"], "failed": [], "pages": 1, "silent": 0, "hook": None}
+    says.write_text(f"200\n{json.dumps(said)}")
+    try:
+        for name in ("mine", "other"):
+            site.ask("ana", name, "cpu")
+            site.is_in("ana", name, "running")
+        secret = (site.portal.data / "secrets" / "portal-token").read_text().strip()
+        address = f"{site.portal.url}/hub/api/users/ana/servers/mine"
+        httpx.delete(address, headers={"Authorization": f"token {secret}"}, timeout=60).raise_for_status()
+        site.is_in("ana", "mine", "stopped")
+        assert asked.read_text().replace(" ", "").count('"reason":"stopped_on_hub"') == 1
+        site.stop("ana", "other")  # the portal's own stop goes through the hub, too
+        site.is_in("ana", "other", "stopped")
+        _, line = asked.read_text().splitlines()
+        assert '"reason":"asked"' in line.replace(" ", "")
+    finally:
+        says.unlink()
+    page = site.page("ana")
+    page.goto(site.portal.url + HOME)
+    receipt = page.locator("[data-receipt=mine]")
+    expect(receipt).to_contain_text("It was stopped on the hub's own page, or by its API.")
+    expect(receipt).to_contain_text("thesis.ipynb")
+    site.picture("stopped-on-hub", "ana", HOME)
+    receipt.get_by_role("button", name="Dismiss").click()
+    page.context.close()

@@ -135,3 +135,38 @@ async def test_the_hub_finds_what_it_added_and_removes_what_is_of_other_times(by
 def test_the_portal_is_at_the_host_that_all_share() -> None:
     assert hosts("ana", "dure.test", "user") == "user-ana-lab-1.dure.test"
     assert hosts("dure", "dure.test", "service") == "dure.test"
+
+
+class Saving:
+    """A spawner whose server takes a moment to save."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    async def save_before_stop(self) -> None:
+        await asyncio.sleep(0)
+        self.done.append("saved")
+
+
+class Visitor:
+    """As much of a hub's user as a proxy looks at."""
+
+    name, proxy_spec = "ana", "/user/ana/"
+
+    def __init__(self, **spawners: object) -> None:
+        self.spawners = spawners
+
+
+async def test_a_server_keeps_its_route_until_it_has_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    async def delete_route(_proxy: EnvoyProxy, spec: str) -> None:
+        done.append(spec)
+
+    monkeypatch.setattr(EnvoyProxy, "delete_route", delete_route)
+    proxy = EnvoyProxy()
+    await proxy.delete_user(Visitor(work=Saving(done), other=object()), "work")
+    assert done == ["saved", "/user/ana/work/"]
+    await proxy.delete_user(Visitor(work=Saving(done), other=object()), "other")
+    await proxy.delete_user(Visitor(), "gone")
+    assert done[2:] == ["/user/ana/other/", "/user/ana/gone/"]

@@ -49,7 +49,10 @@ class Ticket(Answer):
 
 
 class Lease(Answer):
-    """A granted set of slices. `until` is null for serving; `rate` is micro-units an hour, null if unknown."""
+    """A granted set of slices. `until` is null for serving; `rate` is micro-units an hour, null if unknown.
+
+    It ended at `ended_at`, or up to `uncertain_s` seconds later, where nobody saw it; that time is not charged.
+    """
 
     id: str
     owner: str
@@ -62,6 +65,7 @@ class Lease(Answer):
     granted_at: datetime
     until: datetime | None = None
     ended_at: datetime | None = None
+    uncertain_s: int = 0
     end_reason: str | None = None
 
 
@@ -148,8 +152,9 @@ class Environment(Answer):
     null where idleness ends nothing. `extendable_until` is the latest end that may be asked for now.
     Its turn has come while it is `held`: its place is kept until `held_until` for its owner to start it.
     `ran` is whether its last server was ever ready, `ended_at` when it ended, `receipt` what was saved then (null
-    where nobody said), and `told` whether its owner has put that away. `log_end` is the last of its log where it
-    did not start, for its owner alone. `checks` is what the idleness of one that runs is judged by.
+    where nobody said); where nobody saw the end, it ended between `ended_at` and `ended_by`. `told` is
+    whether its owner has put that away. `log_end` is the last of its log where it did not start, for its owner
+    alone. `checks` is what the idleness of one that runs is judged by.
     """
 
     name: str
@@ -169,6 +174,7 @@ class Environment(Answer):
     held_until: datetime | None = None
     ran: bool = False
     ended_at: datetime | None = None
+    ended_by: datetime | None = None
     receipt: Receipt | None = None
     checks: list[Check] = []
     log_end: str | None = None

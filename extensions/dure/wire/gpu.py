@@ -115,7 +115,7 @@ class AllocationRequest(CamelAsk):
     `required_memory_gb` counts 10^9 bytes, as the names of MIG profiles do (18 is a `1g.18gb`, though its driver
     shows a little less); null is any. It gets the cheapest profile with as much: a MIG instance with `use_mig`,
     else a whole GPU or a share of one. `lifetime` (seconds) is the profile's usual one where it is null; the
-    allocation ends then, whatever the pod does.
+    allocation ends then, whatever the pod does. A notebook's may be as long as a server's, others as long as jobs.
     """
 
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$", max_length=63)]

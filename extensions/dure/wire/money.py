@@ -143,9 +143,10 @@ class Budget(Answer):
 
 
 class QuotaRequest(Ask):
-    """Limits of a user or team; a null limit is none, and four of them take the quota away.
+    """Limits of a user or team; a null limit is none, and without any the quota is taken away.
 
     `gpus` at once, `gpu_hours_month`, `api_calls_day`, `upload_mb_month` (MiB). Days and months are those of UTC.
+    `max_lifetime_s` is how long a server may run at most where its profile allows more.
     """
 
     kind: str = Field(pattern="^(user|team)$")
@@ -154,6 +155,7 @@ class QuotaRequest(Ask):
     gpu_hours_month: Limit | None = None
     api_calls_day: Limit | None = None
     upload_mb_month: Limit | None = None
+    max_lifetime_s: int | None = Field(default=None, ge=300, le=30 * 86400)
 
 
 class Quota(Answer):
@@ -168,6 +170,7 @@ class Quota(Answer):
     gpu_hours_month: int | None = None
     api_calls_day: int | None = None
     upload_mb_month: int | None = None
+    max_lifetime_s: int | None = None
     used_gpus: float = 0
     used_gpu_hours: float = 0
     used_api_calls: int = 0

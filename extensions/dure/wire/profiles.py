@@ -73,7 +73,9 @@ class Offer(Profile):
 
     `starts_now` is whether there is room and nobody is overtaken; else `expected_start` is when it starts at the
     latest (null is unknown) and `position` its place in the line. `refusal` is why it can never be had, in each
-    language. `hours_left` has one entry for each limit of GPU-hours that counts; none is no limit.
+    language. `hours_left` has one entry for each limit of GPU-hours that counts; none is no limit. Lifetimes are
+    within what the team and the owner may have; `lifetime_note` says so in each language where that is less than
+    the profile's own.
     """
 
     starts_now: bool = False
@@ -81,3 +83,4 @@ class Offer(Profile):
     expected_start: datetime | None = None
     refusal: dict[str, str] | None = None
     hours_left: list[HoursLeft] = []
+    lifetime_note: dict[str, str] | None = None

@@ -30,7 +30,8 @@ _LEAST_CORES = 0.01
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """What a person picks, without what is free of it. Memory in MiB; an unknown value is None.
+    """What a person picks, without what is free of it. Memory in MiB; an unknown value is None. Lifetimes are
+    those of servers: a job or execution may run as long on any profile.
 
     A GPU comes in one of three ways: `gpus` whole ones; one MIG instance (`mig` names its MIG profile); or `share`
     thousandths of one GPU beside other holders (`sharing` says how: "time-slice" or "mps"). `gpu_key` is the
@@ -225,8 +226,8 @@ class _Offer:
             description=description,
             cpu_cores=cores,
             memory_mb=memory_mb,
-            default_lifetime_s=self._settings.default_lifetime_s,
-            max_lifetime_s=self._settings.max_lifetime_s,
+            default_lifetime_s=min(self._settings.gpu_default_lifetime_s, self._settings.default_lifetime_s),
+            max_lifetime_s=min(self._settings.gpu_max_lifetime_s, self._settings.max_lifetime_s),
             gpus=gpus,
             gpu_model=kind.gpu.model,
             gpu_memory_mb=gpu_memory_mb,

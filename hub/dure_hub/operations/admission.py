@@ -24,6 +24,7 @@ from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import settle
 from dure_hub.policies import classes
 from dure_hub.policies.board import Board
+from dure_hub.policies.ends import End
 from dure_hub.policies.slices import Placement, Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.events import PORTAL, record
@@ -186,8 +187,18 @@ def ask_end(session: Session, lease: Lease, reason: str, now: datetime, actor: s
     return True
 
 
-def end_lease(session: Session, lease_id: str, reason: str, now: datetime, actor: str = PORTAL) -> Lease | None:
+def end_lease(
+    session: Session,
+    lease_id: str,
+    reason: str,
+    now: datetime,
+    actor: str = PORTAL,
+    *,
+    at: End | None = None,
+) -> Lease | None:
     """Give its slices back and revoke its tokens, now. Only once nothing of it runs.
+
+    `at` is when that was, where it is known to have been before now, or not known exactly.
 
     None if it is unknown or had ended, or where work of `profile="mine"` still uses its slices; that is asked to
     end, and the next pass ends this. Where somebody asked it to end before, that reason stays.
@@ -198,12 +209,13 @@ def end_lease(session: Session, lease_id: str, reason: str, now: datetime, actor
     if _end_children(session, lease, now):  # its slices are still in use: a later pass ends it
         lease.end_reason = lease.end_reason or reason
         return None
-    lease.ended_at = now
+    when = _with_children(session, lease, at or End(now))
+    lease.ended_at, lease.uncertain_s = when.at, when.uncertain_s
     lease.end_reason = lease.end_reason or reason
     settle(session, lease)
     live = update(Token).where(Token.lease_id == lease.id, Token.revoked_at.is_(None))
     session.execute(live.values(revoked_at=now))
-    facts = {"code": lease.end_reason}
+    facts = {"code": lease.end_reason, "at": when.at.isoformat(), "uncertain_s": when.uncertain_s}
     record(session, now, actor, "lease.end", f"lease:{lease.id}", facts, _behalf(actor, lease.owner))
     return lease
 
@@ -276,6 +288,17 @@ def _end_children(session: Session, lease: Lease, now: datetime) -> bool:
     for child in children:
         ask_end(session, child, own_server.ENDED, now)
     return bool(children)
+
+
+def _with_children(session: Session, lease: Lease, own: End) -> End:
+    """The end of a lease and of what ran on its slices, which used them until then."""
+    query = select(Lease).where(Lease.parent == lease.id, Lease.ended_at.is_not(None))
+    at, latest = own.at, own.at + timedelta(seconds=own.uncertain_s)
+    for child in session.scalars(query):
+        assert child.ended_at is not None  # noqa: S101 - asked for
+        at = max(at, child.ended_at)
+        latest = max(latest, child.ended_at + timedelta(seconds=child.uncertain_s))
+    return End(at, int((latest - at).total_seconds()))
 
 
 def _by_mps(spec: ProfileSpec) -> dict[str, int | None]:

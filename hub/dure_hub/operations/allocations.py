@@ -15,14 +15,15 @@ from dure.wire.gpu import Allocation, AllocationRequest
 from dure.wire.ids import new_id
 from dure_hub.catalogue.mig import named_gb
 from dure_hub.catalogue.profiles import ProfileSpec
-from dure_hub.operations import admission, line, reasons
+from dure_hub.operations import admission, lifetimes, line, reasons
 from dure_hub.operations.allocation_runs import ALLOCATION, AllocationRuns, is_made
-from dure_hub.operations.errors import BadLifetime, NeverFits, NotInPool
+from dure_hub.operations.errors import NeverFits, NotInPool
 from dure_hub.operations.gpu_errors import NoGpuOfKind, NoGpuSoLarge
 from dure_hub.operations.gpus import listed
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.policies import classes, lifetime, order
+from dure_hub.policies import classes
+from dure_hub.policies.lifetime import bounds
 from dure_hub.store import Clock, Store
 from dure_hub.store.models import Lease, Ticket
 
@@ -54,7 +55,8 @@ class Allocations:
     async def request(self, person: Person, ask: AllocationRequest) -> Allocation:
         """Ask for a pod. The same pod of the same person is one request for as long as it waits or holds.
 
-        Raises `NoGpuSoLarge`, `NoGpuOfKind`, `BadLifetime`, `NotYourTeam`, and what `admit` raises.
+        Raises `NoGpuSoLarge`, `NoGpuOfKind`, `BadLifetime`, `LifetimeOverLimit`, `NotYourTeam`, and what `admit`
+        raises.
         """
         fleet = await self._profiles.fleet()
         team, subject = charged(person, ask.team), f"{ask.namespace}/{ask.pod_name}"
@@ -133,7 +135,7 @@ class Allocations:
                     purpose=ALLOCATION,
                     subject=subject,
                     profile=spec.name,
-                    lifetime_s=_lifetime(ask.lifetime, spec),
+                    lifetime_s=_lifetime(session, ask, spec, fleet, person.name, team),
                     now=self._clock(),
                     fleet=fleet,
                     team=team,
@@ -191,7 +193,7 @@ def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: date
     if waiting:
         queued = line.read(session, fleet, now)
         starts, board = queued.expected(), queued.board()
-        places = order.positions(queued.waiting, queued.ahead().endangered)
+        places = queued.places()
         for ticket in waiting:
             told = {
                 "position": places.get(ticket.id),
@@ -245,11 +247,13 @@ def _own(session: Session, person: Person, ticket_id: str) -> Ticket:
     return ticket
 
 
-def _lifetime(asked_s: int | None, spec: ProfileSpec) -> int:
-    verdict, seconds = lifetime.lifetime(asked_s, default_s=spec.default_lifetime_s, max_s=spec.max_lifetime_s)
-    if not verdict.allowed:
-        raise BadLifetime(asked=asked_s, shortest=lifetime.SHORTEST_S, longest=spec.max_lifetime_s)
-    return seconds
+def _lifetime(
+    session: Session, ask: AllocationRequest, spec: ProfileSpec, fleet: Fleet, owner: str, team: str | None
+) -> int:
+    """A notebook's pod is a server; what else runs in one is work, which may run as long on any profile."""
+    if ask.workload_type == "notebook":
+        return lifetimes.seconds_of(session, ask.lifetime, spec, owner, team)
+    return lifetimes.within(ask.lifetime, bounds(spec.default_lifetime_s, fleet.rules.longest_work_s))
 
 
 def _gb(spec: ProfileSpec) -> float | None:

@@ -1,7 +1,8 @@
-"""Before the portal ends a server on purpose, it has the server save, and keeps what that says: its receipt.
+"""Before a server is ended on purpose, it is asked to save, and what it says is kept: its receipt.
 
-That a server is asked is on its row before it is. A portal that is killed meanwhile asks again for no longer than
-what is left of the time, and then goes on: nothing of this keeps a server from its end.
+Portal and hub both ask, whichever ends it. That a server is asked is on its row before it is, so it is asked once:
+who comes later waits for the answer, or for what is left of the time where the one who asked was killed, and then
+goes on. Nothing of this keeps a server from its end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from dure_hub.backends.base import Handle, ServerBackend, hook_s
+from dure_hub.backends.base import Handle, Phase, ServerBackend, hook_s
 from dure_hub.operations import environment_rows as rows
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
@@ -27,15 +28,17 @@ log = logging.getLogger(__name__)
 
 _NAMES, _NAME, _OUTPUT = 100, 300, 4096
 _MOST = 1_000_000
+_LOOK_S = 0.2
 _NEVER_RAN = ("start_failed", "unclaimed")
 
 
 @dataclass(frozen=True)
 class Left:
-    """For how long a server is asked, and when it ends at the latest."""
+    """For how long a server may save, and when it ends at the latest; whether another process has `asked` it."""
 
     seconds: float
     ends_at: datetime
+    asked: bool
 
 
 class BeforeStop:
@@ -47,12 +50,16 @@ class BeforeStop:
     async def ask(self, handle: Handle, reason: str) -> None:
         """Ask, for at most `before_stop_s`, and keep the answer. Raises nothing of what goes wrong with that.
 
-        Asks nothing of a server that was never ready, or that was asked and has answered.
+        Asks nothing of a server that was never ready, and none twice: one that was asked by another process is
+        only waited for.
         """
         if not self._settings.before_stop_s:
             return
         left = await self._store.run(partial(self._begin, lease_id=handle.lease, reason=reason))
         if left is None:
+            return
+        if left.asked:
+            await self._wait(handle, left.seconds)
             return
         answer = None
         try:
@@ -65,19 +72,31 @@ class BeforeStop:
             log.exception("lease %s: its server could not be asked, and is stopped", handle.lease)
         await self._store.run(partial(self._keep, lease_id=handle.lease, answer=answer))
 
+    async def _wait(self, handle: Handle, seconds: float) -> None:
+        """Until who has asked has its answer, the server is gone, or the time is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not await self._store.read(partial(_answered, lease_id=handle.lease)):
+                    if (await self._servers.poll(handle)).phase is not Phase.RUNNING:
+                        return
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            log.warning("lease %s: nobody heard what its server saved, and it is stopped", handle.lease)
+
     def _begin(self, session: Session, *, lease_id: str, reason: str) -> Left | None:
         row = _row(session, lease_id)
         if row is None or row.active_at is None or reason in _NEVER_RAN:
             return None
-        now, limit_s = self._clock(), self._settings.before_stop_s
-        if row.receipt is None:
+        now, limit_s, before = self._clock(), self._settings.before_stop_s, row.receipt
+        if before is None:
             row.receipt = {"reason": reason, "asked_at": now.isoformat()}
-        elif "answered" in row.receipt:
+        elif "answered" in before:
             return None
-        else:  # by a portal that did not live to hear the answer
-            asked_s = (now - datetime.fromisoformat(row.receipt["asked_at"])).total_seconds()
+        else:
+            asked_s = (now - datetime.fromisoformat(before["asked_at"])).total_seconds()
             limit_s = limit_s - max(asked_s, 0.0)
-        return Left(limit_s, now + timedelta(seconds=limit_s)) if limit_s > 0 else None
+        ends_at = now + timedelta(seconds=limit_s)
+        return Left(limit_s, ends_at, before is not None) if limit_s > 0 else None
 
     def _keep(self, session: Session, *, lease_id: str, answer: Mapping[str, Any] | None) -> None:
         row = _row(session, lease_id)
@@ -123,6 +142,12 @@ def receipt_of(answer: Mapping[str, Any]) -> dict[str, Any]:
 def _row(session: Session, lease_id: str) -> Environment | None:
     lease = session.get(Lease, lease_id)
     return None if lease is None else rows.of_lease(session, lease)
+
+
+def _answered(session: Session, *, lease_id: str) -> bool:
+    """Whether nobody waits for an answer any more."""
+    row = _row(session, lease_id)
+    return row is None or row.receipt is None or "answered" in row.receipt
 
 
 def _names(found: object) -> list[str]:

@@ -12,12 +12,11 @@ from sqlalchemy.orm import Session
 
 from dure.errors import NotFound
 from dure.wire.ids import new_id
-from dure_hub.operations import admission
+from dure_hub.operations import admission, lifetimes
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.environment_runs import thing
-from dure_hub.operations.errors import BadLifetime, StillEnding, TooManyServers
+from dure_hub.operations.errors import StillEnding, TooManyServers
 from dure_hub.operations.profiles import Fleet
-from dure_hub.policies import lifetime
 from dure_hub.store.events import record
 from dure_hub.store.models import Environment, Lease, Ticket
 
@@ -82,11 +81,12 @@ def last(session: Session, row: Environment | None) -> Ticket | None:
     return session.get(Ticket, row.ticket_id) if row is not None and row.ticket_id else None
 
 
-def like(wanted: Wanted, ticket: Ticket | None, fleet: Fleet) -> Wanted:
-    """The same with the last request's lifetime, as far as the profile allows it."""
+def like(session: Session, wanted: Wanted, owner: str, ticket: Ticket | None, fleet: Fleet) -> Wanted:
+    """The same with the last request's lifetime, as far as profile, owner and team allow it."""
     if ticket is None or ticket.lifetime_s is None:
         return wanted
-    return replace(wanted, seconds=min(ticket.lifetime_s, fleet.profile(wanted.profile).max_lifetime_s))
+    found = lifetimes.bounds_of(session, fleet.profile(wanted.profile), owner, wanted.team)
+    return replace(wanted, seconds=min(ticket.lifetime_s, found.max_s))
 
 
 def existing(session: Session, owner: str, name: str) -> Environment:
@@ -114,12 +114,3 @@ def take(
     admission.ask_end(session, held, "replaced", now)
     row.phase = rows.STOPPING
     return StillEnding(name=row.name)
-
-
-def seconds_of(asked_s: int | None, profile: str, fleet: Fleet) -> int:
-    """Its lifetime. Raises `BadLifetime`, `NoSuchProfile`."""
-    spec = fleet.profile(profile)
-    verdict, seconds = lifetime.lifetime(asked_s, default_s=spec.default_lifetime_s, max_s=spec.max_lifetime_s)
-    if not verdict.allowed:
-        raise BadLifetime(asked=asked_s, shortest=lifetime.SHORTEST_S, longest=spec.max_lifetime_s)
-    return seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from sqlalchemy import select
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
-from dure_hub.operations import checks, extending, reasons, ticket_rows
+from dure_hub.operations import checks, extending, lifetimes, reasons, ticket_rows
 from dure_hub.operations.profiles import Fleet
 from dure_hub.policies.idle import idle_end
 from dure_hub.policies.lifetime import latest_end
@@ -147,6 +147,7 @@ def on_wire(
             "held_until": row.held_until if row.phase == HELD else None,
             "ran": row.active_at is not None,
             "ended_at": ended_at(session, row),
+            "ended_by": ended_by(session, row),
             "receipt": row.receipt if row.receipt and "saved" in row.receipt else None,
             "checks": checks.on_wire(session, row, lease, now) if row.phase == RUNNING and lease else [],
             "told": row.dismissed_at is not None,
@@ -165,6 +166,14 @@ def ended_at(session: Session, row: Environment) -> datetime | None:
     return None if ticket is None else ticket.decided_at
 
 
+def ended_by(session: Session, row: Environment) -> datetime | None:
+    """When it ended at the latest, where nobody saw it."""
+    lease = session.get(Lease, row.lease_id) if row.lease_id and row.phase in (STOPPED, FAILED) else None
+    if lease is None or lease.ended_at is None or lease.uncertain_s <= 1:
+        return None
+    return lease.ended_at + timedelta(seconds=lease.uncertain_s)
+
+
 def _extendable_until(
     session: Session, row: Environment, fleet: Fleet, now: datetime, others_bind: bool
 ) -> datetime | None:
@@ -173,5 +182,6 @@ def _extendable_until(
     spec = fleet.profiles.get(lease.profile) if lease is not None else None
     if lease is None or lease.until is None or spec is None:
         return None
-    latest = latest_end(lease.until, max_s=spec.max_lifetime_s, now=now)
+    longest_s = lifetimes.bounds_of(session, spec, row.owner, lease.team).max_s
+    latest = latest_end(lease.until, max_s=longest_s, now=now)
     return extending.latest(session, lease, latest, fleet, now)[0] if others_bind else latest

@@ -33,6 +33,7 @@ _TRY_AGAIN = (400, 429)
 """The hub's answers to a start that go away by themselves: it is stopping the last one, or starts too many."""
 _EVERY = 5
 """The hub is asked for all servers in each of so many passes, and whenever one starts that nobody follows."""
+BY_HUB = "stopped_on_hub"
 _POLL_S = 0.1
 _LISTEN_S = 0.3
 """A start that takes no longer is not listened to while it is asked for."""
@@ -130,6 +131,26 @@ class EnvironmentRuns:
                 self._asked_to_stop.discard(handle.lease)
         if (await self.runs.poll(handle)).phase is Phase.RUNNING:
             await self.runs.stop(handle, self._settings.stop_grace_s)
+
+    async def hub_stops(self, handle: Handle) -> None:
+        """In the hub's process, before it ends a server: have it save, unless the portal has seen to that.
+
+        Where nobody has asked the portal for this end, it was asked for on the hub's own pages or by its API. From
+        here on it is wanted: should the hub be killed meanwhile, the reconciler goes on with it.
+        """
+        reason = await self._store.run(partial(self._wanted_by_hub, lease_id=handle.lease))
+        if reason is not None:
+            await self._before_stop.ask(handle, reason)
+
+    def _wanted_by_hub(self, session: Session, *, lease_id: str) -> str | None:
+        lease = session.get(Lease, lease_id)
+        row = rows.of_lease(session, lease) if lease is not None else None
+        if lease is None or row is None or lease.ended_at is not None:
+            return None
+        if row.phase == rows.RUNNING and admission.ask_end(session, lease, BY_HUB, self._clock()):
+            record(session, self._clock, PORTAL, "environment.stop", thing(row), {"code": BY_HUB}, row.owner)
+            row.phase = rows.STOPPING
+        return lease.end_reason
 
     def is_stopping(self, lease: str) -> bool:
         """Whether this process is at it: its server saves, or the hub stops it."""

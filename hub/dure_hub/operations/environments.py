@@ -8,7 +8,7 @@ granted later by the reconciler, which asks the hub then (`environment_runs`).
 from __future__ import annotations
 
 import builtins
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,24 +19,29 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import DureError, NotRunning
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Handle, Kind
-from dure_hub.operations import admission, budgets, checks, extending, images, reasons
+from dure_hub.backends.base import Handle, Kind, Seen
+from dure_hub.operations import admission, budgets, checks, extending, images, lifetimes, reasons
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
+from dure_hub.operations.endings import end_told
 from dure_hub.operations.environment_asks import Wanted
 from dure_hub.operations.environment_runs import EnvironmentRuns, thing
-from dure_hub.operations.errors import EndTooEarly, EndTooLate, MustWait, MustWaitForLimit, OthersWait, StillEnding
+from dure_hub.operations.errors import (
+    MustWait,
+    MustWaitForLimit,
+    MustWaitForProfile,
+    OthersWait,
+    StillEnding,
+)
 from dure_hub.operations.money_errors import over_budget
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.policies import lifetime
 from dure_hub.policies.cost import month
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Environment, Lease, Ticket
 
-_REFUSED: Mapping[str, type[DureError]] = {"end_too_early": EndTooEarly, "end_too_late": EndTooLate}
 _LOG_LENGTH = 4000
 _FALLBACK = "cpu"
 """The profile of a start straight through the hub that names none and has none to repeat."""
@@ -74,9 +79,8 @@ class Environments:
         The same id is one request; a name that already waits, starts or runs is answered with as it is.
         """
         fleet = await self._profiles.fleet()
-        seconds, team = asks.seconds_of(ask.lifetime_s, ask.profile, fleet), charged(person, ask.team)
+        spec, team = fleet.profile(ask.profile), charged(person, ask.team)
         image = images.chosen(self.runs.settings, ask.image).name
-        wanted = Wanted(ask.profile, seconds, team, ask.project, image)
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
@@ -84,6 +88,8 @@ class Environments:
             known = session.get(Ticket, ask.id)
             if known is not None and row is not None and known.subject == row.id:
                 return self._shown(session, row, fleet, now), None
+            seconds = lifetimes.seconds_of(session, ask.lifetime_s, spec, person.name, team)
+            wanted = Wanted(ask.profile, seconds, team, ask.project, image)
             if row is not None and row.phase == rows.STOPPING:
                 raise StillEnding(name=ask.name)
             if row is not None and row.phase in rows.ALIVE:
@@ -162,8 +168,8 @@ class Environments:
 
         An end that is set already changes nothing; moving it counts as use. It must put off nobody who was
         promised a start, but where an administrator does it for somebody.
-        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `OthersWait`, `OverBudget`; `NoSuchProfile` where its
-        profile is gone.
+        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `EndOverLimit`, `OthersWait`, `OverBudget`;
+        `NoSuchProfile` where its profile is gone.
         """
         person.may_act_for(owner or person.name)
         fleet = await self._profiles.fleet()
@@ -174,10 +180,8 @@ class Environments:
             lease = rows.extendable(session, row)
             if lease is None or lease.until is None:
                 raise NotRunning(name=name, phase=row.phase)
-            longest_s = fleet.profile(lease.profile).max_lifetime_s
-            verdict = lifetime.extension(ask.until, lease.until, max_s=longest_s, now=now)
-            if not verdict.allowed:
-                raise _REFUSED[verdict.code](**verdict.facts)
+            bounds = lifetimes.bounds_of(session, fleet.profile(lease.profile), row.owner, lease.team)
+            verdict = lifetimes.judge_end(ask.until, lease.until, bounds, now)
             if verdict.code == "end_moved":
                 if person.name == row.owner:
                     _leave_room_for_others(session, lease, ask.until, fleet, now)
@@ -255,7 +259,7 @@ class Environments:
         """The lease for a server that the hub starts now, taken once and by its owner.
 
         A lease that is spent or somebody else's counts as none. Without one it is admitted now, or leaves a ticket
-        and raises `MustWait` or `MustWaitForLimit`; the team of the last server of this name pays, or the owner's
+        and raises `MustWait` or one of its kind; the team of the last server of this name pays, or the owner's
         only one of `teams`, else it raises `NameYourTeam`. While its last server still ends, raises `StillEnding`.
         """
         fleet = await self._profiles.fleet()
@@ -298,7 +302,8 @@ class Environments:
         wanted = profile or (row.profile if row is not None else _FALLBACK)
         project = before.project if before is not None and before.team == paying else None
         image = row.image if row is not None else None
-        return Wanted(wanted, asks.seconds_of(None, wanted, fleet), paying, project, image)
+        seconds = lifetimes.seconds_of(session, None, fleet.profile(wanted), owner, paying)
+        return Wanted(wanted, seconds, paying, project, image)
 
     async def save_handle(self, handle: Handle) -> None:
         """Keep what is needed to stop a server; called for each handle its start yields."""
@@ -319,11 +324,18 @@ class Environments:
 
         await self._store.run(write)
 
-    async def ended(self, lease: str, reason: str) -> None:
-        """The hub has stopped this server, or seen it end. Nothing of it runs any more."""
+    async def ended(
+        self, lease: str, reason: str, seen: Seen | None = None, ran_at: datetime | None = None
+    ) -> None:
+        """The hub has stopped this server, or seen it end. Nothing of it runs any more.
+
+        `seen` is what the backend said of its end just now, and `ran_at` when the hub last saw it run.
+        """
+        looked_at = self._clock()
 
         def write(session: Session) -> None:
-            row = admission.end_lease(session, lease, reason, self._clock())
+            at = end_told(session, lease, seen, looked_at, ran_at)
+            row = admission.end_lease(session, lease, reason, self._clock(), at=at)
             if row is not None:
                 rows.settle(session, row, None)
 
@@ -349,7 +361,9 @@ def _must_wait(row: Environment, ticket: wire.Ticket | None) -> DureError:
     page = rows.wait_page(row.name)
     if ticket is not None and str(ticket.verdict.get("code")).startswith(("quota_", "over_budget")):
         return MustWaitForLimit(profile=row.profile, page=page)
-    return MustWait(profile=row.profile, position=ticket.position if ticket is not None else None, page=page)
+    if ticket is None or ticket.position is None:
+        return MustWaitForProfile(profile=row.profile, page=page)
+    return MustWait(profile=row.profile, position=ticket.position, page=page)
 
 
 def _image(lease_id: str, session: Session) -> str | None:

@@ -109,6 +109,20 @@ class BadLifetime(DureError):
     }
 
 
+class LifetimeOverLimit(DureError):
+    """The lifetime asked for is longer than a limit of its owner or team."""
+
+    code, status = "lifetime_over_limit", 422
+    message: ClassVar[Text] = {
+        "en": "A lifetime of {asked} s is not possible: servers of the {kind} {name} run for {longest} s at most.",
+        "ko": "수명 {asked}초는 쓸 수 없습니다. {name}({kind})의 서버는 최대 {longest}초까지 쓸 수 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask for less, or ask an administrator for a longer time (`dure quotas`). Nothing was started.",
+        "ko": "더 짧게 요청하거나 관리자에게 시간을 늘려 달라고 하세요(`dure quotas`). 시작된 것은 없습니다.",
+    }
+
+
 class EndTooEarly(DureError):
     """The end asked for is before the one there is, or has passed."""
 
@@ -134,6 +148,24 @@ class EndTooLate(DureError):
     next_step: ClassVar[Text] = {
         "en": "Ask for an end until then; later you can extend again. Nothing was changed.",
         "ko": "그 시각까지로 요청하세요. 나중에 다시 연장할 수 있습니다. 변경된 것은 없습니다.",
+    }
+
+
+class EndOverLimit(DureError):
+    """The end asked for is further away than a limit of its owner or team allows."""
+
+    code, status = "end_over_limit", 422
+    message: ClassVar[Text] = {
+        "en": "The end cannot be moved to {asked}: servers of the {kind} {name} run for {longest_s} s from now at "
+        "most, which is {latest}.",
+        "ko": "종료 시각을 {asked}(으)로 옮길 수 없습니다. {name}({kind})의 서버는 지금부터 최대 {longest_s}초 "
+        "뒤인 {latest}까지 쓸 수 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Ask for an end until then and extend again later, or ask an administrator for a longer time "
+        "(`dure quotas`). Nothing was changed.",
+        "ko": "그 시각까지로 요청하고 나중에 다시 연장하거나, 관리자에게 시간을 늘려 달라고 하세요"
+        "(`dure quotas`). 변경된 것은 없습니다.",
     }
 
 
@@ -178,6 +210,48 @@ class MustWaitForLimit(DureError):
     next_step: ClassVar[Text] = {
         "en": "The request waits and starts by itself; {page} says for what.",
         "ko": "요청은 대기하며 자동으로 시작됩니다. 이유는 {page}에서 확인하세요.",
+    }
+
+
+class MustWaitForProfile(DureError):
+    """Its GPU is away at the moment, so it has no place in the line. `page` is as above."""
+
+    code, status = "must_wait_for_profile", 409
+    message: ClassVar[Text] = {
+        "en": "{profile} cannot start right now: no GPU that it needs is there at the moment.",
+        "ko": "지금은 {profile}을(를) 시작할 수 없습니다. 필요한 GPU가 현재 보이지 않습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "The request waits until the GPU is back; {page} offers what is free instead.",
+        "ko": "요청은 GPU가 돌아올 때까지 대기합니다. {page}에서 지금 비어 있는 프로필을 고를 수 있습니다.",
+    }
+
+
+class NothingToSave(DureError):
+    """Only a server that runs has anything open."""
+
+    code, status = "nothing_to_save", 409
+    message: ClassVar[Text] = {
+        "en": "The server {name} is {phase}; only one that runs can save.",
+        "ko": "서버 {name}의 상태: {phase}. 실행 중인 서버만 저장할 수 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Start it, or wait until it runs. Nothing was changed.",
+        "ko": "서버를 시작하거나 실행될 때까지 기다리세요. 변경된 것은 없습니다.",
+    }
+
+
+class SaidNothing(DureError):
+    """A server was asked to save, and did not answer in time or at all."""
+
+    code, status = "said_nothing", 504
+    message: ClassVar[Text] = {
+        "en": "The server {name} was asked to save and did not answer within {seconds} s.",
+        "ko": "서버 {name}에 저장을 요청했지만 {seconds}초 안에 응답이 없었습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Look into the server: what it has saved is unknown, and it goes on running.",
+        "ko": "무엇이 저장되었는지 알 수 없으니 서버를 확인하세요. 서버는 계속 실행됩니다.",
     }
 
 

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.operations import admission
+from dure_hub.operations.leading import lead
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.operations.reconcile import lead
 from dure_hub.operations.schedule_rows import (
     attach,
     close,

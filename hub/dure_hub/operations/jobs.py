@@ -208,7 +208,7 @@ class Jobs:
             purpose=admission.TRAINING,
             subject=job.id,
             profile=job.profile,
-            lifetime_s=profile.max_lifetime_s,
+            lifetime_s=self._settings.max_lifetime_s,
             now=now,
             fleet=fleet,
             team=team,

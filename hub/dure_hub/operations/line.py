@@ -62,6 +62,9 @@ class Line:
     notebooks: dict[str, list[Slice]] = field(default_factory=dict)
     """What each person's own servers hold."""
     _ahead: Ahead | None = None
+    _expected: Mapping[str, datetime | None] | None = None
+    _places: Mapping[str, int] | None = None
+    _free: Board | None = None
 
     def startable(self) -> list[Start]:
         """Everybody who may start now, in order."""
@@ -88,6 +91,11 @@ class Line:
 
     def expected(self) -> Mapping[str, datetime | None]:
         """What each who waits for room, or for GPUs of a quota, may be told: the start at the latest."""
+        if self._expected is None:
+            self._expected = self._told()
+        return self._expected
+
+    def _told(self) -> Mapping[str, datetime | None]:
         promised = {one.id: one.promised for one in self.everyone}
         patience = timedelta(seconds=self.fleet.rules.timeout_s)
         found = {}
@@ -145,7 +153,7 @@ class Line:
             **self._quota_of(ticket),
             wish=wish_of(session, ticket, self.fleet, apart),
         )
-        self._ahead = None
+        self._ahead = self._expected = self._places = None
         self.tickets[ticket.id] = ticket
         self.everyone.append(waits)
         if verdict.allowed:
@@ -164,7 +172,15 @@ class Line:
 
         Who waits for a budget, or a profile that is away, is in nobody's way and has none.
         """
-        return order.positions([*self.waiting, *self.held_up], self.ahead().endangered)
+        if self._places is None:
+            self._places = order.positions([*self.waiting, *self.held_up], self.ahead().endangered)
+        return self._places
+
+    def next_best(self, profile: str, wish: Wish) -> str | None:
+        """A profile that is free now instead of this one; None if none."""
+        if self._free is None:
+            self._free = self.board()
+        return self._free.next_best(profile, self.fleet.profiles, wish)
 
     def judge(self, ticket: Ticket) -> Verdict:
         """Whether quotas and budgets let it start now; room is another question."""

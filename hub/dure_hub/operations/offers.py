@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import LANGUAGES, DureError
 from dure.wire.money import in_team
-from dure_hub.operations import admission, line, ticket_rows
+from dure_hub.operations import admission, lifetimes, line, ticket_rows
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.line import Line
@@ -125,15 +125,21 @@ def _offer(
 ) -> wire.Offer:
     owner, team, project = whose
     fleet, now = queued.fleet, queued.now
-    seconds = min(lifetime_s or profile.default_lifetime_s, profile.max_lifetime_s)
+    bounds = lifetimes.bounds_of(session, fleet.profile(profile.name), owner, team)
+    seconds = min(lifetime_s or bounds.default_s, bounds.max_s)
     asked = ticket_rows.thought_of(profile.name, now, owner, team, project, seconds)
-    told = {"hours_left": _hours_left(queued, owner, team, fleet, profile.name, hours)}
+    told = {
+        **profile.model_dump(),
+        "hours_left": _hours_left(queued, owner, team, fleet, profile.name, hours),
+        "default_lifetime_s": bounds.default_s,
+        "max_lifetime_s": bounds.max_s,
+        "lifetime_note": lifetimes.note_of(bounds),
+    }
     try:
         start = _start(session, asked, queued, board)
     except DureError as error:
-        return wire.Offer(**profile.model_dump(), **told, refusal={code: error.text(code) for code in LANGUAGES})
+        return wire.Offer(**told, refusal={code: error.text(code) for code in LANGUAGES})
     return wire.Offer(
-        **profile.model_dump(),
         **told,
         starts_now=start.now,
         position=start.position,
@@ -155,6 +161,8 @@ def _start(session: Session, asked: Ticket, queued: Line, board: Board) -> Start
         everyone=[*queued.everyone],
         held_up=[*queued.held_up],
         stopped=dict(queued.stopped),
+        _expected=None,
+        _places=None,
     )
     return ticket_rows.start_of(session, asked, behind)
 

@@ -6,11 +6,10 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure_hub.catalogue.profiles import ProfileSpec
-from dure_hub.operations import admission, ticket_rows
-from dure_hub.operations.errors import BadLifetime
+from dure_hub.operations import admission, lifetimes, ticket_rows
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Profiles, active_slices, on_wire
-from dure_hub.policies.lifetime import SHORTEST_S, lifetime
+from dure_hub.policies.lifetime import Bounds, bounds
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 
@@ -40,9 +39,11 @@ class Plans:
         """
         team = charged(person, team)
         fleet = await self._profiles.fleet()
-        seconds = self._lifetime(purpose, lifetime_s, fleet.profile(profile))
+        spec = fleet.profile(profile)
 
         def read(session: Session) -> wire.Plan:
+            bounds = self._bounds(session, purpose, spec, person.name, team)
+            seconds = _seconds(purpose, lifetime_s, bounds)
             start = ticket_rows.foresee(
                 session,
                 profile,
@@ -56,7 +57,7 @@ class Plans:
             )
             offered = on_wire(fleet.profile(profile), fleet, active_slices(session))
             return wire.Plan(
-                **offered.model_dump(include=set(_SHARED)),
+                **offered.model_dump(include=set(_SHARED)) | {"max_lifetime_s": bounds.max_s},
                 profile=offered.name,
                 starts_now=start.now,
                 position=start.position,
@@ -66,16 +67,15 @@ class Plans:
 
         return await self._store.read(read)
 
-    def _lifetime(self, purpose: str, asked_s: int | None, spec: ProfileSpec) -> int | None:
-        """As each kind of launch asks for it: in seconds, None without an end."""
-        if purpose == admission.SERVING:
-            return None
-        if purpose == admission.TRAINING:
-            return spec.max_lifetime_s
-        usual_s = spec.default_lifetime_s if purpose == admission.NOTEBOOK else self._settings.execution_limit_s
-        verdict, seconds = lifetime(
-            asked_s, default_s=min(usual_s, spec.max_lifetime_s), max_s=spec.max_lifetime_s
-        )
-        if not verdict.allowed:
-            raise BadLifetime(asked=asked_s, shortest=SHORTEST_S, longest=spec.max_lifetime_s)
-        return seconds
+    def _bounds(self, session: Session, purpose: str, spec: ProfileSpec, owner: str, team: str | None) -> Bounds:
+        """Those of a server on this profile; an execution or job may run as long on any."""
+        if purpose in (admission.NOTEBOOK, admission.SERVING):
+            return lifetimes.bounds_of(session, spec, owner, team)
+        return bounds(self._settings.execution_limit_s, self._settings.max_lifetime_s)
+
+
+def _seconds(purpose: str, asked_s: int | None, found: Bounds) -> int | None:
+    """As each kind of launch asks for it: in seconds, None without an end."""
+    if purpose == admission.SERVING:
+        return None
+    return found.max_s if purpose == admission.TRAINING else lifetimes.within(asked_s, found)

@@ -43,6 +43,8 @@ class Rules:
     min_run_s: int = 1800
     notice_s: float = 30
     timeout_s: int = 24 * 3600
+    longest_work_s: int = 24 * 3600
+    """Of what is no server: a job, an execution."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def fleet_of(
         settings.reclaim_after_s,
         settings.job_grace_s,
         settings.ticket_timeout_s,
+        settings.max_lifetime_s,
     )
     return Fleet(catalogue.profiles(machines, settings, rates, at), machines, rules, there)
 

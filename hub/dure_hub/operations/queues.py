@@ -36,7 +36,7 @@ class Queues:
         queued = line.read(session, fleet, self._clock())
         if not queued.tickets:
             return []
-        starts, board, late = queued.expected(), queued.board(), queued.ahead().endangered
+        starts, late = queued.expected(), queued.ahead().endangered
         places = queued.places()
         wishes = {one.id: one.wish for one in queued.everyone}
         entries = []
@@ -45,7 +45,7 @@ class Queues:
             ticket = queued.tickets[ticket_id]
             entry = _entry(ticket, person, places.get(ticket_id), starts.get(ticket_id))
             if entry.mine:
-                instead = board.next_best(ticket.profile, fleet.profiles, wishes[ticket_id])
+                instead = queued.next_best(ticket.profile, wishes[ticket_id])
                 entry = entry.model_copy(update={"next_best": instead})
             entries.append(entry)
         return entries

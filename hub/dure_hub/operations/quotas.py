@@ -1,12 +1,13 @@
 """Quotas as people see and set them, and the warning before one is used up.
 
-Starts are judged by `standing`, calls and uploads by `counters`; both read what is set here.
+Starts are judged by `standing`, calls and uploads by `counters`, times of servers by `lifetimes`; all read what is
+set here.
 """
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,6 +31,8 @@ from dure_hub.store.models import Counter, Quota
 MOST = 10_000
 _HOUR_US = 3_600_000_000
 LIMITS = ("gpus", "gpu_hours_month", "api_calls_day", "upload_mb_month")
+"""What is used up, and told of before."""
+_SET = (*LIMITS, "max_lifetime_s")
 _NEAR = "near:"
 _DAILY = ("gpus", "api_calls_day")
 """What is told of once a day; the others once a month."""
@@ -52,7 +55,7 @@ class Quotas:
             rows = {(row.kind, row.name): row for row in session.scalars(select(Quota))}
             if person.admin:
                 whose.update((holder, None) for holder in sorted(rows))
-            return [_on_wire(holder, stands, rows.get(holder)) for holder in whose]
+            return [_on_wire(holder, stands, rows) for holder in whose]
 
         return await self._store.read(read)
 
@@ -83,8 +86,8 @@ class Quotas:
             now = self._clock()
             row = session.get(Quota, (ask.kind, ask.name))
             thing = f"quota:{ask.kind}/{ask.name}"
-            before = None if row is None else {name: getattr(row, name) for name in LIMITS}
-            limits = {name: getattr(ask, name) for name in LIMITS}
+            before = None if row is None else {name: getattr(row, name) for name in _SET}
+            limits = {name: getattr(ask, name) for name in _SET}
             facts = {**limits, "before": before}
             changed = [name for name in LIMITS if limits[name] != (before or {}).get(name)]
             if all(limit is None for limit in limits.values()):
@@ -106,7 +109,7 @@ class Quotas:
             session.flush()
             stands = _standing(session, now)
             _tell_anew(session, (ask.kind, ask.name), changed, stands, now)
-            return _on_wire((ask.kind, ask.name), stands, row)
+            return _on_wire((ask.kind, ask.name), stands, {(ask.kind, ask.name): row})
 
         return await self._store.run(write)
 
@@ -226,8 +229,10 @@ def _used(use: Use) -> dict[str, float]:
     }
 
 
-def _on_wire(holder: Holder, stands: Standing, row: Quota | None) -> wire.Quota:
+def _on_wire(holder: Holder, stands: Standing, rows: Mapping[Holder, Quota]) -> wire.Quota:
     quota, use = stands.quota(holder), stands.use.get(holder, Use())
+    row = rows.get(holder)
+    bound = row or rows.get((holder[0], ANYBODY))
     used = _used(use)
     return wire.Quota(
         kind=holder[0],
@@ -236,6 +241,7 @@ def _on_wire(holder: Holder, stands: Standing, row: Quota | None) -> wire.Quota:
         gpu_hours_month=quota.gpu_hours_month,
         api_calls_day=quota.api_calls_day,
         upload_mb_month=quota.upload_mb_month,
+        max_lifetime_s=None if bound is None else bound.max_lifetime_s,
         used_gpus=used["gpus"],
         used_gpu_hours=used["gpu_hours_month"],
         used_api_calls=use.api_calls,

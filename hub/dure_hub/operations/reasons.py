@@ -10,6 +10,10 @@ from dure_hub.backends.base import REASONS as BACKEND
 REASONS: Mapping[str, Text] = {
     "asked": {"en": "It was stopped as asked.", "ko": "요청에 따라 종료했습니다."},
     "stopped": {"en": "It was stopped.", "ko": "종료되었습니다."},
+    "stopped_on_hub": {
+        "en": "It was stopped on the hub's own page, or by its API.",
+        "ko": "허브 자체 화면이나 API에서 종료했습니다.",
+    },
     "cancelled": {"en": "The request was cancelled while it waited.", "ko": "대기 중에 요청을 취소했습니다."},
     "expired": {"en": "Its time was over.", "ko": "사용 시간이 끝났습니다."},
     "waited_too_long": {
@@ -87,11 +91,11 @@ def sentence(reason: str | None, language: str = "en") -> str | None:
         return None
     code, _, detail = reason.partition(" ")
     if code == "idle" and detail.isdecimal():
-        return fill(_IDLE, language, {"span": _span(int(detail), language)})
+        return fill(_IDLE, language, {"span": span(int(detail), language)})
     if code == "ended_early" and detail:
         return fill(_ENDED_EARLY, language, {"code": detail})
     if code == "silent" and detail.isdecimal():
-        return fill(_SILENT, language, {"span": _span(int(detail), language)})
+        return fill(_SILENT, language, {"span": span(int(detail), language)})
     if code == "stopped_by" and detail:
         return fill(_STOPPED_BY, language, {"who": detail})
     text = _ALL.get(reason)
@@ -103,7 +107,7 @@ def both(reason: str | None) -> dict[str, str] | None:
     return None if reason is None else {language: sentence(reason, language) or "" for language in LANGUAGES}
 
 
-def _span(seconds: int, language: str) -> str:
+def span(seconds: int, language: str) -> str:
     """A time span in the largest unit that counts it whole."""
     size, english, korean = next(unit for unit in _UNITS if seconds % unit[0] == 0)
     number = seconds // size

@@ -100,7 +100,8 @@ def _make_room(queued: Line, due: Sequence[Running], board: Board) -> list[Runni
     found: list[Running] = []
     hopeless: set[tuple[object, ...]] = set()
     for one in queued.in_order():
-        spec, kind = queued.fleet.profile(one.profile), (one.profile, one.wish)
+        spec, wish = queued.fleet.profile(one.profile), one.wish
+        kind = (spec.name, wish.pool, wish.apart, wish.team if spec.share else None)
         if kind in hopeless:
             continue
         placed = board.place(spec, one.wish)

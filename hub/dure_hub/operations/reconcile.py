@@ -37,18 +37,19 @@ from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
 from dure_hub.operations import admission, reclaim
+from dure_hub.operations.endings import end_of
+from dure_hub.operations.leading import last_seen, lead, note_seen
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.ticks import Ticks as Ticks
 from dure_hub.policies.lifetime import is_expired, waited_too_long
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
-from dure_hub.store.models import Environment, Leadership, Lease, Ticket
+from dure_hub.store.models import Environment, Lease, Ticket
 
 log = logging.getLogger(__name__)
 
 UNCLAIMED = timedelta(seconds=120)
 """How long a granted lease may wait for its owner."""
-_LEAD = timedelta(seconds=10)
 _VERDICT = 2
 """Full looks, one after the other, until nothing that ended before the first still counts as running."""
 
@@ -175,6 +176,12 @@ class Reconciler:
         self._before: dict[str, frozenset[str]] = {}
         self._looks: Counter[str] = Counter()
         self._stopping: dict[str, asyncio.Task[None]] = {}
+        self._ran_at: dict[str, dict[str, datetime]] = {}
+        """When each active lease was last seen to run, by purpose."""
+        self._passes: list[datetime] = []
+        """When the last full passes began, one after the other, `_VERDICT` at most."""
+        self._ran_before: datetime | None = None
+        """When what runs was last seen by whoever looked before this."""
 
     def kick(self) -> None:
         """Look as soon as possible. Harmless where the ticks do not run (in the hub's process)."""
@@ -185,20 +192,22 @@ class Reconciler:
         if self._settings.folder.closing.exists():
             self._start_over()  # `down` ends everything; the next portal sees what became of it, and says so
             return
-        if not await self._store.run(lambda session: lead(session, self._holder, self._clock())):
+        if not await self._store.run(self._lead):
             self._start_over()  # its looks are no longer consecutive
             return
         looks: dict[str, Mapping[str, Seen]] = {}
+        began = self._clock()
         for subject in self._subjects:
             try:
                 seen = await subject.runs.seen()
-                await self._compare(subject, seen)
+                await self._compare(subject, seen, began, self._clock())
                 looks[subject.purpose] = by_lease(seen)
                 self._looks[subject.purpose] += 1
             except Exception:
                 self._before.pop(subject.purpose, None)
                 self._looks.pop(subject.purpose, None)
                 log.exception("looking at %s failed; no verdict in this pass", subject.purpose)
+        self._passes = [*self._passes, began][-_VERDICT:] if len(looks) == len(self._subjects) else []
         try:
             await self._serve_queue()
         except Exception:
@@ -210,6 +219,16 @@ class Reconciler:
                 except Exception:
                     log.exception("acting for %s failed; tried again in the next pass", subject.purpose)
 
+    def _lead(self, session: Session) -> bool:
+        if not lead(session, self._holder, self._clock()):
+            return False
+        if not self._passes:
+            self._ran_before = last_seen(session)
+        elif len(self._passes) == _VERDICT:
+            # what had ended by the first of them was ended by the last
+            note_seen(session, self._holder, self._passes[0])
+        return True
+
     def has_looked(self, purpose: str) -> bool:
         """Whether this process has told which leases of `purpose` have nothing running any more.
 
@@ -220,6 +239,8 @@ class Reconciler:
     def _start_over(self) -> None:
         self._before.clear()
         self._looks.clear()
+        self._ran_at.clear()
+        self._passes.clear()
 
     async def close(self) -> None:
         """End the ticks and what they left running in this process; nothing outside of it."""
@@ -228,14 +249,17 @@ class Reconciler:
             task.cancel()
         await asyncio.gather(*self._stopping.values(), return_exceptions=True)
 
-    async def _compare(self, subject: Subject, seen: Sequence[Seen]) -> None:
+    async def _compare(self, subject: Subject, seen: Sequence[Seen], began: datetime, looked_at: datetime) -> None:
         wanted = await self._store.read(lambda session: _wanted(session, subject.purpose))
         before = self._before.get(subject.purpose, frozenset())
+        running = {one.handle.lease: began for one in seen if one.phase is Phase.RUNNING}
+        ran_at = {**self._ran_at.get(subject.purpose, {}), **running}
+        self._ran_at[subject.purpose] = {one.lease: ran_at[one.lease] for one in wanted if one.lease in ran_at}
         decision = decide(wanted, seen, self._clock(), subject.grace_s, before)
         self._before[subject.purpose] = decision.suspects
         moved: set[str] = set()
         if decision.expire or decision.close:
-            moved = await self._store.run(lambda session: self._write(session, subject, decision))
+            moved = await self._store.run(lambda session: self._write(session, subject, decision, looked_at))
         for what, reason in decision.stop:
             if what.handle.lease not in moved:
                 self._stop(subject, what, reason)
@@ -246,7 +270,7 @@ class Reconciler:
             for what in decision.leftovers:
                 await forget(subject.runs, what.handle)
 
-    def _write(self, session: Session, subject: Subject, decision: Decision) -> set[str]:
+    def _write(self, session: Session, subject: Subject, decision: Decision, looked_at: datetime) -> set[str]:
         """Write what was decided; the leases whose end was moved since the look, which go on."""
         now, moved = self._clock(), set()
         for lease_id in decision.expire:
@@ -262,13 +286,23 @@ class Reconciler:
                 with (
                     session.begin_nested()
                 ):  # what cannot be closed must not keep the others' leases from their end
-                    self._end(session, subject, lease_id, reason, what)
+                    self._end(session, subject, lease_id, reason, what, looked_at)
             except Exception:
                 log.exception("lease %s cannot be ended yet; tried again in the next pass", lease_id)
         return moved
 
-    def _end(self, session: Session, subject: Subject, lease_id: str, reason: str, what: Seen | None) -> None:
-        ended = admission.end_lease(session, lease_id, reason, self._clock())
+    def _end(
+        self,
+        session: Session,
+        subject: Subject,
+        lease_id: str,
+        reason: str,
+        what: Seen | None,
+        looked_at: datetime,
+    ) -> None:
+        ran_at = self._ran_at[subject.purpose].get(lease_id, self._ran_before)
+        at = end_of(session.get_one(Lease, lease_id), what, looked_at, ran_at)
+        ended = admission.end_lease(session, lease_id, reason, self._clock(), at=at)
         if ended is not None:
             log.info("lease %s of %s ended: %s", ended.id, ended.owner, ended.end_reason)
             subject.ended(session, ended, what)
@@ -317,19 +351,6 @@ class Reconciler:
 
         await self._store.run(decide_queue)
         await self._store.run(take_back)
-
-
-def lead(session: Session, holder: str, now: datetime, task: str = "reconcile") -> bool:
-    """Become or stay the one who does `task`, for ten seconds from now."""
-    row = session.get(Leadership, task)
-    if row is None:
-        session.add(Leadership(task=task, holder=holder, until=now + _LEAD))
-        return True
-    # an end further away than anybody may set it comes from a clock that was set back
-    if row.holder != holder and now < row.until <= now + _LEAD:
-        return False
-    row.holder, row.until = holder, now + _LEAD
-    return True
 
 
 async def forget(runs: Runs, handle: Handle) -> None:

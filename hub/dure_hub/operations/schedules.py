@@ -299,8 +299,7 @@ class Schedules:
 
         Whether its budget pays for it is asked each time it fires: today's says nothing about that day.
         """
-        longest = fleet.profile(request.profile).max_lifetime_s
-        asked = request.limit_s
+        longest, asked = self._settings.max_lifetime_s, request.limit_s
         if asked is not None and asked > longest:
             raise BadLifetime(asked=asked, shortest=SHORTEST_S, longest=longest)
         limit_s = asked if asked is not None else min(self._settings.execution_limit_s, longest)

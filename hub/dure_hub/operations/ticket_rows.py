@@ -86,12 +86,12 @@ def start_of(session: Session, asked: Ticket, queued: line.Line) -> Start:
     queued.add(asked, session)
     if queued.turn(asked) is not None:
         return Start(now=True)
-    profiles, wish = queued.fleet.profiles, line.wish_of(session, asked, queued.fleet)
+    wish = line.wish_of(session, asked, queued.fleet)
     return Start(
         now=False,
         position=queued.places().get(_LAST),
         expected=queued.expected().get(_LAST),
-        next_best=queued.board().next_best(asked.profile, profiles, wish),
+        next_best=queued.next_best(asked.profile, wish),
     )
 
 
@@ -103,7 +103,7 @@ def ticket_on_wire(session: Session, ticket: Ticket, fleet: Fleet, now: datetime
         queued = line.seen(session, fleet, now)
         position, starts = queued.places().get(ticket.id), queued.expected()
         wish = line.wish_of(session, ticket, fleet)
-        instead = queued.board().next_best(ticket.profile, fleet.profiles, wish)
+        instead = queued.next_best(ticket.profile, wish)
     return wire.Ticket(
         id=ticket.id,
         state=ticket.state,
@@ -131,5 +131,6 @@ def lease_on_wire(lease: Lease) -> wire.Lease:
         granted_at=lease.granted_at,
         until=lease.until,
         ended_at=lease.ended_at,
+        uncertain_s=lease.uncertain_s,
         end_reason=lease.end_reason,
     )

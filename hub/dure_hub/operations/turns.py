@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure.errors import DureError, NotFound, Text
-from dure_hub.operations import admission
+from dure_hub.operations import admission, lifetimes
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.environment_asks import Wanted
@@ -72,7 +72,7 @@ class Turns:
         meanwhile goes on. Raises what `Environments.request` does.
         """
         fleet = await self._profiles.fleet()
-        usual_s = asks.seconds_of(None, profile, fleet)
+        spec = fleet.profile(profile)
 
         def write(session: Session) -> Lease | None:
             row, now = rows.find(session, person.name, name), self._clock()
@@ -85,7 +85,9 @@ class Turns:
             admission.cancel(session, row.ticket_id, "cancelled", now, person.name)
             session.flush()
             team = charged(person, before.team if before is not None else None)
-            wanted = asks.like(Wanted(profile, usual_s, team, row.project, row.image), before, fleet)
+            usual_s = lifetimes.seconds_of(session, None, spec, person.name, team)
+            wanted = Wanted(profile, usual_s, team, row.project, row.image)
+            wanted = asks.like(session, wanted, person.name, before, fleet)
             most = self._environments.runs.settings.servers_per_person
             row = asks.row_of(session, row, person.name, name, wanted, now, most)
             return asks.ask(session, row, ask_id, wanted, fleet, now)
@@ -101,8 +103,10 @@ class Turns:
 
         def read(session: Session) -> wire.EnvironmentRequest:
             row = asks.existing(session, person.name, name)
-            before, usual_s = asks.last(session, row), asks.seconds_of(None, row.profile, fleet)
-            wanted = asks.like(Wanted(row.profile, usual_s), before, fleet)
+            before, spec = asks.last(session, row), fleet.profile(row.profile)
+            team = charged(person, before.team if before is not None else None)
+            usual_s = lifetimes.seconds_of(session, None, spec, person.name, team)
+            wanted = asks.like(session, Wanted(row.profile, usual_s, team), person.name, before, fleet)
             return wire.EnvironmentRequest(
                 id=ask_id,
                 name=name,

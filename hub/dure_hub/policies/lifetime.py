@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dure_hub.policies.verdict import Verdict
 
 SHORTEST_S = 300
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long a server runs where nobody says, and at the longest, in seconds.
+
+    `kind` and `name` are the user or team whose limit the longest is; None where it is the profile's.
+    """
+
+    default_s: int
+    max_s: int
+    kind: str | None = None
+    name: str | None = None
+
+
+def bounds(default_s: int, max_s: int, limits: Sequence[tuple[str, str, int | None]] = ()) -> Bounds:
+    """A profile's bounds within what users and teams (kind, name, seconds; None is no limit) may have at most."""
+    found = Bounds(min(default_s, max_s), max_s)
+    for kind, name, limit_s in limits:
+        if limit_s is not None and limit_s < found.max_s:
+            found = Bounds(min(default_s, limit_s), limit_s, kind, name)
+    return found
 
 
 def lifetime(asked_s: int | None, *, default_s: int, max_s: int) -> tuple[Verdict, int]:

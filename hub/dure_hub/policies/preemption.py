@@ -181,6 +181,12 @@ def fewest(profile: ProfileSpec, wish: Wish, leases: Sequence[Running], board: B
 
     None if all of them are not enough. `board` is as it is with all of them held, and is left so.
     """
+    everything = [piece for lease in leases for piece in lease.slices]
+    board.give_back(everything)
+    enough = board.place(profile, wish).verdict.allowed
+    board.take(everything)
+    if not enough:  # asked once for all, before any search
+        return None
     place = {lease.id: number for number, lease in enumerate(leases)}
     search = _Search(profile, wish, board)
     return search.fewest(leases, lambda victims: (len(victims), [place[one.id] for one in victims]))

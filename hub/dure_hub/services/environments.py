@@ -6,9 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from dure.wire.environments import ActivityReport, Environment, EnvironmentRequest, ExtendRequest, StartProgress
+from dure.wire.environments import (
+    ActivityReport,
+    Environment,
+    EnvironmentRequest,
+    ExtendRequest,
+    Receipt,
+    StartProgress,
+)
 from dure.wire.usage import OwnUsage
 from dure_hub.operations import Operations
+from dure_hub.operations.checkpoints import checkpoint
 from dure_hub.operations.own_usage import own_usage
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import Owner, PathName, Why
@@ -68,6 +76,12 @@ async def report_activity(name: PathName, said: ActivityReport, person: Reporter
     """What a server says of its own kernels, terminals and pages; of one's own only, and no call that counts."""
     await ops.environments.report(person, name, said)
     return Response(status_code=204)
+
+
+@router.post("/{name}/checkpoint")
+async def save_environment(name: PathName, person: Caller, ops: Ops, owner: Owner = None) -> Receipt:
+    """Let the open pages of a running server save and its owner's program run, as before its end; nothing ends."""
+    return await checkpoint(ops.settings, ops.store, ops.clock, ops.servers, person, name, owner)
 
 
 @router.post("/{name}/extend")

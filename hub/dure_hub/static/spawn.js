@@ -4,6 +4,7 @@ import { showTimes } from "./times.js";
 
 const form = document.getElementById("spawn");
 const lifetime = document.getElementById("lifetime");
+const note = document.getElementById("lifetime-note");
 const summary = document.getElementById("summary");
 const numbers = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 1 });
 const words = form?.dataset ?? {};
@@ -22,7 +23,12 @@ function bound() {
   if (!picked) return;
   const longest = Number(picked.dataset.longest);
   for (const option of lifetime.options) option.disabled = option.hidden = Number(option.value) > longest;
-  if (lifetime.selectedOptions[0]?.disabled) lifetime.value = [...lifetime.options].filter((o) => !o.disabled).at(-1)?.value;
+  if (!("own" in lifetime.dataset)) lifetime.value = picked.dataset.default;
+  if (!lifetime.selectedOptions[0] || lifetime.selectedOptions[0].disabled) {
+    lifetime.value = [...lifetime.options].filter((o) => !o.disabled).at(-1)?.value;
+  }
+  if (note.textContent !== picked.dataset.note) note.textContent = picked.dataset.note;
+  note.hidden = !note.textContent;
 }
 
 function put(node, ...parts) {
@@ -61,6 +67,10 @@ function update(offer) {
   if (!card) return;
   const free = offer.free === null ? words.unknown : fill(words.free, { free: show(offer.free), total: show(offer.total) });
   put(card.querySelector("[data-free-now]"), free);
+  const input = card.querySelector("input[name=profile]");
+  input.dataset.longest = offer.max_lifetime_s;
+  input.dataset.default = offer.default_lifetime_s;
+  input.dataset.note = offer.lifetime_note?.[document.documentElement.lang] ?? offer.lifetime_note?.en ?? "";
   const begins = start(offer);
   if (begins) put(card.querySelector("[data-start]"), ...begins);
   const quota = card.querySelector("[data-left]");
@@ -98,6 +108,7 @@ async function look() {
       if (card) card.dataset.place = offer.position ? fill(words.place, { position: show(offer.position) }) : "";
       update(offer);
     }
+    bound();
     sum();
   } catch {
     // What is on the page stays; the next turn asks again, and the form is checked when it is sent.
@@ -106,6 +117,7 @@ async function look() {
 
 if (form) {
   form.addEventListener("change", (event) => {
+    if (event.target === lifetime) lifetime.dataset.own = "";
     bound();
     sum();
     if (event.target.name !== "profile") look();

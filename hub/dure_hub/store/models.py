@@ -74,6 +74,8 @@ class Lease(Base):
     renewals: Mapped[int] = mapped_column(default=0)
     claimed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    uncertain_s: Mapped[int] = mapped_column(default=0)
+    """It ended at `ended_at`, or up to so much later: nobody saw it."""
     end_reason: Mapped[str | None]
     handle: Mapped[JsonDict] = mapped_column(default=dict)
     """What the backend needs to stop it: `where` of its handle, written before and while it starts."""
@@ -275,7 +277,10 @@ class Token(Base):
 
 
 class Quota(Base):
-    """How much a user or a team (`kind`) may use. A null limit is none; an upload's MiB are 2^20 bytes."""
+    """How much a user or a team (`kind`) may use. A null limit is none; an upload's MiB are 2^20 bytes.
+
+    `max_lifetime_s` is how long a server may run at most, beside what its profile says.
+    """
 
     __tablename__ = "quotas"
 
@@ -285,6 +290,7 @@ class Quota(Base):
     gpu_hours_month: Mapped[int | None]
     api_calls_day: Mapped[int | None]
     upload_mb_month: Mapped[int | None]
+    max_lifetime_s: Mapped[int | None]
     set_by: Mapped[str]
     set_at: Mapped[datetime]
 

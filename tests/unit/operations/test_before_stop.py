@@ -191,22 +191,114 @@ async def test_one_that_was_never_ready_has_nothing_to_save(world: World) -> Non
     assert servers(world).asks == []
 
 
-async def test_a_portal_killed_meanwhile_asks_for_the_rest_of_the_time_and_no_longer(world: World) -> None:
+async def test_a_portal_killed_meanwhile_waits_for_the_rest_of_the_time_and_asks_no_second_time(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path / "short", servers=Asked(), before_stop_s=0.5)
     handle = await start(world)
     servers(world).go.clear()
     await world.environments.stop(ANN, "default")
     await asked(world)
     await world.runs.withdraw(handle.lease)  # as its death would
-    world.clock.move(12)
     again = asyncio.create_task(world.runs.stop(handle, "asked"))
-    await asked(world, 2)
-    assert servers(world).asks[1][2] == 30 - 12 - 11
-    again.cancel()
-    await asyncio.gather(again, return_exceptions=True)
-    world.clock.move(18)
-    await world.runs.stop(handle, "asked")
-    assert len(servers(world).asks) == 2
+    await asyncio.wait({again}, timeout=0.1)
+    assert world.jupyterhub.users["ann"], "what it has begun is not cut off"
+    await again
+    assert len(servers(world).asks) == 1
     assert not world.jupyterhub.users["ann"]
+    await world.close()
+
+
+async def test_of_the_time_only_what_is_left_is_waited_for(world: World) -> None:
+    handle = await start(world)
+    servers(world).go.clear()
+    await world.environments.stop(ANN, "default")
+    await asked(world)
+    await world.runs.withdraw(handle.lease)
+    world.clock.move(30)
+    await world.runs.stop(handle, "asked")
+    assert len(servers(world).asks) == 1
+    assert not world.jupyterhub.users["ann"]
+
+
+async def test_a_server_that_ends_meanwhile_is_waited_for_no_longer(world: World) -> None:
+    handle = await start(world)
+    servers(world).go.clear()
+    await world.environments.stop(ANN, "default")
+    await asked(world)
+    await world.runs.withdraw(handle.lease)
+    servers(world).there.clear()
+    async with asyncio.timeout(10):
+        await world.runs.stop(handle, "asked")
+
+
+async def test_a_stop_on_the_hubs_own_page_has_it_save_too(world: World) -> None:
+    handle = await start(world)
+    await world.runs.hub_stops(handle)  # in the hub's process, before its route goes
+    assert (await world.environments.get(ANN, "default")).phase == "stopping"
+    await world.runs.hub_stops(handle)  # and before its process does
+    world.jupyterhub.users["ann"].clear()
+    await world.environments.ended(handle.lease, "stopped")
+    ((reason, _, hook_s),) = servers(world).asks
+    assert (reason, hook_s) == ("stopped_on_hub", 19)
+    seen = await world.environments.get(ANN, "default")
+    assert seen.phase == "stopped"
+    assert seen.reason == "It was stopped on the hub's own page, or by its API."
+    assert seen.receipt is not None
+    assert seen.receipt.saved == ["a.txt"]
+    with world.store.reading() as session:
+        told = session.scalars(select(Event).where(Event.verb == "environment.stop")).one()
+    assert (told.on_behalf_of, told.verdict) == ("ann", {"code": "stopped_on_hub"})
+
+
+async def test_what_the_portal_had_save_the_hub_only_stops(world: World) -> None:
+    handle = await start(world)
+    world.jupyterhub.stops_slowly = True
+    await world.environments.stop(ANN, "default")
+    async with asyncio.timeout(10):
+        while ("DELETE", "/users/ann/server", None) not in world.jupyterhub.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await world.runs.hub_stops(handle)
+    await world.environments.ended(handle.lease, "stopped")
+    assert [reason for reason, *_ in servers(world).asks] == ["asked"]
+    assert (await world.environments.get(ANN, "default")).reason == "It was stopped as asked."
+
+
+async def test_stopped_by_hub_and_portal_at_once_it_saves_once_and_both_wait(world: World) -> None:
+    handle = await start(world)
+    servers(world).go.clear()
+    hub = asyncio.create_task(world.runs.hub_stops(handle))
+    await asked(world)
+    await world.environments.stop(ANN, "default")
+    await looks(world, 3)
+    assert world.jupyterhub.users["ann"], "it is not stopped while it saves"
+    servers(world).go.set()
+    await hub
+    await gone(world)
+    assert len(servers(world).asks) == 1
+
+
+async def test_a_hub_killed_while_it_saves_leaves_its_end_to_the_portal(world: World) -> None:
+    handle = await start(world)
+    servers(world).go.clear()
+    hub = asyncio.create_task(world.runs.hub_stops(handle))
+    await asked(world)
+    hub.cancel()
+    await asyncio.gather(hub, return_exceptions=True)
+    world.clock.move(30)
+    await looks(world, 2)
+    await gone(world)
+    assert len(servers(world).asks) == 1
+    seen = await world.environments.get(ANN, "default")
+    assert (seen.phase, seen.reason) == ("stopped", "It was stopped on the hub's own page, or by its API.")
+
+
+async def test_one_that_only_starts_is_stopped_by_the_hub_as_it_always_was(world: World) -> None:
+    handle = await start(world, ready=False)
+    await world.runs.hub_stops(handle)
+    await world.environments.ended(handle.lease, "stopped")
+    assert servers(world).asks == []
+    assert (await world.environments.get(ANN, "default")).reason == "It was stopped."
 
 
 async def test_the_next_server_has_no_receipt_of_the_last(world: World) -> None:

@@ -112,11 +112,11 @@ async def test_what_is_not_offered_or_never_fits_is_a_sentence(world: World, tmp
 
 @pytest.fixture
 async def paid(world: World) -> World:
-    """An H100 at 8 an hour; team red has 100 a month, its project digits 20."""
+    """An H100 at 8 an hour; team red has 90 a month, its project digits 20."""
     devices = [Device("GPU-h", "H100", 81920, pci_device=0x2330, key="h100-sxm-80")]
     world.place.inventory = Inventory(cpu_cores=32, memory_mb=131072, devices=devices)
     with world.store.transaction() as session:
-        for kind, name, amount in (("team", "red", 100), ("project", "red/digits", 20)):
+        for kind, name, amount in (("team", "red", 90), ("project", "red/digits", 20)):
             row = Budget(kind=kind, name=name, amount=amount * 10**6, set_by="root", set_at=world.clock())
             session.add(row)
     return world
@@ -124,16 +124,16 @@ async def paid(world: World) -> World:
 
 async def test_it_is_judged_for_as_long_as_the_launch_would_hold_it_and_by_its_project(paid: World) -> None:
     red, look = Person("ann", teams=frozenset({"red"})), plans(paid).get
-    assert (await look(red, "gpu-full", "notebook")).starts_now, "eight hours come to 64"
+    assert (await look(red, "gpu-full", "notebook")).starts_now, "four hours come to 32"
     for purpose in ("training", "serving"):  # a day, and the rest of the month
         with pytest.raises(OverBudget) as caught:
             await look(red, "gpu-full", purpose)
         assert caught.value.facts["kind"] == "team"
     assert (await look(red, "gpu-full", "schedule")).starts_now, "an execution may take an hour"
-    assert (await look(red, "gpu-full", "notebook", lifetime_s=12 * 3600)).starts_now
+    assert (await look(red, "gpu-full", "notebook", lifetime_s=11 * 3600)).starts_now
     with pytest.raises(OverBudget) as caught:
-        await look(red, "gpu-full", "notebook", lifetime_s=13 * 3600)
-    assert caught.value.facts["comes_to"] == "104.00"
+        await look(red, "gpu-full", "notebook", lifetime_s=12 * 3600)
+    assert caught.value.facts["comes_to"] == "96.00"
     with pytest.raises(OverBudget) as caught:
         await look(red, "gpu-full", "notebook", project="digits")
     assert (caught.value.facts["kind"], caught.value.facts["name"]) == ("project", "red/digits")

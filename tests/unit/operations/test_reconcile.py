@@ -12,8 +12,9 @@ from sqlalchemy import select
 from dure import wire
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Seen
+from dure_hub.operations.leading import lead
 from dure_hub.operations.people import Person
-from dure_hub.operations.reconcile import Decision, Ticks, Wanted, decide, lead
+from dure_hub.operations.reconcile import Decision, Ticks, Wanted, decide
 from dure_hub.store.models import Environment, Lease
 from tests.support.world import World
 

@@ -149,6 +149,13 @@ def test_the_command_line_sets_and_shows_budgets_and_quotas(capsys: pytest.Captu
         assert "0.125 / 2" in capsys.readouterr().out
         assert main(["quotas", "user", "*", "--gpus", "2", "--upload-mb", "9"]) == 0
         assert (fake.bodies[-2]["gpus"], fake.bodies[-2]["upload_mb_month"]) == (2, 9)
+        assert fake.bodies[-2]["max_lifetime_s"] is None
+        assert main(["quotas", "team", "red", "--server-hours", "1.5"]) == 0
+        assert fake.bodies[-2]["max_lifetime_s"] == 5400
+        capsys.readouterr()
+        for hours in ("nan", "inf"):
+            assert main(["quotas", "team", "red", "--server-hours", hours]) == 1
+            assert f"--server-hours = {hours}" in capsys.readouterr().err
         assert main(["quotas", "user", "ana", "--remove"]) == 0
         for words in (
             ["budgets", "team", "red"],
@@ -194,7 +201,7 @@ def test_what_is_nearly_used_up_has_a_column_of_its_own(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DURE_LANGUAGE", "en")
-    near = {**QUOTA, "near": {"gpus": 100, "api_calls_day": 80}}
+    near = {**QUOTA, "near": {"gpus": 100, "api_calls_day": 80}, "max_lifetime_s": 5400}
     routes = {"GET /api/v1/budgets": [{**BUDGET, "near": 80}, BUDGET], "GET /api/v1/quotas": [near, QUOTA]}
     with portal(routes):
         assert main(["budgets"]) == 0
@@ -204,6 +211,7 @@ def test_what_is_nearly_used_up_has_a_column_of_its_own(
         assert calm.split()[-1] == "-"
         assert main(["quotas"]) == 0
         head, warned, calm = capsys.readouterr().out.splitlines()
-        assert head.split()[-1] == "near"
+        assert head.split()[-2:] == ["server_hours", "near"]
         assert warned.endswith("gpus 100 %, api_calls 80 %")
-        assert calm.split()[-1] == "-"
+        assert "  1.5  " in warned
+        assert calm.split()[-2:] == ["-", "-"]

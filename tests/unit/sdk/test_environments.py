@@ -163,3 +163,95 @@ def test_the_command_shares_and_lists(capsys: pytest.CaptureFixture[str]) -> Non
         assert main(["share", "work", "--with", "ben"]) == 0
     assert fake.bodies[0] == {"with": "ben"}
     assert "ben" in capsys.readouterr().out
+
+
+def test_a_server_saves_when_it_is_told_to() -> None:
+    saved = {"saved": ["a.txt"], "failed": [], "pages": 1, "silent": 0, "hook": None}
+    with portal({f"POST {PATH}/work/checkpoint": saved}) as fake:
+        assert dure.environments.checkpoint("work", owner="ana").saved == ["a.txt"]
+    assert fake.asked[-1].url.query == b"owner=ana"
+
+
+def run(*words: str) -> int:
+    """`dure servers …`"""
+    return main(["servers", *words])
+
+
+def test_the_command_lists_shows_extends_saves_and_stops(capsys: pytest.CaptureFixture[str]) -> None:
+    checked = {**server(), "checks": [{"check": "kernels", "state": "idle", "since": "2026-11-22T01:00:00Z"}]}
+    routes = {
+        f"GET {PATH}": [server()],
+        f"GET {PATH}/default": checked,
+        f"POST {PATH}/default/extend": server(),
+        f"POST {PATH}/default/checkpoint": {"saved": ["a.txt"]},
+        f"DELETE {PATH}/default": None,
+    }
+    with portal(routes) as fake:
+        assert run() == run("default") == run("default", "--extend", "2") == 0
+        assert run("default", "--until", "2026-11-22T10:00+00:00") == run("default", "--save") == 0
+        assert run("default", "--stop", "--owner", "ana", "--reason", "maintenance") == 0
+    shown = capsys.readouterr().out
+    assert "kernels  idle" in shown
+    assert "a.txt" in shown
+    ends = [datetime.fromisoformat(body["until"]).hour for body in fake.bodies if body and "until" in body]
+    assert ends == [10, 10], "two hours after eight, and ten"
+    assert fake.asked[-1].url.query == b"owner=ana&reason=maintenance"
+
+
+def test_the_command_asks_for_a_server_or_takes_its_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    none = error(404, "not_found", kind="environment", name="work")
+    routes = {
+        f"GET {PATH}/work": Queue(none, server("held")),
+        f"POST {PATH}": server("waiting"),
+        f"POST {PATH}/work/start": server("starting"),
+    }
+    with portal(routes) as fake:
+        assert run("work", "--start", "--profile", "gpu-full", "--hours", "1.5", "--team", "blue") == 0
+        assert fake.bodies[-1] is not None
+        assert {"profile": "gpu-full", "lifetime_s": 5400, "team": "blue", "name": "work"}.items() <= fake.bodies[
+            -1
+        ].items()
+        assert run("work", "--start") == 0
+    assert "starting" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["--profile", "cpu"], "--profile"), (["--hours", "nan"], "--hours"), (["--team", "red"], "--team")],
+)
+def test_a_place_that_is_held_is_started_as_it_was_asked_for(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with portal({f"GET {PATH}/work": server("held")}) as fake:
+        assert run("work", "--start", *words) == 1
+    assert named in capsys.readouterr().err
+    assert len(fake.asked) == 1, "nothing was started"
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "-1", "0", "721"])
+def test_hours_that_no_server_runs_for_are_refused(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with portal({f"GET {PATH}/work": error(404, "not_found", kind="environment", name="work")}):
+        assert run("work", "--start", "--hours", hours) == 1
+    assert "--hours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--stop"], "NAME"),
+        (["--owner", "ana"], "NAME"),
+        (["work", "--everyone"], "--everyone"),
+        (["work", "--profile", "cpu"], "--profile"),
+        (["work", "--reason", "x"], "--reason"),
+        (["work", "--start", "--owner", "ana"], "--owner"),
+        (["work", "--until", "tomorrow"], "--until"),
+        (["work", "--extend", "two"], "--extend"),
+    ],
+)
+def test_words_that_do_not_go_together_are_named(
+    words: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*words)
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from dure.wire.environments import EnvironmentRequest
 from dure.wire.ids import new_id
+from dure.wire.money import QuotaRequest
 from dure_hub.operations import Operations, Person, environment_rows
 from dure_hub.operations.people import USE
 from dure_hub.services.places import API, BASE, HOME
@@ -90,6 +91,32 @@ async def test_a_mistake_comes_back_with_the_form_as_it_was(anyone: httpx.AsyncC
         'value="My Server"'
         in (await anyone.post(f"{BASE}/spawn", data={**sent, "name": "My Server"}, headers=ana.navigate())).text
     )
+
+
+def member(hub: StubHub, name: str, *teams: str) -> dict[str, str]:
+    """Headers of somebody in these teams, who opens pages."""
+    token = hub.person(name)
+    hub.tokens[token]["groups"] = list(teams)
+    return {**bearer(token), "Accept": "text/html"}
+
+
+async def test_the_form_offers_no_more_time_than_the_team_may_have_and_says_so(
+    anyone: httpx.AsyncClient, ops: Operations, hub: StubHub
+) -> None:
+    root, ana = Person("root", admin=True), member(hub, "ana", "vision")
+    await ops.quotas.put(root, QuotaRequest(kind="team", name="vision", max_lifetime_s=5400))
+    page = (await anyone.get(f"{BASE}/spawn", headers=ana)).text
+    assert re.findall(r'<option value="(\d+)"', page) == ["1800", "3600", "5400"]
+    assert fields(page)["lifetime_s"] == "5400"
+    assert 'data-longest="5400"' in page
+    assert re.search(r'id="lifetime-note"[^>]*>Servers of the team vision run for 90 minutes at most\.<', page)
+    refused = await anyone.post(f"{BASE}/spawn", data={**fields(page), "lifetime_s": "7200"}, headers=ana)
+    assert refused.status_code == 422
+    assert "servers of the team vision run for 5400 s at most" in refused.text
+    both = member(hub, "ben", "vision", "speech")
+    page = (await anyone.get(f"{BASE}/spawn", headers=both)).text
+    assert re.search(r'id="lifetime-note"[^>]* hidden', page), "it is not known yet who pays"
+    assert re.findall(r'<option value="(\d+)"', page)[-1] == str(ops.settings.max_lifetime_s)
 
 
 async def test_a_form_without_the_secret_changes_nothing(

@@ -34,6 +34,7 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/environments/none/usage", None, {404}),
     ("GET", "/environments/none/progress", None, {404}),
     ("POST", "/environments/none/start", None, {404}),
+    ("POST", "/environments/none/checkpoint", None, {404}),
     ("POST", "/environments/none/activity", {"kernels": "idle"}, {404}),
     ("DELETE", "/environments/none", None, {404}),
     ("POST", "/environments/none/extend", {"until": "2026-01-01T00:00:00Z"}, {404}),

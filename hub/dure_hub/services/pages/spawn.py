@@ -73,7 +73,8 @@ async def _form(
         "spawn.html",
         status=refused.status if refused else 200,
         profiles=offers,
-        lifetimes=lifetimes(offers, seconds),
+        # whoever is in several teams may choose another one, whose servers run for longer
+        lifetimes=lifetimes(offers, seconds, ops.settings.max_lifetime_s if len(person.teams) > 1 else 0),
         teams=sorted(person.teams) if len(person.teams) > 1 else [],
         images=images.offered(ops.settings),
         projects=await ops.offers.projects(person),
@@ -83,11 +84,13 @@ async def _form(
     )
 
 
-def lifetimes(profiles: Sequence[Profile], asked_s: int | None = None) -> list[int]:
-    """The times offered: round ones up to the longest any profile allows, every default, and the one asked."""
+def lifetimes(profiles: Sequence[Profile], asked_s: int | None = None, longest_s: int = 0) -> list[int]:
+    """The times offered: round ones up to the longest any profile allows (`longest_s` at least), every profile's
+    default and longest, and the one asked."""
     longest = max((profile.max_lifetime_s for profile in profiles), default=0)
+    longest = max(longest, longest_s)
     found = {seconds for seconds in _OFFERED_S if seconds <= longest}
-    found |= {profile.default_lifetime_s for profile in profiles}
+    found |= {seconds for one in profiles for seconds in (one.default_lifetime_s, one.max_lifetime_s)}
     return sorted(found | ({asked_s} if asked_s and 300 <= asked_s <= longest else set()))
 
 
@@ -109,6 +112,8 @@ def _chosen(
         "image": given.get("image") or last.image or "",
         **more,
         "lifetime_s": min(more["lifetime_s"] or default, longest),
+        "own_time": more["lifetime_s"] is not None,
+        "lifetime_note": first.lifetime_note if first else None,
     }
 
 

@@ -75,6 +75,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "receipt.title": ("Since you last looked", "지난번 이후"),
     "receipt.ended": ("{name} has ended", "{name}이(가) 종료되었습니다"),
     "receipt.broke": ("{name} has failed", "{name}이(가) 실패했습니다"),
+    "receipt.uncertain": (
+        "Nobody saw its end, so no time after that is charged. It ended at the latest:",
+        "종료 시점을 아무도 확인하지 못해 위 시각 이후는 청구하지 않습니다. 늦어도 종료된 시각:",
+    ),
     "receipt.saved": ("Saved: {names}", "저장됨: {names}"),
     "receipt.failed": ("Not saved: {names}", "저장하지 못함: {names}"),
     "receipt.more": ("{names} and {n} more", "{names} 외 {n}개"),
