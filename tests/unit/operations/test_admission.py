@@ -137,9 +137,16 @@ async def test_while_its_gpu_is_away_a_ticket_keeps_its_place(world: World) -> N
         waits = ask(world, session, fleet, profile="gpu-full")
         without = fleet_of(Inventory(cpu_cores=8, memory_mb=32768), world.settings)
         assert admission.grant_waiting(session, without, world.clock()) == []
-        assert ticket_rows.ticket_on_wire(session, waits, without, world.clock()).position == 1  # type: ignore[arg-type]
-    assert isinstance(waits, Ticket)
-    assert (waits.state, waits.verdict["code"]) == ("waiting", "profile_away")
+        assert isinstance(waits, Ticket)
+        assert ticket_rows.ticket_on_wire(session, waits, without, world.clock()).position is None, (
+            "in nobody's way"
+        )
+        assert (waits.state, waits.verdict["code"]) == ("waiting", "profile_away")
+        world.clock.move(60)
+        ask(world, session, fleet, profile="gpu-full")
+        assert ticket_rows.ticket_on_wire(session, waits, fleet, world.clock()).position == 1, (
+            "it goes on as the first"
+        )
 
 
 async def test_a_lease_ends_once_keeps_the_first_reason_and_takes_its_tokens_along(world: World) -> None:
