@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from dure_lab.hook import PLACE
+from tests.e2e.clocked import Clocked
 from tests.e2e.portal import until
-from tests.e2e.test_lab import Clocked, write_unsaved
+from tests.e2e.test_lab import write_unsaved
 from tests.e2e.test_pages import log_in
 
 pytestmark = pytest.mark.timeout(400)

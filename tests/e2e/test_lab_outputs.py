@@ -15,8 +15,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from dure.wire.ids import new_id
+from tests.e2e.clocked import Clocked
 from tests.e2e.portal import until
-from tests.e2e.test_lab import Clocked
 from tests.e2e.test_main_job import log_in
 from tests.e2e.test_widgets import shot
 

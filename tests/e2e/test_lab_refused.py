@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from dure.wire.ids import new_id
-from tests.e2e.test_lab import HOUR, Clocked, popup, status
+from tests.e2e.clocked import HOUR, Clocked
+from tests.e2e.test_lab import popup, status
 from tests.e2e.test_main_job import log_in
 from tests.e2e.test_widgets import shot
 
