@@ -29,6 +29,7 @@ from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Environment
 
 WhyNot = Callable[[str], Awaitable[str | None]]
+_TRIES = 3
 _YOURSELF = {"en": "it is a colleague, not the owner", "ko": "소유자가 아닌 동료여야 합니다"}
 
 
@@ -108,8 +109,11 @@ class Shares:
     async def started(self, owner: str, name: str, handle: Handle) -> None:
         """End the shares of a server that answers now and has no guard, as with another image than before."""
         shared = await self._hub.shares(owner, name) if self.offered else {}
-        if not shared or await self._servers.watches_guests(handle):
+        if not shared:
             return
+        for _ in range(_TRIES):  # a machine that starts many is slow to answer, and what is ended here is gone
+            if await self._servers.watches_guests(handle):
+                return
         for colleague in sorted(shared):
             await self._hub.unshare(owner, name, colleague)
             await self._tell(PORTAL, owner, name, "environment.unshare", ShareUnguarded.code, colleague)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from jupyterhub import orm
 
-from dure_hub.backends.base import Handle, Phase, Seen
+from dure.errors import NotReady
+from dure_hub.backends.base import Handle, Kind, Phase, Seen
 from dure_hub.backends.embedded import EmbeddedServers
 from dure_hub.backends.embedded.processes import boot_id
 from dure_hub.backends.embedded.records import RunFolder
@@ -212,3 +213,14 @@ def test_shipped_notebooks_come_once_and_are_never_overwritten(tmp_path: Path, k
         (folder / kind / name).write_text("mine")
     prepare_folder(settings, "ana")
     assert all((folder / kind / name).read_text() == "mine" for name in names)
+
+
+async def test_a_start_does_not_fail_where_nobody_can_tell_who_is_let_in(tmp_path: Path) -> None:
+    class Away:
+        async def started(self, *_server: object) -> None:
+            raise NotReady(part="jupyterhub")
+
+    spawner = make_spawner(tmp_path)
+    spawner.handle = Handle("a", Kind.SERVER)
+    spawner.operations.shares = Away()  # type: ignore[assignment]
+    await spawner._look_at_guests()

@@ -33,7 +33,7 @@ import setproctitle
 
 from dure_hub.backends.embedded import keeper, processes, warm
 from dure_hub.backends.embedded.records import RunFolder
-from dure_hub.backends.embedded.settled import Packages, Settled, Unfit, new_process, packages, recorded
+from dure_hub.backends.embedded.settled import Packages, Settled, Unfit, differ, new_process, packages, recorded
 from dure_hub.backends.embedded.warm import Order, Refused
 from dure_hub.settings import Settings, load_settings
 
@@ -101,8 +101,8 @@ def prepare(program: str, before: Packages) -> tuple[ModuleType, Settled]:
 
 
 def await_others(before: Packages) -> None:
-    """Return once there are other packages than these; until then everybody starts the usual way."""
-    while packages() == before:
+    """Return once these packages have changed; until then everybody starts the usual way."""
+    while not differ(before):
         time.sleep(LOOK_S)
 
 

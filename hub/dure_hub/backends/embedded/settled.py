@@ -138,6 +138,11 @@ def packages() -> Packages:
     return {folder: _changed_at(Path(folder)) for folder in sys.path}
 
 
+def differ(before: Packages) -> bool:
+    """Whether one of these has changed; not whether an import has added a folder to them."""
+    return any(_changed_at(Path(folder)) != at for folder, at in before.items())
+
+
 def _changed_at(folder: Path) -> int | None:
     try:
         found = folder.stat()
