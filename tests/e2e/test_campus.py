@@ -137,10 +137,15 @@ def test_each_server_sees_the_devices_of_its_lease_and_no_others(site: Portal, a
     for name in ("whole", "small"):
         assert visible(site, servers[name]) == ",".join(devices[name])
     (piece,) = servers["slice"]["lease"]["slices"]
-    instances = gpu(ana, piece["device"])["migInstances"]
-    (own,) = [one for one in instances if (one["profile"], one["start"]) == (piece["mig"], piece["start"])]
-    assert own["held"]
-    assert visible(site, servers["slice"]) == own["uuid"]
+
+    def own() -> dict[str, Any]:
+        instances = gpu(ana, piece["device"])["migInstances"]
+        place = piece["mig"], piece["start"]
+        (found,) = [one for one in instances if (one["profile"], one["start"]) == place]
+        return dict(found)
+
+    until(lambda: own()["held"], "a look that is younger than the lease")
+    assert visible(site, servers["slice"]) == own()["uuid"]
     for kind, model in {"whole": "A100", "slice": "A100", "small": "RTX 4090"}.items():
         assert model in gpu(ana, devices[kind][0])["model"]
 

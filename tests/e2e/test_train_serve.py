@@ -65,11 +65,12 @@ def trial(endpoint: dure.endpoints.Endpoint) -> Replica:
 
 
 def model_servers(portal: Portal) -> list[int]:
-    """Pids of the model servers of this portal, without their keepers."""
+    """Pids of the model servers of this portal for our model, without their keepers; others have theirs there."""
     found = []
     for process in portal.processes():
         try:
-            if "dure.server" in process.cmdline() and process.environ().get("DURE_KIND") == "model":
+            words, kind = process.cmdline(), process.environ().get("DURE_KIND")
+            if "dure.server" in words and "e2e-digits" in words and kind == "model":
                 found.append(process.pid)
         except psutil.Error:  # it has just ended
             continue
