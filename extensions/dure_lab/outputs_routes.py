@@ -11,7 +11,8 @@ from tornado.web import HTTPError, authenticated
 from dure_lab.unwatched import Unwatched
 
 _CELLS = 10_000
-_WORDS = 256
+_LETTERS = 256
+_SOURCE = 10_000_000
 
 
 class TakeOver(APIHandler):
@@ -25,17 +26,32 @@ class TakeOver(APIHandler):
 
     @authenticated
     @authorized
-    def post(self) -> None:
-        """Body {"kernel", "session", "cells": [ids]}: from now on these executions are this page's."""
+    async def post(self) -> None:
+        """Body {"kernel", "session", "cells": [{"id", "source"}]}: from now on these executions are this page's.
+
+        `source` is null where the notebook keeps the ids of its cells.
+        """
         body = self.get_json_body()
         asked: dict[str, Any] = body if isinstance(body, dict) else {}
-        kernel, session, cells = asked.get("kernel"), asked.get("session"), asked.get("cells")
-        if not _is_word(kernel) or not _is_word(session):
+        kernel, session = asked.get("kernel"), asked.get("session")
+        if not _is_text(kernel, _LETTERS) or not _is_text(session, _LETTERS):
             raise HTTPError(400, "kernel and session are texts")
-        if not isinstance(cells, list) or len(cells) > _CELLS or not all(_is_word(one) for one in cells):
-            raise HTTPError(400, f"cells is a list of at most {_CELLS} ids")
-        self.finish(self.unwatched.hand_over(str(kernel), str(session), cells))
+        cells = _cells(asked.get("cells"))
+        self.finish(await self.unwatched.hand_over(str(kernel), str(session), cells))
 
 
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= _WORDS
+def _cells(told: Any) -> dict[str, str | None]:
+    """The source of each cell by its id. Raises `HTTPError` where that is not what was told."""
+    if not isinstance(told, list) or len(told) > _CELLS:
+        raise HTTPError(400, f"cells is a list of at most {_CELLS}")
+    found: dict[str, str | None] = {}
+    for cell in told:
+        name, source = (cell.get("id"), cell.get("source")) if isinstance(cell, dict) else (None, None)
+        if not _is_text(name, _LETTERS) or not (source is None or _is_text(source, _SOURCE)):
+            raise HTTPError(400, "each cell has an id, and a source or null")
+        found[str(name)] = source
+    return found
+
+
+def _is_text(value: Any, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest

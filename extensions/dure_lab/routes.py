@@ -21,8 +21,8 @@ from dure_lab.ending import SCHEMA, Ending
 from dure_lab.ending_routes import BeforeStop, Checkpoint, Saved
 from dure_lab.outputs_routes import TakeOver
 from dure_lab.page_input import Input
+from dure_lab.page_socket import install
 from dure_lab.portal import Looks, Portal, Refused
-from dure_lab.unwatched import install
 
 ONE_OF_TWO: Text = {
     "en": "give `hours` (above 0, at most 720) or `until` (a time), and not both",

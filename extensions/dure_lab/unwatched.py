@@ -1,47 +1,30 @@
 """Output that nobody watches: collected while its page is gone, for the page that comes next or for the file.
 
-Kernels are listened to by a socket of our own beside those of pages. What a page sends to its kernel is looked at
-as it passes; nothing of it is changed or held up. The file is written only while no page is connected to the
-kernel, for any that is has the notebook in its memory, and a while later: a reloaded page is back by then.
+Kernels are listened to by a socket of our own beside those of pages. The file is written only while no page is
+connected to the kernel, for any that is has the notebook in its memory, and a while later: a reloaded page is back
+by then. What could not be written is kept for another try.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from jupyter_client.session import Session
 from jupyter_core.utils import ensure_async
 from jupyter_server.serverapp import ServerApp
-from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
-from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
-from tornado.ioloop import PeriodicCallback
-from tornado.web import HTTPError
 
 from dure_lab import notebook_file
 from dure_lab.executions import Execution, OfKernel
 
-SETTING = "dure_unwatched"
 GRACE_S = 5.0
-_SWEEP_S = 10
-_PACKED = "v1.kernel.websocket.jupyter.org"
-_CUT_OFF = (None, 1006)
-"""How a socket closes that nobody has closed."""
-
-
-def install(server_app: ServerApp) -> Unwatched | None:
-    """Have pages' sockets tell of what passes; None where this server's are of another kind."""
-    settings = server_app.web_app.settings
-    if settings.get("kernel_websocket_connection_class") is not ZMQChannelsWebsocketConnection:
-        server_app.log.warning("dure: kernels are reached in a way of its own here: unwatched output is not kept")
-        return None
-    settings["kernel_websocket_connection_class"] = _Connection
-    made = settings[SETTING] = Unwatched(server_app)
-    PeriodicCallback(made.sweep, _SWEEP_S * 1000).start()
-    return made
+_WRITE_S = 10.0
+"""A page that takes over waits at most so long for a file that is being written."""
+_TRIES = 30
+"""So often it is tried to write what a kernel has left that has ended."""
 
 
 @dataclass
@@ -49,12 +32,17 @@ class _Kernel:
     """One that a page was ever connected to."""
 
     id: str
+    manager: Any
     executions: OfKernel
     reader: Session
-    stream: Any
+    stream: Any = None
+    ports: list[int] = field(default_factory=list)
+    died: Callable[[], None] = lambda: None
     paths: list[str] = field(default_factory=list)
     """Its notebooks, as they were called last."""
-    written_at: str | None = None
+    tries: int = 0
+    said: str = ""
+    """Why it could not be written last."""
 
 
 class Unwatched:
@@ -67,20 +55,23 @@ class Unwatched:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._one_at_a_time = asyncio.Lock()
         self._waiting: set[str] = set()
+        self._written_at: dict[str, str] = {}
 
-    def connected(self, kernel_id: str, session: str) -> None:
-        """A page connects to a kernel, and may ask for something as soon as it is."""
+    def connected(self, kernel_id: str, session: str, replayed: bool) -> None:
+        """A page connects to a kernel, and may ask for something as soon as it is (see `OfKernel.connected`)."""
         kernel = self._kernels.get(kernel_id)
         if kernel is None:
-            kernel = self._kernels[kernel_id] = self._listen(kernel_id)
-        kernel.executions.connected(session)
-        self._run(self._find_paths(kernel))
+            kernel = self._kernels[kernel_id] = self._follow(kernel_id)
+        elif kernel.ports != kernel.manager.ports:  # one that dies young is started anew elsewhere
+            self._listen(kernel)
+        kernel.executions.connected(session, replayed)
+        self._run(self._find_paths())
 
     def disconnected(self, kernel_id: str, session: str, left: bool) -> None:
-        """A page has gone; `left`: it has closed its socket itself."""
+        """A page has gone; `left`: it has closed its socket itself, as it also does when its kernel has ended."""
         kernel = self._kernels.get(kernel_id)
         if kernel is not None:
-            kernel.executions.disconnected(session, left)
+            kernel.executions.disconnected(session, left, kernel_ended=self._has_ended(kernel))
             self._settle(kernel)
 
     def asked(self, kernel_id: str, session: str, asked: str, cell: str, code: str) -> None:
@@ -89,17 +80,22 @@ class Unwatched:
         if kernel is not None:
             kernel.executions.ask(asked, session, cell, code)
 
-    def hand_over(self, kernel_id: str, session: str, cells: list[str]) -> dict[str, Any]:
+    async def hand_over(self, kernel_id: str, session: str, cells: Mapping[str, str | None]) -> dict[str, Any]:
         """What gone pages have asked for in these cells, for a page that goes on with it.
 
         `written_at` is when the file was last written here: a page that has read it before reads it again.
         """
         kernel = self._kernels.get(kernel_id)
-        found = [] if kernel is None else kernel.executions.hand_over(session, cells)
-        return {
-            "executions": [one.on_wire() for one in found],
-            "written_at": None if kernel is None else kernel.written_at,
-        }
+        if kernel is None:
+            return {"executions": [], "written_at": None}
+        try:
+            async with asyncio.timeout(_WRITE_S), self._one_at_a_time:
+                await self._find_paths()
+        except TimeoutError:
+            self._server.log.warning("dure: a page goes on while a notebook is still being written")
+        found = kernel.executions.hand_over(session, cells)
+        times = [self._written_at[path] for path in kernel.paths if path in self._written_at]
+        return {"executions": [one.on_wire() for one in found], "written_at": max(times, default=None)}
 
     async def write(self, unfinished: bool = False, lost: bool = False) -> list[str]:
         """Write what belongs into files now (see `OfKernel.to_write`); the notebooks that were written."""
@@ -108,21 +104,52 @@ class Unwatched:
         ]
 
     async def sweep(self) -> None:
-        """Kernels that have ended are listened to no more; what they have put out is written."""
-        for kernel in [one for one in self._kernels.values() if one.id not in self._server.kernel_manager]:
+        """Try again what was not written. Kernels that have ended are listened to no more.
+
+        Of these also what a page asked for whose line broke before: there is no other way for it to get that.
+        """
+        for kernel in list(self._kernels.values()):
+            if not self._has_ended(kernel):
+                self._settle(kernel)
+                continue
             kernel.executions.cut_off()
             await self._write(kernel, unfinished=True, lost=True)
-            if not kernel.executions.is_watched:
+            kernel.tries += 1
+            kept = kernel.tries < _TRIES and kernel.executions.to_write(unfinished=True, lost=True)
+            if not kept and not kernel.executions.is_watched:
                 self._kernels.pop(kernel.id, None)
-                if not kernel.stream.closed():
-                    kernel.stream.close()
+                self._leave(kernel)
 
-    def _listen(self, kernel_id: str) -> _Kernel:
+    def _has_ended(self, kernel: _Kernel) -> bool:
+        return kernel.id not in self._server.kernel_manager
+
+    def _follow(self, kernel_id: str) -> _Kernel:
         manager = self._server.kernel_manager.get_kernel(kernel_id)
         reader = Session(config=manager.session.config, key=manager.session.key)
-        kernel = _Kernel(kernel_id, OfKernel(self._language), reader, manager.connect_iopub())
-        kernel.stream.on_recv(lambda parts: self._heard(kernel, parts))
+        kernel = _Kernel(kernel_id, manager, OfKernel(self._language), reader)
+        kernel.died = lambda: self._died(kernel)
+        # of a kernel that is killed nothing is heard, not even when it is started anew
+        manager.add_restart_callback(kernel.died)
+        manager.add_restart_callback(kernel.died, "dead")
+        self._listen(kernel)
         return kernel
+
+    def _listen(self, kernel: _Kernel) -> None:
+        if kernel.stream is not None and not kernel.stream.closed():
+            kernel.stream.close()
+        kernel.ports = list(kernel.manager.ports)
+        kernel.stream = kernel.manager.connect_iopub()
+        kernel.stream.on_recv(lambda parts: self._heard(kernel, parts))
+
+    def _leave(self, kernel: _Kernel) -> None:
+        kernel.manager.remove_restart_callback(kernel.died)
+        kernel.manager.remove_restart_callback(kernel.died, "dead")
+        if not kernel.stream.closed():
+            kernel.stream.close()
+
+    def _died(self, kernel: _Kernel) -> None:
+        kernel.executions.cut_off()
+        self._settle(kernel)
 
     def _heard(self, kernel: _Kernel, parts: list[Any]) -> None:
         """A message of the kernel's. Most are nobody's but a page's that is there, and are not unpacked."""
@@ -133,8 +160,15 @@ class Unwatched:
             if kernel.reader.unpack(parts[4])["execution_state"] == "starting":
                 kernel.executions.cut_off()
         elif kind == "update_display_data" or kernel.executions.holds(asked):
-            content = kernel.reader.deserialize(parts)["content"]
-            kernel.executions.take(asked, kind, header["msg_id"], str(header["date"]), content)
+            unpacked: list[Mapping[str, Any]] = []
+
+            def unpack() -> Mapping[str, Any]:
+                if not unpacked:  # only once, for its signature may not be seen twice
+                    unpacked.append(kernel.reader.deserialize(parts)["content"])
+                return unpacked[0]
+
+            size = sum(map(len, parts[4:]))
+            kernel.executions.take(asked, kind, header["msg_id"], str(header["date"]), unpack, size)
         if kind == "status":
             self._settle(kernel)
 
@@ -150,95 +184,74 @@ class Unwatched:
         await self._write(kernel, unfinished=False, lost=False)
 
     async def _write(self, kernel: _Kernel, unfinished: bool, lost: bool) -> list[str]:
+        """The notebooks that were written. What failed is kept for another try."""
         async with self._one_at_a_time:
-            await self._find_paths(kernel)
             found = kernel.executions.to_write(unfinished, lost)
-            written: list[str] = []
+            if not found:
+                return []
             over = [one for one in found if one.outputs.ended]
             for one in found:
                 one.written = True  # until more of it comes
-            for path in kernel.paths if found else []:
-                try:
-                    at = await notebook_file.write(self._server.contents_manager, path, found)
-                except HTTPError as error:
-                    self._server.log.warning("dure: output of %s was not written: %s", path, error)
-                    _again(found)
-                    return written
-                if at is not None:
-                    kernel.written_at = at
+            again = not await self._find_paths()
+            if not kernel.paths:
+                again = True
+                self._say(kernel, "its kernel has no notebook")
+            placed: set[str] = set()
+            written: list[str] = []
+            for path in kernel.paths:
+                done = await self._write_one(kernel, path, found)
+                if done is None or done.held_back:
+                    again = True
+                elif done.at is not None:
+                    placed |= {one.asked for one in done.placed}
                     written.append(path)
-            kernel.executions.forget(over)
+                    self._written_at[path] = done.at
+            kernel.executions.forget(one for one in over if one.asked in placed)
+            missing = [one for one in found if one.asked not in placed]
+            for one in missing if again else []:
+                one.written = False
+            if missing and not again:
+                self._say(kernel, "no cell has asked for it, or the one that has was changed")
             return written
 
-    async def _find_paths(self, kernel: _Kernel) -> None:
-        sessions = await ensure_async(self._server.session_manager.list_sessions())
-        mine = [one for one in sessions if one["type"] == "notebook" and one["kernel"]["id"] == kernel.id]
-        kernel.paths = [one["path"] for one in mine] or kernel.paths
+    async def _write_one(self, kernel: _Kernel, path: str, found: list[Execution]) -> notebook_file.Written | None:
+        """What came of it; None where it failed, for whatever reason."""
+
+        def alone() -> bool:
+            return not kernel.executions.is_watched and not self._is_elsewhere(kernel, path)
+
+        try:
+            if self._is_elsewhere(kernel, path):
+                return notebook_file.Written()
+            return await notebook_file.write(self._server.contents_manager, path, found, alone)
+        except Exception as error:  # noqa: BLE001 - a contents manager may raise anything; it is tried again
+            self._say(kernel, f"{path}: {error!r}")
+            return None
+
+    def _is_elsewhere(self, kernel: _Kernel, path: str) -> bool:
+        """Whether a page shows this notebook with another kernel: what that page has is what counts."""
+        others = (one for one in self._kernels.values() if one is not kernel and one.executions.is_watched)
+        return any(path in one.paths for one in others)
+
+    def _say(self, kernel: _Kernel, why: str) -> None:
+        """Once for each reason, not at each try."""
+        if kernel.said != why:
+            kernel.said = why
+            self._server.log.warning("dure: output that no page has seen was not written: %s", why)
+
+    async def _find_paths(self) -> bool:
+        """How notebooks are called now; whether that could be found."""
+        try:
+            sessions = await ensure_async(self._server.session_manager.list_sessions())
+        except Exception as error:  # noqa: BLE001 - its database may raise anything; the names of before stay
+            self._server.log.warning("dure: notebooks of kernels could not be listed: %r", error)
+            return False
+        for kernel in self._kernels.values():
+            mine = [one for one in sessions if one["type"] == "notebook" and one["kernel"]["id"] == kernel.id]
+            kernel.paths = [one["path"] for one in mine] or kernel.paths
+        return True
 
     def _run(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _again(executions: list[Execution]) -> None:
-    for one in executions:
-        one.written = False
-
-
-class _Connection(ZMQChannelsWebsocketConnection):
-    """A page's socket to a kernel, as Jupyter's, that also tells of what passes."""
-
-    _is_told = False
-
-    @property
-    def _unwatched(self) -> Unwatched:
-        found: Unwatched = self.websocket_handler.settings[SETTING]
-        return found
-
-    def connect(self) -> Any:
-        """From before it hears of anything."""
-        self._is_told = True
-        self._unwatched.connected(self.kernel_id, self.session.session)
-        return super().connect()
-
-    def disconnect(self) -> Any:
-        """Jupyter may call it twice."""
-        try:
-            super().disconnect()  # type: ignore[no-untyped-call]
-        finally:
-            if self._is_told:
-                self._is_told = False
-                left = self.websocket_handler.close_code not in _CUT_OFF
-                self._unwatched.disconnected(self.kernel_id, self.session.session, left)
-
-    def handle_incoming_message(self, incoming_msg: Any) -> None:
-        """What a cell asks for is noted before it is on its way."""
-        asked = execution(incoming_msg, packed=self.subprotocol == _PACKED)
-        if asked is not None:
-            self._unwatched.asked(self.kernel_id, self.session.session, *asked)
-        super().handle_incoming_message(incoming_msg)
-
-
-def execution(message: str | bytes, packed: bool) -> tuple[str, str, str] | None:
-    """Of a message that a page sends: its id, the cell and the code, where it has a cell executed; else None.
-
-    `packed`: the page speaks the newer protocol, whose messages are bytes; in the older one only buffers are.
-    """
-    try:
-        if isinstance(message, bytes):
-            if not packed or b"execute_request" not in message:
-                return None
-            _, parts = deserialize_msg_from_ws_v1(message)  # type: ignore[no-untyped-call]
-            header, metadata, content = (json.loads(parts[place]) for place in (0, 2, 3))
-        else:
-            if "execute_request" not in message:
-                return None
-            found = json.loads(message)
-            header, metadata, content = found["header"], found["metadata"], found["content"]
-        if header["msg_type"] != "execute_request" or content.get("silent"):
-            return None
-        asked = header["msg_id"], metadata.get("cellId"), content["code"]
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError):
-        return None  # no message of a notebook's; Jupyter itself says what is wrong with it
-    return asked if all(isinstance(one, str) for one in asked) else None

@@ -6,13 +6,13 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, WebSocketRoute, expect
 
 from dure.wire.ids import new_id
 from tests.e2e.clocked import Clocked
@@ -114,13 +114,20 @@ def context(chromium: Browser, clocked: Clocked) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def counting(clocked: Clocked) -> Counting:
+    return make(clocked)
+
+
+def make(clocked: Clocked, minor: int = 5) -> Counting:
+    """A notebook whose file is of this version; before the fifth it has no ids of cells."""
     folder = clocked.folder / new_id().lower()
     folder.mkdir()
     cell: dict[str, Any] = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
     cells = [{**cell, "id": "counts", "source": COUNTS}, {**cell, "id": "moves", "source": "slider.value = 7"}]
+    if minor < 5:
+        cells = [{name: value for name, value in one.items() if name != "id"} for one in cells]
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     made = Counting(clocked, folder)
-    made.file.write_text(json.dumps({"cells": cells, "metadata": spec, "nbformat": 4, "nbformat_minor": 5}))
+    made.file.write_text(json.dumps({"cells": cells, "metadata": spec, "nbformat": 4, "nbformat_minor": minor}))
     made.allow(0)
     for path in (folder, *folder.iterdir()):
         os.chown(path, clocked.folder.stat().st_uid, clocked.folder.stat().st_gid)
@@ -253,4 +260,85 @@ def test_what_ends_with_no_page_open_is_in_the_notebook_file(context: BrowserCon
     until_counted(page, LAST)
     prompt(page, 0, r"^\[1\]:$")
     everything_is_shown(page)
+    page.close()
+
+
+def test_an_older_notebook_whose_cells_have_no_ids_gets_its_output_too(
+    context: BrowserContext, clocked: Clocked
+) -> None:
+    counting = make(clocked, minor=4)
+    page = counting.open(context)
+    counting.allow(5)
+    run(page, 0)
+    until_counted(page, 5)
+    page.close()
+    counting.allow(15)
+    counting.until_printed(15)
+
+    page = counting.open(context)
+    until_counted(page, 15)
+    prompt(page, 0, r"^\[\*\]:$")
+    page.close()
+    counting.allow(LAST)
+    counting.until_printed(LAST)
+    until(lambda: counting.cell()["execution_count"] == 1, "the file to be written")
+    assert "id" not in counting.cell()
+    page = counting.open(context)
+    until_counted(page, LAST)
+    prompt(page, 0, r"^\[1\]:$")
+    page.close()
+
+
+@dataclass
+class Line:
+    """A page's sockets to kernels, which break when the test says so."""
+
+    cut: bool = False
+    sockets: list[tuple[WebSocketRoute, WebSocketRoute]] = field(default_factory=list)
+
+    def open(self, socket: WebSocketRoute) -> None:
+        if self.cut:
+            socket.close()
+        else:
+            self.sockets.append((socket, socket.connect_to_server()))
+
+    def break_off(self) -> None:
+        self.cut = True
+        for page, server in self.sockets:
+            server.close()
+            page.close()
+
+
+ASK = """async path => {
+  const [, token] = document.cookie.match(/_xsrf=([^;]*)/);
+  return (await fetch('/user/ana/api/' + path, { headers: { 'X-XSRFToken': token } })).json();
+}"""
+CONSOLE = """kernel => new Promise(opened => {
+  const address = `/user/ana/api/kernels/${kernel}/channels?session_id=console`;
+  window.console_of_test = new WebSocket(location.origin.replace('http', 'ws') + address);
+  window.console_of_test.onopen = () => opened();
+})"""
+
+
+def test_a_page_whose_line_broke_beside_a_console_shows_all_of_what_ended_meanwhile(
+    context: BrowserContext, counting: Counting
+) -> None:
+    line = Line()
+    context.route_web_socket(re.compile(r"/channels\?session_id=(?!console)"), line.open)
+    page = counting.open(context)
+    counting.allow(5)
+    run(page, 0)
+    until_counted(page, 5)
+    kernel = next(
+        one["kernel"]["id"] for one in page.evaluate(ASK, "sessions") if counting.folder.name in one["path"]
+    )
+    page.evaluate(CONSOLE, kernel)
+    line.break_off()
+    counting.allow(LAST)
+    counting.until_printed(LAST)
+    until(lambda: page.evaluate(ASK, f"kernels/{kernel}")["execution_state"] == "idle", "the cell to end")
+    assert counted(page) == [1, 2, 3, 4, 5]
+    line.cut = False
+    until_counted(page, LAST)
+    prompt(page, 0, r"^\[1\]:$")
     page.close()

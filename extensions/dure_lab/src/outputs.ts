@@ -2,6 +2,7 @@
 //
 // A page follows its own executions only. Those of a page before it are taken over from the server: as far as they
 // have come there, then message by message as they come here. Which of these the server had is told by their ids.
+// Of its own it takes what has ended while its line was broken, where Jupyter did not keep that for it.
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { DocumentRegistry } from '@jupyterlab/docregistry';
@@ -28,6 +29,7 @@ interface Cell {
   clearExecution(): void;
 }
 
+const KEEPS_IDS = 5; // the minor version of files since which cells have ids there
 const KEPT = 1000; // messages of others that may turn out to be ours
 const SHOWS = new Set(['stream', 'display_data', 'execute_result', 'error']);
 const OVER = new Set(['restarting', 'autorestarting', 'terminating', 'dead']);
@@ -167,7 +169,9 @@ class Follower {
   private async askOn(kernel: Kernel.IKernelConnection): Promise<void> {
     while (this.again) {
       this.again = false;
-      const cells = this.cells().map(cell => cell.id);
+      const { nbformat_minor } = this.context.model.sharedModel as unknown as { nbformat_minor: number };
+      const named = nbformat_minor >= KEEPS_IDS;
+      const cells = this.cells().map(cell => ({ id: cell.id, source: named ? null : cell.sharedModel.getSource() }));
       try {
         const body = { kernel: kernel.id, session: kernel.clientId, cells };
         const { executions, written_at } = await this.server.ask<TakenOver>('POST', 'dure/outputs', body);
@@ -195,8 +199,11 @@ class Follower {
 
   private begin(execution: Execution): void {
     const cell = this.cells().find(one => one.id === execution.cell);
-    if (!cell || cell.sharedModel.getSource() !== execution.code || cell.executionState === 'running') {
+    if (!cell || cell.sharedModel.getSource() !== execution.code) {
       return;
+    }
+    if (cell.executionState === 'running' && !execution.missed) {
+      return; // this page has it executed itself
     }
     const followed = new Followed(cell);
     execution.outputs.forEach(output => followed.add(output));

@@ -54,6 +54,7 @@ export interface Execution {
   outputs: Output[];
   count: number | null;
   ended: boolean;
+  missed: boolean; // it is this page's own, which was away when it ended
   since: string;
   seen: string[];
 }

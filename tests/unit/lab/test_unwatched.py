@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +18,24 @@ from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_
 from websockets.sync.client import ClientConnection, connect
 
 from dure.wire.ids import new_id
-from dure_lab.unwatched import execution
+from dure_lab.page_socket import execution
 from tests.unit.lab.kit import server, until
+from tests.unit.lab.troubled_contents import FULL, REFUSED, SLOW, WAITING
 
 WAITS = """
-import pathlib, time
+import os, pathlib, time
+pathlib.Path('pid').write_text(str(os.getpid()))
 print('first', flush=True)
 while not pathlib.Path('go').exists():
     time.sleep(0.05)
 print('last')
+"""
+HANGS = """
+import signal, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+print('begun', flush=True)
+time.sleep(600)
 """
 OLD = [{"output_type": "stream", "name": "stdout", "text": "old\n"}]
 
@@ -35,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[httpx.Client]:
-    with server(folder, "dure_lab.routes") as made:
+    here = str(Path(__file__).parents[3])
+    with server(folder, "dure_lab.routes", "tests.unit.lab.troubled_contents", PYTHONPATH=here) as made:
         yield made
 
 
@@ -45,40 +58,70 @@ class Notebook:
 
     client: httpx.Client
     file: Path
+    session: str
     kernel: str
     log: Path
 
+    @property
+    def root(self) -> Path:
+        return self.file.parents[1]
+
     def cells(self) -> list[Any]:
-        return list(json.loads(self.file.read_text())["cells"])
+        text = until(self.file.read_text, "the file to be more than begun", self.log)
+        return list(json.loads(text)["cells"])
 
     def text(self) -> str:
         """What the first cell shows on disk."""
         return "".join("".join(one.get("text", [])) for one in self.cells()[0]["outputs"])
 
+    def refused(self) -> int:
+        """How often the file could not be written."""
+        file = self.root / REFUSED
+        return len(file.read_text()) if file.exists() else 0
+
     def go(self) -> None:
         (self.file.parent / "go").touch()
 
-    def take_over(self, session: str) -> list[Any]:
-        body = {"kernel": self.kernel, "session": session, "cells": ["first", "second"]}
-        return list(self.client.post("/dure/outputs", json=body).raise_for_status().json()["executions"])
+    def ask(self, session: str, **cells: str | None) -> Any:
+        """What the server answers to a page with these cells, or with those of the file."""
+        told = [
+            {"id": name, "source": source} for name, source in (cells or {"first": None, "second": None}).items()
+        ]
+        body = {"kernel": self.kernel, "session": session, "cells": told}
+        return self.client.post("/dure/outputs", json=body).raise_for_status().json()
+
+    def take_over(self, session: str, **cells: str | None) -> list[Any]:
+        return list(self.ask(session, **cells)["executions"])
 
     def is_idle(self) -> bool:
         found = self.client.get(f"/api/kernels/{self.kernel}?no_track_activity=1").json()
         return str(found["execution_state"]) == "idle"
 
 
-@pytest.fixture
-def notebook(client: httpx.Client, folder: Path) -> Iterator[Notebook]:
+CELL = {"cell_type": "code", "metadata": {}, "execution_count": 9, "outputs": OLD}
+CELLS = [{**CELL, "id": "first", "source": WAITS}, {**CELL, "id": "second", "source": HANGS}]
+
+
+@contextmanager
+def opened(client: httpx.Client, folder: Path, minor: int = 5, **kernel: str) -> Iterator[Notebook]:
+    """A notebook file of this version and its kernel, a new one where none is named."""
     file = folder / new_id() / "a.ipynb"
     file.parent.mkdir()
-    cell = {"cell_type": "code", "metadata": {}, "execution_count": 9, "outputs": OLD}
-    cells = [{**cell, "id": "first", "source": WAITS}, {**cell, "id": "second", "source": "other"}]
-    file.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    cells = [{name: value for name, value in cell.items() if minor >= 5 or name != "id"} for cell in CELLS]
+    file.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": minor}))
     path = str(file.relative_to(folder))
-    body = {"path": path, "name": "a", "type": "notebook", "kernel": {"name": "python3"}}
+    body = {"path": path, "name": "a", "type": "notebook", "kernel": kernel or {"name": "python3"}}
     session = client.post("/api/sessions", json=body).raise_for_status().json()
-    yield Notebook(client, file, session["kernel"]["id"], folder / "log")
+    yield Notebook(client, file, session["id"], session["kernel"]["id"], folder / "log")
+    for name in (FULL, *SLOW.values(), WAITING, REFUSED):
+        (folder / name).unlink(missing_ok=True)
     client.delete(f"/api/sessions/{session['id']}")
+
+
+@pytest.fixture
+def notebook(client: httpx.Client, folder: Path) -> Iterator[Notebook]:
+    with opened(client, folder) as made:
+        yield made
 
 
 def as_text(cell: Any) -> Any:
@@ -126,10 +169,10 @@ def heard(socket: ClientConnection, asked: str, kind: str, found: Callable[[Any]
             return message["content"]
 
 
-def begin(notebook: Notebook, session: str, code: str = WAITS) -> str:
-    """A page that has begun on the first cell, and has gone."""
+def begin(notebook: Notebook, session: str, code: str = WAITS, cell: str = "first") -> str:
+    """A page that has begun on a cell, the first unless another is named, and has gone."""
     with page(notebook, session) as socket:
-        asked = execute(socket, session, "first", code)
+        asked = execute(socket, session, cell, code)
         heard(socket, asked, "stream")
     return asked
 
@@ -214,6 +257,144 @@ def test_a_kernel_that_dies_leaves_what_it_had_put_out(notebook: Notebook) -> No
     until(lambda: notebook.text() == "first\n", "what there is to be in the file", notebook.log)
 
 
+SILENT_START = """
+from ipykernel.kernelbase import Kernel
+
+usual = Kernel._publish_status
+Kernel._publish_status = lambda self, status, *rest, **more: (
+    None if status == "starting" else usual(self, status, *rest, **more)
+)
+"""
+
+
+def test_a_kernel_that_is_killed_leaves_what_it_had_put_out_and_goes_on(notebook: Notebook) -> None:
+    begin(notebook, "a")
+    profile = notebook.root / ".ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    # who listens may be connected again too late to hear that it starts; so nobody is told here
+    (profile / "ipython_kernel_config.py").write_text(SILENT_START)
+    os.kill(int((notebook.file.parent / "pid").read_text()), signal.SIGKILL)
+    until(lambda: notebook.text() == "first\n", "what there is to be in the file", notebook.log)
+    (profile / "ipython_kernel_config.py").unlink()
+    begin(notebook, "b")
+    notebook.go()
+    until(lambda: notebook.text() == "first\nlast\n", "what the new one puts out", notebook.log)
+
+
+def test_a_page_that_is_open_when_its_kernel_is_shut_down_finds_its_cell_as_it_was(notebook: Notebook) -> None:
+    begin(notebook, "a")
+    with page(notebook, "b") as socket:
+        asked = execute(socket, "b", "second", HANGS)
+        notebook.go()
+        heard(socket, asked, "stream")
+        notebook.client.delete(f"/api/kernels/{notebook.kernel}").raise_for_status()
+    until(lambda: notebook.text() == "first\nlast\n", "what a page that had left has asked for", notebook.log)
+    until(lambda: notebook.ask("c")["written_at"] is None, "its kernel to be forgotten", notebook.log)
+    assert as_text(notebook.cells()[1])["outputs"] == OLD
+
+
+def test_a_page_that_has_gone_on_with_another_kernel_finds_its_file_as_it_was(
+    notebook: Notebook, client: httpx.Client, folder: Path
+) -> None:
+    new = client.post("/api/kernels", json={"name": "python3"}).raise_for_status().json()["id"]
+    now = Notebook(client, notebook.file, notebook.session, new, notebook.log)
+    with opened(client, folder, id=notebook.kernel) as beside, page(now, "b"):
+        begin(notebook, "a")
+        client.patch(f"/api/sessions/{notebook.session}", json={"kernel": {"id": new}}).raise_for_status()
+        until(lambda: beside.text() == "first\n", "the file that no page shows", notebook.log)
+        client.post("/dure/checkpoint").raise_for_status()
+        assert notebook.text() == "old\n"
+
+
+def test_what_could_not_be_written_is_written_later(notebook: Notebook) -> None:
+    (notebook.root / FULL).touch()
+    begin(notebook, "a")
+    notebook.go()
+    until(lambda: notebook.refused() >= 2, "it to fail, and again", notebook.log)
+    (notebook.root / FULL).unlink()
+    until(lambda: notebook.text() == "first\nlast\n", "it to be tried again", notebook.log)
+    assert notebook.take_over("a") == []
+
+
+def test_what_a_dead_kernel_left_that_could_not_be_written_is_written_later(notebook: Notebook) -> None:
+    (notebook.root / FULL).touch()
+    begin(notebook, "a")
+    notebook.client.delete(f"/api/kernels/{notebook.kernel}").raise_for_status()
+    until(lambda: notebook.refused() >= 3, "it to fail again and again", notebook.log)
+    (notebook.root / FULL).unlink()
+    until(lambda: notebook.text() == "first\n", "it to be tried again", notebook.log)
+
+
+def test_a_page_that_comes_while_the_file_is_written_hears_when_that_was(notebook: Notebook) -> None:
+    (notebook.root / SLOW["save"]).touch()
+    begin(notebook, "a")
+    notebook.go()
+    until((notebook.root / WAITING).exists, "the writing to begin", notebook.log)
+    with page(notebook, "b"), ThreadPoolExecutor() as pool:
+        answer = pool.submit(notebook.ask, "b")
+        notebook.client.get("/api/status").raise_for_status()
+        (notebook.root / SLOW["save"]).unlink()
+        assert answer.result(30)["executions"] == []
+        assert answer.result()["written_at"] is not None
+    assert notebook.text() == "first\nlast\n"
+
+
+def test_a_page_that_comes_while_the_file_is_read_keeps_it_as_it_is(notebook: Notebook) -> None:
+    (notebook.root / SLOW["get"]).touch()
+    asked = begin(notebook, "a")
+    notebook.go()
+    until((notebook.root / WAITING).exists, "the reading to begin", notebook.log)
+    with page(notebook, "b"):
+        (notebook.root / SLOW["get"]).unlink()
+        answer = notebook.ask("b")
+    assert [one["id"] for one in answer["executions"]] == [asked]
+    assert (answer["written_at"], notebook.text()) == (None, "old\n")
+
+
+def test_output_of_a_cell_that_is_in_no_file_waits_for_a_page_that_has_it(notebook: Notebook) -> None:
+    def said() -> int:
+        return notebook.log.read_text().count("no cell has asked")
+
+    before = said()
+    asked = begin(notebook, "a", cell="not saved")
+    notebook.go()
+    until(lambda: said() > before, "the file to be looked at", notebook.log)
+    with page(notebook, "b"):
+        (found,) = notebook.take_over("b", **{"not saved": None})
+        assert (found["id"], found["ended"]) == (asked, True)
+
+
+def test_an_older_notebook_has_no_ids_and_gets_its_output_by_the_source(
+    client: httpx.Client, folder: Path
+) -> None:
+    with opened(client, folder, minor=4) as notebook:
+        begin(notebook, "a", cell="of-a")
+        notebook.go()
+        until(lambda: notebook.text() == "first\nlast\n", "the output to be in the file", notebook.log)
+        assert "id" not in notebook.cells()[0]
+        (notebook.file.parent / "go").unlink()
+        asked = begin(notebook, "b", cell="of-b")
+        with page(notebook, "c"):
+            (found,) = notebook.take_over("c", **{"of-c": WAITS, "other-of-c": HANGS})
+            assert (found["id"], found["cell"]) == (asked, "of-c")
+
+
+def test_a_page_that_jupyter_kept_nothing_for_is_given_its_own(notebook: Notebook) -> None:
+    with page(notebook, "console") as console:
+        with page(notebook, "a") as socket:
+            asked = execute(socket, "a", "first", WAITS)
+            heard(socket, asked, "stream")
+            socket.socket.shutdown(2)
+        notebook.go()
+        heard(console, asked, "status", lambda said: said["execution_state"] == "idle")
+        with page(notebook, "a"):
+            (found,) = notebook.take_over("a")
+            assert (found["id"], found["ended"], found["missed"]) == (asked, True, True)
+            assert found["outputs"][0]["text"] == "first\nlast\n"
+            assert notebook.take_over("a") == []
+    assert notebook.text() == "old\n"
+
+
 HEADER = {"msg_id": "1", "msg_type": "execute_request"}
 CONTENT = {"code": "x", "silent": False}
 
@@ -254,7 +435,9 @@ def test_what_is_no_message_is_left_to_jupyter(message: str | bytes) -> None:
         {},
         {"kernel": "k", "session": 1, "cells": []},
         {"kernel": "k", "session": "s", "cells": "first"},
-        {"kernel": "k", "session": "s", "cells": ["x" * 300]},
+        {"kernel": "k", "session": "s", "cells": ["first"]},
+        {"kernel": "k", "session": "s", "cells": [{"id": "x" * 300, "source": None}]},
+        {"kernel": "k", "session": "s", "cells": [{"id": "first", "source": 1}]},
     ],
 )
 def test_a_page_that_asks_for_nothing_sensible_is_refused(client: httpx.Client, body: Any) -> None:
