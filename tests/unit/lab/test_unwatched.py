@@ -8,36 +8,17 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
 from websockets.sync.client import ClientConnection, connect
 
 from dure.wire.ids import new_id
-from dure_lab.page_socket import execution
 from tests.unit.lab.kit import server, until
-from tests.unit.lab.troubled_contents import FULL, REFUSED, SLOW, WAITING
-
-WAITS = """
-import os, pathlib, time
-pathlib.Path('pid').write_text(str(os.getpid()))
-print('first', flush=True)
-while not pathlib.Path('go').exists():
-    time.sleep(0.05)
-print('last')
-"""
-HANGS = """
-import signal, time
-for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, signal.SIG_IGN)
-print('begun', flush=True)
-time.sleep(600)
-"""
-OLD = [{"output_type": "stream", "name": "stdout", "text": "old\n"}]
+from tests.unit.lab.troubled_contents import FULL, SLOW, WAITING
+from tests.unit.lab.unwatched_kit import HANGS, OLD, WAITS, Notebook, opened
 
 
 @pytest.fixture(scope="module")
@@ -50,72 +31,6 @@ def client(folder: Path) -> Iterator[httpx.Client]:
     here = str(Path(__file__).parents[3])
     with server(folder, "dure_lab.routes", "tests.unit.lab.troubled_contents", PYTHONPATH=here) as made:
         yield made
-
-
-@dataclass
-class Notebook:
-    """One on disk with two cells, `first` and `second`, and a kernel of its own."""
-
-    client: httpx.Client
-    file: Path
-    session: str
-    kernel: str
-    log: Path
-
-    @property
-    def root(self) -> Path:
-        return self.file.parents[1]
-
-    def cells(self) -> list[Any]:
-        text = until(self.file.read_text, "the file to be more than begun", self.log)
-        return list(json.loads(text)["cells"])
-
-    def text(self) -> str:
-        """What the first cell shows on disk."""
-        return "".join("".join(one.get("text", [])) for one in self.cells()[0]["outputs"])
-
-    def refused(self) -> int:
-        """How often the file could not be written."""
-        file = self.root / REFUSED
-        return len(file.read_text()) if file.exists() else 0
-
-    def go(self) -> None:
-        (self.file.parent / "go").touch()
-
-    def ask(self, session: str, **cells: str | None) -> Any:
-        """What the server answers to a page with these cells, or with those of the file."""
-        told = [
-            {"id": name, "source": source} for name, source in (cells or {"first": None, "second": None}).items()
-        ]
-        body = {"kernel": self.kernel, "session": session, "cells": told}
-        return self.client.post("/dure/outputs", json=body).raise_for_status().json()
-
-    def take_over(self, session: str, **cells: str | None) -> list[Any]:
-        return list(self.ask(session, **cells)["executions"])
-
-    def is_idle(self) -> bool:
-        found = self.client.get(f"/api/kernels/{self.kernel}?no_track_activity=1").json()
-        return str(found["execution_state"]) == "idle"
-
-
-CELL = {"cell_type": "code", "metadata": {}, "execution_count": 9, "outputs": OLD}
-CELLS = [{**CELL, "id": "first", "source": WAITS}, {**CELL, "id": "second", "source": HANGS}]
-
-
-@contextmanager
-def opened(client: httpx.Client, folder: Path, minor: int = 5, **kernel: str) -> Iterator[Notebook]:
-    """A notebook file of this version and its kernel, a new one where none is named."""
-    file = folder / new_id() / "a.ipynb"
-    file.parent.mkdir()
-    cells = [{name: value for name, value in cell.items() if minor >= 5 or name != "id"} for cell in CELLS]
-    file.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": minor}))
-    path = str(file.relative_to(folder))
-    body = {"path": path, "name": "a", "type": "notebook", "kernel": kernel or {"name": "python3"}}
-    session = client.post("/api/sessions", json=body).raise_for_status().json()
-    yield Notebook(client, file, session["id"], session["kernel"]["id"], folder / "log")
-    for name in (FULL, *SLOW.values(), WAITING, REFUSED):
-        (folder / name).unlink(missing_ok=True)
-    client.delete(f"/api/sessions/{session['id']}")
 
 
 @pytest.fixture
@@ -393,39 +308,6 @@ def test_a_page_that_jupyter_kept_nothing_for_is_given_its_own(notebook: Noteboo
             assert found["outputs"][0]["text"] == "first\nlast\n"
             assert notebook.take_over("a") == []
     assert notebook.text() == "old\n"
-
-
-HEADER = {"msg_id": "1", "msg_type": "execute_request"}
-CONTENT = {"code": "x", "silent": False}
-
-
-@pytest.mark.parametrize(
-    ("header", "metadata", "content", "expected"),
-    [
-        (HEADER, {"cellId": "c"}, CONTENT, ("1", "c", "x")),
-        (HEADER, {}, CONTENT, None),
-        (HEADER, {"cellId": "c"}, CONTENT | {"silent": True}, None),
-        ({"msg_id": "1", "msg_type": "execute_requests"}, {"cellId": "c"}, CONTENT, None),
-        ({"msg_type": "execute_request"}, {"cellId": "c"}, CONTENT, None),
-        (HEADER, [], CONTENT, None),
-        (HEADER, {"cellId": 1}, CONTENT, None),
-    ],
-)
-def test_an_execution_is_known_in_both_forms_of_messages(
-    header: Any, metadata: Any, content: Any, expected: Any
-) -> None:
-    message = {"header": header, "parent_header": {}, "metadata": metadata, "content": content}
-    assert execution(json.dumps(message), packed=False) == expected
-    packed: bytes = serialize_msg_to_ws_v1(  # type: ignore[no-untyped-call]
-        message, "shell", lambda part: json.dumps(part).encode()
-    )
-    assert execution(packed, packed=True) == expected
-    assert execution(packed, packed=False) is None, "an older page's buffers"
-
-
-@pytest.mark.parametrize("message", ["execute_request", '["execute_request"]', b"execute_request", b"", "{}"])
-def test_what_is_no_message_is_left_to_jupyter(message: str | bytes) -> None:
-    assert execution(message, packed=False) is None
 
 
 @pytest.mark.parametrize(
