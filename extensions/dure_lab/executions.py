@@ -68,6 +68,11 @@ class OfKernel:
         """Whether any page is connected."""
         return bool(self._open)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._held
+
     def connected(self, session: str, replayed: bool = True) -> None:
         """A page is here. `replayed`: where it was here before, Jupyter gives it what it has missed."""
         self._open[session] = self._open.get(session, 0) + 1

@@ -36,6 +36,7 @@ class _Connection(ZMQChannelsWebsocketConnection):
     """A page's socket to a kernel, as Jupyter's, that also tells of what passes."""
 
     _is_told = False
+    _has_heard = False
 
     @property
     def _unwatched(self) -> Unwatched:
@@ -44,7 +45,7 @@ class _Connection(ZMQChannelsWebsocketConnection):
 
     def connect(self) -> Any:
         """From before it hears of anything."""
-        self._is_told = True
+        self._is_told, self._has_heard = True, False
         # one buffer a kernel, of who was connected last; the call below takes it or throws it away
         buffer = self.multi_kernel_manager._kernel_buffers.get(self.kernel_id) or {}
         replayed = buffer.get("session_key") == self.session_key
@@ -60,6 +61,13 @@ class _Connection(ZMQChannelsWebsocketConnection):
                 self._is_told = False
                 left = self.websocket_handler.close_code not in _CUT_OFF
                 self._unwatched.disconnected(self.kernel_id, self.session.session, left)
+
+    def handle_outgoing_message(self, stream: Any, outgoing_msg: Any) -> None:
+        """The first that comes from the kernel to everybody tells that the rest does."""
+        if not self._has_heard and getattr(stream, "channel", None) == "iopub":
+            self._has_heard = True
+            self._unwatched.heard(self.kernel_id, self.session.session)
+        super().handle_outgoing_message(stream, outgoing_msg)
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """What a cell asks for is noted before it is on its way."""

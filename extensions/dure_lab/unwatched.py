@@ -8,6 +8,7 @@ by then. What could not be written is kept for another try.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from dure_lab.executions import Execution, OfKernel
 GRACE_S = 5.0
 _WRITE_S = 10.0
 """A page that takes over waits at most so long for a file that is being written."""
+_SILENCE_S = 2.0
+"""A socket to a kernel that says nothing for so long hears what it says next."""
 _TRIES = 30
 """So often it is tried to write what a kernel has left that has ended."""
 
@@ -38,6 +41,8 @@ class _Kernel:
     stream: Any = None
     ports: list[int] = field(default_factory=list)
     died: Callable[[], None] = lambda: None
+    hearing: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Whether each page that is connected has heard anything of it yet."""
     paths: list[str] = field(default_factory=list)
     """Its notebooks, as they were called last."""
     tries: int = 0
@@ -65,14 +70,22 @@ class Unwatched:
         elif kernel.ports != kernel.manager.ports:  # one that dies young is started anew elsewhere
             self._listen(kernel)
         kernel.executions.connected(session, replayed)
+        kernel.hearing[session] = asyncio.Event()
         self._run(self._find_paths())
 
     def disconnected(self, kernel_id: str, session: str, left: bool) -> None:
         """A page has gone; `left`: it has closed its socket itself, as it also does when its kernel has ended."""
         kernel = self._kernels.get(kernel_id)
         if kernel is not None:
+            kernel.hearing.pop(session, None)
             kernel.executions.disconnected(session, left, kernel_ended=self._has_ended(kernel))
             self._settle(kernel)
+
+    def heard(self, kernel_id: str, session: str) -> None:
+        """A page's socket has brought it something of the kernel's: it brings all from now on."""
+        kernel = self._kernels.get(kernel_id)
+        if kernel is not None and session in kernel.hearing:
+            kernel.hearing[session].set()
 
     def asked(self, kernel_id: str, session: str, asked: str, cell: str, code: str) -> None:
         """A page has a cell executed."""
@@ -93,9 +106,17 @@ class Unwatched:
                 await self._find_paths()
         except TimeoutError:
             self._server.log.warning("dure: a page goes on while a notebook is still being written")
+        await self._until_heard(kernel, session)
         found = kernel.executions.hand_over(session, cells)
         times = [self._written_at[path] for path in kernel.paths if path in self._written_at]
         return {"executions": [one.on_wire() for one in found], "written_at": max(times, default=None)}
+
+    async def _until_heard(self, kernel: _Kernel, session: str) -> None:
+        """A page has its socket before the kernel knows of it: what is said between the two is lost to it."""
+        if session in kernel.hearing and not kernel.executions.is_empty:
+            with contextlib.suppress(TimeoutError):  # nothing was said, so nothing was lost
+                async with asyncio.timeout(_SILENCE_S):
+                    await kernel.hearing[session].wait()
 
     async def write(self, unfinished: bool = False, lost: bool = False) -> list[str]:
         """Write what belongs into files now (see `OfKernel.to_write`); the notebooks that were written."""

@@ -17,8 +17,19 @@ from websockets.sync.client import ClientConnection, connect
 
 from dure.wire.ids import new_id
 from tests.unit.lab.kit import server, until
+from tests.unit.lab.late_sockets import LATE
 from tests.unit.lab.troubled_contents import FULL, SLOW, WAITING
 from tests.unit.lab.unwatched_kit import HANGS, OLD, WAITS, Notebook, opened
+
+COUNTS = """
+import pathlib, time
+number = 0
+while not pathlib.Path('go').exists():
+    print(number, flush=True)
+    number += 1
+    time.sleep(0.02)
+print('end')
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[httpx.Client]:
     here = str(Path(__file__).parents[3])
-    with server(folder, "dure_lab.routes", "tests.unit.lab.troubled_contents", PYTHONPATH=here) as made:
+    more = "tests.unit.lab.troubled_contents", "tests.unit.lab.late_sockets"
+    with server(folder, "dure_lab.routes", *more, PYTHONPATH=here) as made:
         yield made
 
 
@@ -125,6 +137,26 @@ def test_a_page_that_comes_back_in_the_middle_misses_nothing_and_gets_nothing_tw
         notebook.go()
         assert heard(socket, asked, "stream")["text"] == "last\n"
     assert notebook.text() == "old\n"
+
+
+def test_what_is_put_out_while_a_page_only_begins_to_hear_is_not_missed(notebook: Notebook) -> None:
+    asked = begin(notebook, "a", COUNTS)
+    (notebook.root / LATE).touch()
+    try:
+        with page(notebook, "b") as socket:
+            (found,) = notebook.take_over("b", first=COUNTS)
+            said = "".join(one["text"] for one in found["outputs"])
+            seen = set(found["seen"])
+            notebook.go()
+            while "end" not in said:
+                message = json.loads(socket.recv(timeout=60))
+                mine = message["parent_header"].get("msg_id") == asked and message["msg_type"] == "stream"
+                if mine and message["header"]["msg_id"] not in seen:
+                    said += message["content"]["text"]
+    finally:
+        (notebook.root / LATE).unlink()
+    numbers = [int(word) for word in said.split() if word != "end"]
+    assert numbers == [*range(len(numbers))]
 
 
 def test_a_cell_that_was_changed_meanwhile_is_left_alone(notebook: Notebook) -> None:
