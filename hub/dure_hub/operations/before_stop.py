@@ -108,16 +108,8 @@ class BeforeStop:
             return
         kept = receipt_of(answer)
         row.receipt = {**asked, "answered": True, "at": now.isoformat(), **kept}
-        hook = kept["hook"]
-        facts = {
-            "saved": len(kept["saved"]),
-            "failed": len(kept["failed"]),
-            "pages": kept["pages"],
-            "silent": kept["silent"],
-            "hook": None if hook is None else {"exit": hook["exit"], "seconds": hook["seconds"]},
-        }
-        verdict = {"code": asked["reason"], "facts": facts}
-        thing = f"environment:{row.owner}/{row.name}"
+        verdict = {"code": asked["reason"], "facts": facts_of(kept)}
+        thing = rows.thing(row)
         record(session, now, PORTAL, "environment.receipt", thing, verdict, row.owner)
 
 
@@ -136,6 +128,18 @@ def receipt_of(answer: Mapping[str, Any]) -> dict[str, Any]:
             "seconds": _seconds(hook.get("seconds")),
             "output": _text(hook.get("output"))[-_OUTPUT:],
         },
+    }
+
+
+def facts_of(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event tells of it: how many, not which."""
+    hook = kept["hook"]
+    return {
+        "saved": len(kept["saved"]),
+        "failed": len(kept["failed"]),
+        "pages": kept["pages"],
+        "silent": kept["silent"],
+        "hook": None if hook is None else {"exit": hook["exit"], "seconds": hook["seconds"]},
     }
 
 

@@ -9,10 +9,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure.errors import NotFound
 from dure_hub.backends.base import Handle, Kind, ServerBackend, hook_s
 from dure_hub.operations import environment_rows as rows
-from dure_hub.operations.before_stop import receipt_of
+from dure_hub.operations.before_stop import facts_of, receipt_of
 from dure_hub.operations.errors import NothingToSave, SaidNothing
 from dure_hub.operations.people import Person
 from dure_hub.settings import Settings
@@ -42,9 +41,7 @@ async def checkpoint(
     person.may_act_for(whose)
 
     def read(session: Session) -> Handle:
-        row = rows.find(session, whose, name)
-        if row is None:
-            raise NotFound(kind="environment", name=name)
+        row = rows.existing(session, whose, name)
         lease = rows.active_lease(session, row)
         if lease is None or row.phase != rows.RUNNING:
             raise NothingToSave(name=name, phase=row.phase)
@@ -60,15 +57,13 @@ async def checkpoint(
         pass  # said below, together with a server that gave no answer
     if answer is None:
         raise SaidNothing(name=name, seconds=round(limit_s))
-    kept = wire.Receipt.model_validate(receipt_of(answer))
-    facts = {"saved": len(kept.saved), "failed": len(kept.failed), "pages": kept.pages, "silent": kept.silent}
+    kept = receipt_of(answer)
 
     def write(session: Session) -> None:
-        verdict = {"code": CHECKPOINT, "facts": facts}
+        verdict = {"code": CHECKPOINT, "facts": facts_of(kept)}
         behalf = None if whose == person.name else whose
-        record(
-            session, clock(), person.name, "environment.checkpoint", f"environment:{whose}/{name}", verdict, behalf
-        )
+        thing = rows.thing_of(whose, name)
+        record(session, clock(), person.name, "environment.checkpoint", thing, verdict, behalf)
 
     await store.run(write)
-    return kept
+    return wire.Receipt.model_validate(kept)

@@ -10,11 +10,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from dure.errors import NotFound
 from dure.wire.ids import new_id
 from dure_hub.operations import admission, lifetimes
 from dure_hub.operations import environment_rows as rows
-from dure_hub.operations.environment_runs import thing
 from dure_hub.operations.errors import StillEnding, TooManyServers
 from dure_hub.operations.profiles import Fleet
 from dure_hub.store.events import record
@@ -72,7 +70,7 @@ def row_of(
         session.add(row)
     row.profile, row.image, row.project, row.asked_at = wanted.profile, wanted.image, wanted.project, now
     row.active_at = row.reason = row.receipt = row.checks = row.log_end = row.dismissed_at = row.held_until = None
-    record(session, now, owner, "environment.request", thing(row))
+    record(session, now, owner, "environment.request", rows.thing(row))
     return row
 
 
@@ -87,14 +85,6 @@ def like(session: Session, wanted: Wanted, owner: str, ticket: Ticket | None, fl
         return wanted
     found = lifetimes.bounds_of(session, fleet.profile(wanted.profile), owner, wanted.team)
     return replace(wanted, seconds=min(ticket.lifetime_s, found.max_s))
-
-
-def existing(session: Session, owner: str, name: str) -> Environment:
-    """The environment of this owner and name. Raises `NotFound`."""
-    row = rows.find(session, owner, name)
-    if row is None:
-        raise NotFound(kind="environment", name=name)
-    return row
 
 
 def take(

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
+from dure.errors import NotFound
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
 from dure_hub.operations import checks, extending, lifetimes, reasons, ticket_rows
@@ -36,6 +37,24 @@ TURN_PASSED = "turn_passed"
 def find(session: Session, owner: str, name: str) -> Environment | None:
     """The environment of this owner and name."""
     return session.scalar(select(Environment).where(Environment.owner == owner, Environment.name == name))
+
+
+def existing(session: Session, owner: str, name: str) -> Environment:
+    """The same. Raises `NotFound`."""
+    row = find(session, owner, name)
+    if row is None:
+        raise NotFound(kind="environment", name=name)
+    return row
+
+
+def thing(row: Environment) -> str:
+    """Its name in events."""
+    return thing_of(row.owner, row.name)
+
+
+def thing_of(owner: str, name: str) -> str:
+    """The same of one whose row is not at hand."""
+    return f"environment:{owner}/{name}"
 
 
 def alive(session: Session, owner: str, but: str) -> list[str]:

@@ -98,7 +98,7 @@ class EnvironmentRuns:
             rows.hold(row, lease, now + timedelta(seconds=self._settings.turn_wait_s))
             facts = {"lease": lease.id, "until": row.held_until.isoformat() if row.held_until else None}
             verdict = {"code": "turn_held", "facts": facts}
-            record(session, now, PORTAL, "environment.hold", thing(row), verdict, row.owner)
+            record(session, now, PORTAL, "environment.hold", rows.thing(row), verdict, row.owner)
 
     def gave_up(self, session: Session, ticket: Ticket) -> None:
         """Nobody stays waiting for ever."""
@@ -148,7 +148,7 @@ class EnvironmentRuns:
         if lease is None or row is None or lease.ended_at is not None:
             return None
         if row.phase == rows.RUNNING and admission.ask_end(session, lease, BY_HUB, self._clock()):
-            record(session, self._clock, PORTAL, "environment.stop", thing(row), {"code": BY_HUB}, row.owner)
+            record(session, self._clock, PORTAL, "environment.stop", rows.thing(row), {"code": BY_HUB}, row.owner)
             row.phase = rows.STOPPING
         return lease.end_reason
 
@@ -301,7 +301,7 @@ class EnvironmentRuns:
             if ticket is not None:
                 ticket.state, ticket.verdict, ticket.decided_at = "expired", verdict, now
                 record(session, now, PORTAL, "ticket.expired", f"ticket:{ticket.id}", verdict, row.owner)
-            record(session, now, PORTAL, "environment.pass", thing(row), verdict, row.owner)
+            record(session, now, PORTAL, "environment.pass", rows.thing(row), verdict, row.owner)
             if lease is not None:  # nothing of it was ever started
                 admission.end_lease(session, lease.id, rows.TURN_PASSED, now)
 
@@ -311,7 +311,7 @@ class EnvironmentRuns:
             row = rows.of_lease(session, held)
             if row is not None and row.phase == rows.STARTING and held.ended_at is None:
                 row.phase, row.active_at = rows.RUNNING, self._clock()
-                record(session, self._clock, PORTAL, "environment.ready", thing(row), None, row.owner)
+                record(session, self._clock, PORTAL, "environment.ready", rows.thing(row), None, row.owner)
 
         await self._store.run(write)
 
@@ -331,7 +331,7 @@ class EnvironmentRuns:
             rows.fail(row, why)
             if held.ended_at is None:
                 row.phase = rows.STOPPING
-            record(session, now, PORTAL, "environment.fail", thing(row), {"reason": row.reason}, row.owner)
+            record(session, now, PORTAL, "environment.fail", rows.thing(row), {"reason": row.reason}, row.owner)
 
         await self._store.run(write)
 
@@ -340,11 +340,6 @@ class EnvironmentRuns:
         if admission.ask_end(session, lease, "replaced", self._clock()):
             log.warning("the hub does not know the running server of lease %s: stopping it", lease_id)
             _stopping(session, lease_id)
-
-
-def thing(row: Environment) -> str:
-    """Its name in events."""
-    return f"environment:{row.owner}/{row.name}"
 
 
 def _held(session: Session) -> list[_Held]:

@@ -26,7 +26,7 @@ from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.endings import end_told
 from dure_hub.operations.environment_asks import Wanted
-from dure_hub.operations.environment_runs import EnvironmentRuns, thing
+from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.errors import (
     MustWait,
     MustWaitForLimit,
@@ -134,7 +134,7 @@ class Environments:
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> wire.Environment:
-            row = asks.existing(session, owner or person.name, name)
+            row = rows.existing(session, owner or person.name, name)
             shown = self._shown(session, row, fleet, self._clock(), row.owner == person.name)
             words = row.log_end if row.owner == person.name else None
             return shown.model_copy(update={"log_end": words})
@@ -146,7 +146,7 @@ class Environments:
         person.may_act_for(owner or person.name)
 
         def read(session: Session) -> tuple[str, str | None, str | None]:
-            row = asks.existing(session, owner or person.name, name)
+            row = rows.existing(session, owner or person.name, name)
             address = (
                 rows.url(row.owner, row.name, self.runs.subdomain_host) if row.phase == rows.RUNNING else None
             )
@@ -176,7 +176,7 @@ class Environments:
 
         def write(session: Session) -> wire.Environment:
             now = self._clock()
-            row = asks.existing(session, owner or person.name, name)
+            row = rows.existing(session, owner or person.name, name)
             lease = rows.extendable(session, row)
             if lease is None or lease.until is None:
                 raise NotRunning(name=name, phase=row.phase)
@@ -190,7 +190,9 @@ class Environments:
                 lease.renewals += 1
                 row.active_at = now  # whoever wants it longer has a use for it
                 facts = verdict.to_json()
-                record(session, now, person.name, "environment.extend", thing(row), facts, _behalf(person, row))
+                record(
+                    session, now, person.name, "environment.extend", rows.thing(row), facts, _behalf(person, row)
+                )
             return self._shown(session, row, fleet, now)
 
         return await self._store.run(write)
@@ -212,7 +214,7 @@ class Environments:
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
-            row = asks.existing(session, owner or person.name, name)
+            row = rows.existing(session, owner or person.name, name)
             for_owner = None if person.name == row.owner else reasons.stopped_by(person.name, why)
             changed = False
             if row.phase == rows.WAITING and row.ticket_id:
@@ -233,7 +235,7 @@ class Environments:
                 row.phase = rows.STOPPING
             if changed:  # asked twice is one change
                 facts = {"code": reason, "why": why} if why else {"code": reason}
-                record(session, now, person.name, "environment.stop", thing(row), facts, _behalf(person, row))
+                record(session, now, person.name, "environment.stop", rows.thing(row), facts, _behalf(person, row))
             return self._shown(session, row, fleet, now), lease
 
         answer, lease = await self._store.run(write)
@@ -246,7 +248,7 @@ class Environments:
         """What a server of this person says of its kernels, terminals and pages. Raises `NotRunning`."""
 
         def write(session: Session) -> None:
-            row = asks.existing(session, person.name, name)
+            row = rows.existing(session, person.name, name)
             if row.phase != rows.RUNNING:
                 raise NotRunning(name=name, phase=row.phase)
             row.checks = checks.reported(row.checks, said.model_dump(), self._clock())

@@ -163,7 +163,7 @@ class Idleness:
                 row.phase = rows.STOPPING
                 row.reason = reasons.idle_for(self._settings.idle_timeout_s)
                 facts = change.over.to_json()
-                thing = f"environment:{row.owner}/{row.name}"
+                thing = rows.thing(row)
                 record(session, now, PORTAL, "environment.stop", thing, facts, row.owner)
                 log.info("%s/%s ends: nobody used it for %s s", row.owner, row.name, change.over.facts["idle_s"])
 

@@ -161,8 +161,6 @@ def _start(session: Session, asked: Ticket, queued: Line, board: Board) -> Start
         everyone=[*queued.everyone],
         held_up=[*queued.held_up],
         stopped=dict(queued.stopped),
-        _expected=None,
-        _places=None,
     )
     return ticket_rows.start_of(session, asked, behind)
 

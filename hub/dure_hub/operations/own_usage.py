@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from dure.errors import NotFound, NotRunning
+from dure.errors import NotRunning
 from dure.wire.usage import OwnDevice, OwnUsage
 from dure_hub.backends.base import Device, Measures, MigDevice, OwnUse, Reading, Usage
 from dure_hub.operations import environment_rows as rows
@@ -29,9 +29,7 @@ async def own_usage(
     person.may_act_for(owner or person.name)
 
     def read(session: Session) -> Lease:
-        row = rows.find(session, owner or person.name, name)
-        if row is None:
-            raise NotFound(kind="environment", name=name)
+        row = rows.existing(session, owner or person.name, name)
         lease = rows.active_lease(session, row)
         if lease is None:
             raise NotRunning(name=name, phase=row.phase)

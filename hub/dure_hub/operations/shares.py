@@ -16,7 +16,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure.errors import BadRequest, DureError, NotFound
+from dure.errors import BadRequest, DureError
 from dure_hub.backends.base import Handle, ServerBackend
 from dure_hub.hubapi import HubApi
 from dure_hub.operations import environment_rows as rows
@@ -147,13 +147,7 @@ class Shares:
     async def _row(self, person: Person, name: str, owner: str | None) -> Environment:
         person.may_act_for(owner or person.name)
 
-        def read(session: Session) -> Environment:
-            row = rows.find(session, owner or person.name, name)
-            if row is None:
-                raise NotFound(kind="environment", name=name)
-            return row
-
-        row = await self._store.read(read)
+        row = await self._store.read(lambda session: rows.existing(session, owner or person.name, name))
         if not self.offered:
             raise SharingOff
         return row
@@ -165,7 +159,7 @@ class Shares:
         def write(session: Session) -> None:
             behalf = None if actor == owner else owner
             facts = {"code": code, "with": colleague}
-            record(session, self._clock, actor, verb, f"environment:{owner}/{name}", facts, behalf)
+            record(session, self._clock, actor, verb, rows.thing_of(owner, name), facts, behalf)
 
         # A change at the hub that was made is told of, also where who asked has left meanwhile.
         await asyncio.shield(self._store.run(write))

@@ -8,12 +8,11 @@ from typing import ClassVar
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure.errors import DureError, NotFound, Text
+from dure.errors import DureError, Text
 from dure_hub.operations import admission, lifetimes
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.environment_asks import Wanted
-from dure_hub.operations.environment_runs import thing
 from dure_hub.operations.environments import Environments
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Profiles
@@ -49,7 +48,7 @@ class Turns:
         """
 
         def write(session: Session) -> tuple[str, Lease | None]:
-            row, now = asks.existing(session, person.name, name), self._clock()
+            row, now = rows.existing(session, person.name, name), self._clock()
             lease = rows.active_lease(session, row)
             if row.phase in (rows.STARTING, rows.RUNNING):
                 return row.profile, None
@@ -57,7 +56,7 @@ class Turns:
             if row.phase != rows.HELD or lease is None or over:
                 raise NotYourTurn(name=name, phase=row.phase)
             row.phase, row.held_until = rows.STARTING, now
-            record(session, now, person.name, "environment.take", thing(row))
+            record(session, now, person.name, "environment.take", rows.thing(row))
             return row.profile, lease
 
         profile, lease = await self._store.run(write)
@@ -75,9 +74,7 @@ class Turns:
         spec = fleet.profile(profile)
 
         def write(session: Session) -> Lease | None:
-            row, now = rows.find(session, person.name, name), self._clock()
-            if row is None:
-                raise NotFound(kind="environment", name=name)
+            row, now = rows.existing(session, person.name, name), self._clock()
             # Sent twice, the form finds its own ticket: that stays, and what came of it afterwards, too.
             if row.phase != rows.WAITING or row.ticket_id is None or session.get(Ticket, ask_id) is not None:
                 return None
@@ -102,7 +99,7 @@ class Turns:
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> wire.EnvironmentRequest:
-            row = asks.existing(session, person.name, name)
+            row = rows.existing(session, person.name, name)
             before, spec = asks.last(session, row), fleet.profile(row.profile)
             team = charged(person, before.team if before is not None else None)
             usual_s = lifetimes.seconds_of(session, None, spec, person.name, team)
@@ -123,7 +120,7 @@ class Turns:
         """Put away what was said of its end. Twice is once."""
 
         def write(session: Session) -> None:
-            row = asks.existing(session, person.name, name)
+            row = rows.existing(session, person.name, name)
             if row.phase in (rows.STOPPED, rows.FAILED):
                 row.dismissed_at = row.dismissed_at or self._clock()
 
