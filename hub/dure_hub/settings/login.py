@@ -26,3 +26,8 @@ class Login(BaseModel):
     def oidc_client_secret(self) -> str:
         """The client secret from its file; empty where none is named."""
         return self.oidc_client_secret_file.read_text().strip() if self.oidc_client_secret_file else ""
+
+    @property
+    def groups_managed(self) -> bool:
+        """Whether the login provider says who is in which team; the portal's own lists then do not."""
+        return False
