@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from typing import Any, TextIO
@@ -48,6 +49,7 @@ def _in_background(flags: dict[str, Any], descriptor: int) -> int:
 
     A password it may show goes through this pipe to the terminal, and never into a log.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it has no terminal to lose
     out = os.fdopen(descriptor, "w")
 
     def ready() -> None:
@@ -63,6 +65,13 @@ def _in_background(flags: dict[str, Any], descriptor: int) -> int:
         return 1
 
 
+def _open_standard() -> None:
+    """Give input, output and errors where a daemon's starter closed them: else the next pipe gets their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def _detach(flags: dict[str, Any]) -> int:
     """Start again in a session of its own, pass on what it says until it is ready, and leave it."""
     from dure_hub.supervisor import prepare
@@ -70,6 +79,7 @@ def _detach(flags: dict[str, Any]) -> int:
     settings = prepare.settle(**flags)
     if prepare.make_folder(settings):
         _say(sys.stdout, "made", folder=settings.folder.root)
+    _open_standard()
     words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
     read, write = os.pipe()
     log = os.open(settings.folder.log / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

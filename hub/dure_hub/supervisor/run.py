@@ -50,14 +50,9 @@ class Supervisor:
         async def one(keeper: Keeper) -> None:
             for name in keeper.service.after:
                 await ready[name].wait()
+            await keeper.begin()
             if keeper.service.essential:
-                await keeper.begin()
                 await keeper.until_ready()
-            else:
-                try:
-                    await keeper.begin()
-                except OSError as why:
-                    self.note(f"{keeper.service.name}: cannot start: {why}")
             ready[keeper.service.name].set()
 
         async with _progress(self.say, lambda: self._pending(ready)):
@@ -119,7 +114,10 @@ class Stop:
         self.asked, self.hurry = asyncio.Event(), asyncio.Event()
 
     def listen(self, say: Say) -> None:
-        """Take SIGINT, SIGTERM and SIGHUP (a lost terminal) as a wish to stop."""
+        """Take SIGINT, SIGTERM and SIGHUP (a lost terminal) as a wish to stop.
+
+        SIGHUP is none where whoever started this ignores it (`nohup`, `--detach`): then it stays up.
+        """
 
         def on_signal() -> None:
             if self.asked.is_set() and not self.hurry.is_set():
@@ -127,8 +125,17 @@ class Stop:
                 self.hurry.set()
             self.asked.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        loop = asyncio.get_running_loop()
+        stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal)
+        # Not ignored but taken without effect: what is ignored stays so in all children, also in people's shells,
+        # which their servers end by it.
+        loop.add_signal_handler(signal.SIGHUP, _nothing if stays else on_signal)
+
+
+def _nothing() -> None:
+    """What a hang-up does to who stays up."""
 
 
 async def up(
