@@ -49,9 +49,13 @@ async def _ask(settings: Settings) -> None:
         supervisor.signal(signal.SIGTERM)
     except PermissionError as why:
         raise StillRunning(pids=supervisor.pid) from why
-    longest = settings.job_grace_s + settings.before_stop_s + 8 * settings.stop_grace_s + MARGIN_S
-    if await processes.until_gone([supervisor], longest):
+    if await processes.until_gone([supervisor], longest_s(settings)):
         raise StillRunning(pids=supervisor.pid)
+
+
+def longest_s(settings: Settings) -> float:
+    """How long a portal may take to go down: every step's own grace, and something beside."""
+    return settings.job_grace_s + settings.before_stop_s + 8 * settings.stop_grace_s + MARGIN_S
 
 
 def _forget(settings: Settings) -> None:

@@ -28,7 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
         return _detach(flags)
     if arguments.report_fd is not None:
         return _in_background(flags, arguments.report_fd)
-    return _up(flags, sys.stdout, lambda: _say(sys.stdout, "foreground"))
+    return _up(flags, sys.stdout, _ready)
+
+
+def _ready() -> None:
+    from dure_hub.supervisor.notify import notify
+
+    if not notify("READY=1"):
+        _say(sys.stdout, "foreground")  # a service manager has no Ctrl-C
 
 
 def _up(flags: dict[str, Any], out: TextIO, ready: Any) -> int:
@@ -66,7 +73,7 @@ def _in_background(flags: dict[str, Any], descriptor: int) -> int:
 
 
 def _open_standard() -> None:
-    """Give input, output and errors where a daemon's starter closed them: else the next pipe gets their numbers."""
+    """Open input, output and errors where the starter closed them: else the next pipe gets their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
