@@ -1,4 +1,4 @@
-"""A portal with all that must outlive a crash: an open kernel, a job, an endpoint, a schedule, a line of tickets."""
+"""A portal with all that must outlive a crash: a kernel, a job, an endpoint, a schedule, a line of tickets."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ class Site:
     def api(self, method: str, path: str, who: str = "ana", **body: Any) -> Any:
         """An answer of the API."""
         with self.portal.client(who) as client:
-            return client.request(method, path, json=body or None).raise_for_status().json()
+            answer = client.request(method, path, json=body or None).raise_for_status()
+            return answer.json() if answer.content else None
 
     def server(self) -> dict[str, Any]:
         """Ana's, as the portal shows it."""
