@@ -174,25 +174,23 @@ def test_after_a_sleep_nothing_ends_before_ten_minutes_and_the_line_stands(site:
 
 def test_it_goes_down_in_the_order_that_is_written(site: Site) -> None:
     """Work first, then what the work leans on: `docs/operating.md`."""
-    until(
-        lambda: site.api("GET", "/environments/default", "ben")["phase"] != "waiting",
-        "ana's place to be ben's",
-        120,
-    )
-    site.api("POST", "/schedules/rare/run", id=new_id())
+    for who in ("ben", "cho"):
+        site.api("DELETE", "/environments/default", who)
+    site.api("POST", "/environments", id=new_id(), profile="cpu")
+    until(lambda: site.phase() == "running", "a server of ana's to end", 150)
     groups: dict[str, list[int]] = {name: [site.portal.pid(name)] for name in SERVICES}
-    groups |= {kind: [process.pid for process in site.work(kind)] for kind in ("job", "model")}
+    groups |= {kind: [process.pid for process in site.work(kind)] for kind in WORK}
     order: list[set[str]] = []
     watcher = threading.Thread(target=lambda: order.extend(ends_of(groups, 180)))
     watcher.start()
     said = site.portal.dure("down")
     watcher.join(timeout=200)
     place = {name: number for number, names in enumerate(order) for name in names}
-    wanted = ["job", "hub", "voila", "warm", "model", "portal", "mlflow", "envoy"]
+    wanted = ["job", "server", "hub", "voila", "warm", "model", "portal", "mlflow", "envoy"]
     assert sorted(place) == sorted(wanted), order
     assert [place[name] for name in wanted] == sorted(place[name] for name in wanted), order
     told = (site.portal.data / "log" / "supervisor.log").read_text()
-    steps = ["no new work is taken", "training job(s)", "model server(s)", "nothing of it runs any more"]
+    steps = ["no new work is taken", "training job(s)", "server(s) save", "model server(s)", "nothing of it runs"]
     places = [told.rindex(step) for step in steps]
     assert places == sorted(places)
     assert "nothing of it runs any more" in said
