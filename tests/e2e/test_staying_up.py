@@ -157,6 +157,7 @@ def test_after_a_sleep_nothing_ends_before_ten_minutes_and_the_line_stands(site:
         assert moved - woke >= timedelta(minutes=10)
         assert site.kept() == site.before
         assert remembers(socket, VALUE)
+        assert site.server()["put_off"]["code"] == "clock_leapt"
         events = site.api("GET", "/events?object=environment:ana/default")
         (event,) = [one for one in events if one["verb"] == "environment.put_off"]
         assert event["verdict"]["code"] == "clock_leapt"

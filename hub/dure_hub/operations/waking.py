@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.leading import last_awake, leads, note_awake
+from dure_hub.operations.put_offs import VERB
 from dure_hub.policies import waking
 from dure_hub.policies.waking import Gap
 from dure_hub.settings import Settings
@@ -105,7 +106,7 @@ class Waking:
             environment = rows.of_lease(session, lease)
             if environment is not None:
                 thing = rows.thing(environment)
-                record(session, found.wake, PORTAL, "environment.put_off", thing, facts, lease.owner)
+                record(session, found.wake, PORTAL, VERB, thing, facts, lease.owner)
         return len(leases)
 
     def _servers(self, session: Session, found: Gap) -> int:

@@ -51,7 +51,7 @@ class Settings(Login, Addresses):
     wake_notice_s: int = Field(
         600,
         ge=0,
-        le=86400,
+        le=3600,
         description="After the machine slept or the portal was away nothing ends for its time before so long; 0 "
         "puts off nothing.",
     )

@@ -116,6 +116,23 @@ async def test_a_lease_that_ended_in_sleep_ends_ten_minutes_after_the_wake(world
     assert [one.object for one in told(world, "lease.put_off")] == [f"lease:{held}"], "once"
 
 
+async def test_its_owner_reads_why_until_the_end_is_moved_again(world: World, machine: Machine) -> None:
+    await server(world)
+    before = (await world.environments.get(ANA, "default")).lease
+    machine.sleeps(5 * HOUR)
+    assert (await world.environments.get(ANA, "default")).put_off is None
+    await world.reconciler.look()
+    seen = await world.environments.get(ANA, "default")
+    assert seen.put_off is not None
+    assert before is not None
+    assert (seen.put_off.code, seen.put_off.before) == ("machine_slept", before.until)
+    assert seen.put_off.wake - seen.put_off.since == timedelta(hours=5)
+    await world.environments.extend(
+        ANA, "default", wire.ExtendRequest(until=world.clock() + timedelta(minutes=40))
+    )
+    assert (await world.environments.get(ANA, "default")).put_off is None
+
+
 async def test_an_end_further_away_than_the_notice_stays(world: World, machine: Machine) -> None:
     held = await server(world, lifetime_s=4 * HOUR)
     before = lease(world, held).until
