@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -173,9 +173,13 @@ class Site:
         self.moved_s += seconds
         self.clock.write_text(str(self.moved_s))
 
+    def now(self) -> datetime:
+        """The portal's time."""
+        return datetime.now(UTC) + timedelta(seconds=self.moved_s)
+
     def until_looked(self) -> None:
         """Until the reconciler has looked at the time that is now."""
-        now = datetime.fromisoformat(self.api("GET", "/environments/default/usage")["at"])
+        now = self.now()
 
         def looked() -> bool:
             query = "select until from leaderships where task = 'reconcile.awake'"
