@@ -173,7 +173,7 @@ async def up(
         finally:
             lock.write_holder(settings.folder.run, settings.front_url, "left" if stop.leave else "down")
     if stop.leave:
-        os._exit(0)  # asyncio's own clean-up would kill the children that are to run on
+        os._exit(0)  # asyncio's clean-up may kill the children that are to run on
 
 
 async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: MakeServices, stop: Stop) -> None:
