@@ -54,6 +54,7 @@ from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
 from dure_hub.operations.turns import Turns
 from dure_hub.operations.usage import INTERVAL_S, Uses
+from dure_hub.operations.waking import Waking
 from dure_hub.owners import Owners
 from dure_hub.settings import Settings, load_settings
 from dure_hub.store import Clock, Store, database_url, system_clock
@@ -111,7 +112,7 @@ def operations(data: Path | str) -> Operations:
         quotas=quotas,
         counters=Counters(store, clock),
         snapshots=snapshots,
-        reconciler=Reconciler(settings, store, clock, profiles, works),
+        reconciler=Reconciler(settings, store, clock, profiles, works, Waking(settings)),
         servers=servers,
         training=training,
         serving=serving,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dure.wire.environments import EnvironmentRequest as EnvironmentRequest
     from dure.wire.environments import ExtendRequest as ExtendRequest
     from dure.wire.environments import Lease as Lease
+    from dure.wire.environments import PutOff as PutOff
     from dure.wire.environments import Receipt as Receipt
     from dure.wire.environments import Slice as Slice
     from dure.wire.environments import StartProgress as StartProgress
@@ -82,6 +83,7 @@ _WHERE = {
     "ActivityReport": "environments",
     "Check": "environments",
     "ExtendRequest": "environments",
+    "PutOff": "environments",
     "Receipt": "environments",
     "StartProgress": "environments",
     "StartStep": "environments",

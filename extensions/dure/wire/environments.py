@@ -143,6 +143,18 @@ class StartProgress(Answer):
     steps: list[StartStep] = []
 
 
+class PutOff(Answer):
+    """Nobody looked from `since` to `wake`, so the lease that was to end at `before` ends when `until` says.
+
+    `code` is why: machine_slept, clock_leapt (it was set, or the machine is a paused guest) or portal_away.
+    """
+
+    code: str
+    since: datetime
+    wake: datetime
+    before: datetime
+
+
 class Environment(Answer):
     """A server: `phase` is waiting, held, starting, running, stopping, stopped or failed.
 
@@ -154,7 +166,8 @@ class Environment(Answer):
     `ran` is whether its last server was ever ready, `ended_at` when it ended, `receipt` what was saved then (null
     where nobody said); where nobody saw the end, it ended between `ended_at` and `ended_by`. `told` is
     whether its owner has put that away. `log_end` is the last of its log where it did not start, for its owner
-    alone. `checks` is what the idleness of one that runs is judged by.
+    alone. `checks` is what the idleness of one that runs is judged by. `put_off` says why its end was moved, where
+    nobody could have been told of the one before.
     """
 
     name: str
@@ -179,3 +192,4 @@ class Environment(Answer):
     checks: list[Check] = []
     log_end: str | None = None
     told: bool = False
+    put_off: PutOff | None = None

@@ -14,6 +14,7 @@ HELP = {
     "status": ("say what runs", "실행 상태를 보여 줍니다"),
     "doctor": ("say what this machine can do, and what is limited", "이 머신에서 가능한 것과 제한을 보여 줍니다"),
     "portal-logs": ("show the logs of the portal's services", "포털 서비스의 로그를 보여 줍니다"),
+    "service": ("install the portal as a service of this machine", "포털을 이 머신의 서비스로 설치합니다"),
     "user": ("add, reset, disable or list people", "사용자를 추가, 재설정, 중지하거나 목록을 봅니다"),
     "token": ("make a token that speaks for a person", "사용자를 대신하는 토큰을 만듭니다"),
     "data": ("data folder (default: DURE_DATA, else ~/.dure)", "데이터 폴더(기본값: DURE_DATA, 없으면 ~/.dure)"),
@@ -21,7 +22,11 @@ HELP = {
     "port": ("front port (default: DURE_PORT, else 8000)", "포털 포트(기본값: DURE_PORT, 없으면 8000)"),
     "host": ("address to listen on (default: 127.0.0.1)", "수신 주소(기본값: 127.0.0.1)"),
     "json": ("print JSON", "JSON으로 출력합니다"),
-    "service": ("one service only", "한 서비스만 봅니다"),
+    "one": ("one service only", "한 서비스만 봅니다"),
+    "system": ("of the whole machine (needs root)", "시스템 전체 서비스(root 필요)"),
+    "own": ("of your own account (systemctl --user)", "내 계정의 서비스(systemctl --user)"),
+    "unit": ("name of the service (default: dure)", "서비스 이름(기본값: dure)"),
+    "print": ("only print the unit", "유닛을 출력만 합니다"),
     "follow": ("go on as the log grows", "로그를 계속 따라갑니다"),
     "lines": ("lines of each log (default: 40)", "로그마다 보여 줄 줄 수(기본값: 40)"),
     "name": ("the person's name", "사용자 이름"),
@@ -49,10 +54,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--json", action="store_true", help=_help("json")
     )
     logs = _add(subparsers, "portal-logs", "dure_hub.commands.logs")
-    logs.add_argument("service", nargs="?", choices=SERVICES, help=_help("service"))
+    logs.add_argument("service", nargs="?", choices=SERVICES, help=_help("one"))
     logs.add_argument("-f", "--follow", action="store_true", help=_help("follow"))
     logs.add_argument("-n", "--lines", type=int, default=40, help=_help("lines"))
     _add_user(subparsers)
+    _add_service(subparsers)
     token = _add(subparsers, "token", "dure_hub.commands.token")
     token.add_argument("--user", help=_help("name"))
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))
@@ -71,6 +77,20 @@ def _add_user(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -
         if verb != "disable":
             parser.add_argument("--password-stdin", action="store_true", help=_help("stdin"))
     verbs.add_parser("list").add_argument("--json", action="store_true", help=_help("json"))
+
+
+def _add_service(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    service = _add(subparsers, "service", "dure_hub.commands.service")
+    verbs = service.add_subparsers(dest="verb", metavar="install|uninstall", required=True)
+    for verb in ("install", "uninstall", "stop"):  # the last is what systemd runs
+        parser = verbs.add_parser(verb)
+        parser.add_argument("--data", default=argparse.SUPPRESS, help=_help("data"))
+        parser.add_argument("--name", default="dure", help=_help("unit"))
+        kinds = parser.add_mutually_exclusive_group()
+        kinds.add_argument("--system", action="store_true", default=None, help=_help("system"))
+        kinds.add_argument("--user", action="store_false", dest="system", default=None, help=_help("own"))
+        if verb == "install":
+            parser.add_argument("--print", action="store_true", help=_help("print"))
 
 
 def _add(

@@ -15,6 +15,9 @@ from dure_hub.supervisor.errors import StillRunning
 from dure_hub.supervisor.words import line
 
 MARGIN_S = 60
+"""What the kernel may take over a SIGKILL in each step."""
+STEPS = 12
+"""Executions, servers, model servers, six services, and three looks for what is left: each has the grace."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,9 +52,13 @@ async def _ask(settings: Settings) -> None:
         supervisor.signal(signal.SIGTERM)
     except PermissionError as why:
         raise StillRunning(pids=supervisor.pid) from why
-    longest = settings.job_grace_s + settings.before_stop_s + 8 * settings.stop_grace_s + MARGIN_S
-    if await processes.until_gone([supervisor], longest):
+    if await processes.until_gone([supervisor], longest_s(settings)):
         raise StillRunning(pids=supervisor.pid)
+
+
+def longest_s(settings: Settings) -> float:
+    """How long a portal may take to go down: every step's own grace, and something beside."""
+    return settings.job_grace_s + settings.before_stop_s + STEPS * settings.stop_grace_s + MARGIN_S
 
 
 def _forget(settings: Settings) -> None:

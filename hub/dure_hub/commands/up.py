@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from typing import Any, TextIO
@@ -27,7 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
         return _detach(flags)
     if arguments.report_fd is not None:
         return _in_background(flags, arguments.report_fd)
-    return _up(flags, sys.stdout, lambda: _say(sys.stdout, "foreground"))
+    return _up(flags, sys.stdout, _ready)
+
+
+def _ready() -> None:
+    from dure_hub.supervisor.notify import notify
+
+    if not notify("READY=1"):
+        _say(sys.stdout, "foreground")  # a service manager has no Ctrl-C
 
 
 def _up(flags: dict[str, Any], out: TextIO, ready: Any) -> int:
@@ -48,6 +56,7 @@ def _in_background(flags: dict[str, Any], descriptor: int) -> int:
 
     A password it may show goes through this pipe to the terminal, and never into a log.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it has no terminal to lose
     out = os.fdopen(descriptor, "w")
 
     def ready() -> None:
@@ -63,6 +72,13 @@ def _in_background(flags: dict[str, Any], descriptor: int) -> int:
         return 1
 
 
+def _open_standard() -> None:
+    """Open input, output and errors where the starter closed them: else the next pipe gets their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def _detach(flags: dict[str, Any]) -> int:
     """Start again in a session of its own, pass on what it says until it is ready, and leave it."""
     from dure_hub.supervisor import prepare
@@ -70,6 +86,7 @@ def _detach(flags: dict[str, Any]) -> int:
     settings = prepare.settle(**flags)
     if prepare.make_folder(settings):
         _say(sys.stdout, "made", folder=settings.folder.root)
+    _open_standard()
     words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
     read, write = os.pipe()
     log = os.open(settings.folder.log / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

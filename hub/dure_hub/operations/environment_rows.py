@@ -14,6 +14,7 @@ from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
 from dure_hub.operations import checks, extending, lifetimes, reasons, ticket_rows
 from dure_hub.operations.profiles import Fleet
+from dure_hub.operations.put_offs import put_off
 from dure_hub.policies.idle import idle_end
 from dure_hub.policies.lifetime import latest_end
 from dure_hub.policies.naming import person_origin
@@ -170,6 +171,7 @@ def on_wire(
             "receipt": row.receipt if row.receipt and "saved" in row.receipt else None,
             "checks": checks.on_wire(session, row, lease, now) if row.phase == RUNNING and lease else [],
             "told": row.dismissed_at is not None,
+            "put_off": None if lease is None else put_off(session, thing(row), lease, now),
         }
     )
 

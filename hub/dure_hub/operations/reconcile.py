@@ -41,6 +41,7 @@ from dure_hub.operations.endings import end_of
 from dure_hub.operations.leading import last_seen, lead, note_seen
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.ticks import Ticks as Ticks
+from dure_hub.operations.waking import BEAT_S, Waking
 from dure_hub.policies.lifetime import is_expired, waited_too_long
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
@@ -163,10 +164,18 @@ class Reconciler:
     """Runs the passes. One object a process; only the one that leads acts."""
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Clock, profiles: Profiles, subjects: Sequence[Subject]
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        profiles: Profiles,
+        subjects: Sequence[Subject],
+        waking: Waking | None = None,
     ) -> None:
         self.ticks = Ticks()
         self.ticks.add("reconcile", settings.look_interval_s, self.look)
+        self.ticks.add("awake", BEAT_S, lambda: store.run(self._awake))
+        self._waking = waking
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -222,12 +231,18 @@ class Reconciler:
     def _lead(self, session: Session) -> bool:
         if not lead(session, self._holder, self._clock()):
             return False
+        self._awake(session)
         if not self._passes:
             self._ran_before = last_seen(session)
         elif len(self._passes) == _VERDICT:
             # what had ended by the first of them was ended by the last
             note_seen(session, self._holder, self._passes[0])
         return True
+
+    def _awake(self, session: Session) -> None:
+        """Before anything ends for its time: the machine may have slept since the look, or before it."""
+        if self._waking is not None:
+            self._waking.look(session, self._holder, self._clock())
 
     def has_looked(self, purpose: str) -> bool:
         """Whether this process has told which leases of `purpose` have nothing running any more.
@@ -272,6 +287,7 @@ class Reconciler:
 
     def _write(self, session: Session, subject: Subject, decision: Decision, looked_at: datetime) -> set[str]:
         """Write what was decided; the leases whose end was moved since the look, which go on."""
+        self._awake(session)
         now, moved = self._clock(), set()
         for lease_id in decision.expire:
             lease = session.get_one(Lease, lease_id)
@@ -334,6 +350,7 @@ class Reconciler:
         fleet = await self._profiles.fleet()
 
         def decide_queue(session: Session) -> None:
+            self._awake(session)
             now = self._clock()
             subjects = {subject.purpose: subject for subject in self._subjects}
             for ticket in session.scalars(select(Ticket).where(Ticket.state == "waiting")).all():

@@ -48,6 +48,13 @@ class Settings(Login, Addresses):
         validate_default=True,
         description="A server nobody used for so long ends; 0 lets it run to its end.",
     )
+    wake_notice_s: int = Field(
+        600,
+        ge=0,
+        le=3600,
+        description="After the machine slept or the portal was away nothing ends for its time before so long; 0 "
+        "puts off nothing.",
+    )
     gpu_idle_percent: float = Field(
         5, ge=0, le=100, description="A GPU that is no busier (in percent) counts as idle."
     )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import os
+import random
 import time
 from asyncio.subprocess import DEVNULL, STDOUT
 from asyncio.subprocess import Process as Child
@@ -15,19 +16,24 @@ from typing import Any
 
 from dure_hub.settings import DataFolder, Settings
 from dure_hub.supervisor import processes
+from dure_hub.supervisor.care import EARLY_EXITS, Care, End
 from dure_hub.supervisor.errors import ServiceFailed
 from dure_hub.supervisor.logs import tail
 from dure_hub.supervisor.processes import Process, Record
 from dure_hub.supervisor.spec import Service
 
-FIRST_DELAY_S, LONGEST_DELAY_S, CALM_S = 0.2, 15.0, 60.0
-EARLY_EXITS = 3
-"""A service that ends this often before it was ever ready will not become ready by another try."""
+LOOK_S = 0.1
+"""Time between two looks whether a service that starts answers."""
 
 
 def record_path(folder: DataFolder, name: str) -> Path:
     """Where the record of a service lies."""
     return folder.run / "services" / f"{name}.json"
+
+
+def care_path(folder: DataFolder, name: str) -> Path:
+    """Where lies how often it ended, and why."""
+    return record_path(folder, name).with_suffix(".care.json")
 
 
 def log_path(folder: DataFolder, name: str) -> Path:
@@ -61,13 +67,23 @@ class Keeper:
         self.note = note
         self.process: Process | None = None
         self.adopted = False
-        self.exits = 0
+        self.care = Care()
         self._child: Child | None = None
+        self._answered = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def exits(self) -> int:
+        """How often it has ended since it was begun."""
+        return self.care.ends
+
     async def begin(self) -> None:
-        """Adopt the running service if it is the same, else replace it; then keep it until `stop`."""
+        """Adopt the running service if it is the same, else replace it; then keep it until `stop`.
+
+        Raises `OSError` where one that the portal needs cannot be started; any other is tried again.
+        """
+        self._note_care(Care())
         record = processes.load_record(record_path(self.settings.folder, self.service.name))
         if (
             self.service.keep
@@ -77,21 +93,27 @@ class Keeper:
             and await self.service.ready()
         ):
             self.process, self.adopted = record.process, True
+            self._answered.set()
             self.note(f"{self.service.name}: adopted process {record.process.pid}")
         else:
             await end_leftovers(self.settings, self.service.name, self.service.stop_grace_s)
-            await self._launch()
+            try:
+                await self._launch()
+            except OSError as why:
+                if self.service.essential:
+                    raise
+                self.note(f"{self.service.name}: cannot start: {why}")
         self._task = asyncio.create_task(self._keep(), name=f"keep {self.service.name}")
 
     async def until_ready(self) -> None:
         """Wait until it answers; `ServiceFailed` with the end of its log when it does not in its time."""
         deadline = asyncio.get_running_loop().time() + self.service.start_limit_s
-        while not await self.service.ready():
+        while not self._answered.is_set():
             if self.exits >= EARLY_EXITS:
                 raise self._failed(f"it ended {self.exits} times")
             if asyncio.get_running_loop().time() > deadline:
                 raise self._failed(f"not ready within {self.service.start_limit_s:.0f} s")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(LOOK_S)
 
     async def stop(self, grace_s: float | None = None) -> list[Process]:
         """End it and do not start it again. Returns what lives on in spite of it.
@@ -104,6 +126,7 @@ class Keeper:
         if self._child is not None and not left:
             await self._child.wait()
         await end_leftovers(self.settings, self.service.name, grace)
+        care_path(self.settings.folder, self.service.name).unlink(missing_ok=True)
         return left
 
     async def release(self) -> None:
@@ -142,15 +165,14 @@ class Keeper:
             self.note(f"{self.service.name}: cannot record process {self._child.pid}: {why}")
 
     async def _keep(self) -> None:
-        delay, began = FIRST_DELAY_S, time.monotonic()
-        while not await self._closed_before(self._gone()):
-            self.exits += 1
-            code = None if self._child is None else self._child.returncode
-            delay = FIRST_DELAY_S if time.monotonic() - began > CALM_S else delay
-            self.note(f"{self.service.name}: ended with {code}; starts again in {delay:.1f} s")
+        while not await self._closed_before(self._lived()):
+            care = self.care
+            assert care.last is not None and care.next_at is not None  # noqa: S101, PT018 - `_lived` tells of an end
+            how = care.last.signal or care.last.code
+            delay = care.next_at - care.last.at
+            self.note(f"{self.service.name}: ended with {how}; starts again in {delay:.1f} s")
             if await self._closed_before(asyncio.sleep(delay)):
                 return
-            delay, began = min(delay * 2, LONGEST_DELAY_S), time.monotonic()
             try:
                 await processes.end(marked(self.settings, self.service.name), 1, group=False)
                 await self._launch()
@@ -158,6 +180,39 @@ class Keeper:
                 self._child, self.process = None, None
                 self.note(f"{self.service.name}: cannot start: {why}")
             self.adopted = False
+            self._note_care(self.care.started())
+
+    async def _lived(self) -> None:
+        """One life of the process: note when it answers, and how it ended."""
+        began = time.monotonic()
+        looking = asyncio.create_task(self._until_answer())
+        try:
+            await self._gone()
+        finally:
+            looking.cancel()
+            (bug,) = await asyncio.gather(looking, return_exceptions=True)
+            if isinstance(bug, Exception):
+                self.note(f"{self.service.name}: cannot tell whether it answers: {bug!r}")
+        code = None if self._child is None else self._child.returncode
+        end = End(code, time.time(), time.monotonic() - began)
+        self._note_care(self.care.ended(end, self._answered.is_set(), random.random()))  # noqa: S311 - no secret
+        self._answered.clear()
+
+    async def _until_answer(self) -> None:
+        while not self._answered.is_set():
+            if await self.service.ready():
+                self._answered.set()
+                if self.care.unanswered:
+                    self._note_care(self.care.answers())
+                return
+            await asyncio.sleep(LOOK_S)
+
+    def _note_care(self, care: Care) -> None:
+        self.care = care
+        try:
+            care.save(care_path(self.settings.folder, self.service.name))
+        except OSError as why:  # a full disk: what counts is that it is started again
+            self.note(f"{self.service.name}: cannot write down how it ended: {why}")
 
     async def _gone(self) -> None:
         if self._child is not None:

@@ -65,17 +65,30 @@ def is_held(run: Path) -> bool:
 def write_holder(run: Path, url: str, phase: str) -> None:
     """Leave word of who holds the lock, where, since when, and whether it is `starting`, `up` or `closing`.
 
-    On a full disk the word of before stays: the lock is what counts.
+    With it how often a holder before this one ended without a word, since one last went down in order. On a full
+    disk the word of before stays: the lock is what counts.
     """
     known, me = holder(run), processes.identify(os.getpid())
-    since = known["since"] if me is not None and _recorded(known) == me and "since" in known else time.time()
+    mine = me is not None and _recorded(known) == me and "since" in known
+    since = known["since"] if mine else time.time()
+    lost = known.get("lost") if mine else _lost(known)
     path = run / "services" / "supervisor.json"
     identity = {"pid": os.getpid()} if me is None else asdict(me)
     temporary = path.with_suffix(".tmp")
     with contextlib.suppress(OSError):  # going down must not fail for want of room to say so
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        temporary.write_text(json.dumps({**identity, "url": url, "since": since, "phase": phase}))
+        temporary.write_text(json.dumps({**identity, "url": url, "since": since, "phase": phase, "lost": lost}))
         temporary.replace(path)
+
+
+def _lost(known: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How often holders ended without a word, and why the last did; None where that one went down in order."""
+    before = _recorded(known)
+    if before is None or known.get("phase") not in ("starting", "up", "closing"):
+        return None
+    times = known["lost"]["times"] if isinstance(known.get("lost"), dict) else 0
+    rebooted = before.boot_id != processes.boot_id()
+    return {"times": times + 1, "why": "rebooted" if rebooted else "killed", "found_at": time.time()}
 
 
 def holder(run: Path) -> dict[str, Any]:

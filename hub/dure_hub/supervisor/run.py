@@ -26,6 +26,7 @@ from dure_hub.supervisor.words import line
 Say = Callable[..., None]
 MakeServices = Callable[[Settings], Sequence[Service]]
 ROTATE_EVERY_S = 30
+LEAVE = signal.SIGUSR1
 ENDLESS = (Kind.SERVER, Kind.MODEL)
 
 
@@ -50,14 +51,9 @@ class Supervisor:
         async def one(keeper: Keeper) -> None:
             for name in keeper.service.after:
                 await ready[name].wait()
+            await keeper.begin()
             if keeper.service.essential:
-                await keeper.begin()
                 await keeper.until_ready()
-            else:
-                try:
-                    await keeper.begin()
-                except OSError as why:
-                    self.note(f"{keeper.service.name}: cannot start: {why}")
             ready[keeper.service.name].set()
 
         async with _progress(self.say, lambda: self._pending(ready)):
@@ -103,6 +99,10 @@ class Supervisor:
         if keeper is not None:
             await keeper.stop(min(grace_s, keeper.service.stop_grace_s))
 
+    async def leave(self) -> None:
+        """Look after nothing any more, and let all of it run."""
+        await asyncio.gather(*(keeper.release() for keeper in self.keepers.values()))
+
     async def abandon(self) -> None:
         """End what this supervisor started after a failure; what it adopted stays for the next one."""
         for keeper in reversed(list(self.keepers.values())):
@@ -117,9 +117,15 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked, self.hurry = asyncio.Event(), asyncio.Event()
+        self.leave = False
+        """Whether all that runs is to run on, for the next supervisor to take over."""
 
     def listen(self, say: Say) -> None:
-        """Take SIGINT, SIGTERM and SIGHUP (a lost terminal) as a wish to stop."""
+        """Take SIGINT, SIGTERM and SIGHUP (a lost terminal) as a wish to stop.
+
+        SIGUSR1 is a wish to leave: a service manager restarts the portal, and people's work goes on meanwhile.
+        SIGHUP is none where whoever started this ignores it (`nohup`, `--detach`): then it stays up.
+        """
 
         def on_signal() -> None:
             if self.asked.is_set() and not self.hurry.is_set():
@@ -127,8 +133,22 @@ class Stop:
                 self.hurry.set()
             self.asked.set()
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        def on_leave() -> None:
+            self.leave = not self.asked.is_set()
+            self.asked.set()
+
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(LEAVE, on_leave)
+        stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal)
+        # Not ignored but taken without effect: what is ignored stays so in all children, also in people's shells,
+        # which their servers end by it.
+        loop.add_signal_handler(signal.SIGHUP, _nothing if stays else on_signal)
+
+
+def _nothing() -> None:
+    """What a hang-up does to who stays up."""
 
 
 async def up(
@@ -136,8 +156,9 @@ async def up(
 ) -> None:
     """Run the portal until a signal ends it. `ready` is called once, when everything answers.
 
-    Ended by a signal, nothing of the portal runs when it returns. Where it fails instead, its services have ended
-    when it raises, but people's servers and jobs, which an earlier run may have left, go on.
+    Ended by a signal, nothing of the portal runs when it returns, but for `LEAVE`, after which all of it does.
+    Where it fails instead, its services have ended when it raises, but people's servers and jobs, which an earlier
+    run may have left, go on.
     """
     settings = prepare.settle(**flags)
     if prepare.make_folder(settings):
@@ -150,7 +171,9 @@ async def up(
         try:
             await _live(settings, say, ready, make, stop)
         finally:
-            lock.write_holder(settings.folder.run, settings.front_url, "down")
+            lock.write_holder(settings.folder.run, settings.front_url, "left" if stop.leave else "down")
+    if stop.leave:
+        os._exit(0)  # asyncio's clean-up may kill the children that are to run on
 
 
 async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: MakeServices, stop: Stop) -> None:
@@ -171,6 +194,10 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
     except BaseException:
         await supervisor.abandon()
         raise
+    if stop.leave:
+        await supervisor.leave()
+        supervisor.note("leaves what runs to the next supervisor")
+        return
     lock.write_holder(settings.folder.run, settings.front_url, "closing")
 
     def told(key: str, **facts: object) -> None:

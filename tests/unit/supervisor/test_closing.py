@@ -18,6 +18,7 @@ from tests.contract.backends.kit import EmbeddedPlace, deaf, no_room
 from tests.contract.backends.test_before_stop import started
 from tests.unit.supervisor.kit import SLEEP, Begin
 
+KINDS = ("job", "execution", "server", "model")
 SERVICES = ["hub", "voila", "warm", "portal", "mlflow", "envoy"]
 
 
@@ -85,3 +86,38 @@ async def test_servers_save_before_they_end_and_one_that_is_silent_is_not_waited
         asked = (tmp_path / f"{name}.asked").read_text()
         assert json.loads(asked[asked.index("{") :])["reason"] == "down"
     assert place.marked() == {}
+
+
+async def test_each_step_begins_when_the_one_before_is_over_and_has_its_own_bound(
+    settings: Settings, begin: Begin
+) -> None:
+    """As docs/operating.md has it: work, then what the work leans on."""
+    own = {"stop_grace_s": 7.0, "job_grace_s": 9.0, "before_stop_s": 0.0}
+    settings = settings.model_copy(update=own)
+    marks = {"DURE_PORTAL": settings.instance}
+    work = {kind: begin(SLEEP, DURE_KIND=kind, DURE_LEASE=kind.upper(), **marks)[0] for kind in KINDS}
+    steps: list[tuple[str, float | None, set[str]]] = []
+
+    def note(name: str, bound_s: float | None) -> None:
+        steps.append((name, bound_s, {kind for kind, process in work.items() if process.poll() is None}))
+
+    def say(key: str, **facts: Any) -> None:
+        note(key, facts.get("seconds"))
+
+    async def stop(name: str, grace_s: float) -> None:
+        note(name, grace_s)
+
+    await closing.close(settings, stop, say, asyncio.Event())
+    assert steps == [
+        ("closing", None, {"job", "execution", "server", "model"}),
+        ("closing_jobs", 9, {"job", "execution", "server", "model"}),
+        ("closing_executions", 7, {"execution", "server", "model"}),
+        ("closing_servers", 7, {"server", "model"}),
+        ("hub", 7, {"model"}),
+        ("voila", 7, {"model"}),
+        ("warm", 7, {"model"}),
+        ("closing_models", 7, {"model"}),
+        ("portal", 7, set()),
+        ("mlflow", 7, set()),
+        ("envoy", 7, set()),
+    ]

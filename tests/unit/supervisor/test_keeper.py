@@ -13,8 +13,9 @@ import pytest
 
 from dure_hub.settings import Settings
 from dure_hub.supervisor import logs, processes
+from dure_hub.supervisor.care import Care, load_care
 from dure_hub.supervisor.errors import ServiceFailed
-from dure_hub.supervisor.keeper import Keeper, end_leftovers, log_path, record_path
+from dure_hub.supervisor.keeper import Keeper, care_path, end_leftovers, log_path, record_path
 from dure_hub.supervisor.spec import Service, http_status
 from tests.unit.supervisor.kit import WAIT_S, until
 
@@ -70,12 +71,55 @@ async def test_it_leads_its_own_session_and_is_recorded(make: Make, settings: Se
     assert record.process == process
 
 
-async def test_a_killed_one_is_started_again(make: Make) -> None:
+async def test_a_killed_one_is_started_again(make: Make, settings: Settings) -> None:
     keeper = make()
     process = await started(keeper)
     process.signal(signal.SIGKILL)
     await until(lambda: keeper.process is not None and keeper.process != process and keeper.process.alive())
     assert keeper.exits == 1
+    await until(lambda: (load_care(care_path(settings.folder, "thing")) or Care()).restarts == 1)
+    care = load_care(care_path(settings.folder, "thing"))
+    assert care is not None
+    assert care.last is not None
+    assert (care.last.signal, care.next_at, care.failing) == ("SIGKILL", None, False)
+
+
+async def test_one_that_ends_at_every_start_is_tried_more_and_more_seldom_and_told_as_failing(
+    make: Make, settings: Settings
+) -> None:
+    keeper = make("raise SystemExit(7)")
+    await keeper.begin()
+    await until(lambda: keeper.care.failing)
+    care = load_care(care_path(settings.folder, "thing"))
+    assert care is not None
+    assert care.last is not None
+    assert (care.last.code, care.unanswered) == (7, care.ends)
+    await keeper.stop()
+    assert not care_path(settings.folder, "thing").exists()
+
+
+async def test_a_program_that_is_not_there_yet_is_tried_again_where_the_portal_can_do_without(
+    settings: Settings, tmp_path: Path
+) -> None:
+    program = tmp_path / "late"
+
+    async def ready() -> bool:
+        return "up" in logs.tail(log_path(settings.folder, "late"))
+
+    marks = {"DURE_PORTAL": settings.instance, "DURE_SERVICE": "late", "PATH": os.environ["PATH"]}
+    late = Service("late", "late", [str(program)], ready, environment=marks, essential=False)
+    needed = Service("needed", "needed", [str(program)], ready, environment=marks)
+    with pytest.raises(FileNotFoundError):
+        await Keeper(settings, needed, lambda text: None).begin()
+    keeper = Keeper(settings, late, lambda text: None)
+    await keeper.begin()
+    try:
+        program.write_text("#!/bin/sh\necho up; exec sleep 600\n")
+        program.chmod(0o755)
+        async with asyncio.timeout(WAIT_S):
+            await keeper.until_ready()
+    finally:
+        await keeper.stop(0)
 
 
 async def test_a_stopped_one_is_gone_and_stays_so(make: Make, settings: Settings) -> None:

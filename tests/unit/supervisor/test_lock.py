@@ -100,3 +100,27 @@ async def test_a_holder_of_somebody_else_is_named(
         patch.setattr(os, "kill", refused)
         with pytest.raises(StillRunning, match=str(supervisor.pid)):
             await down(settings)
+
+
+def test_a_holder_that_ended_without_a_word_is_counted_until_one_goes_down_in_order(
+    settings: Settings, begin: Begin
+) -> None:
+    run = settings.folder.run
+
+    def taken_over() -> dict[str, object] | None:
+        lock.write_holder(run, settings.front_url, "starting")
+        found = lock.holder(run)["lost"]
+        lock.write_holder(run, settings.front_url, "up")
+        assert lock.holder(run)["lost"] == found, "the same holder goes on"
+        return None if found is None else {name: found[name] for name in ("times", "why")}
+
+    other, _ = begin(HOLD, settings.model_dump_json())
+    other.kill()
+    other.wait(timeout=20)
+    assert taken_over() == {"times": 1, "why": "killed"}
+    word = run / "services" / "supervisor.json"
+    booted = json.loads(word.read_text()) | {"boot_id": "another boot"}
+    word.write_text(json.dumps(booted))
+    assert taken_over() == {"times": 2, "why": "rebooted"}
+    word.write_text(json.dumps(booted | {"phase": "down"}))
+    assert taken_over() is None
