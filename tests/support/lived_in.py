@@ -1,8 +1,8 @@
 """A portal that people have used: homes, running servers, two who wait in line, a schedule, a model, an endpoint.
 
 `python -m tests.support.lived_in FOLDER` makes one with the program of this source tree and leaves its data folder
-in FOLDER/data; with `--pack FILE FOLDER` what is there is packed: that is how the data folder of a release comes into
-tests/data (see the README there).
+in FOLDER/data; with `--pack FILE FOLDER` what is there is packed: that is how the data folder of a release comes
+into tests/data (see the README there).
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def ask(portal: Portal, token: str) -> Any:
 
 
 def line(client: httpx.Client) -> list[str]:
-    """Who waits, the first in line first, as an administrator sees it."""
-    return [str(one["owner"]) for one in client.get("/queue").raise_for_status().json()]
+    """The tickets that wait, the first in line first, as an administrator sees them."""
+    return [str(one["ticket"]) for one in client.get("/queue").raise_for_status().json()]
 
 
 def _homes(portal: Portal) -> None:
@@ -161,7 +161,7 @@ def _until(look: Callable[[], bool], what: str, timeout: float = 120) -> None:
 
 
 def pack(folder: Path, file: Path) -> None:
-    """What `main` has left, as one small file: without logs and what `up` makes anew, the databases without gaps."""
+    """What `main` has left, as one small file: without logs and what `up` makes anew; databases without gaps."""
     for database in (folder / "data" / "db").glob("*.sqlite"):
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -181,7 +181,7 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> dict[str, Any]:
-    """A packed one: its data folder in `folder`/data, a clock that goes on when it was left; what must be there."""
+    """Its data folder comes into `folder`/data, with a clock that goes on when it was left; what must be there."""
     with tarfile.open(file) as tar:
         tar.extractall(folder, filter="fully_trusted")  # noqa: S202 - a file of this repository, with a link to outside
     found: dict[str, Any] = json.loads((folder / "expected.json").read_text())

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -25,7 +26,6 @@ COUNTS = {
     "leases": ("dure", "SELECT count(*) FROM leases WHERE ended_at IS NULL"),
     "schedules": ("dure", "SELECT count(*) FROM schedules WHERE deleted_at IS NULL"),
     "endpoints": ("dure", "SELECT count(*) FROM endpoints WHERE ended_at IS NULL"),
-    "people": ("hub", "SELECT count(*) FROM users"),
     "models": ("mlflow", "SELECT count(*) FROM registered_models"),
 }
 
@@ -107,17 +107,28 @@ def _copy(reader: sqlite3.Connection, target: Path) -> None:
 
 
 def _counts(folder: Path) -> dict[str, int]:
-    found = {}
+    found = {"people": len(_people(folder / "hub.sqlite"))}
     for what, (name, query) in COUNTS.items():
-        path = folder / f"{name}.sqlite"
-        if path.exists():
-            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-                tables = {
-                    row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-                }
-                if query.split(" FROM ")[1].split()[0] in tables:
-                    found[what] = int(connection.execute(query).fetchone()[0])
+        if rows := _rows(folder / f"{name}.sqlite", query.split()[3], query):
+            found[what] = int(rows[0][0])
     return found
+
+
+def _people(hub: Path) -> set[str]:
+    """Who has an account, or has logged in another way."""
+    return {str(row[0]) for table in ("users", "dure_accounts") for row in _rows(hub, table, _NAMES.format(table))}
+
+
+_NAMES = "SELECT name FROM {}"
+
+
+def _rows(path: Path, table: str, query: str) -> list[tuple[Any, ...]]:
+    """None where the file or the table is not there."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        there = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+        return connection.execute(query).fetchall() if there.fetchone() else []
 
 
 class _Postgres:

@@ -17,7 +17,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     os.umask(0o077)
     here = prepare.settle(data=arguments.data).folder.root
-    settings = prepare.last_settings(data=arguments.data).model_copy(update={"data": here})  # it may have been moved
+    settings = prepare.last_settings(data=arguments.data).model_copy(
+        update={"data": here}
+    )  # it may have been moved
     made = backup(settings, Path(arguments.file), not arguments.without_homes, say)
     say("backup_done", file=arguments.file, size=-(-made.size // 2**20), **counted(made.manifest["counts"]))
     if arguments.without_homes:
