@@ -15,6 +15,7 @@ import pytest
 from dure_hub.settings import Settings, load_settings, resolve_settings
 from dure_hub.supervisor.upgrade import upgrade
 from tests.support.lived_in import unpack
+from tests.support.postgres import postgres as postgres
 
 PREVIOUS = Path(__file__).parents[2] / "data" / "dure-0.1.0-0006.tar.xz"
 
