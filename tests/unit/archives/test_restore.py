@@ -142,7 +142,7 @@ def test_a_mount_point_is_refused_with_the_way_out(archive: Path) -> None:
 def test_too_little_room_is_said_before_anything_is_unpacked(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(2**30, 2**30, 2**20))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(2**30, 2**30, 2**20))
     with pytest.raises(NoRoom):
         restore(archive, tmp_path / "new", False, quiet)
     assert beside(tmp_path) == ["b", "data"]
