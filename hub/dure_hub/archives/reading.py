@@ -26,8 +26,8 @@ CUT = {"en": "it ends too early", "ko": "중간에서 끊겼습니다"}
 class Archive:
     """An open archive, read once from its beginning to its end."""
 
-    def __init__(self, file: Path, tar: tarfile.TarFile) -> None:
-        self.file, self._tar = file, tar
+    def __init__(self, file: Path, plain: gzip.GzipFile, tar: tarfile.TarFile) -> None:
+        self.file, self._plain, self._tar = file, plain, tar
         self.manifest = self._manifest()
 
     def unpack(self, into: Path, progress: Callable[[int], None]) -> dict[str, Any]:
@@ -56,6 +56,8 @@ class Archive:
                 raise self.damaged(
                     f"{member.name} is neither file nor folder", f"{member.name}은(는) 파일이 아닙니다"
                 )
+        while self._plain.read(_PIECE):  # to the end, where gzip's own checksum is
+            pass
         self._compare(contents, found)
         assert contents is not None  # noqa: S101 - `_compare` has seen to it
         self._links(contents, into)
@@ -145,9 +147,7 @@ def reading(file: Path) -> Iterator[Archive]:
                 gzip.GzipFile(fileobj=packed) as plain,
                 tarfile.open(fileobj=plain, mode="r|", bufsize=_PIECE) as tar,
             ):
-                yield Archive(file, tar)
-                while plain.read(_PIECE):  # to the end, where gzip's own checksum is
-                    pass
+                yield Archive(file, plain, tar)
         except _BROKEN as why:
             ended = isinstance(why, EOFError) or "unexpected end" in str(why)
             raise ArchiveDamaged(file=str(file), reason=CUT if ended else str(why)) from why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -21,10 +22,13 @@ from dure_hub.archives.errors import BadPlace, FolderInUse, OtherDatabase, Resto
 from dure_hub.archives.reading import Archive, reading
 from dure_hub.settings import DataFolder, Settings
 from dure_hub.supervisor import checks, revisions, swap
-from dure_hub.supervisor.prepare import restoring
+from dure_hub.supervisor.errors import BadSetting
+from dure_hub.supervisor.prepare import restoring, settle
 from dure_hub.supervisor.standstill import standing_still
 
 Say = Callable[..., None]
+_SAID = {"program", "layout", "made_at", "machine", "revisions", "homes", "counts", "bytes"}
+"""What every manifest says."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,15 @@ def restore(file: Path, root: Path, replace: bool, say: Say) -> Restored:
     `AlreadyUp`, `NotDown`, `NoRoom`, `BadPlace` or `RestoreFailed`; what was there before is then as it was.
     """
     root = root.expanduser().resolve()
-    _check_place(root, replace)
     try:
+        _check_place(root, replace)
         with reading(file) as archive:
+            if missing := _SAID - archive.manifest.keys():
+                raise archive.damaged(f"it does not say {min(missing)}", f"{min(missing)} 정보가 없습니다")
             older = _check_revisions(archive)
-            enough_room(_nearest(root), int(archive.manifest.get("bytes", 0)))
+            enough_room(_nearest(root), int(archive.manifest["bytes"]))
             with _nobody_in(root), swap.making(restoring(root)) as stage:
-                archive.unpack(stage, Progress(say, int(archive.manifest.get("bytes", 0))))
+                archive.unpack(stage, Progress(say, int(archive.manifest["bytes"])))
                 asides = _put(archive, stage, root, replace)
     except DureError:
         raise
@@ -60,8 +66,8 @@ def restore(file: Path, root: Path, replace: bool, say: Say) -> Restored:
 
 def _put(archive: Archive, stage: Path, root: Path, replace: bool) -> list[str]:
     """The unpacked archive becomes the data folder; the names of what was moved aside for it."""
-    made = _finish(archive, stage, root)
-    settings = _settings_of(made, root)
+    made = _finish(archive, stage)
+    settings = _settings(stage, made, root)
     dump = stage / DUMP
     _check_database(archive, settings, dump.exists())
     asides: list[str] = []
@@ -76,37 +82,42 @@ def _put(archive: Archive, stage: Path, root: Path, replace: bool) -> list[str]:
     return asides + ([str(before)] if before.exists() else [])
 
 
-def _finish(archive: Archive, stage: Path, root: Path) -> Path:
-    """What belongs into the folder besides what was unpacked: its places, the settings, and a mark of its own.
+def _finish(archive: Archive, stage: Path) -> Path:
+    """What belongs into the folder besides what was unpacked: its places, and a mark of its own.
 
     The mark is a new one, so that whatever of the old portal runs on this machine is not taken for ours.
     """
-    made, instance = stage / DATA.rstrip("/"), secrets.token_hex(6)
+    made = stage / DATA.rstrip("/")
     if not (made / "db").is_dir():
         raise archive.damaged("there are no databases in it", "데이터베이스가 없습니다")
     folder = DataFolder(made)
     folder.create()
     for private in (made, folder.secrets, folder.db):
         private.chmod(0o700)
-    (made / "instance").write_text(instance)
-    known = json.loads((stage / SETTINGS).read_text()) | {"data": str(root), "instance": instance}
-    try:
-        text = Settings.model_validate(known).model_dump_json(indent=2)
-    except ValidationError as why:
-        raise archive.damaged(
-            f"its settings: {why.errors()[0]['msg']}", f"설정: {why.errors()[0]['msg']}"
-        ) from why
-    folder.resolved.write_text(text)
-    folder.resolved.chmod(0o600)
+    (made / "instance").write_text(secrets.token_hex(6))
     (made / swap.MARK).touch(mode=0o600)
     return made
 
 
-def _settings_of(made: Path, root: Path) -> Settings:
-    """As the next `up` will resolve them, for what lies outside of the folder."""
-    from dure_hub.supervisor.prepare import settle
+def _settings(stage: Path, made: Path, root: Path) -> Settings:
+    """As the next `up` will resolve them, for what lies outside of the folder.
 
-    return settle(data=made).model_copy(update={"data": root})
+    Those of the backup's portal are left for the commands that come before that `up`. Another version's may not
+    fit: then there are none, as before the first `up`, and `up` says what is wrong in `dure.yaml`.
+    """
+    own = {"data": str(root), "instance": (made / "instance").read_text()}
+    there = {**json.loads((stage / SETTINGS).read_text()), **own}
+    last: Settings | None = None
+    with contextlib.suppress(ValidationError):
+        last = Settings.model_validate({name: there[name] for name in Settings.model_fields if name in there})
+        DataFolder(made).resolved.write_text(last.model_dump_json(indent=2))
+        DataFolder(made).resolved.chmod(0o600)
+    try:
+        return settle(data=made).model_copy(update={"data": root})
+    except BadSetting:
+        if last is None:
+            raise
+        return last
 
 
 def _check_place(root: Path, replace: bool) -> None:
@@ -141,12 +152,12 @@ def _nearest(root: Path) -> Path:
 
 def _check_revisions(archive: Archive) -> bool:
     """Whether something is older than this program; raises where something is newer."""
-    found = archive.manifest.get("revisions", {})
+    found = archive.manifest["revisions"]
     standings = [revisions.standing(one, found.get(one.name)) for one in revisions.DATABASES]
     for one in standings:
         if not one.known:
-            revisions.refuse(one, archive.manifest.get("program"), str(archive.file))
-    checks.refuse_newer_layout(str(archive.file), str(archive.manifest.get("layout", checks.LAYOUT)))
+            revisions.refuse(one, archive.manifest["program"], str(archive.file))
+    checks.refuse_newer_layout(str(archive.file), str(archive.manifest["layout"]))
     return any(one.older for one in standings)
 
 

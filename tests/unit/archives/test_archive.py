@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import random
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,6 +98,18 @@ def test_one_that_is_cut_anywhere_is_known_as_such(tmp_path: Path) -> None:
         cut.write_bytes(whole[: len(whole) * part // 20])
         with pytest.raises(ArchiveDamaged):
             unpack(cut, tmp_path / f"into-{number}")
+
+
+def test_the_last_byte_counts_before_anything_is_put_in_place(tmp_path: Path) -> None:
+    whole = made(tmp_path / "a", [("data/x", random.Random(0).randbytes(3 * 2**20))]).read_bytes()
+    for number, broken in enumerate((whole[:-1], whole[:-8], whole[:-1] + b"x", whole[:-8] + b"wrongcrc")):
+        (tmp_path / "b").write_bytes(broken)
+        (tmp_path / f"into-{number}").mkdir()
+        unpacked = False
+        with pytest.raises(ArchiveDamaged), reading(tmp_path / "b") as archive:
+            archive.unpack(tmp_path / f"into-{number}", lambda size: None)
+            unpacked = True
+        assert not unpacked, number
 
 
 def test_a_changed_byte_is_found_even_where_gzip_fits_again(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from dure_hub.store import Store, database_url
 from dure_hub.store.migrate import migrate
 from dure_hub.store.models import Event
 from dure_hub.supervisor import lock, revisions
-from dure_hub.supervisor.errors import AlreadyUp, DatabaseNewer, NotDown
+from dure_hub.supervisor.errors import AlreadyUp, BadSetting, DatabaseNewer, NotDown
 from tests.support.postgres import Postgres, programs
 from tests.unit.archives.conftest import dump, quiet, state
 
@@ -240,3 +240,29 @@ def noted(settings: Settings) -> list[str]:
         found = [event.id for event in session.query(Event).order_by(Event.id)]
     store.close()
     return found
+
+
+def test_settings_of_another_version_do_not_keep_a_backup_from_being_restored(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (settings.folder.root / "dure.yaml").write_text("no_longer_a_setting: 1\n")
+    backup(settings.model_copy(update={"port": -5}), tmp_path / "b", True, quiet)
+    with pytest.raises(BadSetting, match="no_longer_a_setting"):
+        restore(tmp_path / "b", tmp_path / "new", False, quiet)
+    assert not (tmp_path / "new").exists()
+    (settings.folder.root / "dure.yaml").write_text("port: 8123\n")
+    backup(settings.model_copy(update={"port": -5}), tmp_path / "c", True, quiet)
+    restore(tmp_path / "c", tmp_path / "new", False, quiet)
+    assert not (tmp_path / "new" / "run" / "settings.json").exists()
+    (settings.folder.root / "dure.yaml").write_text("no_longer_a_setting: 1\n")
+    backup(settings, tmp_path / "d", True, quiet)
+    restore(tmp_path / "d", tmp_path / "another", False, quiet)
+    assert (tmp_path / "another" / "dure.yaml").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_said(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RestoreFailed, match="File exists"):
+        restore(archive, tmp_path / "file" / "new", False, quiet)
+    with pytest.raises(RestoreFailed, match="No such file"):
+        restore(tmp_path / "no-such-backup", tmp_path / "new", False, quiet)
