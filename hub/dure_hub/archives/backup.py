@@ -56,6 +56,7 @@ def _make(settings: Settings, file: Path, copies: Path, homes: bool, say: Say) -
     databases = sum(path.stat().st_size for path in settings.folder.db.iterdir() if path.is_file())
     total = sum(size for _, size in sizes) + databases
     enough_room(file.parent, total + databases)
+    say("copying", size=-(-databases // 2**20))
     found, counts = snapshot.copy_databases(settings, copies)
     manifest = _manifest(settings, homes, found, counts, sum(count for count, _ in sizes), total)
     with writing(file, Progress(say, total)) as out:

@@ -25,6 +25,10 @@ LINES: dict[str, Text] = {
         "en": "  {database} ...",
         "ko": "  {database} ...",
     },
+    "copying": {
+        "en": "Copying the databases ({size} MiB) ...",
+        "ko": "데이터베이스를 복사하는 중({size} MiB) ...",
+    },
     "progress": {
         "en": "  {done} of about {total} MiB ...",
         "ko": "  약 {total} MiB 중 {done} MiB ...",

@@ -250,5 +250,5 @@ def test_it_says_how_far_it_is(
     with (settings.folder.users / "ana" / "large").open("wb") as large:
         large.truncate(2**30)  # nothing but zeros: seconds, and few bytes
     backup(settings, tmp_path / "b", True, say)
-    assert keys
-    assert set(keys) == {"progress"}
+    assert keys[0] == "copying"
+    assert set(keys) == {"copying", "progress"}

@@ -133,19 +133,40 @@ def test_a_killed_upgrade_changes_nothing_and_the_next_one_goes_through(old: Pat
     assert [path.name for path in folder.backup.iterdir()] == [backup_of.name]
 
 
-def in_a_child(work: Callable[[], None]) -> int:
-    """Do it in a process of its own; the signal that ended it."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.WTERMSIG(os.waitpid(pid, 0)[1])
+SWAP = """
+import os, signal, sys
+from pathlib import Path
+from dure_hub.supervisor import swap
 
+exchange, rename = swap._exchange, Path.rename
+made, place, old = (Path(sys.argv[1]) / name for name in ("made", "place", "old"))
 
-def suicide(*words: object) -> None:
+def die(*words):
     os.kill(os.getpid(), signal.SIGKILL)
+
+def swap_and_die(one, other):
+    exchange(one, other)
+    die()
+
+def unable(one, other):
+    raise OSError(22, "Invalid argument")
+
+def die_after_the_first(path, target):
+    rename(path, target)
+    if path == place:
+        die()
+
+def die_after_the_second(path, target):
+    rename(path, target)
+    if path == made and target == place:
+        die()
+"""
+
+
+def put_and_die(folder: Path, how: str) -> None:
+    """In a process of its own, put `made` into `place`, and be killed on the way."""
+    command = [sys.executable, "-c", f"{SWAP}\n{how}\nswap.put(made, place, old)", str(folder)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
 
 
 def made_and_there(folder: Path) -> tuple[Path, Path, Path]:
@@ -157,31 +178,20 @@ def made_and_there(folder: Path) -> tuple[Path, Path, Path]:
     return made, place, old
 
 
-def test_killed_before_the_swap_the_old_is_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, place, old = made_and_there(tmp_path)
-    monkeypatch.setattr(swap, "_exchange", suicide)
-    assert in_a_child(lambda: swap.put(made, place, old)) == signal.SIGKILL
+def test_killed_before_the_swap_the_old_is_in_place(tmp_path: Path) -> None:
+    _, place, old = made_and_there(tmp_path)
+    put_and_die(tmp_path, "swap._exchange = die")
     assert (place / "text").read_text() == "old"
     swap.clear([old])
     assert not old.exists(), "it never was the old one"
 
 
-def test_killed_after_the_swap_the_new_is_in_place_and_the_old_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, place, old = made_and_there(tmp_path)
-    exchange = swap._exchange
-
-    def and_die(one: Path, other: Path) -> None:
-        exchange(one, other)
-        suicide()
-
-    monkeypatch.setattr(swap, "_exchange", and_die)
-    assert in_a_child(lambda: swap.put(made, place, old)) == signal.SIGKILL
+def test_killed_after_the_swap_the_new_is_in_place_and_the_old_is_kept(tmp_path: Path) -> None:
+    _, place, old = made_and_there(tmp_path)
+    put_and_die(tmp_path, "swap._exchange = swap_and_die")
     assert [(path / "text").read_text() for path in (place, old)] == ["new", "old"]
     swap.clear([old])
     assert (old / "text").read_text() == "old"
-    monkeypatch.undo()
     again = tmp_path / "again"
     again.mkdir()
     (again / swap.MARK).touch()
@@ -190,33 +200,14 @@ def test_killed_after_the_swap_the_new_is_in_place_and_the_old_is_kept(
     assert (tmp_path / "older" / "text").read_text() == "new", "what was in place once is never cleared away"
 
 
-@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("step", ["first", "second"])
 def test_where_folders_cannot_be_swapped_a_kill_between_the_renames_is_recovered_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    tmp_path: Path, step: str
 ) -> None:
     made, place, old = made_and_there(tmp_path)
-    steps = [0]
-    rename = Path.rename
-
-    def unable(one: Path, other: Path) -> None:
-        raise OSError(22, "Invalid argument")
-
-    def counted(path: Path, target: Path) -> Path:
-        if path == place:
-            steps[0] = 1
-        elif path == made and steps[0] and step == 1:
-            suicide()
-        done = rename(path, target)
-        if path == made and steps[0]:
-            suicide()
-        return done
-
-    monkeypatch.setattr(swap, "_exchange", unable)
-    monkeypatch.setattr(Path, "rename", counted)
-    assert in_a_child(lambda: swap.put(made, place, old)) == signal.SIGKILL
-    monkeypatch.undo()
-    assert place.exists() == (step == 2)
-    assert swap.recover(made, place) == (step == 1)
+    put_and_die(tmp_path, f"swap._exchange = unable; Path.rename = die_after_the_{step}")
+    assert place.exists() == (step == "second")
+    assert swap.recover(made, place) == (step == "first")
     assert [(path / "text").read_text() for path in (place, old)] == ["new", "old"]
 
 
