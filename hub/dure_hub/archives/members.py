@@ -22,11 +22,20 @@ class Member:
     name: str
     folder: int
     status: os.stat_result
+    home: int | None = None
+    """Whose home it lies in, by number."""
 
     @property
     def base(self) -> str:
         """Its own name, without the way to it."""
         return self.name.rpartition("/")[2]
+
+    def foreign(self, status: os.stat_result) -> bool:
+        """Whether it is another name for a file of somebody else's, which its own owner may not be able to read.
+
+        A portal that is root could read it, and would give it to them with the restored home.
+        """
+        return self.home not in (None, status.st_uid) and status.st_nlink > 1
 
 
 @dataclass
@@ -48,6 +57,7 @@ def walk(root: Path, skip: frozenset[str], left: LeftOut) -> Iterator[Member]:
         if not isinstance(why, FileNotFoundError):
             left.names.append(os.path.relpath(str(why.filename), root))
 
+    homes: dict[str, int] = {}
     for place, folders, files, descriptor in os.fwalk(root, onerror=trouble, follow_symlinks=False):
         way = os.path.relpath(place, root)
         way = "" if way == "." else f"{way}/"
@@ -61,7 +71,10 @@ def walk(root: Path, skip: frozenset[str], left: LeftOut) -> Iterator[Member]:
             except FileNotFoundError:
                 continue
             if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
-                yield Member(way + name, descriptor, status)
+                if way == f"{HOMES}/":
+                    homes[name] = status.st_uid
+                home = homes.get(way.split("/")[1]) if way.startswith(f"{HOMES}/") else None
+                yield Member(way + name, descriptor, status, home)
 
 
 def skipped(homes: bool) -> frozenset[str]:

@@ -115,6 +115,9 @@ class Writer:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 return
+            if one.foreign(status):
+                self.left.names.append(name)
+                return
             info = _info(name, status.st_mode, status.st_mtime)
             if status.st_size <= SMALL:
                 data, steady = _steady(source)

@@ -174,6 +174,22 @@ def test_a_file_that_changes_while_it_is_read_spoils_nothing_and_is_named(
     assert found["changed"] == ["data/log"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else's")
+def test_root_gives_nobody_a_file_of_somebody_else_s(settings: Settings, tmp_path: Path) -> None:
+    home, other = settings.folder.users / "ana", tmp_path / "shadow"
+    other.write_text("of root")
+    (home / "mine").write_text("ana's")
+    os.chown(home, 12345, 12345)
+    os.chown(home / "mine", 12345, 12345)
+    (home / "stolen").hardlink_to(other)
+    (home / "mine too").hardlink_to(home / "mine")
+    made = backup(settings, tmp_path / "b", True, quiet)
+    assert made.left_out == ["data/users/ana/stolen"]
+    restore(tmp_path / "b", tmp_path / "new", False, quiet)
+    assert (tmp_path / "new" / "users" / "ana" / "mine too").read_text() == "ana's"
+    assert not (tmp_path / "new" / "users" / "ana" / "stolen").exists()
+
+
 def test_what_may_not_be_read_is_named(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
