@@ -72,6 +72,44 @@ def test_the_rows_of_the_previous_release_are_there_afterwards(
     assert revisions.written_by(folder)["revisions"]["dure"] == HEAD
 
 
+OLDER_MLFLOW = """
+import sys
+from alembic import command
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base
+engine = utils.create_sqlalchemy_engine_with_retry(sys.argv[1])
+Base.metadata.create_all(engine)
+command.upgrade(utils._get_alembic_config(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.timeout(400)
+def test_the_hub_s_and_mlflow_s_come_along_by_their_own_migrations(
+    old: Path, said: tuple[list[str], Callable[..., Any]]
+) -> None:
+    keys, say = said
+    hub, mlflow = (one.path(DataFolder(old).db) for one in (HUB, MLFLOW))
+    ((before_hub,), (before_mlflow,)) = (
+        revisions.script_revisions(one)[revisions.standing(one, None).wanted] for one in (HUB, MLFLOW)
+    )
+    change(
+        hub,
+        "ALTER TABLE spawners DROP COLUMN display_name",  # what the last of the hub's migrations makes
+        f"UPDATE alembic_version SET version_num = '{before_hub}'",  # noqa: S608
+    )
+    mlflow.unlink()
+    subprocess.run([sys.executable, "-c", OLDER_MLFLOW, f"sqlite:///{mlflow}", before_mlflow], check=True)
+    accounts = tables(hub, "SELECT * FROM dure_accounts")
+    backup = upgrade(resolve_settings(data=old), say)
+    assert keys == ["migrating"] + ["migrating_one"] * 3
+    assert not any(one.older for one in plan(resolve_settings(data=old)))
+    assert ("display_name",) in tables(hub, "SELECT name FROM pragma_table_info('spawners')")
+    assert tables(hub, "SELECT * FROM dure_accounts") == accounts
+    assert backup is not None
+    assert tables(backup / "mlflow.sqlite", "SELECT version_num FROM alembic_version") == [(before_mlflow,)]
+    assert sorted(path.name for path in backup.iterdir()) == sorted(f"{one.name}.sqlite" for one in DATABASES)
+
+
 FAILS: dict[str, tuple[Database, str]] = {
     "ours": (OURS, "ALTER TABLE quotas ADD COLUMN max_lifetime_s INTEGER"),
     "the hub's": (HUB, ""),
