@@ -10,8 +10,11 @@ from pathlib import Path
 
 from dure_hub.supervisor.swap import MARK
 
-MADE_ANEW = frozenset({"run", "log", "envoy", "backup", "db", "db.upgrading", "db.upgrading.lock", MARK})
-"""At the top of a data folder: what a portal makes anew, earlier copies, and the databases, which are copied."""
+MADE_ANEW = frozenset({"run", "envoy", "log/", "backup", "db", "db.upgrading", "db.upgrading.lock", MARK})
+"""At the top of a data folder: what a portal makes anew, earlier copies, and the databases, which are copied.
+
+With a slash at its end it is the files of a folder, and not the folders in it: logs of services, and not of work.
+"""
 HOMES = "users"
 
 
@@ -46,7 +49,7 @@ class LeftOut:
 
 
 def walk(root: Path, skip: frozenset[str], left: LeftOut) -> Iterator[Member]:
-    """Every file, folder and link below `root`, a folder before what is in it, but for `skip` at its top.
+    """Every file, folder and link below `root`, a folder before what is in it, but for `skip` (as `MADE_ANEW`).
 
     Names are relative. Sockets, pipes and devices are left out without a word: they are of processes that run.
     What may not be read is noted in `left`; what goes away meanwhile is not there. A folder that is swapped for a
@@ -64,6 +67,8 @@ def walk(root: Path, skip: frozenset[str], left: LeftOut) -> Iterator[Member]:
         if not way:
             folders[:] = [name for name in folders if name not in skip]
             files = [name for name in files if name not in skip]
+        elif way in skip:
+            files = []
         folders.sort()
         for name in [*folders, *sorted(files)]:
             try:

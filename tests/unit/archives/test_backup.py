@@ -125,10 +125,20 @@ def test_people_may_be_left_out_and_processes_always_are(settings: Settings, tmp
         names = tar.getnames()
     assert names[0] == MANIFEST
     assert names[-1] == CONTENTS
-    assert not [name for name in names if "users" in name or "data/run" in name or "data/log" in name]
+    assert not [name for name in names if name.startswith(("data/users", "data/run", "data/log/"))]
     assert not [name for name in names if name.endswith(("listens", "pipe"))]
     assert "data/db/dure.sqlite" in names
     assert contents(tmp_path / "b", MANIFEST)["homes"] is False
+
+
+def test_logs_of_services_stay_and_those_of_people_s_work_come_along(settings: Settings, tmp_path: Path) -> None:
+    (settings.folder.log / "hub.log").write_text("of a service")
+    (settings.folder.log / "work" / "01X").mkdir(parents=True)
+    (settings.folder.log / "work" / "01X" / "log").write_text("of a job")
+    backup(settings, tmp_path / "b", True, quiet)
+    restore(tmp_path / "b", tmp_path / "new", False, quiet)
+    assert (tmp_path / "new" / "log" / "work" / "01X" / "log").read_text() == "of a job"
+    assert not (tmp_path / "new" / "log" / "hub.log").exists()
 
 
 def test_no_link_is_followed(settings: Settings, tmp_path: Path) -> None:

@@ -151,6 +151,8 @@ def test_too_little_room_is_said_before_anything_is_unpacked(
 def test_artifacts_elsewhere_come_back_there(settings: Settings, tmp_path: Path) -> None:
     place = tmp_path / "large" / "artifacts"
     (place / "mlflow").mkdir(parents=True)
+    (place / "log").mkdir()
+    (place / "log" / "file").write_text("no service's log")
     (place / "mlflow" / "model").write_text("weights")
     (settings.folder.root / "dure.yaml").write_text(f"artifacts_url: {place.as_uri()}\n")
     backup(settings.model_copy(update={"artifacts_url": place.as_uri()}), tmp_path / "b", True, quiet)
@@ -160,6 +162,7 @@ def test_artifacts_elsewhere_come_back_there(settings: Settings, tmp_path: Path)
     shutil.rmtree(place)
     restore(tmp_path / "b", tmp_path / "new", False, quiet)
     assert (place / "mlflow" / "model").read_text() == "weights"
+    assert (place / "log" / "file").exists()
     (place / "mlflow" / "model").write_text("newer")
     asides = restore(tmp_path / "b", tmp_path / "new", True, quiet).asides
     assert (place / "mlflow" / "model").read_text() == "weights"
