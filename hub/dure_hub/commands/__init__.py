@@ -17,6 +17,13 @@ HELP = {
     "service": ("install the portal as a service of this machine", "포털을 이 머신의 서비스로 설치합니다"),
     "user": ("add, reset, disable or list people", "사용자를 추가, 재설정, 중지하거나 목록을 봅니다"),
     "token": ("make a token that speaks for a person", "사용자를 대신하는 토큰을 만듭니다"),
+    "backup": ("write everything into one file", "모든 것을 한 파일에 백업합니다"),
+    "restore": ("make a data folder from such a file", "백업 파일에서 데이터 폴더를 만듭니다"),
+    "upgrade": ("bring the databases to this version", "데이터베이스를 이 버전으로 업그레이드합니다"),
+    "file": ("the backup", "백업 파일"),
+    "without_homes": ("leave people's folders out", "사용자 폴더를 제외합니다"),
+    "replace": ("move what is there aside first", "기존 폴더를 옆으로 옮긴 뒤 복원합니다"),
+    "check": ("only say what would be done", "무엇을 할지 보여 주기만 합니다"),
     "data": ("data folder (default: DURE_DATA, else ~/.dure)", "데이터 폴더(기본값: DURE_DATA, 없으면 ~/.dure)"),
     "detach": ("go to the background once it is ready", "준비되면 백그라운드로 전환합니다"),
     "port": ("front port (default: DURE_PORT, else 8000)", "포털 포트(기본값: DURE_PORT, 없으면 8000)"),
@@ -59,11 +66,24 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     logs.add_argument("-n", "--lines", type=int, default=40, help=_help("lines"))
     _add_user(subparsers)
     _add_service(subparsers)
+    _add_keeping(subparsers)
     token = _add(subparsers, "token", "dure_hub.commands.token")
     token.add_argument("--user", help=_help("name"))
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))
     token.add_argument("--days", type=float, help=_help("days"))
     token.add_argument("--metrics", action="store_true", help=_help("metrics"))
+
+
+def _add_keeping(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    backup = _add(subparsers, "backup", "dure_hub.commands.backup")
+    backup.add_argument("file", help=_help("file"))
+    backup.add_argument("--without-homes", action="store_true", help=_help("without_homes"))
+    restore = _add(subparsers, "restore", "dure_hub.commands.restore")
+    restore.add_argument("file", help=_help("file"))
+    restore.add_argument("--replace", action="store_true", help=_help("replace"))
+    _add(subparsers, "upgrade", "dure_hub.commands.upgrade").add_argument(
+        "--check", action="store_true", help=_help("check")
+    )
 
 
 def _add_user(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -24,6 +24,8 @@ class DataFolder:
         self.artifacts = root / "artifacts"
         self.backup = root / "backup"
         self.uploads = self.run / "uploads"
+        self.upgrading = root / "db.upgrading"
+        """Copies of the databases that are being migrated, until they take the place of `db`."""
 
     def create(self) -> None:
         """Make what is missing."""

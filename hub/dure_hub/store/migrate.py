@@ -1,4 +1,4 @@
-"""Bring the database to this program's revision. Only `up` calls it, before any process opens the store."""
+"""Bring the database to this program's revision. Only `up` and its kin call it, while nobody has it open."""
 
 from __future__ import annotations
 
@@ -43,14 +43,29 @@ def migrate(settings: Settings) -> Path | None:
         if found is not None and found not in known:
             raise WrongRevision(found=found, wanted=HEAD)
         backup = _back_up(settings, found) if found is not None else None
-        with store.engine.begin() as connection:
-            if connection.dialect.name == "postgresql":  # a table may be large: as long as it takes
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        _upgrade(store, config)
         return backup
     finally:
         store.close()
+
+
+def migrate_file(path: Path) -> None:
+    """The same for an SQLite file that is a copy itself: none is made of it. One that fails may be thrown away."""
+    store = Store(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    try:
+        _upgrade(store, config)
+    finally:
+        store.close()
+
+
+def _upgrade(store: Store, config: Config) -> None:
+    with store.engine.begin() as connection:
+        if connection.dialect.name == "postgresql":  # a table may be large: as long as it takes
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def _back_up(settings: Settings, found: str) -> Path | None:

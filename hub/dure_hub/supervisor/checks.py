@@ -91,8 +91,13 @@ def layout_known(folder: DataFolder) -> None:
     except FileNotFoundError:
         version.write_text(f"{LAYOUT}\n")
         return
-    if not text.isdigit() or int(text) > LAYOUT:
-        raise FolderNewer(folder=str(folder.root), found=text[:20], known=LAYOUT)
+    refuse_newer_layout(str(folder.root), text)
+
+
+def refuse_newer_layout(place: str, found: str) -> None:
+    """Raise `FolderNewer` where a layout's version is none that this portal knows."""
+    if not found.isdigit() or int(found) > LAYOUT:
+        raise FolderNewer(folder=place, found=found[:20], known=LAYOUT)
 
 
 def rates_usable(folder: DataFolder) -> None:

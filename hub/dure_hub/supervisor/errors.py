@@ -206,3 +206,61 @@ class DatabaseAway(DureError):
         "ko": "그 PostgreSQL 서버를 시작하거나 `database_url`과 `database_password_file`을 고치세요. "
         "`database_url`을 비우면 데이터 폴더의 SQLite를 씁니다. 변경된 것은 없습니다.",
     }
+
+
+class DatabaseNewer(DureError):
+    """A newer program has migrated one of the databases."""
+
+    code, status = "database_newer", 409
+    message: ClassVar[Text] = {
+        "en": "{place} was written by a newer version of Dure ({by}; this one is {program}): the {database} "
+        "database has revision {found}, and this version knows those up to {known}.",
+        "ko": "{place}은(는) 더 새로운 Dure({by}, 현재 버전은 {program})가 기록했습니다. {database} "
+        "데이터베이스의 리비전은 {found}이고 이 버전은 {known}까지 지원합니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Use that newer version. Nothing was changed.",
+        "ko": "더 새로운 버전을 사용하세요. 변경된 것은 없습니다.",
+    }
+
+
+class UpgradeFailed(DureError):
+    """A migration did not go through."""
+
+    code, status = "upgrade_failed", 500
+    message: ClassVar[Text] = {
+        "en": "The databases in {folder} could not be upgraded: {reason}. They are as they were before.",
+        "ko": "{folder}의 데이터베이스를 업그레이드하지 못했습니다: {reason}. 데이터베이스는 이전 그대로입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Go on with the version used so far, or correct what the reason says and run `dure upgrade` again.",
+        "ko": "지금까지 쓰던 버전을 계속 쓰거나, 원인을 고친 뒤 `dure upgrade`를 다시 실행하세요.",
+    }
+
+
+class SomebodyElseWorks(DureError):
+    """Two at once would undo each other's work."""
+
+    code, status = "somebody_else_works", 409
+    message: ClassVar[Text] = {
+        "en": "Another process is making {place} just now.",
+        "ko": "다른 프로세스가 {place}을(를) 만드는 중입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Wait until it has ended and try again. Nothing was changed.",
+        "ko": "끝난 뒤에 다시 시도하세요. 변경된 것은 없습니다.",
+    }
+
+
+class NotDown(DureError):
+    """What a killed supervisor has left behind still runs."""
+
+    code, status = "not_down", 409
+    message: ClassVar[Text] = {
+        "en": "Processes of the portal of {folder} still run: {pids}.",
+        "ko": "{folder}의 포털 프로세스가 아직 실행 중입니다: {pids}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "End it first: dure down. Nothing was changed.",
+        "ko": "먼저 종료하세요: dure down. 변경된 것은 없습니다.",
+    }

@@ -10,11 +10,7 @@ from __future__ import annotations
 import configparser
 import os
 import secrets
-import shutil
-import sqlite3
-import time
 from pathlib import Path
-from typing import Any
 
 from dure_hub.settings import DataFolder, Settings, load_settings
 from dure_hub.supervisor.sockets import listen
@@ -68,32 +64,6 @@ def write_auth_config(folder: DataFolder) -> Path:
     return path
 
 
-def backup_and_upgrade(folder: DataFolder) -> None:
-    """Make MLflow's database, or bring an older one to this MLflow's revision after a copy into backup/."""
-    from mlflow.store.db import utils as untyped
-
-    utils: Any = untyped
-    database = folder.db / "mlflow.sqlite"
-    uri = f"sqlite:///{database}"
-    if not database.exists():
-        return  # the store makes it, tables and all, when it is first opened
-    engine = utils.create_sqlalchemy_engine_with_retry(uri)
-    try:
-        found = utils._get_schema_version(engine)
-        if found is None or found == utils._get_latest_schema_revision():
-            return
-        copy = folder.backup / f"mlflow-{found}-{int(time.time())}.sqlite"
-        source, target = sqlite3.connect(database), sqlite3.connect(copy)
-        with source, target:
-            source.backup(target)
-        source.close()
-        target.close()
-        shutil.copymode(database, copy)
-        utils._upgrade_db(engine)
-    finally:
-        engine.dispose()
-
-
 def main() -> None:
     """Serve until a signal ends it."""
     settings = load_settings(os.environ["DURE_DATA"])
@@ -105,9 +75,8 @@ def main() -> None:
 
     import uvicorn
     from mlflow.server.auth import create_app
-    from mlflow.server.handlers import initialize_backend_stores
+    from mlflow.server.handlers import initialize_backend_stores  # refuses another revision: only `up` migrates
 
-    backup_and_upgrade(folder)
     uri = os.environ["_MLFLOW_SERVER_FILE_STORE"]
     initialize_backend_stores(uri, uri, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
     config = uvicorn.Config(create_app(), access_log=False, log_level="warning", timeout_graceful_shutdown=5)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,13 +14,12 @@ from pydantic import ValidationError
 
 from dure_hub.catalogue.rates import GIVEN, written
 from dure_hub.settings import Settings, load_settings, resolve_settings
-from dure_hub.supervisor import checks, processes
+from dure_hub.supervisor import checks, processes, swap
 from dure_hub.supervisor.errors import BadSetting, FolderUnusable, NotUp
 from dure_hub.supervisor.keeper import marked, record_path
 
 SECRETS = {"portal-token": 32, "cookie-secret": 32, "session-key": 32, "mlflow-flask-key": 32}
 """Name and number of random bytes; each is kept as hex digits."""
-logger = logging.getLogger(__name__)
 
 
 def settle(**flags: Any) -> Settings:
@@ -47,6 +47,8 @@ def make_folder(settings: Settings) -> bool:
     """Make and check the data folder. Returns whether it is new. One of a newer version stays untouched."""
     folder = settings.folder
     checks.path_short_enough(folder)
+    swap.recover(restoring(folder.root) / "data", folder.root)
+    swap.recover(folder.upgrading, folder.db)
     new = not folder.db.exists()
     try:
         if (folder.root / "version").exists():
@@ -61,6 +63,11 @@ def make_folder(settings: Settings) -> bool:
     except OSError as why:
         raise FolderUnusable(folder=str(folder.root), reason=why.strerror or str(why)) from why
     return new
+
+
+def restoring(root: Path) -> Path:
+    """Where a restore unpacks what becomes the data folder `root`: its subfolder `data`."""
+    return root.with_name(f".{root.name}.restoring")
 
 
 def make_secrets(settings: Settings) -> None:
@@ -93,6 +100,8 @@ def with_instance(settings: Settings) -> Settings:
 
 def check(settings: Settings) -> None:
     """Raise what stands in the way, before anything is ended or changed."""
+    from dure_hub.supervisor import upgrade
+
     checks.python_new_enough()
     checks.disk_enough(settings)
     checks.disk_local(settings.folder)
@@ -105,6 +114,7 @@ def check(settings: Settings) -> None:
 
         fleetfile.load(settings.simulated_fleet)
     checks.rates_usable(settings.folder)
+    upgrade.plan(settings)
     envoy = processes.load_record(record_path(settings.folder, "envoy"))
     # One whose supervisor was killed between its start and its record is known by its mark alone.
     ours = {process.pid for process in marked(settings, "envoy")}
@@ -129,21 +139,10 @@ def with_ports(settings: Settings) -> Settings:
     return settings.model_copy(update={"hub_port": hub, "portal_port": portal})
 
 
-def migrate(settings: Settings) -> None:
-    """Bring our store and the hub's database to this version, each after a copy. MLflow's server does its own."""
-    from jupyterhub import dbutil
-
-    from dure_hub.store import migrate as store
-
-    store.migrate(settings)
-    hub = settings.folder.db / "hub.sqlite"
-    if hub.exists():
-        dbutil.upgrade_if_needed(f"sqlite:///{hub}", backup=True, log=logger)
-
-
-async def prepare(settings: Settings) -> Settings:
+async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
     """All of it but the folder and the leftovers; saves the settings that every other process will read."""
     from dure_hub.dataplane import Dataplane
+    from dure_hub.supervisor import upgrade
     from dure_hub.supervisor.services import of_other_hosts, routes
 
     make_secrets(settings)
@@ -151,7 +150,7 @@ async def prepare(settings: Settings) -> Settings:
         unfinished.unlink()
     settings = with_ports(settings)
     settings.save()
-    migrate(settings)
+    upgrade.upgrade(settings, say)
     plane = Dataplane(settings)
     await plane.publish("services", routes(settings))
     await plane.change("hub", lambda fragment: fragment.without(partial(of_other_hosts, settings)))

@@ -183,7 +183,7 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
         # Envoy may go on; the rest would hold ports and databases.
         for name in ("hub", "portal", "mlflow", "voila", "warm"):
             await end_leftovers(settings, name, settings.stop_grace_s)
-    settings = await prepare.prepare(settings)
+    settings = await prepare.prepare(settings, say)
     supervisor = Supervisor(settings, make(settings), say)
     try:
         if await _unless(stop.asked, supervisor.start()):

@@ -21,6 +21,66 @@ LINES: dict[str, Text] = {
         "en": "Bringing the databases up to date (a copy goes to {backup}) ...",
         "ko": "데이터베이스를 갱신하는 중(사본은 {backup}에 있습니다) ...",
     },
+    "migrating_one": {
+        "en": "  {database} ...",
+        "ko": "  {database} ...",
+    },
+    "copying": {
+        "en": "Copying the databases ({size} MiB) ...",
+        "ko": "데이터베이스를 복사하는 중({size} MiB) ...",
+    },
+    "progress": {
+        "en": "  {done} of about {total} MiB ...",
+        "ko": "  약 {total} MiB 중 {done} MiB ...",
+    },
+    "backup_done": {
+        "en": "Wrote {file} ({size} MiB): {people} people, {waiting} waiting, {leases} leases, "
+        "{schedules} schedules, {endpoints} endpoints, {models} models.",
+        "ko": "{file} 백업 완료({size} MiB): 사용자 {people}명, 대기 {waiting}건, 할당 {leases}건, "
+        "예약 {schedules}개, 엔드포인트 {endpoints}개, 모델 {models}개.",
+    },
+    "backup_without_homes": {
+        "en": "People's folders are not in it.",
+        "ko": "사용자 폴더는 포함되지 않았습니다.",
+    },
+    "backup_changed": {
+        "en": "{count} file(s) were written to while they were read, and may be half old, half new: {names}",
+        "ko": "읽는 동안 바뀐 파일 {count}개는 내용이 섞였을 수 있습니다: {names}",
+    },
+    "backup_left_out": {
+        "en": "{count} file(s) or folder(s) could not be read and are not in it: {names}",
+        "ko": "읽을 수 없어 제외된 파일 또는 폴더 {count}개: {names}",
+    },
+    "backup_secret": {
+        "en": "It holds the portal's secrets and people's work: whoever can read {file} can act as anybody. Its "
+        "mode is 600; keep it so wherever you put it.",
+        "ko": "포털의 비밀값과 사용자의 작업이 들어 있습니다. {file}을(를) 읽을 수 있는 사람은 누구로든 행동할 수 "
+        "있습니다. 모드는 600이며 옮긴 곳에서도 유지하세요.",
+    },
+    "restore_done": {
+        "en": "Restored {folder} as it was at {made_at} on {machine} (Dure {program}): {people} people, {waiting} "
+        "waiting, {leases} leases, {schedules} schedules, {endpoints} endpoints, {models} models.",
+        "ko": "{machine}의 {made_at} 상태(Dure {program})로 {folder}을(를) 복원했습니다: 사용자 {people}명, 대기 "
+        "{waiting}건, 할당 {leases}건, 예약 {schedules}개, 엔드포인트 {endpoints}개, 모델 {models}개.",
+    },
+    "restore_aside": {
+        "en": "What was there before is now: {place}",
+        "ko": "이전에 있던 것의 새 위치: {place}",
+    },
+    "restore_without_homes": {
+        "en": "The backup was made without people's folders; theirs will be empty.",
+        "ko": "사용자 폴더 없이 만든 백업이므로 사용자 폴더는 비어 있습니다.",
+    },
+    "restore_older": {
+        "en": "It comes from an older version: `{dure} up` upgrades it, after a copy.",
+        "ko": "이전 버전의 백업입니다. `{dure} up`이 사본을 만든 뒤 업그레이드합니다.",
+    },
+    "restore_next": {
+        "en": "Start it: {dure} up\nIf the portal of {machine} still runs, end that first: both would run the "
+        "same schedules and take the same tokens.",
+        "ko": "시작: {dure} up\n{machine}의 포털이 아직 실행 중이면 먼저 종료하세요. 둘 다 같은 예약을 "
+        "실행하고 같은 토큰을 받습니다.",
+    },
     "waiting": {
         "en": "Starting {services} ... ({seconds} s)",
         "ko": "{services} 시작 중 ... ({seconds}초)",

@@ -28,7 +28,9 @@ def dure(
     )
 
 
-@pytest.mark.parametrize("word", ["up", "down", "status", "doctor", "portal-logs", "user", "token"])
+@pytest.mark.parametrize(
+    "word", ["up", "down", "status", "doctor", "portal-logs", "user", "token", "backup", "restore", "upgrade"]
+)
 def test_every_word_explains_itself(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         make_parser().parse_args([word, "--help"])
