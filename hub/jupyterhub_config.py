@@ -10,6 +10,7 @@ from dure_hub.app import operations
 from dure_hub.backends.base import Feature
 from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
+from dure_hub.logins import hook
 from dure_hub.proxy import EnvoyProxy, hosts
 from dure_hub.spawners.local import DureLocalSpawner
 
@@ -85,9 +86,11 @@ if settings.subdomain_host:
     hub.load_roles[2]["scopes"].append("shares")
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
 
+c.Authenticator.post_auth_hook = hook(ops.audit)
 if settings.auth == "password":
     hub.authenticator_class = "dure_hub.authenticator.DureAuthenticator"
     c.DureAuthenticator.data = str(folder.root)
+    c.DureAuthenticator.audit = ops.audit
 else:
     hub.load_roles[1]["users"] = settings.oidc_admins
     hub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"

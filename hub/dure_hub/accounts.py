@@ -102,8 +102,13 @@ class Account:
     changed_at: datetime
 
 
-def add_user(settings: Settings, name: str, password: str, admin: bool = False) -> None:
-    """Make an account. Raises for a bad name or password, and where there is one already."""
+def add_user(settings: Settings, name: str, password: str, admin: bool = False, actor: str | None = None) -> None:
+    """Make an account. Raises for a bad name or password, and where there is one already.
+
+    Here and below, `actor` is who did it in the words of the audit; without one, the portal itself.
+    """
+    from dure_hub.account_end import tell
+
     if not is_person(name):
         raise BadName(name=name, rule=PERSON_PATTERN)
     digest = hash_password(password)
@@ -112,9 +117,10 @@ def add_user(settings: Settings, name: str, password: str, admin: bool = False) 
             raise AccountTaken(name=name)
         row = {"name": name, "password": digest, "admin": admin, "disabled": False}
         db.execute(sa.insert(_ACCOUNTS).values(**row, changed_at=_now()))
+        tell(settings, name, "account.add", actor, {"admin": admin})
 
 
-def reset_password(settings: Settings, name: str, password: str) -> list[str]:
+def reset_password(settings: Settings, name: str, password: str, actor: str | None = None) -> list[str]:
     """Give an account a new password; a disabled one may log in again.
 
     Its schedules are paused, since whoever held the account may have made them; the names of those.
@@ -125,15 +131,19 @@ def reset_password(settings: Settings, name: str, password: str) -> list[str]:
     from dure_hub.account_end import sign_out
 
     _change(settings, name, sign_out=True, password=hash_password(password), disabled=False)
-    return sign_out(settings, name)
+    return sign_out(settings, name, actor)
 
 
 def set_password(settings: Settings, name: str, password: str) -> None:
-    """Give an account a new password and change nothing else."""
-    _change(settings, name, password=hash_password(password))
+    """Give an account a new password and change nothing else: what its owner does."""
+    from dure_hub.account_end import tell
+
+    digest = hash_password(password)
+    tell(settings, name, "account.password", name)
+    _change(settings, name, password=digest)
 
 
-def disable_user(settings: Settings, name: str) -> list[str]:
+def disable_user(settings: Settings, name: str, actor: str | None = None) -> list[str]:
     """Let somebody in no more. Sessions and tokens, of the hub and of the portal, end at once; the tokens
     of jobs that run end with those.
 
@@ -143,7 +153,7 @@ def disable_user(settings: Settings, name: str) -> list[str]:
     from dure_hub.account_end import end_everything_of
 
     _change(settings, name, sign_out=True, disabled=True)
-    return asyncio.run(end_everything_of(settings, name))
+    return asyncio.run(end_everything_of(settings, name, actor))
 
 
 def list_users(settings: Settings) -> list[Account]:
@@ -167,7 +177,7 @@ def check_password(settings: Settings, name: str, password: str) -> Account | No
     if row is None or row["disabled"] or not right:
         return None
     if _HASHER.check_needs_rehash(row["password"]):
-        set_password(settings, name, password)
+        _change(settings, name, password=hash_password(password))  # the same one, kept in a newer form
     return _account(row)
 
 

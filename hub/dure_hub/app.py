@@ -27,6 +27,7 @@ from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import Operations, admission
 from dure_hub.operations.allocations import Allocations
+from dure_hub.operations.audit import Audit
 from dure_hub.operations.budgets import Budgets
 from dure_hub.operations.carving import Carver
 from dure_hub.operations.counters import FLUSH_S, Counters
@@ -69,6 +70,7 @@ def operations(data: Path | str) -> Operations:
     """
     settings, store, clock = _opened(data)
     snapshots = Snapshots(settings, FolderArtifacts(settings))
+    audit = Audit(store, clock)
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
@@ -104,7 +106,8 @@ def operations(data: Path | str) -> Operations:
         schedules=schedules,
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
-        events=Events(store),
+        events=Events(store, clock),
+        audit=audit,
         ledger=Ledger(store, clock),
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,

@@ -103,8 +103,9 @@ def test_older_events_are_numbered_by_their_ids(tmp_path: Path, new_database: st
             connection.execute(
                 text(
                     "INSERT INTO events (id, actor, verb, object, verdict, at) "
-                    f"VALUES ('{key}', '{key}', 'v', 'o', '{{}}', '2026-01-01 00:00:00')"
-                )
+                    "VALUES (:key, :key, 'v', 'o', '{}', '2026-01-01 00:00:00')"
+                ),
+                {"key": key},
             )
     migrate(settings)
     with store.transaction() as session:

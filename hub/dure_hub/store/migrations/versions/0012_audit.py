@@ -1,7 +1,7 @@
 """Events are numbered in the order of their commits, and the database itself refuses to change or remove one.
 
-A later migration that makes the table anew (SQLite's way of changing a column) loses the triggers with the old one,
-and must call `forbid_changes` of this file's again; a test holds every revision to that.
+A later migration that makes the table anew (SQLite's way of changing a column) loses the triggers with the old
+one and must make them again; the tests of the newest revision would see it.
 """
 
 from __future__ import annotations
