@@ -20,14 +20,23 @@ async def tell_refusal(request: Request, error: DureError) -> None:
     if error.status != 403 or identity is None:
         return
     owner = request.query_params.get("owner", "")
-    route = getattr(request.scope.get("route"), "path", request.url.path)
     facts = {"method": request.method, "via": identity.via}
     if "name" in request.path_params and is_person(str(request.path_params["name"])):
         facts["name"] = str(request.path_params["name"])
     await portal_of(request).ops.audit.note(
         identity.person.name,
         VERB,
-        f"route:{route}"[:255],
+        f"route:{route_of(request)}"[:255],
         {"code": error.code, "facts": facts},
         on_behalf_of=owner if is_person(owner) and owner != identity.person.name else None,
     )
+
+
+def route_of(request: Request) -> str:
+    """The path with the names of its parts in the place of what was asked for: `/environments/{name}`."""
+    path = request.url.path
+    names = {str(value): f"{{{name}}}" for name, value in request.path_params.items()}
+    for value, name in names.items():  # a part that holds slashes is always the last one
+        if "/" in value and path.endswith(value):
+            path = path.removesuffix(value) + name
+    return "/".join(names.get(part, part) for part in path.split("/"))
