@@ -6,6 +6,8 @@
 import os
 from importlib.resources import files
 
+from jupyterhub.objects import Hub
+
 from dure_hub.app import operations
 from dure_hub.backends.base import Feature
 from dure_hub.hubdb import CONNECT
@@ -42,6 +44,9 @@ c.Spawner.poll_interval = 10
 c.Spawner.consecutive_failure_limit = 0
 # Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.
 hub.tornado_settings = {"slow_spawn_timeout": 2, "slow_stop_timeout": 10}
+# Cookies know no ports: with the usual names, another hub on this host would end logins here, and we those there.
+Hub.cookie_name = "dure-hub-login"
+hub.tornado_settings["xsrf_cookie_kwargs"] = {"path": "/hub"}
 hub.allow_named_servers = True  # how many is the portal's to say: the hub would count stopped ones, too
 hub.concurrent_spawn_limit = 64
 

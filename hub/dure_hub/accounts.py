@@ -112,12 +112,17 @@ def add_user(settings: Settings, name: str, password: str, admin: bool = False, 
     if not is_person(name):
         raise BadName(name=name, rule=PERSON_PATTERN)
     digest = hash_password(password)
-    with _open(settings) as db:
+    with opened(settings) as db:
         if _find(db, name) is not None:
             raise AccountTaken(name=name)
-        row = {"name": name, "password": digest, "admin": admin, "disabled": False}
-        db.execute(sa.insert(_ACCOUNTS).values(**row, changed_at=_now()))
+        insert(db, name, digest, admin)
         tell(settings, name, "account.add", actor, {"admin": admin})
+
+
+def insert(db: sa.Connection, name: str, digest: str, admin: bool) -> None:
+    """The row of a new account, in a transaction of `opened`."""
+    row = {"name": name, "password": digest, "admin": admin, "disabled": False}
+    db.execute(sa.insert(_ACCOUNTS).values(**row, changed_at=_now()))
 
 
 def reset_password(settings: Settings, name: str, password: str, actor: str | None = None) -> list[str]:
@@ -158,20 +163,20 @@ def disable_user(settings: Settings, name: str, actor: str | None = None) -> lis
 
 def list_users(settings: Settings) -> list[Account]:
     """All accounts by name."""
-    with _open(settings) as db:
+    with opened(settings) as db:
         return [_account(row) for row in db.execute(sa.select(_ACCOUNTS).order_by(_ACCOUNTS.c.name)).mappings()]
 
 
 def find_user(settings: Settings, name: str) -> Account | None:
     """One account, or None."""
-    with _open(settings) as db:
+    with opened(settings) as db:
         row = _find(db, name)
     return None if row is None else _account(row)
 
 
 def check_password(settings: Settings, name: str, password: str) -> Account | None:
     """The account of `name` if the password is its own and it is not disabled. Takes the same time for all."""
-    with _open(settings) as db:
+    with opened(settings) as db:
         row = _find(db, name)
     right = _matches(_nobody() if row is None else row["password"], password)
     if row is None or row["disabled"] or not right:
@@ -204,7 +209,7 @@ def _matches(digest: str, password: str) -> bool:
 
 
 def _change(settings: Settings, name: str, *, sign_out: bool = False, **values: object) -> None:
-    with _open(settings) as db:
+    with opened(settings) as db:
         done = db.execute(sa.update(_ACCOUNTS).where(_ACCOUNTS.c.name == name).values(**values, changed_at=_now()))
         if done.rowcount == 0:
             raise NoSuchAccount(name=name)
@@ -225,7 +230,7 @@ def _sign_out(db: sa.Connection, name: str) -> None:
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[sa.Connection]:
+def opened(settings: Settings) -> Iterator[sa.Connection]:
     """A transaction in the hub's database, with the table there."""
     path = settings.folder.db / "hub.sqlite"
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args=CONNECT)

@@ -6,8 +6,9 @@ import builtins
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from dure import wire
@@ -31,18 +32,18 @@ class Wanted:
     after: int = 0
     limit: int | None = None
 
-    def query(self, after: int, last: int, page: int) -> Select[tuple[Event]]:
-        """The next of them, in the order in which they were written."""
-        query = select(Event).where(Event.seq > after, Event.seq <= last).order_by(Event.seq).limit(page)
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The same for the database."""
+        found = []
         if self.since is not None:
-            query = query.where(Event.at >= self.since)
+            found.append(Event.at >= self.since)
         if self.until is not None:
-            query = query.where(Event.at < self.until)
+            found.append(Event.at < self.until)
         if self.actor is not None:
-            query = query.where(Event.actor == self.actor)
+            found.append(Event.actor == self.actor)
         if self.verb is not None:
-            query = query.where(Event.verb == self.verb)
-        return query
+            found.append(Event.verb == self.verb)
+        return found
 
     def facts(self) -> dict[str, str | int | None]:
         """The same for the event that tells of it."""
@@ -100,16 +101,16 @@ class Events:
     async def _pages(self, wanted: Wanted, last: int) -> AsyncIterator[Sequence[wire.Event]]:
         after, left = wanted.after, wanted.limit
         while left is None or left > 0:
-            query = wanted.query(after, last, PAGE if left is None else min(PAGE, left))
-
-            def read(session: Session, query: Select[tuple[Event]] = query) -> Sequence[wire.Event]:
-                return [on_wire(row) for row in session.scalars(query).all()]
-
-            found = await self._store.read(read)
+            query = select(Event).where(Event.seq > after, Event.seq <= last, *wanted.conditions())
+            found = await self._store.read(partial(_page, query, PAGE if left is None else min(PAGE, left)))
             if not found:
                 return
             after, left = found[-1].seq or last, None if left is None else left - len(found)
             yield found
+
+
+def _page(query: Select[Event], limit: int, session: Session) -> Sequence[wire.Event]:
+    return [on_wire(row) for row in session.scalars(query.order_by(Event.seq).limit(limit)).all()]
 
 
 def on_wire(row: Event) -> wire.Event:

@@ -161,11 +161,12 @@ async def servers(walk: Walk) -> None:
         "POST", place, "environment.request", {"id": new_id(), "name": "mine", "profile": "cpu"}
     )
     assert made["phase"] in ("starting", "running")
-    lease = await walk.ops.store.read(lambda session: session.query(Lease).one().until)
-    later = (lease + timedelta(minutes=5)).isoformat()
+    until = await walk.ops.store.read(lambda session: session.query(Lease).one().until)
+    assert until is not None
+    later = (until + timedelta(minutes=5)).isoformat()
     await walk.step("POST", f"{place}/mine/extend", "environment.extend", {"until": later})
     await walk.change(Environment, {"name": "mine"}, phase="running")
-    said = {"saved": [], "failed": [], "program": None}
+    said: dict[str, Any] = {"saved": [], "failed": [], "program": None}
     walk.ops.servers.before_stop = AsyncMock(return_value=said)  # type: ignore[method-assign]
     await walk.step("POST", f"{place}/mine/checkpoint", "environment.checkpoint")
     await walk.step("DELETE", f"{place}/mine?owner=ana", "environment.stop", who="root")
