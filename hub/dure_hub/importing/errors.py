@@ -41,7 +41,7 @@ class NoSecret(DureError):
     code, status = "no_secret", 422
     message: ClassVar[Text] = {"en": "{what}: {why}.", "ko": "{what}: {why}."}
     next_step: ClassVar[Text] = {
-        "en": "Put it into a file of mode 600 for --secret-file, or into DURE_IMPORT_SECRET; not into the command.",
+        "en": "Put it into a file of mode 600 for --secret-file, or into DURE_IMPORT_SECRET.",
         "ko": "권한 600인 파일을 --secret-file로 주거나 DURE_IMPORT_SECRET에 넣으세요. 명령줄에는 쓰지 마세요.",
     }
 
