@@ -69,8 +69,7 @@ def operations(data: Path | str) -> Operations:
     Raises `WrongRevision` where the database is not of this version.
     """
     settings, store, clock = _opened(data)
-    snapshots = Snapshots(settings, FolderArtifacts(settings))
-    audit = Audit(store, clock)
+    snapshots, executions = Snapshots(settings, FolderArtifacts(settings)), EmbeddedExecutions(settings)
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
@@ -81,10 +80,9 @@ def operations(data: Path | str) -> Operations:
     environments = Environments(store, clock, profiles, runs)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
-    executions, allocations = EmbeddedExecutions(settings), Allocations(store, clock, profiles)
     schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
+    allocations, budgets, quotas = Allocations(store, clock, profiles), Budgets(store, clock), Quotas(store, clock)
     works = (runs, jobs.subject, schedules.subject, endpoints.subject, allocations.subject)
-    budgets, quotas = Budgets(store, clock), Quotas(store, clock)
     ops = Operations(
         settings=settings,
         store=store,
@@ -107,7 +105,7 @@ def operations(data: Path | str) -> Operations:
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
         events=Events(store, clock),
-        audit=audit,
+        audit=Audit(store, clock),
         ledger=Ledger(store, clock),
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,
