@@ -6,10 +6,10 @@
 import os
 from importlib.resources import files
 
-from jupyterhub.objects import Hub
-
 from dure_hub.app import operations
+from dure_hub.authenticator import DureAuthenticator
 from dure_hub.backends.base import Feature
+from dure_hub.cookies import keep_apart_in_hub
 from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
 from dure_hub.logins import hook
@@ -44,9 +44,7 @@ c.Spawner.poll_interval = 10
 c.Spawner.consecutive_failure_limit = 0
 # Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.
 hub.tornado_settings = {"slow_spawn_timeout": 2, "slow_stop_timeout": 10}
-# Cookies know no ports: with the usual names, another hub on this host would end logins here, and we those there.
-Hub.cookie_name = "dure-hub-login"
-hub.tornado_settings["xsrf_cookie_kwargs"] = {"path": "/hub"}
+hub.tornado_settings.update(keep_apart_in_hub())
 hub.allow_named_servers = True  # how many is the portal's to say: the hub would count stopped ones, too
 hub.concurrent_spawn_limit = 64
 
@@ -93,9 +91,9 @@ c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server",
 
 c.Authenticator.post_auth_hook = hook(ops.audit)
 if settings.auth == "password":
-    hub.authenticator_class = "dure_hub.authenticator.DureAuthenticator"
+    hub.authenticator_class = DureAuthenticator
     c.DureAuthenticator.data = str(folder.root)
-    c.DureAuthenticator.audit = ops.audit
+    DureAuthenticator.audit = ops.audit
 else:
     hub.load_roles[1]["users"] = settings.oidc_admins
     hub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"

@@ -18,7 +18,6 @@ from jupyterhub.auth import Authenticator
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.user import User
 from tornado import web
-from traitlets import Any as Anything
 from traitlets import Unicode
 
 from dure.errors import DureError
@@ -34,6 +33,7 @@ from dure_hub.accounts import (
     set_password,
 )
 from dure_hub.hubpages import SENTENCES, language_of
+from dure_hub.operations.audit import Audit
 from dure_hub.policies.naming import PERSON_PATTERN, is_person
 from dure_hub.settings import Settings, load_settings
 
@@ -78,7 +78,8 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
     """Checks a name and a password against the accounts in the hub's database."""
 
     data = Unicode(help="The portal's data folder.").tag(config=True)
-    audit = Anything(help="The portal's audit, which is told of logins that fail.").tag(config=True)
+    audit: Audit | None = None
+    """Told of logins that fail. Of the class, for one process: JupyterHub copies what is in its configuration."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -88,6 +89,7 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
         self.auth_refresh_strict = True
         self.refresh_pre_spawn = True
         self.throttle = Throttle()
+        self.log.addFilter(logins.NO_TYPED_NAMES)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
     @property

@@ -6,6 +6,7 @@ is an account of it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,19 @@ from dure_hub.operations.audit import UNKNOWN, Audit
 LOGIN, FAILED = "login.ok", "login.fail"
 PASSWORD = "account.password"  # noqa: S105 - the verb of an event
 Hook = Callable[[Any, Any, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class TypedNames(logging.Filter):
+    """Keeps what was typed as a name out of the hub's own line about a login that failed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every line pass, that one without the name."""
+        if str(record.msg).startswith("Failed login for"):
+            record.msg, record.args = "Failed login; if there is such an account, the audit tells of it", ()
+        return True
+
+
+NO_TYPED_NAMES = TypedNames()
 
 
 def hook(audit: Audit) -> Hook:

@@ -117,7 +117,7 @@ def _people(db: sa.Connection, source: str) -> list[OldUser]:
 
 def _user(name: str, admin: bool, teams: list[str], servers: list[tuple[str, Any]]) -> OldUser:
     pvcs = {server: pvc for server, state in servers if (pvc := _remembered(state))}
-    return OldUser(name, admin, tuple(teams), tuple(one for one, _ in servers if one), pvcs)
+    return OldUser(name, admin, tuple(sorted(teams)), tuple(one for one, _ in servers if one), pvcs)
 
 
 def _remembered(state: Any) -> str | None:
