@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from dure_hub import accounts
-from dure_hub.importing import source
+from dure_hub.importing import bring, source
 from dure_hub.importing.errors import NoSuchHub
 from dure_hub.store import Store, database_url
 from dure_hub.store.models import Event
@@ -117,3 +117,37 @@ def test_the_old_hub_tells_its_people_by_its_api(old: str, folder: Path, monkeyp
     monkeypatch.setenv(source.VARIABLE, "wrong")
     with pytest.raises(NoSuchHub, match="list:users"):
         source.read_hub(old)
+
+
+def test_who_came_over_is_a_person_like_any_other_to_the_real_hub(
+    tmp_path_factory: pytest.TempPathFactory, old: str, folder: Path, browser: httpx.Client
+) -> None:
+    place = tmp_path_factory.mktemp("moved")
+    settings = hub_settings(place, disk_minimum_mb=0)
+    accounts.add_user(settings, "cho", OURS)
+    with real_hub(settings):
+        pass  # its tables are there now
+    (place / "home" / "ana").mkdir(parents=True)
+    (place / "home" / "ana" / "thesis.ipynb").write_text("{}")
+    users = source.read_hub(str(folder / "jupyterhub.sqlite"))
+    steps = bring.plan(settings, users, f"{place}/home/{{username}}", ["root"])
+    done = bring.bring(settings, steps, "machine:root", lambda _step, _so_far: None)
+    assert {one.mapped.old.name: one.outcome for one in done} == {
+        "ana": "brought",
+        "ben": "no_home",
+        "root": "brought",
+    }
+    for name in ("ana", "root"):
+        accounts.reset_password(settings, name, OURS, "machine:root")
+    with real_hub(settings) as hub:
+        assert send(browser, hub.url, form(browser, hub.url), OURS) == 302
+        assert browser.get(f"{hub.url}/hub/home").status_code == 200
+        _, answer = hub.log_in("root", OURS)
+        assert answer.status_code == 302
+        with hub.api() as api:
+            found = {one["name"]: one for one in api.get("/users").json()}
+        assert sorted(found["ana"]["groups"]) == ["speech", "vision"]
+        assert (found["ana"]["roles"], found["ana"]["admin"]) == (["user"], False)
+        assert "dure-admin" in found["root"]["roles"]
+        assert "ben" not in found
+    assert (settings.folder.users / "ana" / "thesis.ipynb").read_text() == "{}"

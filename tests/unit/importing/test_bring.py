@@ -260,7 +260,7 @@ def test_what_stands_in_the_way_is_said_before_anything_is_done(
 def test_a_home_that_fails_leaves_out_its_person_alone(
     settings: Settings, old: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = bring.copy_home
+    real = homes.copy_home
 
     def fail(source: Path, *more: Any) -> homes.Copied:
         if source.name == "ana":

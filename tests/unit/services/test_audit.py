@@ -184,7 +184,7 @@ async def test_no_secret_is_in_events_exports_and_logs(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     settings, door = ops.settings, DureAuthenticator(data=str(ops.settings.folder.root))
-    vars(door)["audit"] = ops.audit
+    door.audit = ops.audit
     accounts.add_user(settings, "ana", PASSWORD, actor="machine:root")
     for name, password in (("ana", OTHER), (TYPED, PASSWORD), ("marker-is-a-name-too", OTHER)):
         assert await door.authenticate(handler(), {"username": name, "password": password}) is None
