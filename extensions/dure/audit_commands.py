@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dure.client import API, client
 from dure.display import write
 from dure.errors import BadAnswer, BadRequest, Text, reader_language
 
@@ -56,6 +55,8 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 def pieces(form: str, after: int, wanted: dict[str, Any], page: int = PAGE) -> Iterator[str]:
     """The export as texts that belong behind each other; each asked for by the number at which the last ended."""
+    from dure.client import API, client
+
     first = True
     while True:
         query = {**wanted, "format": form, "after": after, "limit": page}
