@@ -7,9 +7,12 @@ import os
 from importlib.resources import files
 
 from dure_hub.app import operations
+from dure_hub.authenticator import DureAuthenticator
 from dure_hub.backends.base import Feature
+from dure_hub.cookies import keep_apart_in_hub
 from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
+from dure_hub.logins import hook
 from dure_hub.proxy import EnvoyProxy, hosts
 from dure_hub.spawners.local import DureLocalSpawner
 
@@ -41,6 +44,7 @@ c.Spawner.poll_interval = 10
 c.Spawner.consecutive_failure_limit = 0
 # Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.
 hub.tornado_settings = {"slow_spawn_timeout": 2, "slow_stop_timeout": 10}
+hub.tornado_settings.update(keep_apart_in_hub())
 hub.allow_named_servers = True  # how many is the portal's to say: the hub would count stopped ones, too
 hub.concurrent_spawn_limit = 64
 
@@ -85,9 +89,11 @@ if settings.subdomain_host:
     hub.load_roles[2]["scopes"].append("shares")
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
 
+c.Authenticator.post_auth_hook = hook(ops.audit)
 if settings.auth == "password":
-    hub.authenticator_class = "dure_hub.authenticator.DureAuthenticator"
+    hub.authenticator_class = DureAuthenticator
     c.DureAuthenticator.data = str(folder.root)
+    DureAuthenticator.audit = ops.audit
 else:
     hub.load_roles[1]["users"] = settings.oidc_admins
     hub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"

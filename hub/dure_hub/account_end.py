@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import select, update
@@ -25,7 +26,7 @@ from dure_hub.store.session import database_url
 T = TypeVar("T")
 
 
-async def end_everything_of(settings: Settings, name: str) -> list[str]:
+async def end_everything_of(settings: Settings, name: str, actor: str | None = None) -> list[str]:
     """Revoke the person's own tokens, empty their places in the queue, pause their schedules, stop their servers.
 
     Scheduled notebooks that run are stopped too: their tokens may start more.
@@ -34,7 +35,7 @@ async def end_everything_of(settings: Settings, name: str) -> list[str]:
     Jobs that run go on under the leases they were given, with the tokens of those leases, and so do endpoints:
     others use them, and an administrator can delete them.
     """
-    await asyncio.to_thread(_write, settings, name, _end)
+    await asyncio.to_thread(_write, settings, name, partial(_end, actor=actor or PORTAL))
     missing = []
     hub = HubApi(settings)
     try:
@@ -48,12 +49,27 @@ async def end_everything_of(settings: Settings, name: str) -> list[str]:
     return missing
 
 
-def sign_out(settings: Settings, name: str) -> list[str]:
+def sign_out(settings: Settings, name: str, actor: str | None = None) -> list[str]:
     """Revoke the person's own tokens of the portal, and pause their schedules; the names of those.
 
     Whoever held the account may have made or changed them. Tokens of what runs end with its lease.
     """
-    return _write(settings, name, _sign_out) or []
+    return _write(settings, name, partial(_sign_out, actor=actor or PORTAL)) or []
+
+
+def tell(
+    settings: Settings, name: str, verb: str, actor: str | None, facts: Mapping[str, object] | None = None
+) -> None:
+    """Write what is about to be done to an account. Before the first `up` there is no place for it.
+
+    It is told first and then done: a command killed between the two has told too much, never too little.
+    """
+
+    def write(session: Session, name: str, now: datetime) -> None:
+        verdict = {"code": verb.partition(".")[2], "facts": dict(facts or {})}
+        record(session, now, actor or PORTAL, verb, f"user:{name}", verdict)
+
+    _write(settings, name, write)
 
 
 def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime], T]) -> T | None:
@@ -67,14 +83,15 @@ def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime
         store.close()
 
 
-def _revoke(session: Session, name: str, now: datetime) -> None:
+def _revoke(session: Session, name: str, now: datetime, actor: str) -> None:
     own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
     session.execute(own.values(revoked_at=now))
-    record(session, now, PORTAL, "account.sign_out", f"user:{name}")
+    record(session, now, actor, "account.sign_out", f"user:{name}")
 
 
-def _sign_out(session: Session, name: str, now: datetime) -> list[str]:
-    _revoke(session, name, now)
+def _sign_out(session: Session, name: str, now: datetime, actor: str) -> list[str]:
+    record(session, now, actor, "account.reset", f"user:{name}")
+    _revoke(session, name, now, actor)
     return _pause(session, name, now, "password_reset")
 
 
@@ -86,9 +103,9 @@ def _pause(session: Session, name: str, now: datetime, code: str) -> list[str]:
     return [schedule.name for schedule in schedules]
 
 
-def _end(session: Session, name: str, now: datetime) -> None:
-    _revoke(session, name, now)
-    record(session, now, PORTAL, "account.disable", f"user:{name}")
+def _end(session: Session, name: str, now: datetime, actor: str) -> None:
+    _revoke(session, name, now, actor)
+    record(session, now, actor, "account.disable", f"user:{name}")
     queued = select(Ticket).where(
         Ticket.owner == name, Ticket.state == "waiting", Ticket.purpose != admission.SERVING
     )

@@ -102,19 +102,30 @@ class Account:
     changed_at: datetime
 
 
-def add_user(settings: Settings, name: str, password: str, admin: bool = False) -> None:
-    """Make an account. Raises for a bad name or password, and where there is one already."""
+def add_user(settings: Settings, name: str, password: str, admin: bool = False, actor: str | None = None) -> None:
+    """Make an account. Raises for a bad name or password, and where there is one already.
+
+    Here and below, `actor` is who did it in the words of the audit; without one, the portal itself.
+    """
+    from dure_hub.account_end import tell
+
     if not is_person(name):
         raise BadName(name=name, rule=PERSON_PATTERN)
     digest = hash_password(password)
-    with _open(settings) as db:
+    with opened(settings) as db:
         if _find(db, name) is not None:
             raise AccountTaken(name=name)
-        row = {"name": name, "password": digest, "admin": admin, "disabled": False}
-        db.execute(sa.insert(_ACCOUNTS).values(**row, changed_at=_now()))
+        insert(db, name, digest, admin)
+        tell(settings, name, "account.add", actor, {"admin": admin})
 
 
-def reset_password(settings: Settings, name: str, password: str) -> list[str]:
+def insert(db: sa.Connection, name: str, digest: str, admin: bool) -> None:
+    """The row of a new account, in a transaction of `opened`."""
+    row = {"name": name, "password": digest, "admin": admin, "disabled": False}
+    db.execute(sa.insert(_ACCOUNTS).values(**row, changed_at=_now()))
+
+
+def reset_password(settings: Settings, name: str, password: str, actor: str | None = None) -> list[str]:
     """Give an account a new password; a disabled one may log in again.
 
     Its schedules are paused, since whoever held the account may have made them; the names of those.
@@ -125,15 +136,19 @@ def reset_password(settings: Settings, name: str, password: str) -> list[str]:
     from dure_hub.account_end import sign_out
 
     _change(settings, name, sign_out=True, password=hash_password(password), disabled=False)
-    return sign_out(settings, name)
+    return sign_out(settings, name, actor)
 
 
 def set_password(settings: Settings, name: str, password: str) -> None:
-    """Give an account a new password and change nothing else."""
-    _change(settings, name, password=hash_password(password))
+    """Give an account a new password and change nothing else: what its owner does."""
+    from dure_hub.account_end import tell
+
+    digest = hash_password(password)
+    tell(settings, name, "account.password", name)
+    _change(settings, name, password=digest)
 
 
-def disable_user(settings: Settings, name: str) -> list[str]:
+def disable_user(settings: Settings, name: str, actor: str | None = None) -> list[str]:
     """Let somebody in no more. Sessions and tokens, of the hub and of the portal, end at once; the tokens
     of jobs that run end with those.
 
@@ -143,31 +158,31 @@ def disable_user(settings: Settings, name: str) -> list[str]:
     from dure_hub.account_end import end_everything_of
 
     _change(settings, name, sign_out=True, disabled=True)
-    return asyncio.run(end_everything_of(settings, name))
+    return asyncio.run(end_everything_of(settings, name, actor))
 
 
 def list_users(settings: Settings) -> list[Account]:
     """All accounts by name."""
-    with _open(settings) as db:
+    with opened(settings) as db:
         return [_account(row) for row in db.execute(sa.select(_ACCOUNTS).order_by(_ACCOUNTS.c.name)).mappings()]
 
 
 def find_user(settings: Settings, name: str) -> Account | None:
     """One account, or None."""
-    with _open(settings) as db:
+    with opened(settings) as db:
         row = _find(db, name)
     return None if row is None else _account(row)
 
 
 def check_password(settings: Settings, name: str, password: str) -> Account | None:
     """The account of `name` if the password is its own and it is not disabled. Takes the same time for all."""
-    with _open(settings) as db:
+    with opened(settings) as db:
         row = _find(db, name)
     right = _matches(_nobody() if row is None else row["password"], password)
     if row is None or row["disabled"] or not right:
         return None
     if _HASHER.check_needs_rehash(row["password"]):
-        set_password(settings, name, password)
+        _change(settings, name, password=hash_password(password))  # the same one, kept in a newer form
     return _account(row)
 
 
@@ -194,7 +209,7 @@ def _matches(digest: str, password: str) -> bool:
 
 
 def _change(settings: Settings, name: str, *, sign_out: bool = False, **values: object) -> None:
-    with _open(settings) as db:
+    with opened(settings) as db:
         done = db.execute(sa.update(_ACCOUNTS).where(_ACCOUNTS.c.name == name).values(**values, changed_at=_now()))
         if done.rowcount == 0:
             raise NoSuchAccount(name=name)
@@ -215,7 +230,7 @@ def _sign_out(db: sa.Connection, name: str) -> None:
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[sa.Connection]:
+def opened(settings: Settings) -> Iterator[sa.Connection]:
     """A transaction in the hub's database, with the table there."""
     path = settings.folder.db / "hub.sqlite"
     engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args=CONNECT)

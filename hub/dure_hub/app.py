@@ -27,6 +27,7 @@ from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import Operations, admission
 from dure_hub.operations.allocations import Allocations
+from dure_hub.operations.audit import Audit
 from dure_hub.operations.budgets import Budgets
 from dure_hub.operations.carving import Carver
 from dure_hub.operations.counters import FLUSH_S, Counters
@@ -69,7 +70,7 @@ def operations(data: Path | str) -> Operations:
     Raises `WrongRevision` where the database is not of this version.
     """
     settings, store, clock = _opened(data)
-    snapshots = Snapshots(settings, FolderArtifacts(settings))
+    snapshots, executions = Snapshots(settings, FolderArtifacts(settings)), EmbeddedExecutions(settings)
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
@@ -80,10 +81,9 @@ def operations(data: Path | str) -> Operations:
     environments = Environments(store, clock, profiles, runs)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
-    executions, allocations = EmbeddedExecutions(settings), Allocations(store, clock, profiles)
     schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
+    allocations, budgets, quotas = Allocations(store, clock, profiles), Budgets(store, clock), Quotas(store, clock)
     works = (runs, jobs.subject, schedules.subject, endpoints.subject, allocations.subject)
-    budgets, quotas = Budgets(store, clock), Quotas(store, clock)
     ops = Operations(
         settings=settings,
         store=store,
@@ -105,7 +105,8 @@ def operations(data: Path | str) -> Operations:
         schedules=schedules,
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
-        events=Events(store),
+        events=Events(store, clock),
+        audit=Audit(store, clock),
         ledger=Ledger(store, clock),
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,

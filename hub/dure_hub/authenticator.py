@@ -21,6 +21,7 @@ from tornado import web
 from traitlets import Unicode
 
 from dure.errors import DureError
+from dure_hub import logins
 from dure_hub.accounts import (
     Account,
     add_user,
@@ -32,6 +33,7 @@ from dure_hub.accounts import (
     set_password,
 )
 from dure_hub.hubpages import SENTENCES, language_of
+from dure_hub.operations.audit import Audit
 from dure_hub.policies.naming import PERSON_PATTERN, is_person
 from dure_hub.settings import Settings, load_settings
 
@@ -76,6 +78,8 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
     """Checks a name and a password against the accounts in the hub's database."""
 
     data = Unicode(help="The portal's data folder.").tag(config=True)
+    audit: Audit | None = None
+    """Told of logins that fail. Of the class, for one process: JupyterHub copies what is in its configuration."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -85,6 +89,7 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
         self.auth_refresh_strict = True
         self.refresh_pre_spawn = True
         self.throttle = Throttle()
+        self.log.addFilter(logins.NO_TYPED_NAMES)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
     @property
@@ -111,18 +116,31 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
             raise web.HTTPError(400, "a login needs a username and a password")
         name = self.normalize_username(data["username"].strip())
         if not is_person(name):
+            await self._tell_failure(handler, None, "no_account")
             return None
         try:
             account = await self.check(name, data["password"], handler.request.remote_ip or "")
         except TooManyFailures as error:
+            await self._tell_failure(handler, name, "throttled")
             raise error.said_in(language_of(handler)) from error
         if account is None:
+            await self._tell_failure(handler, name, "wrong_password")
             return None
         if known := handler.find_user(name):
             # `dure user reset` changed these rows behind the hub, which else goes by what it once read.
             handler.db.expire(known.orm_user, ["cookie_id", "api_tokens"])
             give_role(handler.db, known.orm_user, account.admin)
         return {"name": account.name, "admin": account.admin}
+
+    async def _tell_failure(self, handler: Any, name: str | None, code: str) -> None:
+        if self.audit is None:
+            return
+        account = None if name is None else await asyncio.to_thread(find_user, self.settings, name)
+        if account is None:
+            name, code = None, "no_account"
+        elif account.disabled:
+            code = "disabled"
+        await logins.failed(self.audit, handler, name, code)
 
     async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
         """False ends every session and token of an account that is gone or disabled."""

@@ -61,7 +61,7 @@ def test_a_person_logs_in_with_their_own_password_only(hub: RealHub) -> None:
             assert answer.headers["location"] == "/services/dure/"
             assert client.get("/hub/home").status_code == 200
         else:
-            assert "jupyterhub-hub-login" not in client.cookies
+            assert "dure-hub-login" not in client.cookies
 
 
 def test_an_administrator_has_the_scope_and_others_do_not(hub: RealHub, people: None) -> None:

@@ -58,6 +58,11 @@ def wait_until_up(settings: Settings, process: subprocess.Popen[bytes], log: Pat
     deadline = time.monotonic() + 120
     with raw(settings, "nobody") as client:
         while time.monotonic() < deadline and process.poll() is None:
+            if not (
+                settings.folder.run / "mlflow.sock"
+            ).exists():  # each try would leave a socket for the collector
+                time.sleep(0.2)
+                continue
             try:
                 if client.get(f"{PREFIX}/health").status_code == 200:
                     return

@@ -9,9 +9,13 @@ from dure.wire.base import Answer
 
 
 class Event(Answer):
-    """Who did what to which thing, on whose behalf, with which verdict, when (UTC)."""
+    """Who did what to which thing, on whose behalf, with which verdict, when (UTC).
+
+    `seq` numbers them in the order in which they were written, with gaps; older portals do not say it.
+    """
 
     id: str
+    seq: int | None = None
     actor: str
     on_behalf_of: str | None = None
     verb: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from dure.errors import reader_language as language
@@ -24,6 +25,20 @@ HELP = {
     "without_homes": ("leave people's folders out", "사용자 폴더를 제외합니다"),
     "replace": ("move what is there aside first", "기존 폴더를 옆으로 옮긴 뒤 복원합니다"),
     "check": ("only say what would be done", "무엇을 할지 보여 주기만 합니다"),
+    "import": ("bring people, teams and homes over from another hub", "다른 허브의 사람, 팀, 홈을 가져옵니다"),
+    "source": (
+        "its jupyterhub.sqlite, its database's address, or its own with http",
+        "jupyterhub.sqlite, DB 주소, 또는 http 주소",
+    ),
+    "dry_run": ("say what would happen, and change nothing", "바꾸지 않고 결과만 보여 줍니다"),
+    "homes": ("where homes are, such as '/home/{username}'", "홈의 위치(예: '/home/{username}')"),
+    "copy": ("copy the homes that were found", "찾은 홈을 복사합니다"),
+    "allow_empty": ("bring this person although no home was found", "홈이 없어도 이 사람을 가져옵니다"),
+    "as": ("bring OLD over as NEW", "이전 이름을 새 이름으로 가져옵니다"),
+    "only": ("this person only, by the old name", "이 사람만(이전 이름)"),
+    "secret": ("file of mode 600 with token or password", "토큰이나 비밀번호가 든 권한 600 파일"),
+    "pvcs": ("what `kubectl get pvc -o json` said", "`kubectl get pvc -o json`의 출력"),
+    "mapping": ("where to write whose volume is which", "볼륨 대응표를 쓸 파일"),
     "data": ("data folder (default: DURE_DATA, else ~/.dure)", "데이터 폴더(기본값: DURE_DATA, 없으면 ~/.dure)"),
     "detach": ("go to the background once it is ready", "준비되면 백그라운드로 전환합니다"),
     "port": ("front port (default: DURE_PORT, else 8000)", "포털 포트(기본값: DURE_PORT, 없으면 8000)"),
@@ -67,6 +82,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_user(subparsers)
     _add_service(subparsers)
     _add_keeping(subparsers)
+    _add_import(subparsers)
     token = _add(subparsers, "token", "dure_hub.commands.token")
     token.add_argument("--user", help=_help("name"))
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))
@@ -111,6 +127,26 @@ def _add_service(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
         kinds.add_argument("--user", action="store_false", dest="system", default=None, help=_help("own"))
         if verb == "install":
             parser.add_argument("--print", action="store_true", help=_help("print"))
+
+
+def _add_import(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(subparsers, "import", "dure_hub.commands.import_hub")
+    parser.add_argument("kind", choices=("jupyterhub",))
+    parser.add_argument("source", metavar="SOURCE", help=_help("source"))
+    parser.add_argument("--dry-run", action="store_true", help=_help("dry_run"))
+    parser.add_argument("--homes", metavar="PATTERN", help=_help("homes").replace("%", "%%"))
+    parser.add_argument("--copy", action="store_true", help=_help("copy"))
+    for flag, name, what in (
+        ("--allow-empty", "allow_empty", "NAME"),
+        ("--as", "as_name", "OLD=NEW"),
+        ("--only", "only", "NAME"),
+    ):
+        words = {"as_name": "as"}.get(name, name)
+        parser.add_argument(flag, dest=name, action="append", default=[], metavar=what, help=_help(words))
+    parser.add_argument("--secret-file", type=Path, metavar="FILE", help=_help("secret"))
+    parser.add_argument("--pvcs", type=Path, metavar="FILE", help=_help("pvcs"))
+    parser.add_argument("--mapping", type=Path, metavar="FILE", help=_help("mapping"))
+    parser.add_argument("--json", action="store_true", help=_help("json"))
 
 
 def _add(

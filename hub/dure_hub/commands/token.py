@@ -49,7 +49,9 @@ async def mint(
 
     ops = operations(settings.folder.root)
     try:
-        _, text = await ops.tokens.mint(name, admin=admin, scopes=scopes, purpose=purpose, lifetime_s=lifetime_s)
+        _, text = await ops.tokens.mint(
+            name, admin=admin, scopes=scopes, purpose=purpose, lifetime_s=lifetime_s, actor=prepare.who_types()
+        )
     finally:
         await ops.close()
     return text

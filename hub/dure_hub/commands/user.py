@@ -48,7 +48,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
     settings = prepare.last_settings(data=arguments.data)
     password, shown = _password(arguments)
-    authenticator.add_user(settings, arguments.name, password, admin=arguments.admin)
+    authenticator.add_user(settings, arguments.name, password, admin=arguments.admin, actor=prepare.who_types())
     _say("added_admin" if arguments.admin else "added", name=arguments.name)
     if shown:
         _say("password", name=arguments.name, password=password)
@@ -60,7 +60,7 @@ def _reset(arguments: argparse.Namespace) -> int:
 
     settings = prepare.last_settings(data=arguments.data)
     password, shown = _password(arguments)
-    paused = authenticator.reset_password(settings, arguments.name, password)
+    paused = authenticator.reset_password(settings, arguments.name, password, prepare.who_types())
     _say("reset", name=arguments.name)
     if paused:
         _say("paused", names=", ".join(paused))
@@ -72,7 +72,8 @@ def _reset(arguments: argparse.Namespace) -> int:
 def _disable(arguments: argparse.Namespace) -> int:
     from dure_hub import authenticator
 
-    later = authenticator.disable_user(prepare.last_settings(data=arguments.data), arguments.name)
+    settings = prepare.last_settings(data=arguments.data)
+    later = authenticator.disable_user(settings, arguments.name, prepare.who_types())
     _say("disabled", name=arguments.name)
     if later:
         _say("later", parts=", ".join(later))

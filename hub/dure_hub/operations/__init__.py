@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dure_hub.hubapi import HubApi
     from dure_hub.mlflowapi import MlflowApi
     from dure_hub.operations.allocations import Allocations
+    from dure_hub.operations.audit import Audit
     from dure_hub.operations.budgets import Budgets
     from dure_hub.operations.counters import Counters
     from dure_hub.operations.cuts import Cuts
@@ -75,6 +76,7 @@ class Operations:
     shares: Shares
     tokens: Tokens
     events: Events
+    audit: Audit
     ledger: Ledger
     outlook: Outlook
     budgets: Budgets
@@ -100,6 +102,7 @@ class Operations:
         await self.schedules.subject.close()
         await self.allocations.subject.close()
         await self.counters.close()
+        await self.audit.close()
         await self.mlflow.close()
         await self.hub.close()
         self.store.close()

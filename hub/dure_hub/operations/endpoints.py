@@ -127,7 +127,8 @@ class Endpoints:
                 on_trial.percent = request.percent
                 _rollout(session, found.endpoint).percent = request.percent
             facts = {"version": request.version, "percent": request.percent}
-            record(session, self._clock, person.name, "endpoint.canary", f"endpoint:{name}", facts)
+            behalf = _behalf(person, found)
+            record(session, self._clock, person.name, "endpoint.canary", f"endpoint:{name}", facts, behalf)
             session.flush()
             return serving_rows.view(session, found.endpoint)
 
@@ -183,7 +184,8 @@ class Endpoints:
         def change(session: Session) -> tuple[View, int]:
             found = self._mine(session, person, name)
             version = write(session, found)
-            record(session, self._clock, person.name, verb, f"endpoint:{name}", {"version": version})
+            facts, behalf = {"version": version}, _behalf(person, found)
+            record(session, self._clock, person.name, verb, f"endpoint:{name}", facts, behalf)
             session.flush()
             return serving_rows.view(session, found.endpoint), version
 
@@ -277,6 +279,10 @@ class Endpoints:
         if isinstance(granted, Lease):
             attach(replica, granted, now)
         session.flush()
+
+
+def _behalf(person: Person, found: View) -> str | None:
+    return None if person.name == found.endpoint.owner else found.endpoint.owner
 
 
 def _rollout(session: Session, endpoint: Endpoint) -> Rollout:

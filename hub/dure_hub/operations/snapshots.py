@@ -59,14 +59,15 @@ class Snapshots:
         """Whether it is here, whole."""
         return self._artifacts.has(_name(digest))
 
-    async def put(self, digest: str, stream: AsyncIterator[bytes]) -> None:
+    async def put(self, digest: str, stream: AsyncIterator[bytes]) -> bool:
         """Keep what is streamed, if it is what `digest` says and within the limit; else keep nothing.
+        Whether it is new.
 
         It appears under its name only when whole. Sending what is here already is no error, and is not read.
         Raises `DiskFull` before anything is read where the largest upload would leave too little of the disk.
         """
         if await asyncio.to_thread(self.has, digest):
-            return
+            return False
         await asyncio.to_thread(self._need_room)
         temporary = self._incoming / f"{new_id()}.part"
         try:
@@ -74,6 +75,7 @@ class Snapshots:
             await asyncio.to_thread(self._artifacts.keep, _name(digest), temporary)
         finally:
             temporary.unlink(missing_ok=True)
+        return True
 
     async def unpack(self, digest: str, folder: Path) -> None:
         """Unpack into `folder`, which is made. Nothing is ever written outside of it.

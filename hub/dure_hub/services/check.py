@@ -43,6 +43,7 @@ async def check(request: Request, path: str) -> Response:
             asked = f"/{path}" + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"{LOGIN}?{urlencode({'next': safe_next(asked)})}", status_code=302)
         raise NotLoggedIn
+    request.state.identity = identity
     if not identity.holds(USE):
         raise NotAllowed(user=identity.person.name, scope=USE)
     if served:

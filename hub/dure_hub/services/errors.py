@@ -18,6 +18,7 @@ from dure.wire.ids import new_id
 from dure_hub.services.languages import language_of
 from dure_hub.services.pages.rendering import page
 from dure_hub.services.places import BASE, login_url, wants_html
+from dure_hub.services.refusals import tell_refusal
 
 log = logging.getLogger("dure.services")
 _SHOWN = 80
@@ -215,6 +216,7 @@ def answer(request: Request, error: DureError, headers: Mapping[str, str] | None
 
 async def _on_dure_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DureError)  # noqa: S101 - what it is registered for
+    await tell_refusal(request, error)
     return answer(request, error)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 from fastapi import Request, Response
 
+from dure_hub import cookies
+
 SESSION_COOKIE = "dure-session"
 LOGIN_COOKIE = "dure-login"
 LANGUAGE_COOKIE = "dure-lang"
-HUB_SESSION_COOKIE = "jupyterhub-session-id"
+HUB_SESSION_COOKIE = cookies.SESSION
 COOKIE_PATH = "/services/"
 """Never `/`: people's own servers under /user/ would see the cookie."""
 

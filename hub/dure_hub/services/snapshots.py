@@ -42,10 +42,12 @@ async def put_snapshot(digest: PathDigest, request: Request, person: Caller, ops
             yield piece
 
     try:
-        await ops.snapshots.put(digest, within_quota())
+        new = await ops.snapshots.put(digest, within_quota())
     except BaseException:  # also where the client has gone away
         upload.give_back()
         raise
+    if new:
+        await ops.events.tell(person, "snapshot.upload", f"snapshot:{digest}")
     return Response(status_code=204)
 
 

@@ -66,6 +66,9 @@ def main() -> None:
 
     from jupyterhub.singleuser import main as singleuser
 
+    from dure_hub.cookies import keep_apart_in_server
+
+    keep_apart_in_server()
     singleuser()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dure.wire.ids import new_id
@@ -14,6 +15,9 @@ from dure_hub.store.models import Event
 
 PORTAL = "dure"
 """The actor of what nobody asked for: expiry, closing of lost things, stopping of orphans."""
+
+_LAST = "dure_last_seq"
+"""Where a session keeps the last number that its transaction has given."""
 
 
 def record(
@@ -31,6 +35,7 @@ def record(
     """
     event = Event(
         id=new_id(),
+        seq=_next(session),
         actor=actor,
         on_behalf_of=on_behalf_of,
         verb=verb,
@@ -40,3 +45,13 @@ def record(
     )
     session.add(event)
     return event
+
+
+def _next(session: Session) -> int:
+    """The next number. Whoever may write stands in line, so nobody else gives one before this commits."""
+    if _LAST not in session.info:
+        with session.no_autoflush:
+            session.info[_LAST] = session.scalar(select(func.max(Event.seq))) or 0
+    session.info[_LAST] += 1
+    number: int = session.info[_LAST]
+    return number

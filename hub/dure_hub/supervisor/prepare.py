@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
 from collections.abc import Callable
@@ -166,6 +167,14 @@ def add_first_admin(settings: Settings, name: str = "admin") -> tuple[str, str] 
     password = new_password()
     authenticator.add_user(settings, name, password, admin=True)
     return name, password
+
+
+def who_types() -> str:
+    """Who uses a command on this machine, as the audit names them; people's names have no colon."""
+    try:
+        return f"machine:{getpass.getuser()}"
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return f"machine:{os.getuid()}"
 
 
 def new_password() -> str:

@@ -75,9 +75,9 @@ async def test_no_token_is_made_for_a_lease_that_has_ended(world: World, tokens:
 async def test_minting_and_revoking_are_in_the_audit(world: World, tokens: Tokens) -> None:
     key, text = await mint(tokens)
     await tokens.revoke(key)
-    events = await Events(world.store).list(Person("root", admin=True), thing=f"token:{key}")
+    events = await Events(world.store, world.clock).list(Person("root", admin=True), thing=f"token:{key}")
     assert {event.verb for event in events} == {"token.mint", "token.revoke"}
     assert text not in str(events)
-    assert len(await Events(world.store).list(Person("root", admin=True), limit=1)) == 1
+    assert len(await Events(world.store, world.clock).list(Person("root", admin=True), limit=1)) == 1
     with pytest.raises(NotAllowed):
-        await Events(world.store).list(Person("ann"))
+        await Events(world.store, world.clock).list(Person("ann"))

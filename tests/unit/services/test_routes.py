@@ -78,6 +78,7 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("POST", "/tokens", {}, {201}),
     ("DELETE", "/tokens/01J00000000000000000000000", None, {404}),
     ("GET", "/events", None, {403}),
+    ("GET", "/events/export", None, {403}),
     ("GET", "/costs", None, {200}),
     ("GET", "/forecast", None, {200}),
     ("GET", "/recommendations", None, {200}),
@@ -96,7 +97,7 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/quotas", None, {200}),
     ("PUT", "/quotas", {"kind": "user"}, {422}),
 ]
-FOR_ADMINISTRATORS = ("/events", "/fleet")
+FOR_ADMINISTRATORS = ("/events", "/events/export", "/fleet")
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(FOR_ADMINISTRATORS, ADMIN)
 PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import BigInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dure_hub.store.base import Base, JsonDict
@@ -27,11 +28,16 @@ class Token(Base):
 
 
 class Event(Base):
-    """One change, written in the transaction of the change."""
+    """One change, written in the transaction of the change. The database refuses to change or remove one.
+
+    `seq` numbers them in the order of their commits, with gaps: writers stand in line, so who reads up to a number
+    has read all that will ever be below it.
+    """
 
     __tablename__ = "events"
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, index=True, unique=True)
     actor: Mapped[str]
     on_behalf_of: Mapped[str | None]
     verb: Mapped[str]

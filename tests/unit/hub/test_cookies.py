@@ -1,0 +1,30 @@
+"""The names of the hub's cookies, where they are given and where they are read."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from jupyterhub.handlers import base
+from jupyterhub.objects import Hub
+from jupyterhub.services.auth import HubAuth, HubOAuth
+
+from dure_hub import cookies
+from dure_hub.services.sessions import HUB_SESSION_COOKIE
+
+
+def test_a_server_and_the_portal_read_the_session_that_the_hub_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HubAuth, "get_session_id", HubAuth.get_session_id)  # put back at the end
+    cookies.keep_apart_in_server()
+    sent = {cookies.SESSION: "ours", "jupyterhub-session-id": "of another hub"}
+    assert HubOAuth.get_session_id(None, SimpleNamespace(get_cookie=sent.get)) == "ours"
+    assert HUB_SESSION_COOKIE == cookies.SESSION
+
+
+def test_no_name_is_one_of_a_stock_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = {Hub.cookie_name, base.SESSION_COOKIE_NAME}
+    monkeypatch.setattr(Hub, "cookie_name", Hub.cookie_name)
+    monkeypatch.setattr(base, "SESSION_COOKIE_NAME", base.SESSION_COOKIE_NAME)
+    assert cookies.keep_apart_in_hub() == {"xsrf_cookie_kwargs": {"path": "/hub"}}
+    assert {Hub.cookie_name, base.SESSION_COOKIE_NAME} == {cookies.LOGIN, cookies.SESSION}
+    assert not stock & {cookies.LOGIN, cookies.SESSION}
