@@ -154,7 +154,8 @@ class Environment(Answer):
     `ran` is whether its last server was ever ready, `ended_at` when it ended, `receipt` what was saved then (null
     where nobody said); where nobody saw the end, it ended between `ended_at` and `ended_by`. `told` is
     whether its owner has put that away. `log_end` is the last of its log where it did not start, for its owner
-    alone. `checks` is what the idleness of one that runs is judged by.
+    alone. `checks` is what the idleness of one that runs is judged by. `notice` says in each language what its
+    owner should know of its GPU: that it has a fault, or is being cleared.
     """
 
     name: str
@@ -179,3 +180,4 @@ class Environment(Answer):
     checks: list[Check] = []
     log_end: str | None = None
     told: bool = False
+    notice: dict[str, str] | None = None

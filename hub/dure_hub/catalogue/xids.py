@@ -1,8 +1,9 @@
 """Which of NVIDIA's XID errors mean that a GPU itself is not fit for use, with what each of them says.
 
 Source: NVIDIA, "XID Errors" (https://docs.nvidia.com/deploy/xid-errors/), the catalogue of XIDs with their
-resolution. Listed is what NVIDIA answers with a reset, a reboot, or a look at the hardware. An XID that is not here
-is taken for the application's own (13, 31, 43, 45, 68, 69, 94, 109 …), or for a note (63, 92): the GPU goes on.
+resolution. Listed is what NVIDIA answers with a reset, a reboot, or a look at the hardware. An XID that is not
+here is taken for the application's own (13, 31, 43, 45, 68, 69, 94, 109 …), or for a note (63, 92): the GPU goes
+on.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dure_hub.store.base import Base, JsonDict
 
 
 class SeenDevice(Base):
-    """A GPU that was there once: one that falls off the bus is missed by this. `facts` are what it said of itself."""
+    """A GPU that was there once; one that falls off the bus is missed by this. `facts` are what it said."""
 
     __tablename__ = "devices"
 
