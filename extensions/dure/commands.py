@@ -28,16 +28,28 @@ HELP = {
     "wait": {"en": "follow the log until it ends", "ko": "끝날 때까지 로그를 따라감"},
     "follow": {"en": "go on until the job ends", "ko": "작업이 끝날 때까지 계속"},
     "stop": {"en": "stop it", "ko": "중지"},
+    "lease": {
+        "en": "the log of what a lease ran, also after its end",
+        "ko": "임대(lease)가 실행한 것의 로그. 끝난 뒤에도 볼 수 있음",
+    },
 }
 
 
 def register(subparsers: Any) -> None:
     """Add these commands to the `dure` command."""
-    from dure import cost_commands, gpu_commands, schedule_commands, server_commands, share_commands
+    from dure import (
+        cost_commands,
+        device_commands,
+        gpu_commands,
+        schedule_commands,
+        server_commands,
+        share_commands,
+    )
 
     server_commands.register(subparsers)
     schedule_commands.register(subparsers)
     gpu_commands.register(subparsers)
+    device_commands.register(subparsers)
     cost_commands.register(subparsers)
     share_commands.register(subparsers)
     train = _add(subparsers, "train", _train)
@@ -55,7 +67,8 @@ def register(subparsers: Any) -> None:
     jobs.add_argument("name", nargs="?")
     jobs.add_argument("--stop", action="store_true", help=_help("stop"))
     logs = _add(subparsers, "logs", _logs)
-    logs.add_argument("name")
+    logs.add_argument("name", nargs="?")
+    logs.add_argument("--lease", metavar="ID", help=_help("lease"))
     logs.add_argument("--follow", action="store_true", help=_help("follow"))
     _add(subparsers, "models", _models).add_argument("name", nargs="?")
     _add(subparsers, "endpoints", _endpoints)
@@ -118,6 +131,18 @@ def _jobs(arguments: argparse.Namespace) -> int:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
+    if (arguments.name is None) == (arguments.lease is None) or (arguments.lease and arguments.follow):
+        rule = {
+            "en": "it names a job, or a lease by --lease without --follow",
+            "ko": "작업 이름을 쓰거나, --follow 없이 --lease로 임대를 지정해야 합니다",
+        }
+        raise BadRequest(field="logs", value=str(arguments.name or arguments.lease or ""), rule=rule)
+    if arguments.lease is not None:
+        from dure.devices import lease_log
+
+        for piece in lease_log(arguments.lease):
+            write(piece)
+        return 0
     from dure.training import job
 
     if arguments.follow:

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from dure_hub.operations import device_words, pauses
+from dure_hub.operations.device_errors import DeviceDrains
 from dure_hub.policies.devices import CORDON, DRAIN, FAULT
 from dure_hub.store.events import record
 from dure_hub.store.models import Closure, Lease, Ticket
@@ -117,6 +118,13 @@ def drain_of(session: Session, lease: Lease) -> Closure | None:
     names = [str(piece["device"]) for piece in lease.slices]
     query = select(Closure).where(Closure.device.in_(names), Closure.kind == CORDON, Closure.code == DRAIN)
     return min(session.scalars(query), key=lambda row: row.until or row.since, default=None)
+
+
+def need_before_drain(session: Session, lease: Lease, until: datetime) -> None:
+    """Refuse an end after the time by which its GPU is to be clear. Raises `DeviceDrains`."""
+    drain = drain_of(session, lease)
+    if drain is not None and drain.until is not None and until > drain.until:
+        raise DeviceDrains(until=drain.until.isoformat())
 
 
 def end_reason(session: Session, lease: Lease, now: datetime) -> str:

@@ -24,7 +24,7 @@ from dure_hub.operations.closures import FAULTY
 from dure_hub.operations.device_errors import SayWhy, TooLittleNotice
 from dure_hub.operations.gpu_errors import NoSuchGpu
 from dure_hub.operations.people import Person
-from dure_hub.operations.remembered import remember, remembered
+from dure_hub.operations.remembered import facts_of, remember, remembered
 from dure_hub.policies.devices import CORDON, DRAIN, FAULT, OUTSIDE, drain_by, settled, state_of
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
@@ -49,21 +49,23 @@ class Devices:
 
     def __init__(self, store: Store, clock: Clock, inventory: InventoryBackend) -> None:
         self._store, self._clock, self._inventory = store, clock, inventory
+        self.changed: Callable[[], None] = _nothing
+        """Called when something was closed or opened: looks from before are not to be used."""
         self._before: Looked | None = None
         self._first: dict[tuple[str, str], datetime] = {}
         """When each fault was first seen."""
         self._inside: frozenset[str] = frozenset()
         """Which GPUs nothing else used in the last look."""
 
-    async def look(self) -> bool:
-        """One look; whether it closed or opened anything. Of a driver that does not answer nothing is said."""
+    async def look(self) -> None:
+        """One look. Of a driver that does not answer nothing is said."""
         health = await self._inventory.health()
         if health.present is None:
             self._before, self._inside = None, frozenset()
-            return False
+            return
         now, present = self._clock(), {device.uuid: device for device in health.present}
-        known = await self._store.read(remembered)
-        seen = _looked(health, {uuid for uuid in known if uuid not in present})
+        known = await self._store.read(lambda session: set(session.scalars(select(SeenDevice.uuid))))
+        seen = _looked(health, known - present.keys())
         self._first = {key: self._first.get(key, now) for key in seen.faults}
         before, self._before = self._before or Looked(), seen
         free = frozenset(present) - seen.outside
@@ -74,7 +76,7 @@ class Devices:
         events = [one for one in health.events if is_fatal(int(one.facts.get("xid", 0)))]
         anything = bool(new or faults or events or outside)
         if not anything and not await self._store.read(_any_outside):
-            return False
+            return
 
         def write(session: Session) -> bool:
             remember(session, new, now)
@@ -86,7 +88,8 @@ class Devices:
             changed += [bool(closures.lift(session, uuid, [OUTSIDE], now, PORTAL)) for uuid in inside]
             return any(changed)
 
-        return await self._store.run(write)
+        if await self._store.run(write):
+            self.changed()
 
     def _event(self, session: Session, event: Fault, now: datetime) -> bool:
         """Close for an event of the driver's, unless the GPU was taken back into use after it."""
@@ -148,7 +151,8 @@ class Devices:
         A fault that is still there closes it again with the next two looks. Ends that were moved stay moved.
         """
         person.need_admin()
-        there = any(device.uuid == uuid for device in (await self._inventory.look()).devices)
+        place = {device.uuid: device for device in (await self._inventory.look()).devices}
+        there = uuid in place
 
         def write(session: Session, now: datetime) -> None:
             closures.lift(session, uuid, [FAULT, OUTSIDE, CORDON], now, person.name)
@@ -158,7 +162,7 @@ class Devices:
                 session.delete(row)
                 record(session, now, person.name, "device.forget", f"device:{uuid}")
             elif there:
-                row = row or SeenDevice(uuid=uuid, facts={}, seen_at=now)
+                row = row or SeenDevice(uuid=uuid, facts=facts_of(place[uuid]), seen_at=now)
                 session.add(row)
                 row.cleared_at = now
 
@@ -183,7 +187,9 @@ class Devices:
             gone = uuid not in place and session.get(SeenDevice, uuid) is None
             return None if gone else on_wire(session, device, closures.of(session, uuid))
 
-        return await self._store.run(run)
+        found = await self._store.run(run)
+        self.changed()
+        return found
 
 
 def _looked(health: Health, missing: set[str]) -> Looked:
@@ -222,3 +228,7 @@ def told_of(rows: Sequence[Closure], *, held: bool) -> dict[str, Any]:
         "by": first.by,
         "outsiders": [wire.Outsider(**one) for one in outside.facts.get("processes", ())] if outside else [],
     }
+
+
+def _nothing() -> None:
+    return None

@@ -12,7 +12,7 @@ from dure import wire
 from dure.errors import NotFound
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
-from dure_hub.operations import checks, extending, lifetimes, reasons, ticket_rows
+from dure_hub.operations import checks, closures, extending, lifetimes, reasons, ticket_rows
 from dure_hub.operations.profiles import Fleet
 from dure_hub.policies.idle import idle_end
 from dure_hub.policies.lifetime import latest_end
@@ -170,6 +170,7 @@ def on_wire(
             "receipt": row.receipt if row.receipt and "saved" in row.receipt else None,
             "checks": checks.on_wire(session, row, lease, now) if row.phase == RUNNING and lease else [],
             "told": row.dismissed_at is not None,
+            "notice": closures.notice(session, lease),
         }
     )
 
@@ -202,5 +203,6 @@ def _extendable_until(
     if lease is None or lease.until is None or spec is None:
         return None
     longest_s = lifetimes.bounds_of(session, spec, row.owner, lease.team).max_s
-    latest = latest_end(lease.until, max_s=longest_s, now=now)
+    latest, drain = latest_end(lease.until, max_s=longest_s, now=now), closures.drain_of(session, lease)
+    latest = latest if drain is None or drain.until is None else min(latest, max(drain.until, lease.until))
     return extending.latest(session, lease, latest, fleet, now)[0] if others_bind else latest

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -28,12 +29,17 @@ def remember(session: Session, devices: Iterable[Device], now: datetime) -> None
     room = MOST - (session.scalar(select(func.count()).select_from(SeenDevice)) or 0)
     for device in devices:
         row = session.get(SeenDevice, device.uuid)
-        facts = {name: value for name, value in asdict(device).items() if name in _KEPT}
+        facts = facts_of(device)
         if row is not None:
             row.facts = facts
         elif room > 0:
             room -= 1
             session.add(SeenDevice(uuid=device.uuid, facts=facts, seen_at=now))
+
+
+def facts_of(device: Device) -> dict[str, Any]:
+    """What is kept of it."""
+    return {name: getattr(device, name) for name in _KEPT}
 
 
 def lost(session: Session) -> dict[str, Device]:

@@ -24,6 +24,7 @@ class DataFolder:
         self.artifacts = root / "artifacts"
         self.backup = root / "backup"
         self.uploads = self.run / "uploads"
+        self.lease_logs = self.log / "leases"
 
     def create(self) -> None:
         """Make what is missing."""
