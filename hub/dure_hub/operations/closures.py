@@ -59,14 +59,13 @@ def close(
     row, given = session.get(Closure, (device, kind)), dict(facts or {})
     if row is not None and (row.code, row.facts, row.until, row.message) == (code, given, until, message):
         return False
-    if row is None:
-        row = Closure(device=device, kind=kind, since=since or now)
-        session.add(row)
-        # what was promised was promised with it
-        session.execute(update(Ticket).where(Ticket.state == "waiting").values(promised_at=None))
-    elif row.code != code:
-        row.since = since or now
+    new = row is None
+    row = row or Closure(device=device, kind=kind)
+    row.since = since or now if new or row.code != code else row.since
     row.code, row.facts, row.until, row.message, row.by = code, given, until, message, actor
+    session.add(row)
+    if new:  # what was promised was promised with it
+        session.execute(update(Ticket).where(Ticket.state == "waiting").values(promised_at=None))
     told = {**given, "until": until.isoformat() if until else None, "message": message}
     record(session, now, actor, f"device.{_VERBS[kind]}", f"device:{device}", {"code": code, "facts": told})
     session.flush()

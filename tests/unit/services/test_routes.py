@@ -104,7 +104,9 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
 ]
 FOR_ADMINISTRATORS = ("/events", "/fleet", "/devices")
 ACTS = [f"/devices/{{device}}/{verb}" for verb in ("cordon", "drain", "uncordon")]
-SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys((*FOR_ADMINISTRATORS, *ACTS), ADMIN)
+SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(
+    (*FOR_ADMINISTRATORS, *ACTS), ADMIN
+)
 PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
 
 
