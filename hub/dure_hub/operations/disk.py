@@ -17,7 +17,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -116,6 +116,9 @@ class Disk:
         return self._judged(self._rooms())
 
     def _judged(self, rooms: list[Room]) -> Verdict:
+        """What was let go of the reserve is for what must be written, and no room for anything new."""
+        owed = 0 if self._reserve.exists() else self._settings.disk_reserve_mb * MIB
+        rooms = [replace(one, free=max(one.free - owed, 0)) if one.place == "data" else one for one in rooms]
         return disk.enough(rooms, self._settings.disk_minimum_percent, self._settings.disk_minimum_mb)
 
     def _rooms(self) -> list[Room]:

@@ -43,10 +43,9 @@ FIRST, SECOND = (f"GPU-00000000-0000-0000-0000-{index:012}" for index in range(2
 @pytest.fixture
 def stranger() -> Iterator[int]:
     """A process that is none of ours."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    yield process.pid
-    process.kill()
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
 
 
 def codes(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -105,36 +104,28 @@ def test_who_carries_a_leases_mark_is_ours_and_so_are_its_children(ask: Ask) -> 
         "import subprocess, sys; one = subprocess.Popen([sys.executable, '-c', 'input()'], env={}); "
         "print(one.pid, flush=True); one.wait()"
     )
-    ours = subprocess.Popen(
-        [sys.executable, "-c", child],
-        env={**os.environ, **marks},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    command, pipe = [sys.executable, "-c", child], subprocess.PIPE
+    environment = {**os.environ, **marks}
+    # leaving it closes its input, and what waits for input ends
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as ours:
         assert ours.stdout is not None
         grandchild = int(ours.stdout.readline())
         found = ask(HEALTH, kinds="4090", running=f"0:{ours.pid}:9000,0:{grandchild}:9000")
-        assert found["outsiders"] == {}
-    finally:
         assert ours.stdin is not None
-        ours.stdin.close()  # the child reads its end and ends
-        ours.wait(20)
+        ours.stdin.close()
+        assert found["outsiders"] == {}
 
 
 def test_a_display_server_on_the_list_blocks_nobody(ask: Ask, tmp_path: Path) -> None:
     named = tmp_path / "allowed-server-with-a-name"
     named.symlink_to(sys.executable)
     code = "import ctypes; ctypes.CDLL(None).prctl(15, b'allowed-server-'); print(1, flush=True); input()"
-    process = subprocess.Popen([named, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
+    with subprocess.Popen([named, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert ask(HEALTH, kinds="4090", drawing=f"0:{process.pid}:5000")["outsiders"] == {}
-    finally:
+        found = ask(HEALTH, kinds="4090", drawing=f"0:{process.pid}:5000")
         process.kill()
-        process.wait()
+        assert found["outsiders"] == {}
 
 
 def test_in_a_container_whose_numbers_mean_nothing_nobody_is_accused(ask: Ask, stranger: int) -> None:

@@ -21,6 +21,7 @@ from dure_hub.operations.fleet import Fleets
 from dure_hub.operations.gpu_errors import NoSuchGpu
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.people import Person
+from dure_hub.operations.profiles import Fleet
 from dure_hub.store.models import Closure, Event, Lease, Ticket
 from tests.support.world import FixedInventory, World, gpus
 
@@ -263,7 +264,11 @@ async def test_a_cordoned_gpu_is_granted_to_nobody_by_any_look_and_its_holder_go
     until = bay.clock() + timedelta(days=2)
     for uuid in (device_of(lease), *other):
         await bay.devices.cordon(ROOT, uuid, wire.CordonRequest(until=until, message="new fans"))
-    bay.profiles.fleet = lambda: _same(fleet)  # type: ignore[method-assign]
+
+    async def as_before() -> Fleet:
+        return fleet
+
+    bay.profiles.fleet = as_before  # type: ignore[method-assign]
     assert await bay.server("other") is None
     assert lease is not None
     with bay.store.reading() as session:
@@ -273,10 +278,6 @@ async def test_a_cordoned_gpu_is_granted_to_nobody_by_any_look_and_its_holder_go
     assert {event.actor for event in bay.events("device.cordon")} == {"root"}
     shown = next(one for one in await bay.profiles.list(ANN) if one.gpus == 1)
     assert (shown.closed, shown.closed_of, shown.closed_until, shown.closed_message) == (2, 2, until, "new fans")
-
-
-async def _same(fleet: object) -> object:
-    return fleet
 
 
 async def test_who_waits_starts_once_it_is_taken_back(bay: Sickbay) -> None:

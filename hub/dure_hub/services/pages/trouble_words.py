@@ -7,7 +7,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The portal's disk has {free_percent} % ({free_mb} MiB) free, and nothing new starts below {percent} % or "
         "{minimum_mb} MiB. It starts by itself once there is room. Largest: {largest}.",
         "포털 디스크의 남은 공간이 {free_percent} %({free_mb} MiB)입니다. "
-        "{percent} % 또는 {minimum_mb} MiB 아래에서는 새로 시작하지 않습니다. 공간이 생기면 자동으로 시작합니다. 큰 폴더: {largest}.",
+        "{percent} % 또는 {minimum_mb} MiB 아래에서는 새로 시작하지 않습니다. "
+        "공간이 생기면 자동으로 시작합니다. 큰 폴더: {largest}.",
     ),
     "waits.disk": ("Disk nearly full", "디스크 부족"),
     "spawn.disk": (
