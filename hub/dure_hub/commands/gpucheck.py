@@ -195,6 +195,7 @@ async def run(more: Mapping[str, str], bound_s: float = BOUND_S) -> Mapping[str,
     """What the process of the kernel says. One that is silent or stuck is told apart, and is ended."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # else what lies beside it would hide parts of Python
         str(KERNEL),
         env={**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **more},
         stdin=asyncio.subprocess.DEVNULL,

@@ -65,6 +65,7 @@ class Disk:
         self._usage = usage or _usage
         self._sizes = Sizes()
         self._counted: float | None = None
+        self._full = False
         self._counting: asyncio.Task[None] | None = None
         self._over = threading.Event()
         self._reserve = settings.folder.db / "reserve"
@@ -81,7 +82,9 @@ class Disk:
         await asyncio.to_thread(self._keep_reserve)
         full = not (await asyncio.to_thread(self._verdict)).allowed
         every = _SOON_S if full else _LATER_S
-        due = self._counted is None or self._monotonic() - self._counted >= every
+        # once it is full, what took the room is asked for at once
+        due = self._counted is None or full > self._full or self._monotonic() - self._counted >= every
+        self._full = full
         if due and (self._counting is None or self._counting.done()):
             self._counted = self._monotonic()
             self._counting = asyncio.create_task(self._count(), name="count folders")

@@ -98,6 +98,7 @@ async def test_on_a_full_disk_nothing_starts_and_stops_and_ledger_work(
     assert "5 %" in sentence.replace("5.0", "5")
     assert "users/" in sentence
     world.clock.move(3600)
+    await world.reconciler.look()
     await world.environments.stop(ANN, "default")
     for _ in range(3):
         world.servers.there.clear()
