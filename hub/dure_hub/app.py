@@ -10,10 +10,13 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dure.errors import DureError
+from dure_hub.backends.base import InventoryBackend
 from dure_hub.backends.embedded import (
     EmbeddedExecutions,
     EmbeddedServers,
@@ -51,7 +54,7 @@ from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.queues import Queues
 from dure_hub.operations.quotas import Quotas
-from dure_hub.operations.reconcile import Reconciler
+from dure_hub.operations.reconcile import Reconciler, Subject
 from dure_hub.operations.schedules import Schedules
 from dure_hub.operations.shares import Shares
 from dure_hub.operations.snapshots import Snapshots
@@ -99,9 +102,7 @@ def operations(data: Path | str) -> Operations:
         queues=Queues(store, clock, profiles),
         metrics=Metrics(store, clock, gpus, quotas, budgets),
         cuts=Cuts(store, clock, inventory, carver, profiles, fleets, gpus),
-        devices=Devices(store, clock, inventory),
-        disk=Disk(settings, clock),
-        lease_logs=LeaseLogs(settings, store, works[:-1]),
+        **_trouble(settings, store, clock, inventory, works[:-1]),
         environments=environments,
         offers=Offers(store, clock, profiles),
         turns=Turns(environments, store, clock, profiles),
@@ -116,7 +117,6 @@ def operations(data: Path | str) -> Operations:
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,
         quotas=quotas,
-        counters=Counters(store, clock),
         snapshots=snapshots,
         reconciler=Reconciler(settings, store, clock, profiles, works),
         servers=servers,
@@ -129,6 +129,18 @@ def operations(data: Path | str) -> Operations:
         dataplane=plane,
     )
     return _joined(ops, carver)
+
+
+def _trouble(
+    settings: Settings, store: Store, clock: Clock, inventory: InventoryBackend, subjects: Sequence[Subject]
+) -> dict[str, Any]:
+    """What looks after the portal's own well-being."""
+    return {
+        "devices": Devices(store, clock, inventory),
+        "disk": Disk(settings, clock),
+        "lease_logs": LeaseLogs(settings, store, subjects),
+        "counters": Counters(store, clock),
+    }
 
 
 def _opened(data: Path | str) -> tuple[Settings, Store, Clock]:

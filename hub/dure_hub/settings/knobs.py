@@ -127,7 +127,9 @@ class Settings(Trouble, Login, Addresses):
     snapshot_limit_mb: int = Field(512, ge=1, description="Largest upload of code and data for one job (MiB).")
     log_limit_mb: int = Field(64, ge=1, description="A log is copied and truncated beyond this size (MiB).")
     disk_minimum_mb: int = Field(
-        1024, ge=0, description="With less free disk `up` does not start; uploads leave as much (MiB)."
+        1024,
+        ge=0,
+        description="With less free disk nothing new starts, `up` neither; uploads leave as much (MiB).",
     )
 
     @field_validator("idle_timeout_s")
