@@ -119,6 +119,7 @@ def _known(session: Session, ticket_id: str, owner: str, subject: str) -> Lease 
 def check(session: Session, ticket: Ticket, queued: Line) -> None:
     """Refuse what waiting would not help. Raises as `admit`."""
     fleet = queued.fleet
+    _has_room(fleet, ticket.purpose)
     spec = fleet.profile(ticket.profile)
     pool = line.wish_of(session, ticket, fleet, frozenset()).pool
     if not fleet.capacity.fits(spec, pool):

@@ -20,8 +20,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from dure import wire
+from dure.errors import Text
 from dure_hub.operations.people import Person
 from dure_hub.policies import disk
 from dure_hub.policies.disk import MIB, Room
@@ -39,6 +41,7 @@ _SOON_S, _LATER_S = 30.0, 900.0
 """Between two counts: while starts are refused, and else."""
 _FOLDERS = ("users", "jobs", "executions", "artifacts", "shares", "backup", "log", "db", "run")
 _NAMED = 3
+_NOT_YET: Text = {"en": "not counted yet", "ko": "아직 집계하지 않음"}
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,13 @@ class Disk:
 
     def _judged(self, rooms: list[Room]) -> Verdict:
         """What was let go of the reserve is for what must be written, and no room for anything new."""
+        bounds = self._settings.disk_minimum_percent, self._settings.disk_minimum_mb
+        verdict = disk.enough(rooms, *bounds)
         owed = 0 if self._reserve.exists() else self._settings.disk_reserve_mb * MIB
-        rooms = [replace(one, free=max(one.free - owed, 0)) if one.place == "data" else one for one in rooms]
-        return disk.enough(rooms, self._settings.disk_minimum_percent, self._settings.disk_minimum_mb)
+        if not verdict.allowed or not owed:
+            return verdict
+        less = [replace(one, free=max(one.free - owed, 0)) if one.place == "data" else one for one in rooms]
+        return disk.enough(less, *bounds)
 
     def _rooms(self) -> list[Room]:
         places = {"data": self._settings.folder.root, "artifacts": self._artifacts()}
@@ -132,12 +139,12 @@ class Disk:
         place = Path(self._settings.artifacts.removeprefix("file://"))
         return place if place.is_dir() else self._settings.folder.root
 
-    def _largest(self) -> str:
+    def _largest(self) -> Any:
+        """The largest folders, or that they are not counted yet, which is a text in each language."""
         sizes = self._sizes
         listed = _listed(sizes.folders, sizes.partly)[:_NAMED]
-        return (
-            ", ".join(f"{one.folder} {'≥' if one.at_least else ''}{one.size // MIB} MiB" for one in listed) or "?"
-        )
+        told = (f"{one.folder} {'≥' if one.at_least else ''}{one.size // MIB} MiB" for one in listed)
+        return ", ".join(told) or _NOT_YET
 
     def _keep_reserve(self) -> None:
         """Nothing here raises for a full disk: this is what helps it."""

@@ -93,7 +93,10 @@ async def test_with_a_full_disk_the_form_comes_back_with_the_reason_and_uploads_
     ops.disk._usage = lambda _path: (30 * MIB, 1000 * MIB)
     page = await anyone.post(f"{BASE}/spawn", data=fields(form.text), headers=ana.navigate())
     assert page.status_code == 507
-    assert "Nothing new starts below" in unescape(page.text)
+    assert "has 3.0 % (30 MiB) free. Nothing new starts below" in unescape(page.text)
+    assert "Largest: not counted yet" in unescape(page.text)
+    assert '<span class="choice-title">' in page.text, "the form is there as it was"
+    assert 'data-start><strong>now</strong>' not in page.text.replace("\n", ""), "no card promises a start"
     (tmp_path / "full.html").write_text(page.text)
     assert "has 3.0 % free" in unescape((await anyone.get(f"{BASE}/spawn", headers=ana.navigate())).text)
     caller = bearer(hub.person("ana"))
