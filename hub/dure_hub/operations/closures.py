@@ -114,7 +114,9 @@ def end_by(session: Session, device: str, until: datetime, now: datetime, actor:
 
 def drain_of(session: Session, lease: Lease) -> Closure | None:
     """The drain that bounds a lease, the earliest of several."""
-    names = [str(piece["device"]) for piece in lease.slices]
+    names = [str(piece["device"]) for piece in lease.slices if piece["device"] != "cpu"]
+    if not names:
+        return None
     query = select(Closure).where(Closure.device.in_(names), Closure.kind == CORDON, Closure.code == DRAIN)
     return min(session.scalars(query), key=lambda row: row.until or row.since, default=None)
 

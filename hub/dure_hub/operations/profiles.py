@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ from dure_hub.store import Clock, Store
 from dure_hub.store.models import Closure, Lease
 
 _FRESH = timedelta(seconds=10)
+_KindKey = tuple[str, bool]
+"""A GPU's catalogue entry, or its name without one, and whether MIG is on."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ class Profiles:
         held, empty = Board(fleet.closing(frozenset(rows)).machines, slices), Board(fleet.machines)
         found = fleet.profiles.values()
         listed = [_on_wire(one, held.count(one, wish), empty.count(one, wish)) for one in found]
-        return [told_closed(one, fleet, rows) for one in listed] if rows else listed
+        shut = shut_by_kind(fleet, rows) if rows else {}
+        return [told_closed(one, fleet, shut) for one in listed]
 
     async def get(self, name: str) -> wire.Profile:
         """One profile; raises `NoSuchProfile`."""
@@ -195,27 +199,41 @@ def on_wire(profile: ProfileSpec, fleet: Fleet, session: Session) -> wire.Profil
         placement.count(profile, nodes, active_slices(session)),
         placement.count(profile, fleet.whole, ()),
     )
-    return told_closed(_on_wire(profile, free, total), fleet, rows)
+    return told_closed(_on_wire(profile, free, total), fleet, shut_by_kind(fleet, rows))
 
 
-def told_closed(profile: wire.Profile, fleet: Fleet, rows: Mapping[str, Sequence[Closure]]) -> wire.Profile:
+def shut_by_kind(fleet: Fleet, rows: Mapping[str, Sequence[Closure]]) -> dict[_KindKey, tuple[int, list[Closure]]]:
+    """Of each kind of GPU how many there are, and what closes some of them; kinds that are open are left out."""
+    every = Counter(_kind(gpu) for node in fleet.machines for gpu in node.gpus)
+    found: dict[_KindKey, tuple[int, list[Closure]]] = {}
+    for node in fleet.machines:
+        for gpu in node.gpus:
+            if gpu.uuid in rows:
+                found.setdefault(_kind(gpu), (every[_kind(gpu)], []))[1].extend(rows[gpu.uuid])
+    return found
+
+
+def told_closed(
+    profile: wire.Profile, fleet: Fleet, shut: Mapping[_KindKey, tuple[int, list[Closure]]]
+) -> wire.Profile:
     """A profile with how many GPUs of its kind are closed, and what an administrator says of them."""
-    if profile.gpu_model is None:
-        return profile
     spec = fleet.profiles[profile.name]
-    kind = [gpu.uuid for node in fleet.machines for gpu in node.gpus if _is_of(gpu, spec)]
-    shut = [row for uuid in kind for row in rows.get(uuid, ())]
-    now_closed = len({row.device for row in shut})
-    dates = [row.until for row in shut if row.until is not None and row.code == "cordon"]
-    says = next((row.message for row in shut if row.message), None)
-    told = {"closed": now_closed, "closed_of": len(kind), "closed_until": min(dates, default=None)}
-    return profile.model_copy(update=told | {"closed_message": says}) if now_closed else profile
+    kind = spec.gpu_key or spec.gpu_model or "", spec.mig is not None
+    if profile.gpu_model is None or kind not in shut:
+        return profile
+    count, rows = shut[kind]
+    dates = [row.until for row in rows if row.until is not None and row.code == "cordon"]
+    told = {
+        "closed": len({row.device for row in rows}),
+        "closed_of": count,
+        "closed_until": min(dates, default=None),
+        "closed_message": next((row.message for row in rows if row.message), None),
+    }
+    return profile.model_copy(update=told)
 
 
-def _is_of(gpu: Gpu, spec: ProfileSpec) -> bool:
-    if gpu.key is not None and spec.gpu_key is not None:
-        return gpu.key == spec.gpu_key and (gpu.grid is not None) == (spec.mig is not None)
-    return gpu.model == spec.gpu_model
+def _kind(gpu: Gpu) -> _KindKey:
+    return gpu.key or gpu.model, gpu.grid is not None
 
 
 def _on_wire(profile: ProfileSpec, free: int, total: int) -> wire.Profile:

@@ -350,7 +350,8 @@ class Reconciler:
             reclaim.end_long_training(session, fleet, self._clock())
 
         await self._store.run(decide_queue)
-        await self._store.run(take_back)
+        if fleet.full is None:  # else nobody could use what is taken back
+            await self._store.run(take_back)
 
 
 async def forget(runs: Runs, handle: Handle) -> None:

@@ -96,7 +96,7 @@ async def test_with_a_full_disk_the_form_comes_back_with_the_reason_and_uploads_
     assert "has 3.0 % (30 MiB) free. Nothing new starts below" in unescape(page.text)
     assert "Largest: not counted yet" in unescape(page.text)
     assert '<span class="choice-title">' in page.text, "the form is there as it was"
-    assert 'data-start><strong>now</strong>' not in page.text.replace("\n", ""), "no card promises a start"
+    assert "data-start><strong>now</strong>" not in page.text.replace("\n", ""), "no card promises a start"
     (tmp_path / "full.html").write_text(page.text)
     assert "has 3.0 % free" in unescape((await anyone.get(f"{BASE}/spawn", headers=ana.navigate())).text)
     caller = bearer(hub.person("ana"))
