@@ -41,7 +41,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True)
+        # lazily: what a failed test still has open must not leave it mounted
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture

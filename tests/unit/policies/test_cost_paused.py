@@ -34,6 +34,19 @@ def test_what_is_paused_costs_nothing() -> None:
     assert whole.cost == RATE * 7
 
 
+def test_a_window_that_ends_within_a_pause_takes_only_what_lies_in_it() -> None:
+    lease = held((2, 5))
+    assert cost(lease, START, at(3), at(20)) == RATE * 2
+    assert cost(lease, at(4), at(6), at(20)) == RATE
+    assert [charged(lease, micros(timedelta(hours=hour))) // 3_600_000_000 for hour in (1, 2, 3, 5, 6)] == [
+        1,
+        2,
+        2,
+        2,
+        3,
+    ]
+
+
 def test_spans_that_meet_are_one_and_count_once() -> None:
     assert apart([(at(4), at(5)), (at(2), at(4)), (at(3), at(3)), (at(9), at(8))]) == ((at(2), at(5)),)
     assert charged(held((2, 4), (3, 5)), micros(timedelta(hours=10))) == micros(timedelta(hours=7))
