@@ -132,3 +132,68 @@ def test_in_a_container_whose_numbers_mean_nothing_nobody_is_accused(ask: Ask, s
     blind = HEALTH.replace("lambda: True", "lambda: False")
     assert ask(blind, kinds="4090", running=f"0:{stranger}:9000")["outsiders"] == {}
     assert isinstance(measuregpus.sees_all(), bool)
+
+
+WHOLE = """
+import asyncio, json, os, sys, time
+from pathlib import Path
+from dure_hub.backends.embedded import EmbeddedInventory
+from dure_hub.operations.devices import Devices
+from dure_hub.operations.people import Person
+from dure_hub.operations.profiles import Profiles
+from dure_hub.settings import Settings
+from dure_hub.store import Store, database_url, system_clock
+from dure_hub.store.migrate import migrate
+
+root, lost, xids = Person("root", admin=True), Path(os.environ["STUB_LOST_FILE"]), Path(os.environ["STUB_XIDS"])
+settings = Settings(data=lost.parent / "data", instance="0" * 12)
+settings.folder.create()
+migrate(settings)
+store, clock, inventory = Store(database_url(settings)), system_clock(None), EmbeddedInventory(settings)
+devices, profiles = Devices(store, clock, inventory), Profiles(settings, store, clock, inventory)
+devices.changed = profiles.forget
+
+async def seen():
+    states = {one.uuid[-1]: one.state for one in await devices.list(root)}
+    whole = next(one for one in await profiles.list(root) if one.gpus == 1)
+    return [states, whole.free, whole.total]
+
+async def main():
+    said = []
+    await devices.look()
+    said.append(await seen())
+    lost.write_text("0")
+    for _ in range(2):
+        await devices.look()
+    profiles.forget()
+    said.append(await seen())
+    xids.write_text("1 79\\n")
+    deadline = time.monotonic() + 20
+    while (await seen())[0]["1"] == "healthy" and time.monotonic() < deadline:
+        await devices.look()
+    said.append(await seen())
+    lost.write_text("")
+    for uuid in [one.uuid for one in await devices.list(root)]:
+        await devices.uncordon(root, uuid)
+    for _ in range(3):
+        await devices.look()
+    said.append(await seen())
+    inventory.close()
+    store.close()
+    print(json.dumps(said))
+
+asyncio.run(main())
+"""
+
+
+def test_from_the_drivers_library_to_what_is_free(ask: Ask, tmp_path: Path) -> None:
+    """Through the real NVML adapter, its thread of events, the store and the board."""
+    for name in ("lost", "xids"):
+        (tmp_path / name).touch()
+    said = ask(WHOLE, kinds="h100,h100", lost_file=tmp_path / "lost", xids=tmp_path / "xids")
+    assert said == [
+        [{"0": "healthy", "1": "healthy"}, 2, 2],
+        [{"0": "unhealthy", "1": "healthy"}, 1, 2],
+        [{"0": "unhealthy", "1": "unhealthy"}, 0, 2],
+        [{"0": "healthy", "1": "healthy"}, 2, 2],
+    ]
