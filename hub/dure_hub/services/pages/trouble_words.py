@@ -17,5 +17,6 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "spawn.closed": ("Out of use", "사용 중지"),
     "spawn.closed.of": ("{closed} of {total} in maintenance", "{total}개 중 {closed}개 점검 중"),
-    "spawn.closed.until": ("until", "예정"),
+    "spawn.closed.some": ("{closed} of {total}", "{total}개 중 {closed}개"),
+    "spawn.closed.until": ("until", "복귀 예정"),
 }
