@@ -24,7 +24,7 @@ from dure_hub.operations.closures import FAULTY
 from dure_hub.operations.device_errors import SayWhy, TooLittleNotice
 from dure_hub.operations.gpu_errors import NoSuchGpu
 from dure_hub.operations.people import Person
-from dure_hub.operations.remembered import facts_of, remember, remembered
+from dure_hub.operations.remembered import facts_of, forget_elsewhere, remember, remembered
 from dure_hub.policies.devices import CORDON, DRAIN, FAULT, OUTSIDE, drain_by, settled, state_of
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
@@ -51,6 +51,8 @@ class Devices:
         self._store, self._clock, self._inventory = store, clock, inventory
         self.changed: Callable[[], None] = _nothing
         """Called when something was closed or opened: looks from before are not to be used."""
+        self._settled = False
+        """Whether what is remembered is known to be of this place."""
         self._before: Looked | None = None
         self._first: dict[tuple[str, str], datetime] = {}
         """When each fault was first seen."""
@@ -63,6 +65,10 @@ class Devices:
         if health.present is None:
             self._before, self._inside = None, frozenset()
             return
+        if not self._settled:
+            nodes = {node.name for node in (await self._inventory.look()).by_node()}
+            await self._store.run(lambda session: forget_elsewhere(session, nodes))
+            self._settled = True
         now, present = self._clock(), {device.uuid: device for device in health.present}
         known = await self._store.read(lambda session: set(session.scalars(select(SeenDevice.uuid))))
         seen = _looked(health, known - present.keys())

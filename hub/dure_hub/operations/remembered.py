@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from dure_hub.backends.base import Device, Inventory
@@ -35,6 +35,14 @@ def remember(session: Session, devices: Iterable[Device], now: datetime) -> None
         elif room > 0:
             room -= 1
             session.add(SeenDevice(uuid=device.uuid, facts=facts, seen_at=now))
+
+
+def forget_elsewhere(session: Session, nodes: Set[str]) -> None:
+    """Forget what was on nodes that are not there: another fleet was simulated, or one before a real one."""
+    for row in session.scalars(select(SeenDevice)):
+        if row.facts and row.facts.get("node") not in nodes:
+            session.execute(delete(Closure).where(Closure.device == row.uuid))
+            session.delete(row)
 
 
 def facts_of(device: Device) -> dict[str, Any]:

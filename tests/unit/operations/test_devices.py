@@ -13,7 +13,7 @@ from sqlalchemy import select
 from dure import wire
 from dure.errors import NotAllowed
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Fault, Health, Inventory, Outsider
+from dure_hub.backends.base import Fault, Health, Inventory, NodeInventory, Outsider
 from dure_hub.operations import standing
 from dure_hub.operations.device_errors import DeviceDrains, SayWhy, TooLittleNotice
 from dure_hub.operations.devices import Devices
@@ -362,6 +362,21 @@ async def test_the_fleet_view_shows_the_lost_one_with_its_reason(bay: Sickbay) -
     assert shown[FIRST][0] == "unhealthy"
     assert shown[FIRST][1] is not None
     assert shown[SECOND] == ("healthy", None)
+
+
+async def test_another_fleet_has_lost_nothing_of_the_one_before(bay: Sickbay) -> None:
+    await bay.look()
+    bay.sick.lose(FIRST)
+    await bay.look()
+    assert len(bay.rows()) == 1
+    there = tuple(replace(one, uuid=f"GPU-{number}", node="n") for number, one in enumerate(gpus(2)))
+    bay.sick.inventory = Inventory.of([NodeInventory("n", 16, 65536, there)])
+    bay.devices = bay.looker()
+    await bay.look(3)
+    bay.profiles.forget()
+    assert bay.rows() == []
+    assert await bay.states() == {"GPU-0": "healthy", "GPU-1": "healthy"}
+    assert await bay.free() == (2, 2)
 
 
 @pytest.mark.parametrize("verb", ["list", "cordon", "drain", "uncordon"])
