@@ -77,12 +77,10 @@ def window(chromium: Browser, cookies: Path, **more: Any) -> BrowserContext:
     return context
 
 
-def break_gpus(site: Portal, **what: Any) -> None:
-    """What is wrong with the simulated fleet from now on, by the number of the GPU."""
+def break_gpus(site: Portal, what: dict[str, Any]) -> None:
+    """What is wrong with the simulated fleet from now on, by UUID."""
     faults = site.data / "run" / "simulated-faults.json"
-    faults.with_suffix(".new").write_text(
-        json.dumps({f"dgx-h100/{key[1:]}": value for key, value in what.items()})
-    )
+    faults.with_suffix(".new").write_text(json.dumps(what))
     faults.with_suffix(".new").replace(faults)
 
 
@@ -102,23 +100,19 @@ def test_a_fault_maintenance_and_strangers_from_end_to_end(
     until(lambda: ana.get("/environments/mine").json()["phase"] == "running", "the server to run", timeout=120)
     lease = ana.get("/environments/mine").json()["lease"]
     held = lease["slices"][0]["device"]
-    order = list(states(root))
-    broken = order.index(held)
+    others = [uuid for uuid in states(root) if uuid != held]
     stranger = {"pid": 4711, "name": "python", "user": "ben", "memory_mb": 9000}
-    others = [number for number in range(8) if number != broken]
-    break_gpus(site, **{f"g{broken}": {"xid": 79}, f"g{others[0]}": {"outside": [stranger]}})
+    break_gpus(site, {held: {"xid": 79}, others[0]: {"outside": [stranger]}})
     until(lambda: states(root)[held]["state"] == "unhealthy", "the fault to be seen", timeout=60)
-    until(lambda: states(root)[order[others[0]]]["state"] == "used_outside", "the stranger to be seen", timeout=60)
+    until(lambda: states(root)[others[0]]["state"] == "used_outside", "the stranger to be seen", timeout=60)
     server = ana.get("/environments/mine").json()
     assert "XID 79" in server["notice"]["en"]
     assert server["phase"] == "running", "there may be unsaved work in it"
 
-    said = root.dure(
-        "device", "cordon", order[others[1]], "--until", "2031-01-31T18:00+00:00", "--message", "new fans"
-    )
+    said = root.dure("device", "cordon", others[1], "--until", "2031-01-31T18:00+00:00", "--message", "new fans")
     assert "cordoned" in said
     assert "ten minutes" in root.dure(
-        "device", "drain", order[others[2]], "--until", "2026-01-01T00:00+00:00", check=False
+        "device", "drain", others[2], "--until", "2026-01-01T00:00+00:00", check=False
     )
     assert "unhealthy" in root.dure("device", "list")
     offer = next(one for one in ana.get("/profiles").json() if one["name"] == whole)
@@ -139,9 +133,9 @@ def test_a_fault_maintenance_and_strangers_from_end_to_end(
         assert own.dure("logs", "--lease", lease["id"]) == kept.read_text()
     assert own.dure("logs", "--lease", lease["id"]) == root.dure("logs", "--lease", lease["id"])
 
-    break_gpus(site)
+    break_gpus(site, {})
     root.dure("device", "uncordon", held)
-    root.dure("device", "uncordon", order[others[1]])
+    root.dure("device", "uncordon", others[1])
     until(lambda: {one["state"] for one in states(root).values()} == {"healthy"}, "all to be well", timeout=60)
 
 

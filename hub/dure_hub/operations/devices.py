@@ -123,7 +123,8 @@ class Devices:
 
         def read(session: Session) -> Sequence[wire.Device]:
             known, rows = remembered(session), closures.by_device(session)
-            return [on_wire(session, device, rows.get(uuid, ())) for uuid, device in {**known, **place}.items()]
+            every = {**place, **{uuid: device for uuid, device in known.items() if uuid not in place}}
+            return [on_wire(session, device, rows.get(uuid, ())) for uuid, device in every.items()]
 
         return await self._store.read(read)
 
