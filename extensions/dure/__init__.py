@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dure import costs as costs
+    from dure import devices as devices
     from dure import endpoints as endpoints
     from dure import environments as environments
     from dure import gpus as gpus
@@ -55,7 +56,7 @@ _WHERE = {
     "Context": "injob",
     "DureError": "errors",
 }
-_MODULES = ("costs", "endpoints", "environments", "gpus", "models", "schedules")
+_MODULES = ("costs", "devices", "endpoints", "environments", "gpus", "models", "schedules")
 __all__ = sorted([*_WHERE, *_MODULES])
 
 

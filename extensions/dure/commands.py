@@ -28,6 +28,10 @@ HELP = {
     "wait": {"en": "follow the log until it ends", "ko": "끝날 때까지 로그를 따라감"},
     "follow": {"en": "go on until the job ends", "ko": "작업이 끝날 때까지 계속"},
     "stop": {"en": "stop it", "ko": "중지"},
+    "lease": {
+        "en": "the log of what a lease ran, also after its end",
+        "ko": "임대(lease)가 실행한 것의 로그. 끝난 뒤에도 볼 수 있음",
+    },
 }
 
 
@@ -36,6 +40,7 @@ def register(subparsers: Any) -> None:
     from dure import (
         audit_commands,
         cost_commands,
+        device_commands,
         gpu_commands,
         schedule_commands,
         server_commands,
@@ -45,6 +50,7 @@ def register(subparsers: Any) -> None:
     server_commands.register(subparsers)
     schedule_commands.register(subparsers)
     gpu_commands.register(subparsers)
+    device_commands.register(subparsers)
     cost_commands.register(subparsers)
     share_commands.register(subparsers)
     audit_commands.register(subparsers)
@@ -63,7 +69,8 @@ def register(subparsers: Any) -> None:
     jobs.add_argument("name", nargs="?")
     jobs.add_argument("--stop", action="store_true", help=_help("stop"))
     logs = _add(subparsers, "logs", _logs)
-    logs.add_argument("name")
+    logs.add_argument("name", nargs="?")
+    logs.add_argument("--lease", metavar="ID", help=_help("lease"))
     logs.add_argument("--follow", action="store_true", help=_help("follow"))
     _add(subparsers, "models", _models).add_argument("name", nargs="?")
     _add(subparsers, "endpoints", _endpoints)
@@ -126,6 +133,18 @@ def _jobs(arguments: argparse.Namespace) -> int:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
+    if (arguments.name is None) == (arguments.lease is None) or (arguments.lease and arguments.follow):
+        rule = {
+            "en": "it names a job, or a lease by --lease without --follow",
+            "ko": "작업 이름을 쓰거나, --follow 없이 --lease로 임대를 지정해야 합니다",
+        }
+        raise BadRequest(field="logs", value=str(arguments.name or arguments.lease or ""), rule=rule)
+    if arguments.lease is not None:
+        from dure.devices import lease_log
+
+        for piece in lease_log(arguments.lease):
+            write(piece)
+        return 0
     from dure.training import job
 
     if arguments.follow:

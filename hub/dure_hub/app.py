@@ -10,10 +10,13 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dure.errors import DureError
+from dure_hub.backends.base import InventoryBackend
 from dure_hub.backends.embedded import (
     EmbeddedExecutions,
     EmbeddedServers,
@@ -32,6 +35,9 @@ from dure_hub.operations.budgets import Budgets
 from dure_hub.operations.carving import Carver
 from dure_hub.operations.counters import FLUSH_S, Counters
 from dure_hub.operations.cuts import Cuts
+from dure_hub.operations.devices import LOOK_S, Devices
+from dure_hub.operations.disk import LOOK_S as DISK_S
+from dure_hub.operations.disk import Disk
 from dure_hub.operations.endpoints import Endpoints
 from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.environments import Environments
@@ -39,6 +45,7 @@ from dure_hub.operations.events import Events
 from dure_hub.operations.fleet import KEEP_S, Fleets
 from dure_hub.operations.gpus import Gpus
 from dure_hub.operations.jobs import Jobs
+from dure_hub.operations.leaselogs import TIDY_S, LeaseLogs
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
@@ -48,7 +55,7 @@ from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
 from dure_hub.operations.queues import Queues
 from dure_hub.operations.quotas import Quotas
-from dure_hub.operations.reconcile import Reconciler
+from dure_hub.operations.reconcile import Reconciler, Subject
 from dure_hub.operations.schedules import Schedules
 from dure_hub.operations.shares import Shares
 from dure_hub.operations.snapshots import Snapshots
@@ -96,6 +103,7 @@ def operations(data: Path | str) -> Operations:
         queues=Queues(store, clock, profiles),
         metrics=Metrics(store, clock, gpus, quotas, budgets),
         cuts=Cuts(store, clock, inventory, carver, profiles, fleets, gpus),
+        **_trouble(settings, store, clock, inventory, works[:-1]),
         environments=environments,
         offers=Offers(store, clock, profiles),
         turns=Turns(environments, store, clock, profiles),
@@ -111,7 +119,6 @@ def operations(data: Path | str) -> Operations:
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,
         quotas=quotas,
-        counters=Counters(store, clock),
         snapshots=snapshots,
         reconciler=Reconciler(settings, store, clock, profiles, works, Waking(settings)),
         servers=servers,
@@ -126,6 +133,18 @@ def operations(data: Path | str) -> Operations:
     return _joined(ops, carver)
 
 
+def _trouble(
+    settings: Settings, store: Store, clock: Clock, inventory: InventoryBackend, subjects: Sequence[Subject]
+) -> dict[str, Any]:
+    """What looks after the portal's own well-being."""
+    return {
+        "devices": Devices(store, clock, inventory),
+        "disk": Disk(settings, clock),
+        "lease_logs": LeaseLogs(settings, store, subjects),
+        "counters": Counters(store, clock),
+    }
+
+
 def _opened(data: Path | str) -> tuple[Settings, Store, Clock]:
     settings = load_settings(data)
     store = Store(database_url(settings))
@@ -137,11 +156,20 @@ def _joined(ops: Operations, carver: Carver) -> Operations:
     """What the parts need of each other once all are there, and what happens by itself."""
     ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
     ops.schedules.firing.why_not = ops.shares.why_not = Owners(ops.settings, ops.hub).why_not
+    ops.devices.changed = partial(_devices_changed, ops)
+    ops.profiles.full = ops.snapshots.full = ops.disk.why_full
     ops.environments.carve = carver.ready
     for subject in (ops.jobs.subject, ops.endpoints.subject, ops.schedules.subject, ops.allocations.subject):
         subject.carve, subject.kick = carver.ready, ops.reconciler.kick
     _add_ticks(ops)
     return ops
+
+
+def _devices_changed(ops: Operations) -> None:
+    """Nobody decides by an older look any more."""
+    ops.profiles.forget()
+    ops.fleet.forget()
+    ops.reconciler.kick()
 
 
 def _add_ticks(ops: Operations) -> None:
@@ -153,6 +181,9 @@ def _add_ticks(ops: Operations) -> None:
     ticks.add("counters", FLUSH_S, ops.counters.flush)
     ticks.add("usage", INTERVAL_S, Uses(ops.store, ops.clock, ops.inventory).look)
     ticks.add("fleet", KEEP_S, ops.gpus.keep_fresh)
+    ticks.add("devices", LOOK_S, ops.devices.look)
+    ticks.add("disk", DISK_S, ops.disk.keep_reserve)
+    ticks.add("lease logs", TIDY_S, ops.lease_logs.tidy)
     ticks.add("executions", 60, ops.schedules.retention.tidy)
 
 

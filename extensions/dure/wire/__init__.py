@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dure.wire.about import About as About
     from dure.wire.about import User as User
+    from dure.wire.devices import CordonRequest as CordonRequest
+    from dure.wire.devices import Device as Device
+    from dure.wire.devices import Disk as Disk
+    from dure.wire.devices import DiskFolder as DiskFolder
+    from dure.wire.devices import DrainRequest as DrainRequest
+    from dure.wire.devices import Outsider as Outsider
     from dure.wire.endpoints import CanaryRequest as CanaryRequest
     from dure.wire.endpoints import DeployRequest as DeployRequest
     from dure.wire.endpoints import Endpoint as Endpoint
@@ -48,6 +54,7 @@ if TYPE_CHECKING:
     from dure.wire.money import Quota as Quota
     from dure.wire.money import QuotaRequest as QuotaRequest
     from dure.wire.money import Recommendation as Recommendation
+    from dure.wire.money import Uncharged as Uncharged
     from dure.wire.profiles import HoursLeft as HoursLeft
     from dure.wire.profiles import Offer as Offer
     from dure.wire.profiles import Plan as Plan
@@ -95,6 +102,12 @@ _WHERE = {
     "GpuDevice": "gpu",
     "GpuDevices": "gpu",
     "GpuOverview": "gpu",
+    "CordonRequest": "devices",
+    "Device": "devices",
+    "Disk": "devices",
+    "DiskFolder": "devices",
+    "DrainRequest": "devices",
+    "Outsider": "devices",
     "MigRequest": "gpu",
     "QueueEntry": "queue",
     "Budget": "money",
@@ -105,6 +118,7 @@ _WHERE = {
     "Quota": "money",
     "QuotaRequest": "money",
     "Recommendation": "money",
+    "Uncharged": "money",
     "Schedule": "schedules",
     "ScheduleRequest": "schedules",
     "RunRequest": "schedules",

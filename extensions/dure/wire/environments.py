@@ -31,8 +31,8 @@ class Ticket(Answer):
     """A request that waits. `position` counts from 1; `expected_start` is at the latest, null if unknown.
 
     `waits_for` is what is in its way: room, order (others before it), user_quota, team_quota, budget, own_server,
-    away (its GPU does not answer), or never (as things are, waiting does not help). `why` says so in each
-    language. `next_best` is a profile that is free now.
+    away (its GPU does not answer), disk (nearly full), or never (as things are, waiting does not help). `why` says
+    so in each language. `next_best` is a profile that is free now.
     """
 
     id: str
@@ -167,7 +167,8 @@ class Environment(Answer):
     where nobody said); where nobody saw the end, it ended between `ended_at` and `ended_by`. `told` is
     whether its owner has put that away. `log_end` is the last of its log where it did not start, for its owner
     alone. `checks` is what the idleness of one that runs is judged by. `put_off` says why its end was moved, where
-    nobody could have been told of the one before.
+    nobody could have been told of the one before. `notice` says in each language what its owner should know of its
+    GPU: that it has a fault, or is being cleared.
     """
 
     name: str
@@ -193,3 +194,4 @@ class Environment(Answer):
     log_end: str | None = None
     told: bool = False
     put_off: PutOff | None = None
+    notice: dict[str, str] | None = None

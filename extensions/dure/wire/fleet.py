@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from dure.wire.base import Answer
+from dure.wire.devices import Outsider
 
 
 class Holder(Answer):
@@ -29,7 +30,8 @@ class Holder(Answer):
 class FleetDevice(Answer):
     """One GPU. `utilisation` is a share from 0 to 1; power is in watts, temperature in degrees Celsius.
 
-    `health` says in each language what is wrong with it; null where nothing is known to be.
+    `health` says in each language what is wrong with it; null where nothing is known to be. `state` is as in
+    `Device`: only what is healthy is granted; `since`, `until`, `message` and `outsiders` are as there, too.
     """
 
     uuid: str
@@ -40,6 +42,11 @@ class FleetDevice(Answer):
     temperature_c: float | None = None
     power_w: float | None = None
     health: dict[str, str] | None = None
+    state: str = "healthy"
+    since: datetime | None = None
+    until: datetime | None = None
+    message: str | None = None
+    outsiders: list[Outsider] = []
     holders: list[Holder] = []
 
 

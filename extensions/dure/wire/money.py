@@ -37,7 +37,8 @@ class CostLine(Answer):
 
     `cost` is known money: busy, idle (held, with no work on it) and unmeasured (nobody knows which) together.
     `idle_cost` and `busy_cost` are null where none of the time was measured. `hours` are those held, `gpu_hours`
-    count a part of a GPU as that part, and `unpriced_hours` had an unknown rate: their cost is in no figure.
+    count a part of a GPU as that part, and `unpriced_hours` had an unknown rate: their cost is in no figure. Of
+    `hours`, `uncharged_hours` cost nothing, since a GPU had a fault; they are in no other figure.
     """
 
     key: str | None = None
@@ -50,6 +51,18 @@ class CostLine(Answer):
     unpriced_hours: float = 0
     measured_hours: float = 0
     busy_hours: float | None = None
+    uncharged_hours: float = 0
+
+
+class Uncharged(Answer):
+    """Time of a lease that is not charged since a GPU of it has a fault; `until` null goes on."""
+
+    lease: str
+    device: str
+    code: str
+    since: datetime
+    until: datetime | None = None
+    why: dict[str, str]
 
 
 class Costs(Answer):
@@ -67,6 +80,7 @@ class Costs(Answer):
     lines: list[CostLine]
     others: CostLine | None = None
     total: CostLine
+    uncharged: list[Uncharged] = []
 
 
 class Forecast(Answer):

@@ -20,6 +20,7 @@ export class Popup {
   private readonly dialog = h('dialog', { class: 'dure-lab-popup', 'aria-labelledby': 'dure-lab-title' });
   private readonly facts = h('dl', { class: 'dure-lab-facts' });
   private readonly use = h('div', {});
+  private readonly notice = h('p', { class: 'dure-lab-problem', role: 'status', hidden: true });
   private readonly message = h('p', { class: 'dure-lab-message', role: 'status' });
   private readonly problem = h('p', { class: 'dure-lab-problem', role: 'alert', hidden: true });
   private readonly again: HTMLButtonElement;
@@ -49,6 +50,7 @@ export class Popup {
       h('header', {}, h('h2', { id: 'dure-lab-title' }, say('title')), close),
       this.problem,
       this.again,
+      this.notice,
       this.facts,
       h('h3', {}, say('use')),
       this.use,
@@ -104,6 +106,9 @@ export class Popup {
       ...(idle ? [[words.say('idle'), words.say('idleAt', { when: words.atWhen(idle.at, now) })] as [string, string]] : []),
       [words.say('price'), rate === null ? unknown : words.say('perHour', { price: (rate / 1e6).toFixed(2) })]
     ];
+    const told = environment?.notice?.[words.language] ?? environment?.notice?.['en'] ?? '';
+    this.notice.hidden = !told;
+    write(this.notice, told);
     const until = environment?.extendable_until ?? null;
     this.latest.hidden = until === null;
     if (until !== null) {

@@ -13,6 +13,7 @@ export interface Environment {
   lease: Lease | null;
   idle_end: string | null;
   extendable_until: string | null;
+  notice?: Record<string, string> | null; // what its owner should know of its GPU, by language
 }
 
 export interface Device {

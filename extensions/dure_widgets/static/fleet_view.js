@@ -52,20 +52,31 @@ function deviceCard(model) {
   const power = fact(word(model, "power"));
   const holders = h("div");
   const health = h("p", { class: "dure-wrong" });
+  const closing = h("p", { class: "dure-help" });
+  const outsiders = h("p", { class: "dure-help" });
   const free = chip();
   const node = h("li", { class: "dure-device" },
-    h("div", { class: "dure-device-head" }, h("div", {}, name, uuid), free), health, bar.node, busy.node,
+    h("div", { class: "dure-device-head" }, h("div", {}, name, uuid), free), health, closing, outsiders, bar.node, busy.node,
     h("dl", { class: "dure-facts" }, temperature.node, power.node), holders);
   node.patch = (one) => {
     text(name, one.name);
     text(uuid, one.uuid);
     text(health, one.health?.[model.get("language")] ?? one.health?.en ?? "");
     show(health, Boolean(one.health));
+    const state = one.state ?? "healthy";
+    const closed = state !== "healthy";
+    const until = one.until ? word(model, state === "cordoned" ? "back_by" : "clear_by", { time: moment(model, one.until) }) : "";
+    text(closing, [one.since ? `${word(model, "since")} ${moment(model, one.since)}` : "", until, one.message ?? ""].filter(Boolean).join(" · "));
+    show(closing, closed);
+    const others = (one.outsiders ?? []).map((it) => `${it.name} (${it.user ?? "?"}, PID ${it.pid}${known(it.memory_mb) ? `, ${memory(model, it.memory_mb)}` : ""})`);
+    text(outsiders, others.join(", "));
+    show(outsiders, Boolean(others.length));
     bar.patch(one.memory_used_mb, one.memory_mb, amount(model, one.memory_used_mb, one.memory_mb, (mib) => memory(model, mib)));
     busy.patch(one.utilisation, 1, share(model, one.utilisation));
     text(temperature.value, known(one.temperature_c) ? number(model, one.temperature_c, { style: "unit", unit: "celsius", maximumFractionDigits: 0 }) : word(model, "unknown"));
     text(power.value, known(one.power_w) ? `${number(model, one.power_w, { maximumFractionDigits: 0 })} W` : word(model, "unknown"));
-    setChip(free, one.holders.length ? "" : "free", word(model, "free"));
+    if (closed) setChip(free, state === "unhealthy" ? "failed" : "stopping", word(model, `state_${state}`));
+    else setChip(free, one.holders.length ? "" : "free", word(model, "free"));
     keyed(holders, one.holders, (held) => held.lease, () => {
       const made = holding(model);
       put(made.node, "class", "dure-holding");

@@ -17,11 +17,14 @@ from typing import IO, Any
 
 from dure_hub.backends.places import NO_MIG as NO_MIG
 from dure_hub.backends.places import Device as Device
+from dure_hub.backends.places import Fault as Fault
+from dure_hub.backends.places import Health as Health
 from dure_hub.backends.places import Inventory as Inventory
 from dure_hub.backends.places import Measures as Measures
 from dure_hub.backends.places import MigDevice as MigDevice
 from dure_hub.backends.places import MigRefused as MigRefused
 from dure_hub.backends.places import NodeInventory as NodeInventory
+from dure_hub.backends.places import Outsider as Outsider
 from dure_hub.backends.places import OwnUse as OwnUse
 from dure_hub.backends.places import Reading as Reading
 from dure_hub.backends.places import Usage as Usage
@@ -361,6 +364,17 @@ class InventoryBackend(ABC):
     @abstractmethod
     async def measure(self) -> Measures:
         """How busy it is. Takes about a quarter of a second: a rate needs two looks."""
+
+    async def health(self) -> Health:
+        """What is wrong with its GPUs, and what else uses them; a place that cannot tell says that.
+
+        The first call may begin to listen for the driver's events; `close` ends that.
+        """
+        return Health()
+
+    def close(self) -> None:
+        """Listen no more."""
+        return
 
     async def make(self, device: str, mig: str, start: int) -> MigInstance:
         """Make the MIG instance `mig` (a name of the GPU's grid) at memory unit `start` of this GPU.

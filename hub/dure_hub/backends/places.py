@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
 from dure.errors import DureError
@@ -146,6 +147,43 @@ class Measures:
             return found
         whole = self.devices.get(device, Reading()).utilisation
         return OwnUse(most=1.0 if whole is None else whole)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that makes a GPU unfit for use. `code` is xid, rows or ecc, `facts` are plain JSON.
+
+    `at` is when an event of the driver's came; None is what a look finds, which may be over by the next one.
+    """
+
+    device: str
+    code: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Outsider:
+    """A process on a GPU that is none of ours: its name, its account's (None: it has none), MiB of the GPU."""
+
+    pid: int
+    name: str
+    user: str | None = None
+    memory_mb: int | None = None
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is wrong with the GPUs of a place. `present` is None where the driver does not answer: nobody knows.
+
+    `faults` are as of this look, `events` all XIDs since the looking began, told again in each look. `outsiders`
+    are by GPU; a GPU that does not say who is on it, or of whom it cannot be told, has none.
+    """
+
+    present: Sequence[Device] | None = None
+    faults: Sequence[Fault] = ()
+    events: Sequence[Fault] = ()
+    outsiders: Mapping[str, Sequence[Outsider]] = field(default_factory=dict)
 
 
 NO_MIG: Mapping[str, str] = {

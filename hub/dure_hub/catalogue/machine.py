@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
 from dure_hub.catalogue.mig import MigGrid
 
@@ -25,7 +25,8 @@ class Gpu:
     `model` is its name for people, `key` its catalogue entry (None: not in the catalogue). `grid` is set where MIG
     mode is on, and `instances` are those that exist. With `dynamic`, others may be made at legal starts. Nobody is
     given the memory units that are `blocked`: something lies there that is not the portal's to give. GPUs of one
-    `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none.
+    `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none. One
+    that is `closed` is there, and nobody is given anything of it now.
     """
 
     uuid: str
@@ -39,6 +40,7 @@ class Gpu:
     replicas: int = 0
     mps: bool = False
     blocked: frozenset[int] = frozenset()
+    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,15 @@ def machine(
 ) -> Machine:
     """A machine from what was measured and what the settings say."""
     return Machine(real_cores * overcommit, max(memory_mb - reserved_mb, 0), tuple(gpus), name, pool)
+
+
+def opened(node: Machine) -> Machine:
+    """The same as it is once nothing of it is closed."""
+    return closing(node, frozenset())
+
+
+def closing(node: Machine, closed: Set[str]) -> Machine:
+    """The same with exactly these GPUs closed, by UUID; the very same where that changes nothing."""
+    if not any((gpu.uuid in closed) != gpu.closed for gpu in node.gpus):
+        return node
+    return replace(node, gpus=tuple(replace(gpu, closed=gpu.uuid in closed) for gpu in node.gpus))

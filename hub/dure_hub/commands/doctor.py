@@ -20,6 +20,7 @@ from dure.errors import reader_language as language
 from dure_hub.backends.base import Device, Feature, Inventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.rates import BadRates
+from dure_hub.commands import gpucheck
 from dure_hub.policies.naming import person_label
 from dure_hub.settings import Settings
 from dure_hub.store.clock import system_clock
@@ -32,6 +33,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "gpu": ("GPU", "GPU"),
     "driver": ("driver", "드라이버"),
     "mig": ("MIG", "MIG"),
+    "kernel": ("kernel", "커널"),
     "cpu": ("CPU", "CPU"),
     "memory": ("memory", "메모리"),
     "disk": ("disk", "디스크"),
@@ -149,7 +151,7 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
         gaps.update(backend.unsupported)
     machine = [*_gpus(seen, settings), *_sizes(settings, seen), *_rates(settings), _port(settings)]
     machine += await _hosts(settings)
-    machine += [_isolation(), _python(), _torch()]
+    machine += [_isolation(), _python(), _torch(), *await _kernels(seen)]
     limits = [
         Finding(str(feature), LIMITED, why.get(language(), why["en"]), _pick(TO_DO.get(feature)))
         for feature, why in gaps.items()
@@ -177,6 +179,18 @@ def _gpus(seen: Inventory, settings: Settings) -> Iterator[Finding]:
     yield Finding("driver", OK, seen.devices[0].driver or _word("unknown"))
     modes = {None: "unknown", True: "mig_on", False: "mig_off"}
     yield Finding("mig", OK, ", ".join(sorted({_word(modes[device.mig_mode]) for device in seen.devices})))
+
+
+async def _kernels(seen: Inventory) -> list[Finding]:
+    """A real kernel on each GPU, one after the other; without a GPU the list says so already."""
+    if seen.simulated or not seen.devices:
+        return []
+    found = []
+    for device in seen.devices:
+        checked = await gpucheck.check(device)
+        text = f"{device.name} ({device.uuid}): {_pick(checked.text)}"
+        found.append(Finding("kernel", OK if checked.fine else LIMITED, text, _pick(checked.to_do)))
+    return found
 
 
 def _model(device: Device) -> str:

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from dure_hub.operations.budgets import Budgets
     from dure_hub.operations.counters import Counters
     from dure_hub.operations.cuts import Cuts
+    from dure_hub.operations.devices import Devices
+    from dure_hub.operations.disk import Disk
     from dure_hub.operations.endpoints import Endpoints
     from dure_hub.operations.environments import Environments
     from dure_hub.operations.events import Events
     from dure_hub.operations.fleet import Fleets
     from dure_hub.operations.gpus import Gpus
     from dure_hub.operations.jobs import Jobs
+    from dure_hub.operations.leaselogs import LeaseLogs
     from dure_hub.operations.ledger import Ledger
     from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
@@ -66,6 +69,9 @@ class Operations:
     queues: Queues
     metrics: Metrics
     cuts: Cuts
+    devices: Devices
+    disk: Disk
+    lease_logs: LeaseLogs
     environments: Environments
     offers: Offers
     turns: Turns
@@ -103,6 +109,8 @@ class Operations:
         await self.allocations.subject.close()
         await self.counters.close()
         await self.audit.close()
+        await self.disk.close()
+        self.inventory.close()
         await self.mlflow.close()
         await self.hub.close()
         self.store.close()

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from dure.errors import Conflict
 from dure.wire.ids import new_id
 from dure_hub.catalogue.profiles import ProfileSpec
-from dure_hub.operations import line, own_server
+from dure_hub.operations import closures, line, own_server
+from dure_hub.operations.disk_errors import NoRoomOnDisk
 from dure_hub.operations.errors import NeverFits, NotInPool
 from dure_hub.operations.line import Line
 from dure_hub.operations.money_errors import over_budget, quota_too_small
@@ -32,6 +33,8 @@ from dure_hub.store.models import Lease, Ticket, Token
 
 NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
 """The purposes of leases."""
+HERE = (NOTEBOOK, TRAINING, SERVING, SCHEDULE)
+"""Those of what runs here, and writes to this portal's disk."""
 
 
 def admit(
@@ -56,11 +59,12 @@ def admit(
     The same `ticket_id` sent twice is one request and answers with what became of it. `lifetime_s` None is a lease
     without an end. `queue_class` is the usual one of the purpose where none is said. The profile `mine` is the
     slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`,
-    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, and then writes nothing.
+    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, `NoRoomOnDisk`, and then writes nothing.
     """
     known = _known(session, ticket_id, owner, subject)
     if known is not None:
         return known
+    _has_room(fleet, purpose)
     ticket = Ticket(
         id=ticket_id,
         owner=owner,
@@ -95,6 +99,12 @@ def admit(
     return ticket
 
 
+def _has_room(fleet: Fleet, purpose: str) -> None:
+    """Refuse what would write to a disk that is nearly full."""
+    if fleet.full is not None and purpose in HERE:
+        raise NoRoomOnDisk(**fleet.full.facts)
+
+
 def _known(session: Session, ticket_id: str, owner: str, subject: str) -> Lease | Ticket | None:
     """What became of a request that was made before; refuses an id that somebody else's has."""
     known = session.get(Ticket, ticket_id)
@@ -109,6 +119,7 @@ def _known(session: Session, ticket_id: str, owner: str, subject: str) -> Lease 
 def check(session: Session, ticket: Ticket, queued: Line) -> None:
     """Refuse what waiting would not help. Raises as `admit`."""
     fleet = queued.fleet
+    _has_room(fleet, ticket.purpose)
     spec = fleet.profile(ticket.profile)
     pool = line.wish_of(session, ticket, fleet, frozenset()).pool
     if not fleet.capacity.fits(spec, pool):
@@ -130,16 +141,21 @@ def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[T
     start: it makes a promise safe, or uses up a quota that room was kept for. So it looks until nobody may.
     """
     granted: list[tuple[Ticket, Lease]] = []
-    again = True
+    again, full = True, fleet.full
     while again:
         queued, again = line.read(session, fleet, now), False
         for start in queued.startable():
             ticket = queued.tickets[start.ticket.id]
+            if full is not None and ticket.purpose in HERE:
+                continue
             if queued.judge(ticket).allowed:
                 granted.append((ticket, _grant(session, ticket, start.placement, fleet, now)))
                 queued.take(ticket)
             again = True  # refused, too: a grant before it has used its quota up, and its room is for others
     _explain(queued, queued.tickets)
+    for ticket in queued.tickets.values():
+        if full is not None and ticket.purpose in HERE:
+            ticket.verdict = full.to_json()  # what it would wait for else is told again once there is room
     return granted
 
 
@@ -226,7 +242,7 @@ def requeue(session: Session, lease: Lease, lifetime_s: int | None, now: datetim
     What was reclaimed keeps the time it asked at, and so its place; what ran long waits from now on.
     """
     before = session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()
-    keeps = before is not None and lease.end_reason == "reclaimed"
+    keeps = before is not None and lease.end_reason in ("reclaimed", closures.FAULTY, closures.DRAINED)
     ticket = Ticket(
         id=new_id(),
         owner=lease.owner,

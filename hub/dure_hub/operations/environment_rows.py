@@ -12,7 +12,7 @@ from dure import wire
 from dure.errors import NotFound
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
-from dure_hub.operations import checks, extending, lifetimes, reasons, ticket_rows
+from dure_hub.operations import checks, closures, extending, lifetimes, reasons, ticket_rows
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.put_offs import put_off
 from dure_hub.policies.idle import idle_end
@@ -172,6 +172,7 @@ def on_wire(
             "checks": checks.on_wire(session, row, lease, now) if row.phase == RUNNING and lease else [],
             "told": row.dismissed_at is not None,
             "put_off": None if lease is None else put_off(session, thing(row), lease, now),
+            "notice": closures.notice(session, lease),
         }
     )
 
@@ -204,5 +205,6 @@ def _extendable_until(
     if lease is None or lease.until is None or spec is None:
         return None
     longest_s = lifetimes.bounds_of(session, spec, row.owner, lease.team).max_s
-    latest = latest_end(lease.until, max_s=longest_s, now=now)
+    latest, drain = latest_end(lease.until, max_s=longest_s, now=now), closures.drain_of(session, lease)
+    latest = latest if drain is None or drain.until is None else min(latest, max(drain.until, lease.until))
     return extending.latest(session, lease, latest, fleet, now)[0] if others_bind else latest

@@ -20,7 +20,7 @@ from dure import wire
 from dure.errors import DureError, NotRunning
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Seen
-from dure_hub.operations import admission, budgets, checks, extending, images, lifetimes, reasons
+from dure_hub.operations import admission, budgets, checks, closures, extending, images, lifetimes, reasons
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
@@ -182,6 +182,7 @@ class Environments:
                 raise NotRunning(name=name, phase=row.phase)
             bounds = lifetimes.bounds_of(session, fleet.profile(lease.profile), row.owner, lease.team)
             verdict = lifetimes.judge_end(ask.until, lease.until, bounds, now)
+            closures.need_before_drain(session, lease, ask.until)
             if verdict.code == "end_moved":
                 if person.name == row.owner:
                     _leave_room_for_others(session, lease, ask.until, fleet, now)

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure_hub.backends.base import Device, Inventory, InventoryBackend, Measures, Reading, Usage
-from dure_hub.operations import admission
+from dure_hub.operations import admission, closures
+from dure_hub.operations.devices import told_of
 from dure_hub.operations.people import Person
+from dure_hub.operations.remembered import lost, with_lost
 from dure_hub.store import Clock, Store
-from dure_hub.store.models import Endpoint, Environment, Execution, Job, Lease, Replica, Schedule
+from dure_hub.store.models import Closure, Endpoint, Environment, Execution, Job, Lease, Replica, Schedule
 
 _FRESH_S = 2.0
 """A measure serves everyone who asks within this time: it costs a walk over all processes."""
@@ -55,8 +57,10 @@ class Fleets:
         """Devices and active leases with what they use, as of at most two seconds ago. Null is unknown."""
         person.need_admin()
         seen = await self.seen()
-        holders = await self._store.read(lambda session: _holders(session, seen.measures.leases))
-        place = seen.inventory
+        holders, rows, gone = await self._store.read(
+            lambda session: (_holders(session, seen.measures.leases), closures.by_device(session), lost(session))
+        )
+        place = with_lost(seen.inventory, gone)
         return wire.Fleet(
             at=self._clock(),
             simulated=place.simulated,
@@ -64,7 +68,7 @@ class Fleets:
             memory_mb=place.memory_mb,
             cpu_used=seen.measures.place.cpu_cores,
             memory_used_mb=seen.measures.place.memory_mb,
-            devices=[_device(device, seen.measures, holders) for device in place.devices],
+            devices=[_device(one, seen.measures, holders, rows.get(one.uuid, ())) for one in place.devices],
             holders=[holder for holder, _ in holders],
             why_no_gpu=None if place.why_no_gpu is None else dict(place.why_no_gpu),
         )
@@ -114,9 +118,15 @@ class Fleets:
 
 
 def _device(
-    device: Device, measures: Measures, holders: Sequence[tuple[wire.Holder, tuple[str, ...]]]
+    device: Device,
+    measures: Measures,
+    holders: Sequence[tuple[wire.Holder, tuple[str, ...]]],
+    rows: Sequence[Closure],
 ) -> wire.FleetDevice:
     reading = measures.devices.get(device.uuid, Reading())
+    own = [holder for holder, devices in holders if device.uuid in devices]
+    told = told_of(rows, held=bool(own))
+    health = told.get("why") or device.health
     return wire.FleetDevice(
         uuid=device.uuid,
         name=device.name,
@@ -125,8 +135,9 @@ def _device(
         utilisation=reading.utilisation,
         temperature_c=reading.temperature_c,
         power_w=reading.power_w,
-        health=None if device.health is None else dict(device.health),
-        holders=[holder for holder, devices in holders if device.uuid in devices],
+        health=None if health is None else dict(health),
+        holders=own,
+        **{name: told[name] for name in ("state", "since", "until", "message", "outsiders") if name in told},
     )
 
 

@@ -19,6 +19,7 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Reason, Seen, TrainingBackend
 from dure_hub.mlflowapi import MlflowApi
 from dure_hub.operations import admission, jobwork, own_server
+from dure_hub.operations.closures import DRAINED, FAULTY
 from dure_hub.operations.jobfiles import JobFolder
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
 from dure_hub.operations.notes import note
@@ -31,6 +32,9 @@ from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Attempt, Job, Lease, Ticket
+
+_ALONE = {own_server.ENDED: "stopped", FAULTY: "failed", DRAINED: "failed"}
+"""Ends that say all by themselves, with the state that they lead to."""
 
 
 class JobRuns(LeasedWork[Job]):
@@ -81,7 +85,8 @@ class JobRuns(LeasedWork[Job]):
         job = session.get(Job, lease.subject)
         if job is None or attempt is None or job.ended_at is not None:
             return
-        if job.wanted == "run" and self._goes_on(job, lease, seen):
+        moved = _moved(session, job)
+        if job.wanted == "run" and not (moved and lease.end_reason == FAULTY) and self._goes_on(job, lease, seen):
             self._requeue(session, job, attempt, lease, seen)
             return
         state, reason = outcome(lease.end_reason or "", job.wanted == "stop", seen, self.last(lease).tail)
@@ -131,7 +136,8 @@ class JobRuns(LeasedWork[Job]):
             return False  # it finished meanwhile
         if lease.end_reason in ("expired", RAN_LONG):
             return self.folder(job.id).has_checkpoint()
-        return lease.end_reason == RECLAIMED
+        # on the slices of a server that goes on there is no other GPU to be had
+        return lease.end_reason in (RECLAIMED, FAULTY, DRAINED) and lease.parent is None
 
     def _requeue(self, session: Session, job: Job, attempt: Attempt, lease: Lease, seen: Seen | None) -> None:
         """It waits again, and goes on in the same MLflow run."""
@@ -195,8 +201,8 @@ def outcome(ended: str, wanted_stop: bool, seen: Seen | None, tail: str) -> tupl
         return "stopped", note("portal_down")
     if ended == RAN_LONG:
         return "failed", note("no_checkpoint")
-    if ended == own_server.ENDED:
-        return "stopped", note(ended)
+    if ended in _ALONE:
+        return _ALONE[ended], note(ended if ended == own_server.ENDED else f"{ended}_end")
     if ended not in ("exited", "lost", "unclaimed"):
         return "failed", note("ended", ended)
     if seen is None or (seen.exit_code is None and why != Reason.NOT_EXECUTABLE):
@@ -208,6 +214,12 @@ def outcome(ended: str, wanted_stop: bool, seen: Seen | None, tail: str) -> tupl
 
 def _attempt(session: Session, lease: Lease) -> Attempt | None:
     return session.scalar(select(Attempt).where(Attempt.lease_id == lease.id))
+
+
+def _moved(session: Session, job: Job) -> bool:
+    """Whether it lost a GPU to a fault before: a job that breaks GPUs is not given a third."""
+    tries = session.scalars(select(Attempt).where(Attempt.job_id == job.id, Attempt.ended_at.is_not(None)))
+    return any(attempt.reason == note(FAULTY) for attempt in tries)
 
 
 def _keep_run(session: Session, prepared: Job) -> None:

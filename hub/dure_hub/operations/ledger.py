@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import BadRequest, Text
 from dure.wire.money import in_team
+from dure_hub.operations import pauses
 from dure_hub.operations.people import Person
 from dure_hub.policies import cost
 from dure_hub.policies.cost import HOUR_US, By, Held, Seen, Sum
@@ -76,7 +77,8 @@ class Ledger:
         def read(session: Session) -> wire.Costs:
             leases = held(session, window.start, window.end, now, seen_by(person))
             groups = cost.grouped(leases, window.start, window.end, now, by, window.zone)
-            return _costs(groups, window, by, person.admin, limit)
+            free = pauses.told(session, [one.lease for one in leases], window.start, window.end)
+            return _costs(groups, window, by, person.admin, limit).model_copy(update={"uncharged": free})
 
         return await self._store.read(read)
 
@@ -117,6 +119,7 @@ def held(
     if measured and rows:
         for lease, hour, known_us, busy_us in session.execute(used_in(start, end, now, which)):
             seen[lease].append(Seen(hour, known_us, busy_us))
+    free = pauses.spans(session, {row.id: row.ended_at or now for row in rows})
     return [
         Held(
             row.id,
@@ -131,6 +134,7 @@ def held(
             row.gpus,
             tuple(seen.get(row.id, ())),
             row.until,
+            free.get(row.id, ()),
         )
         for row in rows
     ]
@@ -218,6 +222,7 @@ def line(name: str | None, part: Sum) -> wire.CostLine:
         hours=hours(part.held_us),
         gpu_hours=hours(part.gpu_us / WHOLE),
         unpriced_hours=hours(part.unpriced_us),
+        uncharged_hours=hours(part.uncharged_us),
         measured_hours=hours(part.known_us),
         busy_hours=hours(part.busy_us) if measured else None,
     )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, UOWTransaction, aliased
 
 from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
+from dure_hub.operations import closures
 from dure_hub.operations.budgets import Purse, purse
 from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import Standing, claimant, holders, standing
@@ -207,7 +208,8 @@ class Line:
 
 
 def read(session: Session, fleet: Fleet, now: datetime) -> Line:
-    """The line at this moment."""
+    """The line at this moment. What is closed is read with it: the look at the place may be older."""
+    fleet = fleet.closing(closures.closed(session))
     found = Line(fleet, standing(session, now, borrowing=fleet.rules.borrowing), purse(session, now), now)
     leases = [lease for lease in active(session) if lease.parent is None and lease.slices]
     found.held = [
@@ -230,6 +232,7 @@ def seen(session: Session, fleet: Fleet, now: datetime) -> Line:
     Not to be added to.
     """
     session.flush()
+    fleet = fleet.closing(closures.closed(session))
     known = session.info.get(_SEEN)
     if known is None or known.fleet is not fleet or known.now != now:
         known = session.info[_SEEN] = read(session, fleet, now)

@@ -28,6 +28,26 @@ SENTENCES: Mapping[str, Text] = {
         "en": "Its GPU went back to a team inside its quota. It waits, and goes on from its last checkpoint.",
         "ko": "할당량 안의 팀이 GPU를 되찾았습니다. 대기한 뒤 마지막 체크포인트에서 이어집니다.",
     },
+    "device_fault": {
+        "en": "Its GPU has a fault. It waits for another, and goes on from its last checkpoint where it has one.",
+        "ko": "GPU에 결함이 생겼습니다. 다른 GPU를 기다려 체크포인트가 있으면 거기서 이어집니다.",
+    },
+    "device_fault_end": {
+        "en": "Its GPU has a fault, and it is not run again by itself.",
+        "ko": "GPU에 결함이 생겼고 자동으로 다시 실행하지 않습니다.",
+    },
+    "device_drained": {
+        "en": "Its GPU was cleared for maintenance. It waits for another.",
+        "ko": "점검을 위해 GPU를 비웠습니다. 다른 GPU를 기다립니다.",
+    },
+    "device_drained_end": {
+        "en": "Its GPU was cleared for maintenance, and it is not run again by itself.",
+        "ko": "점검을 위해 GPU를 비웠고 자동으로 다시 실행하지 않습니다.",
+    },
+    "moved": {
+        "en": "Its GPU is out of use; it is started again on another.",
+        "ko": "GPU를 쓸 수 없게 되어 다른 GPU에서 다시 시작합니다.",
+    },
     "no_checkpoint": {
         "en": "It ran for a day while others waited, and wrote no checkpoint to go on from.",
         "ko": "기다리는 사람이 있는데 하루 동안 실행했고, 이어서 할 체크포인트를 남기지 않았습니다.",

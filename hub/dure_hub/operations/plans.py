@@ -8,7 +8,7 @@ from dure import wire
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import admission, lifetimes, ticket_rows
 from dure_hub.operations.people import Person, charged
-from dure_hub.operations.profiles import Profiles, active_slices, on_wire
+from dure_hub.operations.profiles import Profiles, on_wire
 from dure_hub.policies.lifetime import Bounds, bounds
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
@@ -55,7 +55,7 @@ class Plans:
                 lifetime_s=seconds,
                 purpose=purpose,
             )
-            offered = on_wire(fleet.profile(profile), fleet, active_slices(session))
+            offered = on_wire(fleet.profile(profile), fleet, session)
             return wire.Plan(
                 **offered.model_dump(include=set(_SHARED)) | {"max_lifetime_s": bounds.max_s},
                 profile=offered.name,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -14,24 +15,29 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure_hub.backends.base import Inventory, InventoryBackend
 from dure_hub.catalogue import profiles as catalogue
-from dure_hub.catalogue.machine import Machine
+from dure_hub.catalogue.machine import Gpu, Machine, closing
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.catalogue.rates import GIVEN, RateCard
+from dure_hub.operations import closures
 from dure_hub.operations.errors import NoSuchProfile
 from dure_hub.operations.machines import Units, machines_of
 from dure_hub.operations.people import Person
 from dure_hub.operations.rates import RateCards
 from dure_hub.operations.refusals import Refusals
+from dure_hub.operations.remembered import lost, with_lost
 from dure_hub.policies import placement
 from dure_hub.policies.board import Board
 from dure_hub.policies.classes import POOLS
 from dure_hub.policies.placement import Capacity
 from dure_hub.policies.slices import Slice, Wish
+from dure_hub.policies.verdict import Verdict
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
-from dure_hub.store.models import Lease
+from dure_hub.store.models import Closure, Lease
 
 _FRESH = timedelta(seconds=10)
+_KindKey = tuple[str, bool]
+"""A GPU's catalogue entry, or its name without one, and whether MIG is on."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +57,43 @@ class Rules:
 class Fleet:
     """Everything a decision about slices needs to know of the place: profiles by name, the nodes, the rules.
 
-    `instances` are the UUIDs of all MIG instances that there are.
+    `instances` are the UUIDs of all MIG instances that there are. Of GPUs that are `closed` nothing is granted,
+    but they are part of what ever fits. While `full` is set, nothing starts: it is why.
     """
 
     profiles: Mapping[str, ProfileSpec]
     machines: tuple[Machine, ...]
     rules: Rules = Rules()
     instances: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
+    full: Verdict | None = None
+    _whole: Fleet | None = None
+    _closings: dict[frozenset[str], Fleet] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def capacity(self) -> Capacity:
         """What ever finds room here. It is reckoned once for each look at the place."""
-        return Capacity(self.machines)
+        return Capacity(self.machines) if self._whole is None else self._whole.capacity
+
+    @property
+    def whole(self) -> tuple[Machine, ...]:
+        """The nodes as they are once nothing is closed."""
+        return self.machines if self._whole is None else self._whole.machines
+
+    def closing(self, closed: frozenset[str]) -> Fleet:
+        """The same with exactly these GPUs closed; for the same GPUs the same object."""
+        if closed == self.closed:
+            return self
+        base = self._whole or self
+        if not closed:
+            return base
+        known = base._closings.get(closed)
+        if known is None:
+            base._closings.clear()  # who comes later decides by what is closed then
+            nodes = tuple(closing(node, closed) for node in base.machines)
+            known = replace(base, machines=nodes, closed=closed, _whole=base, _closings={})
+            base._closings[closed] = known
+        return known
 
     def profile(self, name: str) -> ProfileSpec:
         """One profile; raises `NoSuchProfile`."""
@@ -120,6 +151,8 @@ class Profiles:
         self._known: tuple[datetime, object, Fleet] | None = None
         self._changes = 0
         self._looking = asyncio.Lock()
+        self.full: Callable[[], Awaitable[Verdict | None]] = _room
+        """Why nothing may start now; the disk's own, once there is one."""
 
     async def fleet(self) -> Fleet:
         """The fleet as it was at most ten seconds ago."""
@@ -129,9 +162,11 @@ class Profiles:
             known = self._known
             if known is None or known[1] != begun or not timedelta(0) <= now - known[0] < _FRESH:
                 seen, card = await asyncio.gather(self._inventory.look(), asyncio.to_thread(self._rates.card))
+                seen = with_lost(seen, await self._store.read(lost))
                 refused = await asyncio.to_thread(self._refusals.units, seen.devices)
                 known = self._known = now, begun, fleet_of(seen, self._settings, card, now, refused)
-            return known[2]
+        full = await self.full()
+        return known[2] if full is None else replace(known[2], full=full, _closings={})
 
     def forget(self) -> None:
         """A GPU was cut anew: who asks next gets a look that was begun after this."""
@@ -141,21 +176,64 @@ class Profiles:
         """Every profile with its free and total count; for a purpose, as far as nodes are for that."""
         fleet = await self.fleet()
         wish = Wish(pool=POOLS.get(purpose or "", ""), share_across_teams=True)
-        held = Board(fleet.machines, await self._store.read(active_slices))
-        empty = Board(fleet.machines)
+        slices, rows = await self._store.read(
+            lambda session: (active_slices(session), closures.by_device(session))
+        )
+        held, empty = Board(fleet.closing(frozenset(rows)).machines, slices), Board(fleet.machines)
         found = fleet.profiles.values()
-        return [_on_wire(one, held.count(one, wish), empty.count(one, wish)) for one in found]
+        listed = [_on_wire(one, held.count(one, wish), empty.count(one, wish)) for one in found]
+        shut = shut_by_kind(fleet, rows) if rows else {}
+        return [told_closed(one, fleet, shut) for one in listed]
 
     async def get(self, name: str) -> wire.Profile:
         """One profile; raises `NoSuchProfile`."""
         fleet = await self.fleet()
-        return on_wire(fleet.profile(name), fleet, await self._store.read(active_slices))
+        return await self._store.read(lambda session: on_wire(fleet.profile(name), fleet, session))
 
 
-def on_wire(profile: ProfileSpec, fleet: Fleet, held: Sequence[Slice]) -> wire.Profile:
+def on_wire(profile: ProfileSpec, fleet: Fleet, session: Session) -> wire.Profile:
     """A profile as people see it, with what is free of it beside what is held."""
-    free, total = placement.count(profile, fleet.machines, held), placement.count(profile, fleet.machines, ())
-    return _on_wire(profile, free, total)
+    rows = closures.by_device(session)
+    nodes = fleet.closing(frozenset(rows)).machines
+    free, total = (
+        placement.count(profile, nodes, active_slices(session)),
+        placement.count(profile, fleet.whole, ()),
+    )
+    return told_closed(_on_wire(profile, free, total), fleet, shut_by_kind(fleet, rows))
+
+
+def shut_by_kind(fleet: Fleet, rows: Mapping[str, Sequence[Closure]]) -> dict[_KindKey, tuple[int, list[Closure]]]:
+    """Of each kind of GPU how many there are, and what closes some of them; kinds that are open are left out."""
+    every = Counter(_kind(gpu) for node in fleet.machines for gpu in node.gpus)
+    found: dict[_KindKey, tuple[int, list[Closure]]] = {}
+    for node in fleet.machines:
+        for gpu in node.gpus:
+            if gpu.uuid in rows:
+                found.setdefault(_kind(gpu), (every[_kind(gpu)], []))[1].extend(rows[gpu.uuid])
+    return found
+
+
+def told_closed(
+    profile: wire.Profile, fleet: Fleet, shut: Mapping[_KindKey, tuple[int, list[Closure]]]
+) -> wire.Profile:
+    """A profile with how many GPUs of its kind are closed, and what an administrator says of them."""
+    spec = fleet.profiles[profile.name]
+    kind = spec.gpu_key or spec.gpu_model or "", spec.mig is not None
+    if profile.gpu_model is None or kind not in shut:
+        return profile
+    count, rows = shut[kind]
+    dates = [row.until for row in rows if row.until is not None and row.code == "cordon"]
+    told = {
+        "closed": len({row.device for row in rows}),
+        "closed_of": count,
+        "closed_until": min(dates, default=None),
+        "closed_message": next((row.message for row in rows if row.message), None),
+    }
+    return profile.model_copy(update=told)
+
+
+def _kind(gpu: Gpu) -> _KindKey:
+    return gpu.key or gpu.model, gpu.grid is not None
 
 
 def _on_wire(profile: ProfileSpec, free: int, total: int) -> wire.Profile:
@@ -177,3 +255,7 @@ def _on_wire(profile: ProfileSpec, free: int, total: int) -> wire.Profile:
         free=free,
         total=total,
     )
+
+
+async def _room() -> None:
+    return None

@@ -41,6 +41,11 @@ REASONS: Mapping[str, Text] = {
         "en": "The hub does not know its owner yet, who must log in once in a browser.",
         "ko": "허브가 아직 이 사용자를 모릅니다. 브라우저에서 한 번 로그인해야 합니다.",
     },
+    "device_fault": {"en": "Its GPU has a fault.", "ko": "GPU에 결함이 생겼습니다."},
+    "device_drained": {
+        "en": "Its GPU was cleared for maintenance.",
+        "ko": "점검을 위해 GPU를 비웠습니다.",
+    },
     "reclaimed": {
         "en": "Its GPU went back to a team inside its quota.",
         "ko": "할당량 안의 팀이 GPU를 되찾았습니다.",

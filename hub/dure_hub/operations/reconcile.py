@@ -36,7 +36,7 @@ from sqlalchemy.orm import Session
 from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
-from dure_hub.operations import admission, reclaim
+from dure_hub.operations import admission, closures, reclaim
 from dure_hub.operations.endings import end_of
 from dure_hub.operations.leading import last_seen, lead, note_seen
 from dure_hub.operations.profiles import Profiles
@@ -294,7 +294,7 @@ class Reconciler:
             if lease.end_reason is None and not is_expired(lease.until, now):
                 moved.add(lease_id)
                 continue
-            admission.ask_end(session, lease, "expired", now)
+            admission.ask_end(session, lease, closures.end_reason(session, lease, now), now)
         for lease_id, reason, what in decision.close:
             if lease_id in moved:
                 continue
@@ -367,7 +367,8 @@ class Reconciler:
             reclaim.end_long_training(session, fleet, self._clock())
 
         await self._store.run(decide_queue)
-        await self._store.run(take_back)
+        if fleet.full is None:  # else nobody could use what is taken back
+            await self._store.run(take_back)
 
 
 async def forget(runs: Runs, handle: Handle) -> None:

@@ -23,9 +23,10 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Runs, Seen, ServingBackend, ServingWork
 from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, own_server, serving_rows
+from dure_hub.operations import admission, closures, own_server, serving_rows
 from dure_hub.operations.background import Background
 from dure_hub.operations.carving import Carve, as_it_is
+from dure_hub.operations.disk_errors import NoRoomOnDisk
 from dure_hub.operations.leasedwork import keep_handle, renew
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Profiles
@@ -99,7 +100,8 @@ class EndpointRuns:
             self._end_with_server(session, replica)
         elif replica.phase != "failed":
             replica.phase, replica.lease_id, replica.restarts = "crashed", None, replica.restarts + 1
-            replica.reason = note("crashed", lease.end_reason or "")
+            moves = lease.end_reason in (closures.FAULTY, closures.DRAINED)
+            replica.reason = note("moved") if moves else note("crashed", lease.end_reason or "")
 
     def _end_with_server(self, session: Session, replica: Replica) -> None:
         """The server whose slice it ran on is over: so is the endpoint, and with it the name of its routes."""
@@ -311,6 +313,9 @@ class EndpointRuns:
                         project=endpoint.project,
                         queue_class=endpoint.queue_class,
                     )
+            except NoRoomOnDisk:  # asked again in a later pass, until there is
+                row.phase, row.ticket_id = "crashed", None
+                return
             except own_server.NoOwnServer:  # it ended while this was between two leases
                 self._end_with_server(session, row)
                 return

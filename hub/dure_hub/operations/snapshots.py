@@ -9,13 +9,15 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path, PurePosixPath
 
 from dure.errors import NotFound
 from dure.wire.ids import new_id
 from dure_hub.backends.base import ArtifactBackend
+from dure_hub.operations.disk_errors import NoRoomOnDisk
 from dure_hub.operations.errors import BadSnapshot, DiskFull, SnapshotTooLarge
+from dure_hub.policies.verdict import Verdict
 from dure_hub.settings import Settings
 
 _FILES = 20_000
@@ -47,6 +49,8 @@ class Snapshots:
         self._incoming = settings.folder.uploads
         self._limit_mb = settings.snapshot_limit_mb
         self._minimum_mb = settings.disk_minimum_mb
+        self.full: Callable[[], Awaitable[Verdict | None]] = _room
+        """Why nothing may be kept now; the disk's own, once there is one."""
 
     def path(self, digest: str) -> Path:
         """A local file with this snapshot, to read. Raises `NotFound`."""
@@ -64,10 +68,14 @@ class Snapshots:
         Whether it is new.
 
         It appears under its name only when whole. Sending what is here already is no error, and is not read.
-        Raises `DiskFull` before anything is read where the largest upload would leave too little of the disk.
+        Raises `NoRoomOnDisk`, and `DiskFull` where the largest upload would leave too little of the disk, before
+        anything is read.
         """
         if await asyncio.to_thread(self.has, digest):
             return False
+        full = await self.full()
+        if full is not None:
+            raise NoRoomOnDisk(**full.facts)
         await asyncio.to_thread(self._need_room)
         temporary = self._incoming / f"{new_id()}.part"
         try:
@@ -169,3 +177,7 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, limit
     executable = (member.external_attr >> 16) & 0o100
     place.chmod(0o700 if executable else 0o600)
     return size
+
+
+async def _room() -> None:
+    return None

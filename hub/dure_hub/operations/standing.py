@@ -6,6 +6,7 @@ as sums (GPU time of a month, decayed use), made when a lease ends; what is held
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from dure_hub.operations import pauses
 from dure_hub.operations.counters import ANYBODY, Key, add, month_of
 from dure_hub.policies import fairshare
 from dure_hub.policies.classes import TRAINING
@@ -22,7 +24,7 @@ from dure_hub.policies.quota import Quota, Use, check_start
 from dure_hub.policies.slices import WHOLE
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store import models
-from dure_hub.store.models import Counter, Lease, Share
+from dure_hub.store.models import Counter, Lease, Pause, Share
 
 GPU_US = "gpu_us"
 """What `counters` call the GPU time of leases that have ended, in microseconds times thousandths of GPUs."""
@@ -99,6 +101,11 @@ def standing(session: Session, now: datetime, *, borrowing: bool) -> Standing:
         Lease.ended_at.is_(None), Lease.gpus > 0
     )
     sums: dict[tuple[str, str | None], list[tuple[int, int, float]]] = {}
+    # the few in which something was not charged are seen to by what they were not
+    for owner, team, gpus, begun, until in _unpaid(session, now):
+        less_us = gpus * ((until - max(begun, since)) // _US) // WHOLE if until > since else 0
+        less = fairshare.held(gpus / WHOLE, begun, until, now)
+        sums.setdefault((owner, team), []).append((0, -less_us, -less))
     for owner, team, gpus, granted_at in session.execute(held):
         gpu_us = gpus * ((now - max(granted_at, since)) // _US) // WHOLE
         seconds = fairshare.held(gpus / WHOLE, granted_at, None, now)
@@ -117,8 +124,14 @@ def settle(session: Session, lease: Lease) -> None:
     if not lease.gpus or lease.ended_at is None:
         return
     who = holders(lease.owner, lease.team)
-    add(session, {Key(*holder, GPU_US, period): value for period, value in _months(lease) for holder in who})
-    seconds = fairshare.held(lease.gpus / WHOLE, lease.granted_at, lease.ended_at, lease.ended_at)
+    end = lease.ended_at
+    free = pauses.spans(session, {lease.id: end}).get(lease.id, ())
+    months = Tally(_months(lease.gpus, lease.granted_at, end))
+    for since, until in free:
+        months.subtract(_months(lease.gpus, since, until))
+    add(session, {Key(*holder, GPU_US, period): value for period, value in months.items() for holder in who})
+    seconds = fairshare.held(lease.gpus / WHOLE, lease.granted_at, end, end)
+    seconds -= sum(fairshare.held(lease.gpus / WHOLE, since, until, end) for since, until in free)
     for kind, name in who:
         share = session.get(Share, (kind, name))
         if share is None:
@@ -138,11 +151,26 @@ def claimant(owner: str, team: str | None) -> Holder:
     return ("user", owner) if team is None else ("team", team)
 
 
-def _months(lease: Lease) -> Iterable[tuple[str, int]]:
-    """Its GPU time by month, in microseconds times thousandths."""
-    start, end = lease.granted_at, lease.ended_at
-    assert end is not None  # noqa: S101 - settle has looked
+def _months(gpus: int, start: datetime, end: datetime) -> dict[str, int]:
+    """The GPU time of a span by month, in microseconds times thousandths."""
+    found: dict[str, int] = {}
     while start < end:
         until = min(month(start)[1], end)
-        yield month_of(start), lease.gpus * ((until - start) // _US)
+        found[month_of(start)] = gpus * ((until - start) // _US)
         start = until
+    return found
+
+
+def _unpaid(session: Session, now: datetime) -> Iterable[tuple[str, str | None, int, datetime, datetime]]:
+    """What of active leases is not charged: owner, team, thousandths of GPUs, from when until when."""
+    query = (
+        select(Lease.id, Lease.owner, Lease.team, Lease.gpus)
+        .join(Pause, Pause.lease_id == Lease.id)
+        .where(Lease.ended_at.is_(None), Lease.gpus > 0)
+        .distinct()
+    )
+    rows = session.execute(query).all()
+    free = pauses.spans(session, {row.id: now for row in rows})
+    for row in rows:
+        for begun, until in free.get(row.id, ()):
+            yield row.owner, row.team, row.gpus, begun, until

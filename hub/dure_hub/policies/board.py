@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from dure_hub.catalogue.machine import Machine
+from dure_hub.catalogue.machine import Machine, opened
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.node import ANY_TEAM, Device, Node, Offer, Request
 from dure_hub.policies.packing import Ask, Demand, Kinds, usual
@@ -129,7 +129,7 @@ class Board:
             ranking.total = 0
             for node in ranking.nodes.values():
                 if node.shape not in known:
-                    known[node.shape] = Node(0, node.machine, empty).count(ranking.request)
+                    known[node.shape] = Node(0, opened(node.machine), empty).count(ranking.request)
                 ranking.total += known[node.shape]
         return ranking.total
 

@@ -33,7 +33,7 @@ class Held:
     """A lease as money sees it. `until` is its end, None while it is held; `rate` is micro-units an hour.
 
     `planned` is when it is to end; None is a lease without an end. `gpus` counts thousandths of a GPU. `seen` is
-    in the order of its hours.
+    in the order of its hours. `paused` is time that is not charged, apart from each other and in order.
     """
 
     lease: str
@@ -48,6 +48,7 @@ class Held:
     gpus: int = 0
     seen: tuple[Seen, ...] = ()
     planned: datetime | None = None
+    paused: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Sum:
     """What some leases came to. Micro-units and microseconds.
 
     `cost` is busy, idle and unmeasured cost together; `unpriced_us` is time at an unknown rate, in none of these.
-    `gpu_us` is time multiplied by the thousandths of GPUs that were held.
+    `gpu_us` is charged time multiplied by the thousandths of GPUs that were held. Of `held_us`, `uncharged_us` is
+    not charged, and in no other.
     """
 
     cost: int = 0
@@ -66,6 +68,7 @@ class Sum:
     unpriced_us: int = 0
     known_us: int = 0
     busy_us: int = 0
+    uncharged_us: int = 0
 
     def add(self, other: Sum) -> None:
         """Take in another."""
@@ -98,11 +101,30 @@ def overlap(held: Held, start: datetime, end: datetime, now: datetime) -> tuple[
     return micros(first - held.since), max(micros(min(end, last) - held.since), micros(first - held.since))
 
 
+def charged(held: Held, us: int) -> int:
+    """How much of the first `us` microseconds of a lease's life is charged: all but where it was paused."""
+    spans = ((micros(since - held.since), micros(until - held.since)) for since, until in held.paused)
+    return us - sum(max(min(until, us) - max(since, 0), 0) for since, until in spans)
+
+
+def apart(spans: Iterable[tuple[datetime, datetime]]) -> tuple[tuple[datetime, datetime], ...]:
+    """The same time as spans that do not meet, in order. What ends before it begins is none."""
+    found: list[tuple[datetime, datetime]] = []
+    for since, until in sorted(spans):
+        if until <= since:
+            continue
+        if found and since <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], until)
+        else:
+            found.append((since, until))
+    return tuple(found)
+
+
 def cost(held: Held, start: datetime, end: datetime, now: datetime) -> int | None:
     """What one lease costs in [start, end), up to `now`; None where its rate is unknown."""
     if held.rate is None:
         return None
-    first, last = overlap(held, start, end, now)
+    first, last = (charged(held, us) for us in overlap(held, start, end, now))
     return price(held.rate, last) - price(held.rate, first)
 
 
@@ -111,16 +133,19 @@ def summed(held: Held, start: datetime, end: datetime, now: datetime) -> Sum:
 
     How busy it was is known by the hour; of an hour that the window cuts it counts in proportion.
     """
-    first, last = overlap(held, start, end, now)
-    held_us = last - first
+    begin, over = overlap(held, start, end, now)
+    held_us = over - begin
     if not held_us:
         return Sum()
+    first, last = charged(held, begin), charged(held, over)
+    charged_us = last - first
     known_us, busy_us = _measured(held, start, end, now)
-    known_us = min(known_us, held_us)
+    known_us = min(known_us, charged_us)
     busy_us = min(busy_us, known_us)
-    whole = Sum(held_us=held_us, gpu_us=held_us * held.gpus, known_us=known_us, busy_us=busy_us)
+    whole = Sum(held_us=held_us, gpu_us=charged_us * held.gpus, known_us=known_us, busy_us=busy_us)
+    whole.uncharged_us = held_us - charged_us
     if held.rate is None:
-        whole.unpriced_us = held_us
+        whole.unpriced_us = charged_us
         return whole
     whole.cost = price(held.rate, last) - price(held.rate, first)
     # Both are rounded down on their own, and cost may be one less than rate x time of the window.

@@ -168,8 +168,9 @@ class Node:
         """Cores and memory that such a request may use: those without a GPU leave the free GPUs their part."""
         if ask.gpu or not self.devices:
             return self.cores, self.memory_mb
-        # of a GPU that is held in part, the part that is free keeps its part
-        return self.cores - self._kept[0] * self.free / WHOLE, self.memory_mb + -self._kept[1] * self.free // WHOLE
+        # of a GPU that is held in part, the part that is free keeps its part; so does one that is closed for now
+        free = self.free + self._shut
+        return self.cores - self._kept[0] * free / WHOLE, self.memory_mb + -self._kept[1] * free // WHOLE
 
     def has_room(self, request: Request) -> bool:
         """Whether cores and memory suffice."""
@@ -265,6 +266,7 @@ class Node:
         self.cells = [device.cell for device in self.devices.values()]
         self.distinct = tuple(dict.fromkeys(self.cells))
         self.free = sum(cell.free for cell in self.cells)
+        self._shut = WHOLE * sum(one.gpu.closed and not one.holders for one in self.devices.values())
         self.whole: dict[Kind, int] = {}
         for cell in self.cells:
             if cell is cell.kind.empty:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from dure_hub.catalogue.machine import Gpu, Machine
@@ -201,6 +202,31 @@ class MigKind(Kind):
         return WHOLE * self.cuts.free(state) // self.cuts.grid.units
 
 
+class ClosedKind(Kind):
+    """GPUs of which nobody is given anything now, whoever still holds a part. They have one state."""
+
+    def held(self, holders: Sequence[Slice]) -> Cell:
+        return self.empty
+
+    def options(self, cell: Cell, ask: Ask) -> tuple[Option, ...]:
+        return ()
+
+    def usable(self, cell: Cell, ask: Ask) -> float:
+        return 0
+
+    def count(self, cell: Cell, ask: Ask) -> int:
+        return 0
+
+    def _serves(self, ask: Ask) -> bool:
+        return False
+
+    def _empty(self) -> State:
+        return 0, None
+
+    def _free(self, state: State) -> int:
+        return 0
+
+
 class Kinds:
     """The kinds of a fleet's GPUs."""
 
@@ -210,6 +236,13 @@ class Kinds:
 
     def of(self, gpu: Gpu) -> Kind:
         """The kind of this GPU."""
+        if gpu.closed:
+            # one for each that it would be else: where all are open, they are told apart
+            mark = ("closed", self.of(replace(gpu, closed=False)))
+            shut = self._known.get(mark)
+            if shut is None:
+                shut = self._known[mark] = ClosedKind(gpu)
+            return shut
         if gpu.grid is None:
             key: tuple[object, ...] = (gpu.model, gpu.key, sharing_of(gpu))
             found = self._known.get(key)

@@ -26,6 +26,7 @@ class DataFolder:
         self.uploads = self.run / "uploads"
         self.upgrading = root / "db.upgrading"
         """Copies of the databases that are being migrated, until they take the place of `db`."""
+        self.lease_logs = self.log / "leases"
 
     def create(self) -> None:
         """Make what is missing."""

@@ -12,12 +12,13 @@ from dure_hub.settings.addresses import Addresses
 from dure_hub.settings.folder import DataFolder
 from dure_hub.settings.images import Image
 from dure_hub.settings.login import Login
+from dure_hub.settings.trouble import Trouble
 
 FLEETS = ("workstation", "dgx-a100", "dgx-h100", "campus")
 """Simulated fleets that come with the portal."""
 
 
-class Settings(Login, Addresses):
+class Settings(Trouble, Login, Addresses):
     """What can be set. Each field is `DURE_<NAME>` in the environment and `<name>` in dure.yaml."""
 
     cpu_profile_cores: float = Field(0.5, gt=0, le=512, description="Cores a holder of `cpu` is promised.")
@@ -133,7 +134,9 @@ class Settings(Login, Addresses):
     snapshot_limit_mb: int = Field(512, ge=1, description="Largest upload of code and data for one job (MiB).")
     log_limit_mb: int = Field(64, ge=1, description="A log is copied and truncated beyond this size (MiB).")
     disk_minimum_mb: int = Field(
-        1024, ge=0, description="With less free disk `up` does not start; uploads leave as much (MiB)."
+        1024,
+        ge=0,
+        description="With less free disk nothing new starts, `up` neither; uploads leave as much (MiB).",
     )
 
     @field_validator("idle_timeout_s")

@@ -10,6 +10,8 @@
    STUB_NO_VALUE: monitoring goes well and has no value. STUB_NVLINK: GPUs that have it are joined, where MIG is off.
    STUB_PENDING, STUB_FAILED: memory rows that wait for a reset, that could not be replaced. STUB_MODE: what asking
    for the MIG mode returns. STUB_WORKS: utilisation of the whole, in percent, without MIG.
+   STUB_LOST_FILE: a file with the indices of GPUs that are lost now. STUB_XIDS: a file with events, one a line: gpu
+   and XID; each is told once. STUB_ECC: uncorrected errors. STUB_DRAWING: as STUB_RUNNING, of who draws.
    STUB_SAMPLES: who computed, with commas: gpu:pid:percent:milliseconds ago. STUB_RUNNING: who has memory, with commas:
    gpu:pid:MiB, below 0 where the driver does not say. STUB_SAMPLING: what asking for samples returns. STUB_GROWS: so
    often somebody begins to compute between two questions. As seen on an H200 with driver 580: no sample since the
@@ -25,6 +27,7 @@
 #define NO_PERMISSION 4
 #define NOT_FOUND 6
 #define INSUFFICIENT_SIZE 7
+#define TIMEOUT 10
 #define IS_LOST 15
 #define IN_USE 19
 #define INSUFFICIENT_RESOURCES 23
@@ -141,9 +144,17 @@ int nvmlDeviceGetCount_v2(unsigned int *count) {
   *count = count_kinds();
   return OK;
 }
+static int lost_now(int index) {
+  const char *path = getenv("STUB_LOST_FILE");
+  FILE *file = path ? fopen(path, "r") : 0;
+  int one, found = index == number("STUB_LOST", -1);
+  while (file && fscanf(file, "%d", &one) == 1) found = found || one == index;
+  if (file) fclose(file);
+  return found;
+}
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **gpu) {
   *gpu = gpu_at(index);
-  return (int)index == number("STUB_LOST", -1) ? IS_LOST : OK;
+  return lost_now(index) ? IS_LOST : OK;
 }
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **gpu) {
   int index = atoi(uuid + strlen(uuid) - 12);
@@ -231,6 +242,63 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *gpu, unsigned int *count, proc
   }
   *count = n;
   return n <= room && (found || !n) ? OK : INSUFFICIENT_SIZE;
+}
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *gpu, unsigned int *count, process_t *found) {
+  const char *rest = getenv("STUB_DRAWING");
+  unsigned int n = 0, room = *count;
+  int index, pid, mb, length;
+  for (; rest && sscanf(rest, "%d:%d:%d%n", &index, &pid, &mb, &length) == 3; rest += length + (rest[length] == ',')) {
+    if (index != gpu_of(gpu)) continue;
+    if (found && n < room) found[n] = (process_t){pid, (unsigned long long)mb << 20, ~0U, ~0U};
+    n++;
+  }
+  *count = n;
+  return n <= room && (found || !n) ? OK : INSUFFICIENT_SIZE;
+}
+int nvmlDeviceGetTotalEccErrors(void *gpu, int type, int counter, unsigned long long *count) {
+  if (number("STUB_PLAIN", 0) || type != 1 || counter != 0) return NOT_SUPPORTED;
+  *count = number("STUB_ECC", 0);
+  return OK;
+}
+
+/* Events: how many lines of the file were told is all that a set keeps. */
+typedef struct { void *device; unsigned long long type, data; unsigned int instance, compute; } event_t;
+typedef struct { int told; unsigned int registered; } set_t;
+int nvmlEventSetCreate(set_t **set) {
+  *set = calloc(1, sizeof **set);
+  return OK;
+}
+int nvmlEventSetFree(set_t *set) {
+  free(set);
+  return OK;
+}
+int nvmlDeviceGetSupportedEventTypes(void *gpu, unsigned long long *types) {
+  *types = number("STUB_PLAIN", 0) ? 0 : 8;
+  return OK;
+}
+int nvmlDeviceRegisterEvents(void *gpu, unsigned long long types, set_t *set) {
+  if (types != 8) return INVALID_ARGUMENT;
+  set->registered |= 1u << gpu_of(gpu);
+  return OK;
+}
+int nvmlEventSetWait_v2(set_t *set, event_t *event, unsigned int timeout_ms) {
+  const char *path = getenv("STUB_XIDS");
+  struct timespec pause = {0, 20 * 1000 * 1000};
+  for (unsigned int waited = 0;; waited += 20) {
+    FILE *file = path ? fopen(path, "r") : 0;
+    int gpu, xid, line = 0;
+    while (file && fscanf(file, "%d %d", &gpu, &xid) == 2)
+      if (line++ == set->told) {
+        fclose(file);
+        set->told++;
+        if (!(set->registered >> gpu & 1)) return INVALID_ARGUMENT;
+        *event = (event_t){gpu_at(gpu), 8, xid, ~0U, ~0U};
+        return OK;
+      }
+    if (file) fclose(file);
+    if (waited >= timeout_ms) return TIMEOUT;
+    nanosleep(&pause, 0);
+  }
 }
 int nvmlDeviceGetTemperature(void *gpu, int sensor, unsigned int *degrees) {
   if (number("STUB_PLAIN", 0)) return NOT_SUPPORTED;

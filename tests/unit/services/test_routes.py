@@ -29,6 +29,12 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/profiles/offers", None, {200}),
     ("GET", "/profiles/cpu/plan", None, {200}),
     ("GET", "/fleet", None, {403}),
+    ("GET", "/devices", None, {403}),
+    ("POST", "/devices/none/cordon", {}, {403, 404}),
+    ("POST", "/devices/none/drain", {}, {403, 404}),
+    ("POST", "/devices/none/uncordon", None, {403, 404}),
+    ("GET", "/disk", None, {200}),
+    ("GET", "/leases/01J00000000000000000000000/logs", None, {404}),
     ("GET", "/environments", None, {200}),
     ("GET", "/environments/none", None, {404}),
     ("GET", "/environments/none/usage", None, {404}),
@@ -97,8 +103,11 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/quotas", None, {200}),
     ("PUT", "/quotas", {"kind": "user"}, {422}),
 ]
-FOR_ADMINISTRATORS = ("/events", "/events/export", "/fleet")
-SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(FOR_ADMINISTRATORS, ADMIN)
+FOR_ADMINISTRATORS = ("/events", "/events/export", "/fleet", "/devices")
+ACTS = [f"/devices/{{device}}/{verb}" for verb in ("cordon", "drain", "uncordon")]
+SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(
+    (*FOR_ADMINISTRATORS, *ACTS), ADMIN
+)
 PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
 
 

@@ -6,8 +6,18 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from dure_hub.backends.base import Device, Feature, Inventory, InventoryBackend, Measures, MigRefused, OwnUse
-from dure_hub.backends.embedded import gaps, limits, measuregpus, measures, nvml, nvmlmig
+from dure_hub.backends.base import (
+    Device,
+    Feature,
+    Health,
+    Inventory,
+    InventoryBackend,
+    Measures,
+    MigRefused,
+    OwnUse,
+)
+from dure_hub.backends.embedded import gaps, limits, measuregpus, measures, nvml, nvmlhealth, nvmlmig
+from dure_hub.backends.embedded.nvmlevents import XidWatch
 from dure_hub.backends.embedded.simulated import SimulatedInventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.machine import MigInstance
@@ -29,10 +39,19 @@ class EmbeddedInventory(InventoryBackend):
             self.unsupported[Feature.MIG] = _why_no_mig(found.devices)
         if found.why_none:
             self.unsupported[Feature.GPU] = found.why_none
+        self._xids = XidWatch()
 
     async def look(self) -> Inventory:
         """As it is now: a GPU that fell off the bus is missing from the next look."""
         return await asyncio.to_thread(look)
+
+    async def health(self) -> Health:
+        """By NVML; its events are listened to from the first call on."""
+        return await asyncio.to_thread(nvmlhealth.look, self.settings, self._xids.found())
+
+    def close(self) -> None:
+        """As `InventoryBackend.close`."""
+        self._xids.close()
 
     async def measure(self) -> Measures:
         """By two looks at our processes, a quarter of a second apart, and one at the GPUs.

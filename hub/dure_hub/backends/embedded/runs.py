@@ -58,14 +58,16 @@ class EmbeddedRuns(Runs):
         return await asyncio.to_thread(self.runner.look, handle)
 
     async def forget(self, handle: Handle) -> None:
-        """End what an ended run left behind, and drop its folder, log included."""
+        """End what an ended run left behind, and drop its folder; its log goes to the other leases' logs."""
         seen = await self.poll(handle)
         if seen.phase is Phase.RUNNING:
             raise StillRuns(lease=handle.lease)
         left = await asyncio.to_thread(self.runner.sweep, handle.lease)
         if left:
             raise WouldNotEnd(lease=handle.lease, pids=left)
-        await asyncio.to_thread(self.runner.folder(handle.lease).remove)
+        folder = self.runner.folder(handle.lease)
+        await asyncio.to_thread(_leave, folder.log, self.settings.folder.lease_logs / f"{handle.lease}.log")
+        await asyncio.to_thread(folder.remove)
 
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
         """At most `limit` bytes from `offset` on; a character is never cut in two."""
@@ -134,6 +136,25 @@ def _copy(source: Path, target: Path) -> None:
             with file:
                 shutil.copyfileobj(file, out, 1 << 20)
     temporary.replace(target)
+
+
+def _leave(source: Path, target: Path) -> None:
+    """Move a log to where it stays: on a full disk that takes no room. What the lease ran before comes first."""
+    try:
+        about = source.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(about.st_mode) or not about.st_size:
+        return
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not target.exists():
+        source.replace(target)
+        target.chmod(0o600)
+        return
+    file = _opened(source)
+    if file is not None:
+        with file, target.open("ab") as out:
+            shutil.copyfileobj(file, out, 1 << 20)
 
 
 def _end_of(log: Path, limit: int) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from dure_hub.backends.base import (
     Device,
+    Health,
     Inventory,
     InventoryBackend,
     Measures,
@@ -29,10 +30,11 @@ from dure_hub.backends.base import (
     NodeInventory,
     Reading,
 )
-from dure_hub.backends.embedded import fleetfile, gaps, measures
+from dure_hub.backends.embedded import fleetfile, gaps, measures, simulatedfaults
 from dure_hub.backends.embedded.fleetfile import GpuSpec
 from dure_hub.backends.embedded.moving import Body, Lazy, instance_reading, own_uses, reading
 from dure_hub.backends.embedded.runs import SIMULATED
+from dure_hub.backends.embedded.simulatedfaults import Trouble
 from dure_hub.catalogue.machine import MigInstance
 from dure_hub.catalogue.mig import MigGrid, MigProfile
 from dure_hub.settings import Settings
@@ -61,11 +63,17 @@ class SimulatedInventory(InventoryBackend):
         self._specs = fleetfile.load(settings.simulated_fleet)
         self._state = settings.folder.run / "simulated-mig.json"
         self._known: tuple[object, _World] | None = None
+        self._trouble = Trouble()
         self.unsupported = dict(gaps.SLICES) if settings.gpu_sharing == "none" else {}
 
     async def look(self) -> Inventory:
         """The same objects again for as long as nobody cuts: ten thousand GPUs are looked at in no time."""
         return (await asyncio.to_thread(self._world)).inventory
+
+    async def health(self) -> Health:
+        """As the file of faults says; see `simulatedfaults`."""
+        world = await asyncio.to_thread(self._world)
+        return simulatedfaults.health(world.inventory.devices, self._trouble)
 
     async def measure(self) -> Measures:
         """What our processes use is real; GPUs move with the clock, and those that our processes see are busy."""
@@ -155,14 +163,18 @@ class SimulatedInventory(InventoryBackend):
             stamp: object = (found.st_mtime_ns, found.st_ino)
         except FileNotFoundError:
             stamp = None
+        place = self.settings.folder.run / simulatedfaults.FILE
+        trouble = self._trouble = simulatedfaults.read(place, gpu_uuid, self._trouble)
+        stamp = stamp, trouble.stamp
         if self._known is None or self._known[0] != stamp:
-            self._known = stamp, self._build(self._read())
+            self._known = stamp, self._build(self._read(), trouble.lost)
         return self._known[1]
 
-    def _build(self, cuts: Cuts) -> _World:
+    def _build(self, cuts: Cuts, lost: frozenset[str]) -> _World:
         nodes = []
         for spec in self._specs:
-            devices = tuple(_device(uuid, spec.name, card, cuts) for uuid, card in _cards(spec))
+            cards = ((uuid, card) for uuid, card in _cards(spec) if uuid not in lost)
+            devices = tuple(_device(uuid, spec.name, card, cuts) for uuid, card in cards)
             nodes.append(NodeInventory(spec.name, spec.cpu_cores, spec.memory_mb, devices, spec.pool))
         why = None if any(node.devices for node in nodes) else gaps.NO_GPU_IN_FILE
         inventory = Inventory.of(nodes, why_no_gpu=why, simulated=True)

@@ -73,6 +73,7 @@ async def _form(
         "spawn.html",
         status=refused.status if refused else 200,
         profiles=offers,
+        disk=await ops.disk.shown(person),
         # whoever is in several teams may choose another one, whose servers run for longer
         lifetimes=lifetimes(offers, seconds, ops.settings.max_lifetime_s if len(person.teams) > 1 else 0),
         teams=sorted(person.teams) if len(person.teams) > 1 else [],

@@ -9,6 +9,7 @@ from dure.errors import fill
 from dure_hub.services.pages.schedule_words import SENTENCES as OF_SCHEDULES
 from dure_hub.services.pages.share_words import SENTENCES as OF_SHARES
 from dure_hub.services.pages.start_words import SENTENCES as OF_STARTS
+from dure_hub.services.pages.trouble_words import SENTENCES as OF_TROUBLE
 
 SENTENCES: dict[str, tuple[str, str]] = {
     # frame
@@ -288,6 +289,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "error.open": ("Open it", "열기"),
     **OF_SCHEDULES,
     **OF_STARTS,
+    **OF_TROUBLE,
     **OF_SHARES,
 }
 

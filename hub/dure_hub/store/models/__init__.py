@@ -1,6 +1,9 @@
 """The durable rows of all the words: tickets, leases, environments, jobs, endpoints, events, tokens."""
 
 from dure_hub.store.base import Base as Base
+from dure_hub.store.models.devices import Closure as Closure
+from dure_hub.store.models.devices import Pause as Pause
+from dure_hub.store.models.devices import SeenDevice as SeenDevice
 from dure_hub.store.models.environments import Environment as Environment
 from dure_hub.store.models.environments import Share as Share
 from dure_hub.store.models.leases import Lease as Lease

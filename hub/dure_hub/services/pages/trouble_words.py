@@ -1,0 +1,22 @@
+"""The sentences of trouble: a disk that is nearly full, GPUs that are given to nobody."""
+
+from __future__ import annotations
+
+SENTENCES: dict[str, tuple[str, str]] = {
+    "verdict.disk_low": (
+        "The portal's disk has {free_percent} % ({free_mb} MiB) free, and nothing new starts below {percent} % or "
+        "{minimum_mb} MiB. It starts by itself once there is room. Largest: {largest}.",
+        "포털 디스크의 남은 공간이 {free_percent} %({free_mb} MiB)입니다. "
+        "{percent} % 또는 {minimum_mb} MiB 아래에서는 새로 시작하지 않습니다. "
+        "공간이 생기면 자동으로 시작합니다. 큰 폴더: {largest}.",
+    ),
+    "waits.disk": ("Disk nearly full", "디스크 부족"),
+    "spawn.disk": (
+        "The portal's disk has {percent} % free. Nothing new starts until there is room.",
+        "포털 디스크의 남은 공간이 {percent} %입니다. 공간이 생길 때까지 새로 시작하지 않습니다.",
+    ),
+    "spawn.closed": ("Out of use", "사용 중지"),
+    "spawn.closed.of": ("{closed} of {total} in maintenance", "{total}개 중 {closed}개 점검 중"),
+    "spawn.closed.some": ("{closed} of {total}", "{total}개 중 {closed}개"),
+    "spawn.closed.until": ("until", "복귀 예정"),
+}
