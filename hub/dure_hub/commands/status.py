@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from dure.errors import reader_language as language
+from dure_hub.operations import live_profiles
 from dure_hub.settings import Settings
 from dure_hub.supervisor import lock, prepare, processes
 from dure_hub.supervisor.errors import NotUp
@@ -73,6 +74,7 @@ async def look(settings: Settings) -> dict[str, Any]:
         "url": settings.address,
         "data": str(settings.folder.root),
         "simulated": settings.simulated_fleet or None,
+        "profiles": problem.text(language()) if (problem := live_profiles.problem_of(settings.folder)) else None,
         "services": services,
     }
 
@@ -89,6 +91,8 @@ def _text(found: dict[str, Any], settings: Settings) -> str:
         lines.append(_word(key, url=found["url"], age=_age(found["since"])))
     if found["simulated"]:
         lines.append(_word("simulated", fleet=found["simulated"]))
+    if found["profiles"]:
+        lines.append(f"  {found['profiles']}")
     for name, service in found["services"].items():
         state = _word("answers" if service["answers"] else "silent" if service["pid"] else "gone")
         about = _word("process", pid=service["pid"], age=_age(service["since"])) if service["pid"] else ""

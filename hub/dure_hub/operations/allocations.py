@@ -21,7 +21,7 @@ from dure_hub.operations.errors import NeverFits, NotInPool
 from dure_hub.operations.gpu_errors import NoGpuOfKind, NoGpuSoLarge
 from dure_hub.operations.gpus import listed
 from dure_hub.operations.people import Person, charged
-from dure_hub.operations.profiles import Fleet, Profiles
+from dure_hub.operations.profiles import Fleet, Profiles, is_for
 from dure_hub.policies import classes
 from dure_hub.policies.lifetime import bounds
 from dure_hub.store import Clock, Store
@@ -126,7 +126,8 @@ class Allocations:
     ) -> Lease | Ticket:
         """Admit it on the first profile, from the cheapest on, that its nodes could ever give it."""
         problem: NotInPool | NeverFits | None = None
-        for spec in fitting(fleet.profiles.values(), ask.use_mig, ask.required_memory_gb):
+        theirs = [one for one in fleet.profiles.values() if is_for(one, person)]
+        for spec in fitting(theirs, ask.use_mig, ask.required_memory_gb):
             try:
                 return admission.admit(
                     session,
@@ -198,7 +199,9 @@ def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: date
             told = {
                 "position": places.get(ticket.id),
                 "expected_start": starts.get(ticket.id),
-                "next_best": board.next_best(ticket.profile, fleet.profiles, line.wish_of(session, ticket, fleet)),
+                "next_best": board.next_best(
+                    ticket.profile, fleet.named(ticket.profile), line.wish_of(session, ticket, fleet)
+                ),
             }
             shown[ticket.id] = shown[ticket.id].model_copy(update=told)
     return list(shown.values())

@@ -66,6 +66,7 @@ class Endpoints:
             raise Unsupported(feature=Feature.SERVING.value, why=why["en"], why_ko=why["ko"])
         await self._mlflow.acting(person.name, admin=person.admin).version(request.model, request.version)
         fleet, team = await self._profiles.fleet(), charged(person, request.team)
+        fleet.picked(request.profile, person)
 
         def write(session: Session) -> View:
             known = session.get(Endpoint, request.id)

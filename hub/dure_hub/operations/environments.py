@@ -79,7 +79,7 @@ class Environments:
         The same id is one request; a name that already waits, starts or runs is answered with as it is.
         """
         fleet = await self._profiles.fleet()
-        spec, team = fleet.profile(ask.profile), charged(person, ask.team)
+        spec, team = fleet.picked(ask.profile, person), charged(person, ask.team)
         image = images.chosen(self.runs.settings, ask.image).name
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
@@ -300,11 +300,12 @@ class Environments:
     ) -> Wanted:
         """What a start straight through the hub asks for: what the last server of this name had."""
         before = asks.last(session, row)
-        paying = charged(Person(owner, teams=frozenset(teams), team=before.team if before else None), None)
+        person = Person(owner, teams=frozenset(teams), team=before.team if before else None)
+        paying = charged(person, None)
         wanted = profile or (row.profile if row is not None else _FALLBACK)
         project = before.project if before is not None and before.team == paying else None
         image = row.image if row is not None else None
-        seconds = lifetimes.seconds_of(session, None, fleet.profile(wanted), owner, paying)
+        seconds = lifetimes.seconds_of(session, None, fleet.picked(wanted, person), owner, paying)
         return Wanted(wanted, seconds, paying, project, image)
 
     async def save_handle(self, handle: Handle) -> None:

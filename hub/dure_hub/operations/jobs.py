@@ -156,7 +156,8 @@ class Jobs:
         """What a profile's name stands for; `mine` is that of one's own server."""
         if name == MINE:
             name = await self._store.read(lambda session: own_server.find(session, person.name).profile)
-        return fleet.profile(name)
+            return fleet.profile(name)
+        return fleet.picked(name, person)
 
     async def _check(self, request: wire.JobRequest, fleet: Fleet, profile: ProfileSpec) -> None:
         why = self._training.unsupported.get(Feature.TRAINING)

@@ -299,6 +299,7 @@ class Schedules:
 
         Whether its budget pays for it is asked each time it fires: today's says nothing about that day.
         """
+        fleet.picked(request.profile, person)
         longest, asked = self._settings.max_lifetime_s, request.limit_s
         if asked is not None and asked > longest:
             raise BadLifetime(asked=asked, shortest=SHORTEST_S, longest=longest)
