@@ -25,7 +25,7 @@ def _plain(amount: Decimal) -> int | float:
 
 Amount = Annotated[
     Decimal,
-    Field(ge=0, le=1_000_000_000, decimal_places=6),
+    Field(ge=0, le=9_007_199_254, decimal_places=6),
     PlainSerializer(_plain, return_type=int | float, when_used="json"),
 ]
 """Money, exact to a millionth."""
@@ -88,7 +88,7 @@ class Budgets(Ask):
 
 
 class RateEntry(Ask):
-    """An hour of this GPU (or of one core: `cpu`) costs `rate` from the day `since` on (UTC); left out, from today."""
+    """An hour of this GPU (or of one core: `cpu`) costs `rate` from `since` on (UTC); without it, from today."""
 
     gpu: str = Field(max_length=60)
     rate: Rate

@@ -95,7 +95,9 @@ class Marked:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
                 if isinstance(event, yaml.AliasEvent):
-                    raise BadFile(file, (event.start_mark.line if event.start_mark else 0) + 1, "*", event.anchor, _ALIAS)
+                    raise BadFile(
+                        file, (event.start_mark.line if event.start_mark else 0) + 1, "*", event.anchor, _ALIAS
+                    )
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             mark = getattr(error, "problem_mark", None)
             problem = str(getattr(error, "problem", None) or error)

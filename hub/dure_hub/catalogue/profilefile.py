@@ -25,16 +25,17 @@ _LONGER = {
     "ko": "default_lifetime_s는 max_lifetime_s 이하여야 합니다",
 }
 _HEAD = """\
-# The profiles of this portal. An edit takes effect within ten seconds, without a restart; while this file is broken
-# or gone, the last good one counts, and `dure doctor` names the line. What stands behind # is what machine and
-# settings make of it now: take the # away to set it. `price` is money an hour, in place of rates.yaml; lifetimes are
-# seconds of servers; `groups` are the teams that may pick a profile, none is everybody; `offered: false` takes it
-# away. A profile of your own has another name and says which one it is `like`:
+# The profiles of this portal. An edit takes effect within ten seconds, without a restart; while this file is
+# broken or gone, the last good one counts, and `dure doctor` names the line. What stands behind # is what machine
+# and settings make of it now: take the # away to set it. `price` is money an hour, in place of rates.yaml;
+# lifetimes are seconds of servers; `groups` are the teams that may pick a profile, none is everybody;
+# `offered: false` takes it away. A profile of your own has another name and says which one it is `like`:
 #   cpu-large: {like: cpu, cpu_cores: 4, memory_mb: 8192, groups: [vision]}
 """
 _DEVICES = """\
-# How GPUs are given: gpu_sharing, gpu_replicas, share_across_teams, team_borrowing and mig_dynamic as in dure.yaml,
-# but at once; `pools` says what a node is for (development, training, inference): pools: {node-1: training}
+# How GPUs are given: gpu_sharing, gpu_replicas, share_across_teams, team_borrowing and mig_dynamic as in
+# dure.yaml, but at once; `pools` says what a node is for (development, training, inference):
+#   pools: {node-1: training}
 """
 
 

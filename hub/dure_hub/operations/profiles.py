@@ -86,7 +86,7 @@ class Fleet:
         return {**self.open_to_all, **own}
 
     def picked(self, name: str, person: Person) -> ProfileSpec:
-        """One profile that this person picks; raises `NoSuchProfile`, and `ProfileNotForYou` where it is for others."""
+        """One profile that this person picks. Raises `NoSuchProfile`, `ProfileNotForYou`."""
         spec = self.profile(name)
         if not is_for(spec, person):
             raise ProfileNotForYou(profile=name, groups=", ".join(sorted(spec.groups)))

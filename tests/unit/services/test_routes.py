@@ -95,9 +95,16 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("PUT", "/budgets", {"kind": "team"}, {422}),
     ("GET", "/quotas", None, {200}),
     ("PUT", "/quotas", {"kind": "user"}, {422}),
+    ("GET", "/organisation", None, {403}),
+    ("PUT", "/organisation", {"text": "teams: {}"}, {403}),
+    ("GET", "/teams", None, {200}),
+    ("PUT", "/teams/none", {}, {403}),
+    ("DELETE", "/teams/none", None, {403}),
 ]
-FOR_ADMINISTRATORS = ("/events", "/fleet")
+FOR_ADMINISTRATORS = ("/events", "/fleet", "/organisation", "/teams/{team}")
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(FOR_ADMINISTRATORS, ADMIN)
+ADMINISTRATORS = {path: {200} for path in (*FOR_ADMINISTRATORS, "/metrics")} | {"/teams/none": {200, 404}}
+"""What theirs answers where it is another."""
 PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
 
 
@@ -168,9 +175,7 @@ async def test_who_may_do_what(
     assert await status(bearer(hub.person("guest", use=False))) == 403
     assert await status(bearer(hub.person("ana"))) in expected
     assert await status({"Authorization": f"token {hub.person('ana')}"}) in expected
-    assert await status(bearer(hub.person("root", admin=True))) in (
-        {200} if path in (*FOR_ADMINISTRATORS, "/metrics") else expected
-    )
+    assert await status(bearer(hub.person("root", admin=True))) in ADMINISTRATORS.get(path, expected)
 
 
 @pytest.mark.parametrize("path", PAGES)

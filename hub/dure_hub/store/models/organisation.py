@@ -10,8 +10,9 @@ from dure_hub.store.base import Base, JsonDict
 
 
 class Team(Base):
-    """A team: a group of the hub's is brought to it. One that is `leaving` is no team any more, and its group is yet
-    to be deleted."""
+    """A team: a group of the hub's is brought to it. One that is `leaving` is none any more, and its group is yet
+    to be deleted.
+    """
 
     __tablename__ = "teams"
 
@@ -50,8 +51,9 @@ class TeamProject(Base):
 
 
 class Errand(Base):
-    """What is decided and yet to be done outside this database: an `account` to be as `value` says, or a `file` of the
-    data folder to be written. The row goes when it is done; doing it twice is doing it once."""
+    """What is decided and yet to be done outside this database: an `account` to be as `value` says, or a `file` of
+    the data folder to be written. The row goes when it is done; doing it twice is doing it once.
+    """
 
     __tablename__ = "errands"
 

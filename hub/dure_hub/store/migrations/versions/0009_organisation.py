@@ -21,7 +21,9 @@ def upgrade() -> None:
         sa.Column("set_at", sa.DateTime(timezone=True), nullable=False),
     )
     for table in ("team_members", "team_leads", "team_projects"):
-        leaving = [sa.Column("leaving", sa.Boolean(), nullable=False)] if table == "team_members" else []
+        leaving: list[sa.Column[bool]] = (
+            [sa.Column("leaving", sa.Boolean(), nullable=False)] if table == "team_members" else []
+        )
         op.create_table(
             table,
             sa.Column("team", sa.String(255), primary_key=True),
