@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, field_validator
+from pydantic import AfterValidator, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from dure.wire.base import Answer, Ask, Name, TeamName
@@ -39,6 +39,15 @@ Person = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x
 ProfileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[.+_-]?[A-Za-z0-9])*$", max_length=60)]
 Seconds = Annotated[int, Field(ge=300, le=LONGEST_S)]
 Sentence = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+def _in_a_team(name: str) -> str:
+    if in_team(name) is None:
+        raise PydanticCustomError("project_in_team", "a project is named with its team: vision/segmentation")
+    return name
+
+
+ProjectName = Annotated[Subject, AfterValidator(_in_a_team)]
 
 
 class UserEntry(Ask):
@@ -77,14 +86,7 @@ class Budgets(Ask):
     """Money a month, of teams and of projects in them (`vision/segmentation`)."""
 
     teams: dict[Subject, Annotated[Amount, Field(gt=0)]] = Field(default={}, max_length=1000)
-    projects: dict[Subject, Annotated[Amount, Field(gt=0)]] = Field(default={}, max_length=1000)
-
-    @field_validator("projects")
-    @classmethod
-    def _in_teams(cls, found: dict[str, Decimal]) -> dict[str, Decimal]:
-        if any(in_team(name) is None for name in found):
-            raise PydanticCustomError("project_in_team", "a project is named with its team: vision/segmentation")
-        return found
+    projects: dict[ProjectName, Annotated[Amount, Field(gt=0)]] = Field(default={}, max_length=1000)
 
 
 class RateEntry(Ask):

@@ -134,10 +134,25 @@ def values_of(tree: Tree, *, by_password: bool, groups_managed: bool) -> dict[st
     return found
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes what stands twice twice: nobody can edit what says "as above"."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Always."""
+        return True
+
+
 def written(values: Mapping[str, Any]) -> str:
     """The file's text."""
     parts = [
-        yaml.safe_dump({section: value}, default_flow_style=None, sort_keys=False, allow_unicode=True, width=110)
+        yaml.dump(
+            {section: value},
+            Dumper=_Plain,
+            default_flow_style=None,
+            sort_keys=False,
+            allow_unicode=True,
+            width=110,
+        )
         for section, value in values.items()
     ]
     return HEAD + "\n" + "\n".join(parts)
