@@ -14,25 +14,28 @@ from pydantic import AfterValidator, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from dure.wire.base import Answer, Ask, Name, TeamName
-from dure.wire.money import Limit, Subject, in_team
+from dure.wire.money import LARGEST, Limit, Subject, in_team
 
 LONGEST_S = 30 * 86400
 
 
-def _plain(amount: Decimal) -> int | float:
-    return int(amount) if amount == amount.to_integral_value() else float(amount)
+def _plain(amount: Decimal) -> int | float | str:
+    """A number where JSON can say it exactly, else its digits."""
+    if amount == amount.to_integral_value():
+        return int(amount)
+    return float(amount) if Decimal(repr(float(amount))) == amount else format(amount, "f")
 
 
 Amount = Annotated[
     Decimal,
-    Field(ge=0, le=9_007_199_254, decimal_places=6),
-    PlainSerializer(_plain, return_type=int | float, when_used="json"),
+    Field(ge=0, le=Decimal(LARGEST) / 10**6, decimal_places=6),
+    PlainSerializer(_plain, return_type=int | float | str, when_used="json"),
 ]
 """Money, exact to a millionth."""
 Rate = Annotated[
     Decimal,
     Field(ge=0, le=1_000_000, decimal_places=6),
-    PlainSerializer(_plain, return_type=int | float, when_used="json"),
+    PlainSerializer(_plain, return_type=int | float | str, when_used="json"),
 ]
 """Money an hour."""
 Person = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]

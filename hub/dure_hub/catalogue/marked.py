@@ -134,6 +134,8 @@ class Marked:
             return [self._value((*path, number), one) for number, one in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return dict(self._pairs(path, node))
+        if node.tag == "tag:yaml.org,2002:float":
+            return str(node.value)  # money has more digits than a float
         try:
             return yaml.SafeLoader("").construct_document(node)
         except (yaml.YAMLError, ValueError) as error:  # a day that no month has

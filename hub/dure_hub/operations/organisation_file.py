@@ -142,6 +142,11 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
+_Plain.add_representer(
+    Decimal, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", format(value, "f"))
+)
+
+
 def written(values: Mapping[str, Any]) -> str:
     """The file's text."""
     parts = [
@@ -158,10 +163,10 @@ def written(values: Mapping[str, Any]) -> str:
     return HEAD + "\n" + "\n".join(parts)
 
 
-def money(micro: int) -> int | float:
-    """Micro-units as the number of whole units that reads back as the same."""
-    whole = Decimal(micro) / MICRO
-    return int(whole) if whole == whole.to_integral_value() else float(whole)
+def money(micro: int) -> int | Decimal:
+    """Micro-units as whole units, exactly."""
+    whole = (Decimal(micro) / MICRO).normalize()
+    return int(whole) if whole == whole.to_integral_value() else whole
 
 
 def _of(section: Section, kind: str) -> dict[str, Any]:
