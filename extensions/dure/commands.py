@@ -28,7 +28,11 @@ HELP = {
     "wait": {"en": "follow the log until it ends", "ko": "끝날 때까지 로그를 따라감"},
     "follow": {"en": "go on until the job ends", "ko": "작업이 끝날 때까지 계속"},
     "stop": {"en": "stop it", "ko": "중지"},
+    "of_team": {"en": "those charged to this team, for its leads", "ko": "이 팀이 비용을 내는 작업(팀 리드용)"},
+    "owner": {"en": "with --stop: somebody else's", "ko": "--stop과 함께: 다른 사람의 작업"},
+    "reason": {"en": "with --stop: what its owner reads", "ko": "--stop과 함께: 소유자에게 보여 줄 이유"},
 }
+WITH_STOP = {"en": "it goes with --stop", "ko": "--stop과 함께 씁니다"}
 
 
 def register(subparsers: Any) -> None:
@@ -62,6 +66,9 @@ def register(subparsers: Any) -> None:
     jobs = _add(subparsers, "jobs", _jobs)
     jobs.add_argument("name", nargs="?")
     jobs.add_argument("--stop", action="store_true", help=_help("stop"))
+    jobs.add_argument("--team", help=_help("of_team"))
+    jobs.add_argument("--owner", help=_help("owner"))
+    jobs.add_argument("--reason", help=_help("reason"))
     logs = _add(subparsers, "logs", _logs)
     logs.add_argument("name")
     logs.add_argument("--follow", action="store_true", help=_help("follow"))
@@ -116,7 +123,12 @@ def _jobs(arguments: argparse.Namespace) -> int:
     from dure import training
 
     if arguments.name is None:
-        write(f"{training.jobs()!r}\n")
+        write(f"{training.jobs(arguments.team)!r}\n")
+        return 0
+    if arguments.owner is not None:  # others' logs and values are not ours to read: there is only their end
+        if not arguments.stop:
+            raise BadRequest(field="--owner", value=arguments.owner, rule=WITH_STOP)
+        training.stop(arguments.name, arguments.owner, arguments.reason)
         return 0
     job = training.job(arguments.name)
     if arguments.stop:

@@ -77,17 +77,30 @@ class Allocations:
         return await self._shown(ticket_id, fleet)
 
     async def list(
-        self, person: Person, *, everyone: bool = False, active: bool = False, limit: int = 200
+        self,
+        person: Person,
+        *,
+        everyone: bool = False,
+        active: bool = False,
+        limit: int = 200,
+        team: str | None = None,
     ) -> builtins.list[Allocation]:
-        """Your allocations, the newest first; all for administrators; with `active`, none that are over."""
+        """Your allocations, the newest first; all for administrators; a team's for its leads.
+
+        With `active`, none that are over.
+        """
         if everyone:
             person.need_admin()
+        if team is not None:
+            person.need_lead(team)
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> builtins.list[Allocation]:
             query: Select[Any] = select(Ticket).where(Ticket.purpose == ALLOCATION)
             query = _live(query) if active else query
-            if not everyone:
+            if team is not None:
+                query = query.where(Ticket.team == team)
+            elif not everyone:
                 query = query.where(Ticket.owner == person.name)
             rows = session.scalars(query.order_by(Ticket.asked_at.desc(), Ticket.id.desc()).limit(limit)).all()
             return on_wire(session, rows, fleet, self._clock())
@@ -109,7 +122,8 @@ class Allocations:
             ticket, now = _own(session, person, ticket_id), self._clock()
             admission.cancel(session, ticket.id, "cancelled", now, person.name)
             if ticket.lease_id is not None:
-                admission.end_lease(session, ticket.lease_id, "asked", now, person.name)
+                reason = reasons.ended_by(person, ticket.owner, None) or "asked"
+                admission.end_lease(session, ticket.lease_id, reason, now, person.name)
 
         await self._store.run(write)
         self.subject.kick()
@@ -245,7 +259,7 @@ def _live(query: Select[Any]) -> Select[Any]:
 
 def _own(session: Session, person: Person, ticket_id: str) -> Ticket:
     ticket = session.get(Ticket, ticket_id)
-    if ticket is None or ticket.purpose != ALLOCATION or (ticket.owner != person.name and not person.admin):
+    if ticket is None or ticket.purpose != ALLOCATION or not person.may_see(ticket.owner, ticket.team):
         raise NotFound(kind="allocation", name=ticket_id)
     return ticket
 

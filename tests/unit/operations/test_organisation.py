@@ -183,10 +183,7 @@ async def test_who_is_no_administrator_sees_and_changes_nothing(site: Site) -> N
         ("quotas:\n  users: {ana: {gpus: 1}}\nusers:\n  root: {administrator: false}\n", 3),
         ("quotas:\n  users: {ana: {gpus: 1}}\nrates:\n  - {gpu: abacus, rate: 1}\n", 4),
         ("quotas:\n  users: {ana: {gpus: 1}}\nrates:\n- {gpu: h100-sxm-80, rate: 1, since: 2026-01-01}\n", 4),
-        (
-            "quotas: {users: {ana: {gpus: 1}}}\nprofiles:\n cpu:\n\n  default_lifetime_s: 900\n  max_lifetime_s: 600",
-            5,
-        ),
+        ("quotas: {users: {ana: {}}}\nprofiles:\n cpu:\n  max_lifetime_s: 600\n  default_lifetime_s: 900", 5),
         ("quotas:\n  users:\n    ana: {gpus: one}\n", 3),
     ],
 )

@@ -101,9 +101,11 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("PUT", "/teams/none", {}, {403}),
     ("DELETE", "/teams/none", None, {403}),
 ]
-FOR_ADMINISTRATORS = ("/events", "/fleet", "/organisation", "/teams/{team}")
+FOR_ADMINISTRATORS = ("/fleet", "/organisation", "/teams/{team}")
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(FOR_ADMINISTRATORS, ADMIN)
-ADMINISTRATORS = {path: {200} for path in (*FOR_ADMINISTRATORS, "/metrics")} | {"/teams/none": {200, 404}}
+ADMINISTRATORS = {path: {200} for path in (*FOR_ADMINISTRATORS, "/events", "/metrics")} | {
+    "/teams/none": {200, 404}
+}
 """What theirs answers where it is another."""
 PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
 
