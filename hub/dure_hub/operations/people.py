@@ -38,8 +38,8 @@ class NotYourTeam(DureError):
         "ko": "{team}은(는) 내 팀이 아닙니다. 내 팀: {teams}.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Name one of your teams; an administrator adds you to a team in the hub. Nothing was started.",
-        "ko": "내 팀 중 하나를 쓰세요. 팀 추가는 관리자가 허브에서 합니다. 시작된 것은 없습니다.",
+        "en": "Name one of your teams; an administrator adds you to a team. Nothing was started.",
+        "ko": "내 팀 중 하나를 쓰세요. 팀 추가는 관리자가 합니다. 시작된 것은 없습니다.",
     }
 
 

@@ -85,7 +85,7 @@ async def test_a_lead_sees_what_is_charged_to_the_team(
     queue = (await anyone.get(f"{API}/queue", headers=lea)).json()
     assert {one["owner"] for one in queue} == {"ana", None}
     events = (await anyone.get(f"{API}/events?limit=500", headers=lea)).json()
-    assert {one["actor"] for one in events} == {"ana"}
+    assert {one["on_behalf_of"] or one["actor"] for one in events} == {"ana"}
     assert "environment:ana/default" in {one["object"] for one in events}
 
 
