@@ -92,7 +92,9 @@ def start(client: httpx.Client, profile: str = "cpu", **more: Any) -> dict[str, 
     """A server that runs."""
     made = client.post("/environments", json={"id": new_id(), "profile": profile, **more})
     assert made.status_code == 202, made.text
-    return until(lambda: running(client), "the server to run")
+    found = until(lambda: running(client), "the server to run")
+    assert found is not None
+    return found
 
 
 def running(client: httpx.Client) -> dict[str, Any] | None:
@@ -150,6 +152,7 @@ def test_a_lead_ends_a_members_server_and_no_other_teams(site: ShortPortal, appl
         stop = {"owner": "ben", "reason": "the room is needed"}
         assert ana.delete("/environments/default", params=stop).status_code == 204
         stopped = until(lambda: ended(ben), "ben's server to end")
+        assert stopped is not None
         assert stopped["reason"] == "A lead of its team stopped it (ana: the room is needed)."
         assert ana.delete("/environments/default", params={"owner": "zoe"}).status_code == 403
         assert running(zoe)
