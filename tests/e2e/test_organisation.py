@@ -80,6 +80,28 @@ def applied(site: ShortPortal, admin: Portal) -> str:
     return done
 
 
+@pytest.fixture(scope="module")
+def people(site: ShortPortal, admin: Portal, applied: str) -> Iterator[dict[str, httpx.Client]]:
+    """The API as each of them."""
+    made = {name: site.client(name) for name in ("ana", "ben", "zoe")}
+    made["root"] = httpx.Client(
+        base_url=f"{site.url}/api/v1",
+        headers={"Authorization": f"Bearer {admin.environment['DURE_TOKEN']}"},
+        timeout=60,
+    )
+    yield made
+    for client in made.values():
+        client.close()
+
+
+def changed(people: dict[str, httpx.Client], text: str) -> list[dict[str, Any]]:
+    """What applying this text changes."""
+    answer = people["root"].put("/organisation", json={"text": text})
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["changes"]
+    return found
+
+
 def hub_groups(site: ShortPortal) -> dict[str, set[str]]:
     """What the hub itself says."""
     token = (site.data / "secrets" / "portal-token").read_text().strip()
@@ -118,123 +140,113 @@ def test_the_first_start_wrote_profiles_that_are_ready_to_be_edited(site: ShortP
 
 
 def test_one_file_makes_groups_and_limits_and_applying_it_again_changes_nothing(
-    site: ShortPortal, admin: Portal, applied: str
+    site: ShortPortal, admin: Portal, applied: str, people: dict[str, httpx.Client]
 ) -> None:
     assert "+ team vision: members ana ben, leads ana, projects maps" in applied
     assert "dure user reset ana" in applied
     assert hub_groups(site) == {"vision": {"ana", "ben"}, "audio": {"zoe"}}
     exported = site.data.with_name("export.yaml")
     admin.dure("export", "-o", str(exported))
-    for file in (exported, site.data.with_name("org.yaml")):
-        assert "Nothing to change" in admin.dure("apply", "-f", str(file), "--check")
-    with site.client("ana") as ana:
-        refused = ana.post("/environments", json={"id": new_id(), "profile": "gpu-full-x2"})
-        assert refused.json()["error"]["code"] == "quota_too_small", refused.text
-        assert ana.get("/me").json()["leads"] == ["vision"]
+    assert "Nothing to change" in admin.dure("apply", "-f", str(exported), "--check")
+    assert changed(people, ORGANISATION) == []
+    refused = people["ana"].post("/environments", json={"id": new_id(), "profile": "gpu-full-x2"})
+    assert refused.json()["error"]["code"] == "quota_too_small", refused.text
+    assert people["ana"].get("/me").json()["leads"] == ["vision"]
 
 
-def test_a_bad_file_names_its_line_and_changes_nothing(site: ShortPortal, admin: Portal, applied: str) -> None:
+def test_a_bad_file_names_its_line_and_changes_nothing(
+    site: ShortPortal, admin: Portal, people: dict[str, httpx.Client]
+) -> None:
     bad = site.data.with_name("bad.yaml")
     bad.write_text("quotas:\n  users:\n    ana: {gpus: 8}\nteams:\n  vision:\n    members: [ana, nobody]\n")
     said = admin.dure("apply", "-f", str(bad), check=False)
     assert "line 6: teams.vision.members[2] = nobody" in said
-    with site.client("ana") as ana:
-        (own, *_) = ana.get("/quotas").json()
+    (own, *_) = people["ana"].get("/quotas").json()
     assert (own["gpus"], hub_groups(site)["vision"]) == (1, {"ana", "ben"})
 
 
-def test_a_lead_ends_a_members_server_and_no_other_teams(site: ShortPortal, applied: str) -> None:
-    with site.client("ana") as ana, site.client("ben") as ben, site.client("zoe") as zoe:
-        start(ben)
-        start(zoe)
-        seen = ana.get("/environments", params={"team": "vision"}).json()
-        assert [(one["owner"], one["phase"]) for one in seen] == [("ben", "running")]
-        stop = {"owner": "ben", "reason": "the room is needed"}
-        assert ana.delete("/environments/default", params=stop).status_code == 204
-        stopped = until(lambda: ended(ben), "ben's server to end")
-        assert stopped is not None
-        assert stopped["reason"] == "A lead of its team stopped it (ana: the room is needed)."
-        assert ana.delete("/environments/default", params={"owner": "zoe"}).status_code == 403
-        assert running(zoe)
-        assert ana.get("/quotas").status_code == 200
-        assert ana.put("/quotas", json={"kind": "team", "name": "vision", "gpus": 9}).status_code == 403
+def test_a_lead_ends_a_members_server_and_no_other_teams(people: dict[str, httpx.Client]) -> None:
+    ana, ben, zoe = people["ana"], people["ben"], people["zoe"]
+    start(ben)
+    start(zoe)
+    seen = ana.get("/environments", params={"team": "vision"}).json()
+    assert [(one["owner"], one["phase"]) for one in seen] == [("ben", "running")]
+    stop = {"owner": "ben", "reason": "the room is needed"}
+    assert ana.delete("/environments/default", params=stop).status_code == 204
+    stopped = until(lambda: ended(ben), "ben's server to end")
+    assert stopped is not None
+    assert stopped["reason"] == "A lead of its team stopped it (ana: the room is needed)."
+    assert ana.delete("/environments/default", params={"owner": "zoe"}).status_code == 403
+    assert running(zoe)
+    assert ana.put("/quotas", json={"kind": "team", "name": "vision", "gpus": 9}).status_code == 403
 
 
-def test_a_new_rate_prices_nothing_anew(site: ShortPortal, admin: Portal, applied: str) -> None:
-    with site.client("ben") as ben:
-        before = start(ben, "gpu-full", team="vision")["lease"]
-        assert before["rate"] == 2_000_000
-        file = site.data.with_name("rates-only.yaml")
-        file.write_text("rates:\n  - {gpu: rtx-4090, rate: 7}\n")
-        assert "rate rtx-4090" in admin.dure("apply", "-f", str(file))
-        assert ben.get("/environments/default").json()["lease"]["rate"] == 2_000_000
-        ben.delete("/environments/default")
-        until(lambda: ended(ben), "its end")
-        assert start(ben, "gpu-full", team="vision")["lease"]["rate"] == 7_000_000
-        ben.delete("/environments/default")
-        until(lambda: ended(ben), "its end")
+def test_a_new_rate_prices_nothing_anew(people: dict[str, httpx.Client]) -> None:
+    ben = people["ben"]
+    assert start(ben, "gpu-full")["lease"]["rate"] == 2_000_000
+    assert [one["name"] for one in changed(people, "rates: [{gpu: rtx-4090, rate: 7}]")] == ["rtx-4090"]
+    assert ben.get("/environments/default").json()["lease"]["rate"] == 2_000_000
+    ben.delete("/environments/default")
+    until(lambda: ended(ben), "its end")
+    assert start(ben, "gpu-full")["lease"]["rate"] == 7_000_000
+    ben.delete("/environments/default")
+    until(lambda: ended(ben), "its end")
 
 
 def test_an_edit_of_the_profiles_acts_without_a_restart_and_a_broken_one_does_not(
-    site: ShortPortal, applied: str
+    site: ShortPortal, people: dict[str, httpx.Client]
 ) -> None:
-    file = site.data / "profiles.yaml"
+    file, ben, zoe = site.data / "profiles.yaml", people["ben"], people["zoe"]
     text = file.read_text()
-    with site.client("ben") as ben, site.client("zoe") as zoe:
-        assert "gpu-full" in offered(zoe)
-        file.write_text(text.replace("groups: []", "groups: [vision]", 1))
-        first = next(line.strip(" :\n").split(":")[0] for line in text.splitlines() if line.startswith("  gpu"))
-        until(lambda: first not in offered(zoe), f"{first} to be away for zoe", timeout=15)
-        assert first in offered(ben)
-        refused = zoe.post("/environments", json={"id": new_id(), "name": "other", "profile": first})
-        assert refused.json()["error"]["code"] == "profile_not_for_you"
-        file.write_text(text.replace("  cpu:", "  cpu:\n    cpu_cores: none\n  more:", 1))
-        line = text[: text.index("  cpu:")].count("\n") + 2
-        until(lambda: f"line {line}" in site.dure("doctor", check=False), "doctor to name the line", timeout=30)
-        assert f"line {line}" in site.dure("status", check=False)
-        assert first not in offered(zoe)
-        file.write_text(text)
-        until(lambda: first in offered(zoe), f"{first} to be back", timeout=15)
+    assert text.index("  gpu-full:") < text.index("  gpu-full-x2:")
+    assert "gpu-full" in offered(zoe)
+    file.write_text(text.replace("groups: []", "groups: [vision]", 1))
+    until(lambda: "gpu-full" not in offered(zoe), "gpu-full to be away for zoe", timeout=30)
+    assert "gpu-full" in offered(ben)
+    refused = zoe.post("/environments", json={"id": new_id(), "name": "other", "profile": "gpu-full"})
+    assert refused.json()["error"]["code"] == "profile_not_for_you"
+    file.write_text(text.replace("  cpu:", "  cpu:\n    cpu_cores: none\n  more:", 1))
+    line = text[: text.index("  cpu:")].count("\n") + 2
+    assert f"line {line}" in site.dure("doctor", check=False)
+    assert f"line {line}" in site.dure("status", check=False)
+    log = site.data / "log" / "portal.log"
+    until(lambda: offered(zoe) and f"line {line}" in log.read_text(), "the log to name the line", timeout=30)
+    assert "gpu-full" not in offered(zoe)
+    file.write_text(text)
+    until(lambda: "gpu-full" in offered(zoe), "gpu-full to be back", timeout=30)
 
 
-def test_what_is_applied_while_the_hub_is_dead_survives_a_kill_of_the_portal(
-    site: ShortPortal, admin: Portal, applied: str
+def test_what_is_applied_while_the_hub_is_silent_survives_a_kill_of_the_portal(
+    site: ShortPortal, people: dict[str, httpx.Client]
 ) -> None:
-    file = site.data.with_name("teams-only.yaml")
-    file.write_text("teams:\n  vision: {members: [ana, ben, zoe], leads: [ana]}\n  night: {members: [zoe]}\n")
+    text = "teams:\n  vision: {members: [ana, ben, zoe], leads: [ana]}\n  night: {members: [zoe]}\n"
     hub, portal = site.service("hub"), site.service("portal")
+    assert people["root"].get("/me").status_code == 200  # whom the hub has just vouched for is known without it
     hub.send_signal(signal.SIGSTOP)  # it does not answer, and is not restarted
     try:
-        process = httpx.Client(
-            base_url=f"{site.url}/api/v1",
-            headers={"Authorization": f"Bearer {admin.environment['DURE_TOKEN']}"},
-            timeout=5,
-        )
-        with process, pytest.raises(httpx.TimeoutException):
-            process.put("/organisation", json={"text": file.read_text()})
+        with pytest.raises(httpx.TimeoutException):
+            people["root"].put("/organisation", json={"text": text}, timeout=10)
         portal.kill()
     finally:
         hub.send_signal(signal.SIGCONT)
     wanted = {"vision": {"ana", "ben", "zoe"}, "night": {"zoe"}}
     until(lambda: hub_groups(site) == wanted, lambda: f"{wanted}; it is {hub_groups(site)}", timeout=90)
-    until(lambda: site.pid("portal") != portal.pid, "a new portal")
-    until(lambda: "Nothing to change" in admin.dure("apply", "-f", str(file), check=False), "the portal to answer")
+    until(lambda: people["root"].get("/me").status_code == 200, "the new portal")
+    assert changed(people, text) == []
 
 
 def test_who_is_disabled_by_the_file_is_out_and_their_server_ends(
-    site: ShortPortal, admin: Portal, applied: str
+    site: ShortPortal, people: dict[str, httpx.Client]
 ) -> None:
-    with site.client("zoe") as zoe:
-        if running(zoe) is None:
-            start(zoe, team="night")
-        file = site.data.with_name("users-only.yaml")
-        file.write_text("users:\n  zoe: {disabled: true}\n")
-        assert "~ user zoe: disabled false → true" in admin.dure("apply", "-f", str(file))
-        until(lambda: zoe.get("/me").status_code == 401, "zoe's token to end", timeout=30)
-    with site.client("admin") as root:
-        where = {"owner": "zoe"}
-        until(
-            lambda: root.get("/environments/default", params=where).json()["phase"] == "stopped",
-            "zoe's server to end",
-        )
+    zoe, root = people["zoe"], people["root"]
+    if running(zoe) is None:
+        start(zoe, team="night")
+    (change,) = changed(people, "users:\n  zoe: {disabled: true}\n")
+    assert (change["name"], change["field"], change["after"]) == ("zoe", "disabled", True)
+    until(lambda: zoe.get("/me").status_code == 401, "zoe's token to end", timeout=30)
+    server = {"owner": "zoe"}
+    until(
+        lambda: root.get("/environments/default", params=server).json()["phase"] == "stopped",
+        "zoe's server to end",
+    )
     assert "zoe (disabled)" in site.dure("user", "list")
