@@ -19,7 +19,7 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Feature, ServingBackend
 from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, reasons, serving_rows
+from dure_hub.operations import admission, own_server, reasons, serving_rows
 from dure_hub.operations.models import CHALLENGER
 from dure_hub.operations.notes import note
 from dure_hub.operations.people import Person, charged
@@ -66,7 +66,8 @@ class Endpoints:
             raise Unsupported(feature=Feature.SERVING.value, why=why["en"], why_ko=why["ko"])
         await self._mlflow.acting(person.name, admin=person.admin).version(request.model, request.version)
         fleet, team = await self._profiles.fleet(), charged(person, request.team)
-        fleet.picked(request.profile, person)
+        if request.profile != own_server.MINE:  # on their own server, they picked already
+            fleet.picked(request.profile, person)
 
         def write(session: Session) -> View:
             known = session.get(Endpoint, request.id)
