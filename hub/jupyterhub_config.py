@@ -76,8 +76,16 @@ hub.load_roles = [
     {
         "name": "dure-portal",
         "services": ["dure"],
-        # admin:users only to make known whoever comes with a token before their first login.
-        "scopes": ["start:servers", "delete:servers", "read:servers", "list:users", "read:users", "admin:users"],
+        # admin:users only to make known whoever comes with a token before their first login; groups are the teams.
+        "scopes": [
+            "start:servers",
+            "delete:servers",
+            "read:servers",
+            "list:users",
+            "read:users",
+            "admin:users",
+            "admin:groups",
+        ],
     },
 ]
 if settings.subdomain_host:

@@ -80,6 +80,12 @@ class Client:
         answer = self.send("POST", API + path, repeatable=repeatable, json=body, params=_given(query), **more)
         return said(answer) if answer.content else None
 
+    def put(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> Any:
+        """Bring something to be as the body says; a second one is the same request."""
+        more: dict[str, Any] = {} if timeout_s is None else {"timeout": timeout_s}
+        answer = self.send("PUT", API + path, repeatable=True, json=body, **more)
+        return said(answer) if answer.content else None
+
     def delete(self, path: str, *, repeatable: bool = False, **query: Any) -> None:
         """End something; `repeatable` where ending what has ended is no error."""
         self.send("DELETE", API + path, repeatable=repeatable, params=_given(query))

@@ -32,7 +32,11 @@ HELP = {
         "en": "the log of what a lease ran, also after its end",
         "ko": "임대(lease)가 실행한 것의 로그. 끝난 뒤에도 볼 수 있음",
     },
+    "of_team": {"en": "those charged to this team, for its leads", "ko": "이 팀이 비용을 내는 작업(팀 리드용)"},
+    "owner": {"en": "with --stop: somebody else's", "ko": "--stop과 함께: 다른 사람의 작업"},
+    "reason": {"en": "with --stop: what its owner reads", "ko": "--stop과 함께: 소유자에게 보여 줄 이유"},
 }
+WITH_STOP = {"en": "it goes with --stop", "ko": "--stop과 함께 씁니다"}
 
 
 def register(subparsers: Any) -> None:
@@ -42,6 +46,7 @@ def register(subparsers: Any) -> None:
         cost_commands,
         device_commands,
         gpu_commands,
+        organisation_commands,
         schedule_commands,
         server_commands,
         share_commands,
@@ -54,6 +59,7 @@ def register(subparsers: Any) -> None:
     cost_commands.register(subparsers)
     share_commands.register(subparsers)
     audit_commands.register(subparsers)
+    organisation_commands.register(subparsers)
     train = _add(subparsers, "train", _train)
     train.add_argument("entry", help=_help("entry"))
     train.add_argument("--name", help=_help("name"))
@@ -68,6 +74,9 @@ def register(subparsers: Any) -> None:
     jobs = _add(subparsers, "jobs", _jobs)
     jobs.add_argument("name", nargs="?")
     jobs.add_argument("--stop", action="store_true", help=_help("stop"))
+    jobs.add_argument("--team", help=_help("of_team"))
+    jobs.add_argument("--owner", help=_help("owner"))
+    jobs.add_argument("--reason", help=_help("reason"))
     logs = _add(subparsers, "logs", _logs)
     logs.add_argument("name", nargs="?")
     logs.add_argument("--lease", metavar="ID", help=_help("lease"))
@@ -123,7 +132,12 @@ def _jobs(arguments: argparse.Namespace) -> int:
     from dure import training
 
     if arguments.name is None:
-        write(f"{training.jobs()!r}\n")
+        write(f"{training.jobs(arguments.team)!r}\n")
+        return 0
+    if arguments.owner is not None:  # others' logs and values are not ours to read: there is only their end
+        if not arguments.stop:
+            raise BadRequest(field="--owner", value=arguments.owner, rule=WITH_STOP)
+        training.stop(arguments.name, arguments.owner, arguments.reason)
         return 0
     job = training.job(arguments.name)
     if arguments.stop:

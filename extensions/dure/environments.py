@@ -53,17 +53,17 @@ def create(
 
 
 def list(  # noqa: A001 - dure.environments.list() reads well
-    everyone: bool = False, active: bool = False
+    everyone: bool = False, active: bool = False, team: str | None = None
 ) -> Table[wire.Environment]:
     """Your servers and the requests that wait; with `everyone`, all people's, for administrators.
 
-    With `active`, none of those that have ended.
+    With `team`, those charged to it, for its leads; with `active`, none of those that have ended.
     """
     answer = client().get(
-        "/environments", everyone="true" if everyone else None, active="true" if active else None
+        "/environments", everyone="true" if everyone else None, active="true" if active else None, team=team
     )
     found = read_all(wire.Environment, answer)
-    return Table(found, EVERYONES if everyone else COLUMNS)
+    return Table(found, EVERYONES if everyone or team else COLUMNS)
 
 
 def get(name: str = "default", owner: str | None = None) -> wire.Environment:

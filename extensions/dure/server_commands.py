@@ -41,7 +41,10 @@ HELP = {
         "ko": "--start와 함께: 사용 시간. 없으면 프로필의 기본값",
     },
     "image": {"en": "with --start: what it is made from", "ko": "--start와 함께: 이미지"},
-    "team": {"en": "with --start: the team that pays", "ko": "--start와 함께: 비용을 내는 팀"},
+    "team": {
+        "en": "with --start: the team that pays; without a name: what is charged to it, for its leads",
+        "ko": "--start와 함께: 비용을 내는 팀. 이름 없이 쓰면 그 팀이 비용을 내는 서버(팀 리드용)",
+    },
     "project": {"en": "with --start: the project in that team", "ko": "--start와 함께: 그 팀의 프로젝트"},
 }
 HELD = {
@@ -86,7 +89,7 @@ def _servers(arguments: argparse.Namespace) -> int:
     name, owner = arguments.name, arguments.owner
     _check(arguments)
     if name is None:
-        write(f"{environments.list(everyone=arguments.everyone)!r}\n")
+        write(f"{environments.list(everyone=arguments.everyone, team=arguments.team)!r}\n")
     elif arguments.stop:
         environments.stop(name, owner, arguments.reason)
     elif arguments.save:
@@ -146,5 +149,6 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.reason is not None and not arguments.stop:
         wrong("--reason: --stop")
     for word in _OF_START:
-        if getattr(arguments, word) is not None and not arguments.start:
+        lists = word == "team" and arguments.name is None
+        if getattr(arguments, word) is not None and not arguments.start and not lists:
             wrong(f"--{word}: --start")

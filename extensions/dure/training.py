@@ -83,11 +83,17 @@ def train(
     return Job(read(wire.Job, answer), portal)
 
 
-def jobs() -> Table[Job]:
-    """Your jobs, as the portal lists them."""
+def jobs(team: str | None = None) -> Table[Job]:
+    """Your jobs, as the portal lists them; with `team`, those charged to it, for its leads."""
     portal = client()
-    found = (Job(seen, portal) for seen in read_all(wire.Job, portal.get("/training/jobs")))
-    return Table(found, ("name", "last_state", "profile", "device", "processes", "created_at"))
+    found = (Job(seen, portal) for seen in read_all(wire.Job, portal.get("/training/jobs", team=team)))
+    columns = ("name", "last_state", "profile", "device", "processes", "created_at")
+    return Table(found, columns if team is None else ("owner", *columns))
+
+
+def stop(name: str, owner: str, reason: str | None = None) -> None:
+    """Stop a job of somebody else, who reads `reason`; for administrators, and leads of the team that pays."""
+    client().delete(f"/training/jobs/{name}", repeatable=True, owner=owner, reason=reason)
 
 
 def job(name: str) -> Job:
@@ -183,9 +189,13 @@ class Job:
                 self._portal.sleep(1.0)
         return None
 
-    def stop(self) -> None:
-        """Ask it to stop; it gets up to half a minute to write a checkpoint. Stopping twice is no error."""
-        self._portal.delete(f"/training/jobs/{self._seen.name}", repeatable=True)
+    def stop(self, reason: str | None = None) -> None:
+        """Ask it to stop; it gets up to half a minute to write a checkpoint. Stopping twice is no error.
+
+        The owner of somebody else's reads `reason`.
+        """
+        path = f"/training/jobs/{self._seen.name}"
+        self._portal.delete(path, repeatable=True, owner=self._seen.owner, reason=reason)
 
     @overload
     def metrics(self, name: None = None) -> dict[str, float]: ...

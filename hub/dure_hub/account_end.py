@@ -72,6 +72,16 @@ def tell(
     _write(settings, name, write)
 
 
+def revoke_tokens(settings: Settings, name: str, *, only_admin: bool) -> None:
+    """Revoke the person's own tokens of the portal (or of these only such as administer), and nothing else."""
+
+    def write(session: Session, name: str, now: datetime) -> None:
+        own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
+        session.execute((own.where(Token.admin.is_(True)) if only_admin else own).values(revoked_at=now))
+
+    _write(settings, name, write)
+
+
 def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime], T]) -> T | None:
     if not settings.database_url and not (settings.folder.db / "dure.sqlite").exists():
         return None

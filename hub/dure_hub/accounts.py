@@ -148,6 +148,21 @@ def set_password(settings: Settings, name: str, password: str) -> None:
     _change(settings, name, password=digest)
 
 
+def set_admin(settings: Settings, name: str, admin: bool) -> None:
+    """Make or unmake an administrator; the hub learns of it within seconds, at its next look at the account."""
+    with opened(settings) as db:
+        row = _find(db, name)
+        if row is None:
+            raise NoSuchAccount(name=name)
+        if row["admin"] != admin:
+            db.execute(sa.update(_ACCOUNTS).where(_ACCOUNTS.c.name == name).values(admin=admin, changed_at=_now()))
+
+
+def open_again(settings: Settings, name: str, password: str) -> None:
+    """Let a disabled account in again, with this password: the one it had may be why it was disabled."""
+    _change(settings, name, password=hash_password(password), disabled=False)
+
+
 def disable_user(settings: Settings, name: str, actor: str | None = None) -> list[str]:
     """Let somebody in no more. Sessions and tokens, of the hub and of the portal, end at once; the tokens
     of jobs that run end with those.

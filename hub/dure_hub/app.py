@@ -10,13 +10,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dure.errors import DureError
-from dure_hub.backends.base import InventoryBackend
+from dure_hub.account_book import AccountBook
+from dure_hub.backends.base import InventoryBackend, Measures
 from dure_hub.backends.embedded import (
     EmbeddedExecutions,
     EmbeddedServers,
@@ -44,12 +45,14 @@ from dure_hub.operations.environments import Environments
 from dure_hub.operations.events import Events
 from dure_hub.operations.fleet import KEEP_S, Fleets
 from dure_hub.operations.gpus import Gpus
+from dure_hub.operations.groups import TeamGroups
 from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.leaselogs import TIDY_S, LeaseLogs
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
 from dure_hub.operations.offers import Offers
+from dure_hub.operations.organisation import Organisation
 from dure_hub.operations.outlook import Outlook
 from dure_hub.operations.plans import Plans
 from dure_hub.operations.profiles import Profiles
@@ -67,6 +70,8 @@ from dure_hub.owners import Owners
 from dure_hub.settings import Settings, load_settings
 from dure_hub.store import Clock, Store, database_url, system_clock
 
+ORGANISATION_S = 10.0
+"""Between two looks at whether accounts, files and the hub's groups are as was decided."""
 _GRACE_S = 3
 """How long answers that are being sent may take once the service is asked to end; streams would go on for ever."""
 
@@ -83,8 +88,7 @@ def operations(data: Path | str) -> Operations:
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
-    seen = None if settings.simulated_fleet else inventory.measure  # what is made up says nothing of use
-    runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=seen)
+    runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=_measure(settings, inventory))
     environments = Environments(store, clock, profiles, runs)
     jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
     endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
@@ -119,6 +123,8 @@ def operations(data: Path | str) -> Operations:
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,
         quotas=quotas,
+        organisation=Organisation(settings, store, clock, profiles, TeamGroups(settings, store, clock, hub)),
+        counters=Counters(store, clock),
         snapshots=snapshots,
         reconciler=Reconciler(settings, store, clock, profiles, works, Waking(settings)),
         servers=servers,
@@ -152,6 +158,11 @@ def _opened(data: Path | str) -> tuple[Settings, Store, Clock]:
     return settings, store, system_clock(settings.clock_file)
 
 
+def _measure(settings: Settings, inventory: InventoryBackend) -> Callable[[], Awaitable[Measures]] | None:
+    """How use is seen; what is made up says nothing of it."""
+    return None if settings.simulated_fleet else inventory.measure
+
+
 def _joined(ops: Operations, carver: Carver) -> Operations:
     """What the parts need of each other once all are there, and what happens by itself."""
     ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
@@ -159,6 +170,7 @@ def _joined(ops: Operations, carver: Carver) -> Operations:
     ops.devices.changed = partial(_devices_changed, ops)
     ops.profiles.full = ops.snapshots.full = ops.disk.why_full
     ops.environments.carve = carver.ready
+    ops.organisation.people = AccountBook(ops.settings)
     for subject in (ops.jobs.subject, ops.endpoints.subject, ops.schedules.subject, ops.allocations.subject):
         subject.carve, subject.kick = carver.ready, ops.reconciler.kick
     _add_ticks(ops)
@@ -178,6 +190,7 @@ def _add_ticks(ops: Operations) -> None:
     ticks.add("schedules", ops.settings.look_interval_s, ops.schedules.firing.fire)
     ticks.add("budgets", INTERVAL_S, ops.budgets.watch)
     ticks.add("quotas", INTERVAL_S, ops.quotas.watch)
+    ticks.add("organisation", ORGANISATION_S, ops.organisation.look)
     ticks.add("counters", FLUSH_S, ops.counters.flush)
     ticks.add("usage", INTERVAL_S, Uses(ops.store, ops.clock, ops.inventory).look)
     ticks.add("fleet", KEEP_S, ops.gpus.keep_fresh)

@@ -8,7 +8,7 @@ promise: the server is there when the hub says `ready`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -173,6 +173,39 @@ class HubApi:
         if answer.status_code != 409:
             self._good(answer)
 
+    async def groups(self) -> dict[str, frozenset[str]]:
+        """Every group with its people."""
+        found: dict[str, frozenset[str]] = {}
+        while True:
+            query = {"offset": str(len(found)), "limit": str(_PAGE)}
+            page = self._good(await self._ask("GET", "/groups", params=query)).json()
+            found |= {one["name"]: frozenset(one["users"]) for one in page}
+            if len(page) < _PAGE:
+                return found
+
+    async def make_group(self, group: str) -> None:
+        """Make a group without anybody. One that is there already is no error."""
+        answer = await self._ask("POST", _group_path(group), json={})
+        if answer.status_code != 409:
+            self._good(answer)
+
+    async def delete_group(self, group: str) -> None:
+        """Delete a group. One that is gone is no error."""
+        answer = await self._ask("DELETE", _group_path(group))
+        if answer.status_code != 404:
+            self._good(answer)
+
+    async def add_to_group(self, group: str, people: Sequence[str]) -> None:
+        """Put people in a group; the hub must know them. Twice is once."""
+        self._good(await self._ask("POST", f"{_group_path(group)}/users", json={"users": list(people)}))
+
+    async def take_from_group(self, group: str, person: str) -> None:
+        """Take somebody out of a group. Who is not in it or not known, or a group that is gone, is no error."""
+        answer = await self._ask("DELETE", f"{_group_path(group)}/users", json={"users": [person]})
+        unknown = answer.status_code == 400 and "No such user" in _why(answer)
+        if answer.status_code != 404 and not unknown:
+            self._good(answer)
+
     async def progress(self, user: str, name: str) -> AsyncIterator[dict[str, Any]]:
         """The hub's events of a start, until one says `ready` or `failed`; nothing if it is not starting."""
         limit = httpx.Timeout(30, connect=5, read=60)  # it sends an empty line every eight seconds
@@ -232,6 +265,10 @@ def _path(user: str, name: str) -> str:
     quoted = quote(user, safe="")
     inside = hub_name(name)
     return f"/users/{quoted}/servers/{quote(inside, safe='')}" if inside else f"/users/{quoted}/server"
+
+
+def _group_path(group: str) -> str:
+    return f"/groups/{quote(group, safe='')}"
 
 
 def _share_path(user: str, name: str) -> str:

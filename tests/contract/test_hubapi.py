@@ -49,7 +49,7 @@ c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0, "slow_stop_timeout": 3
 c.JupyterHub.services = [{"name": "dure", "api_token": TOKEN}, {"name": "maker", "api_token": TOKEN[::-1]}]
 c.JupyterHub.load_roles = [
     {"name": "portal", "services": ["dure"],
-     "scopes": ["start:servers", "delete:servers", "read:servers", "list:users", "read:users"]},
+     "scopes": ["start:servers", "delete:servers", "read:servers", "list:users", "read:users", "admin:groups"]},
     {"name": "maker", "services": ["maker"], "scopes": ["admin:users"]},
 ]
 """
@@ -193,3 +193,32 @@ async def test_a_hub_that_is_away_is_not_ready(settings: Settings) -> None:
     with pytest.raises(NotReady):
         _ = [event async for event in away.progress("ann", "default")]
     await away.close()
+
+
+@pytest.mark.parametrize("group", ["vision", "a b", "x/y", "팀", "50%?#"])
+async def test_a_group_is_made_filled_emptied_and_deleted_each_twice(hub: HubApi, group: str) -> None:
+    before = await hub.groups()
+    for _ in range(2):
+        await hub.make_group(group)
+    for _ in range(2):
+        await hub.add_to_group(group, ["ann", "ben"])
+    assert await hub.groups() == {**before, group: frozenset({"ann", "ben"})}
+    for _ in range(2):
+        await hub.take_from_group(group, "ben")
+    await hub.take_from_group(group, "nobody-knows-them")
+    assert (await hub.groups())[group] == {"ann"}
+    for _ in range(2):
+        await hub.delete_group(group)
+    await hub.take_from_group(group, "ann")
+    assert await hub.groups() == before
+    with pytest.raises(HubRefused):
+        await hub.add_to_group(group, ["ann"])
+
+
+async def test_all_groups_are_read_however_many_there_are(hub: HubApi) -> None:
+    names = {f"many-{number}" for number in range(201)}  # more than a page of the hub's holds
+    for name in names:
+        await hub.make_group(name)
+    assert names <= set(await hub.groups())
+    for name in names:
+        await hub.delete_group(name)

@@ -55,6 +55,13 @@ if TYPE_CHECKING:
     from dure.wire.money import QuotaRequest as QuotaRequest
     from dure.wire.money import Recommendation as Recommendation
     from dure.wire.money import Uncharged as Uncharged
+    from dure.wire.organisation import Organisation as Organisation
+    from dure.wire.organisation import OrganisationChange as OrganisationChange
+    from dure.wire.organisation import OrganisationDiff as OrganisationDiff
+    from dure.wire.organisation import OrganisationFile as OrganisationFile
+    from dure.wire.organisation import OrganisationRequest as OrganisationRequest
+    from dure.wire.organisation import Team as Team
+    from dure.wire.organisation import TeamRequest as TeamRequest
     from dure.wire.profiles import HoursLeft as HoursLeft
     from dure.wire.profiles import Offer as Offer
     from dure.wire.profiles import Plan as Plan
@@ -110,6 +117,13 @@ _WHERE = {
     "Outsider": "devices",
     "MigRequest": "gpu",
     "QueueEntry": "queue",
+    "Organisation": "organisation",
+    "OrganisationChange": "organisation",
+    "OrganisationDiff": "organisation",
+    "OrganisationFile": "organisation",
+    "OrganisationRequest": "organisation",
+    "Team": "organisation",
+    "TeamRequest": "organisation",
     "Budget": "money",
     "BudgetRequest": "money",
     "CostLine": "money",

@@ -17,7 +17,7 @@ class About(Answer):
 
 class User(Answer):
     """The person whom the request speaks for. `team` pays for what is started by this token where none is named:
-    that of the server it is the token of. Null is none, or their only one.
+    that of the server it is the token of. Null is none, or their only one. `leads` are the teams they lead.
     """
 
     name: str
@@ -25,3 +25,4 @@ class User(Answer):
     scopes: list[str] = []
     teams: list[str] = []
     team: str | None = None
+    leads: list[str] = []

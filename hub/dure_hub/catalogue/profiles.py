@@ -36,7 +36,8 @@ class ProfileSpec:
     A GPU comes in one of three ways: `gpus` whole ones; one MIG instance (`mig` names its MIG profile); or `share`
     thousandths of one GPU beside other holders (`sharing` says how: "time-slice" or "mps"). `gpu_key` is the
     catalogue's entry, None where `gpu_model` is not in the catalogue. `enforced` tells whether the holder's part
-    of the GPU's memory is kept by the hardware or driver, or only agreed; None without a GPU.
+    of the GPU's memory is kept by the hardware or driver, or only agreed; None without a GPU. `groups` are the
+    teams that may pick it; none is everybody.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ProfileSpec:
     share: int = 0
     sharing: str = ""
     enforced: bool | None = None
+    groups: frozenset[str] = frozenset()
 
 
 def profiles(

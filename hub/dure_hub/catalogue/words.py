@@ -83,6 +83,14 @@ def share(
     }
 
 
+def resized(description: Text, was: tuple[float, int], now: tuple[float, int]) -> Text:
+    """The description of a profile with a GPU, with other cores and memory (MiB) than it was made with."""
+    return {
+        "en": description["en"].replace(_with_en(*was), _with_en(*now)),
+        "ko": description["ko"].replace(_with_ko(*was), _with_ko(*now)),
+    }
+
+
 _EXTRAS: Mapping[str, tuple[str, str]] = {
     "+me": (", with the media engines", ", 미디어 엔진 포함"),
     "+gfx": (", with graphics", ", 그래픽 포함"),

@@ -21,6 +21,7 @@ from dure_hub.backends.base import Device, Feature, Inventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.rates import BadRates
 from dure_hub.commands import gpucheck
+from dure_hub.operations import live_profiles
 from dure_hub.policies.naming import person_label
 from dure_hub.settings import Settings
 from dure_hub.store.clock import system_clock
@@ -38,6 +39,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "memory": ("memory", "메모리"),
     "disk": ("disk", "디스크"),
     "rates": ("rates", "요금표"),
+    "profiles": ("profiles", "프로필"),
     "port": ("port", "포트"),
     "hosts": ("hosts", "호스트"),
     "isolation": ("isolation", "격리"),
@@ -149,7 +151,13 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     kinds = (EmbeddedServers, EmbeddedTraining, EmbeddedServing, EmbeddedExecutions)
     for backend in (inventory, *(kind(settings) for kind in kinds)):
         gaps.update(backend.unsupported)
-    machine = [*_gpus(seen, settings), *_sizes(settings, seen), *_rates(settings), _port(settings)]
+    machine = [
+        *_gpus(seen, settings),
+        *_sizes(settings, seen),
+        *_rates(settings),
+        *_profiles(settings),
+        _port(settings),
+    ]
     machine += await _hosts(settings)
     machine += [_isolation(), _python(), _torch(), *await _kernels(seen)]
     limits = [
@@ -219,6 +227,14 @@ def _rates(settings: Settings) -> Iterator[Finding]:
         checks.rates_usable(settings.folder)
     except BadRates as error:
         yield Finding("rates", BAD, error.text(language()), error.advice(language()))
+
+
+def _profiles(settings: Settings) -> Iterator[Finding]:
+    """Only where profiles.yaml is not what counts: in the way of `up` where nothing else is known."""
+    problem = live_profiles.problem_of(settings.folder)
+    if problem is not None:
+        state = LIMITED if settings.folder.good_profiles.exists() else BAD
+        yield Finding("profiles", state, problem.text(language()), problem.advice(language()))
 
 
 def _port(settings: Settings) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dure.errors import reader_language as language
 from dure_hub.commands.status_text import text
+from dure_hub.operations import live_profiles
 from dure_hub.settings import Settings
 from dure_hub.supervisor import lock, prepare, processes
 from dure_hub.supervisor.care import load_care
@@ -65,6 +66,7 @@ async def look(settings: Settings) -> dict[str, Any]:
         "url": settings.address,
         "data": str(settings.folder.root),
         "simulated": settings.simulated_fleet or None,
+        "profiles": problem.text(language()) if (problem := live_profiles.problem_of(settings.folder)) else None,
         "services": services,
     }
 

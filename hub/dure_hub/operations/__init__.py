@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
     from dure_hub.operations.offers import Offers
+    from dure_hub.operations.organisation import Organisation
     from dure_hub.operations.outlook import Outlook
     from dure_hub.operations.plans import Plans
     from dure_hub.operations.profiles import Profiles
@@ -87,6 +88,7 @@ class Operations:
     outlook: Outlook
     budgets: Budgets
     quotas: Quotas
+    organisation: Organisation
     counters: Counters
     snapshots: Snapshots
     reconciler: Reconciler

@@ -21,7 +21,7 @@ from dure_hub.operations.errors import NeverFits, NotInPool
 from dure_hub.operations.gpu_errors import NoGpuOfKind, NoGpuSoLarge
 from dure_hub.operations.gpus import listed
 from dure_hub.operations.people import Person, charged
-from dure_hub.operations.profiles import Fleet, Profiles
+from dure_hub.operations.profiles import Fleet, Profiles, is_for
 from dure_hub.policies import classes
 from dure_hub.policies.lifetime import bounds
 from dure_hub.store import Clock, Store
@@ -77,17 +77,30 @@ class Allocations:
         return await self._shown(ticket_id, fleet)
 
     async def list(
-        self, person: Person, *, everyone: bool = False, active: bool = False, limit: int = 200
+        self,
+        person: Person,
+        *,
+        everyone: bool = False,
+        active: bool = False,
+        limit: int = 200,
+        team: str | None = None,
     ) -> builtins.list[Allocation]:
-        """Your allocations, the newest first; all for administrators; with `active`, none that are over."""
+        """Your allocations, the newest first; all for administrators; a team's for its leads.
+
+        With `active`, none that are over.
+        """
         if everyone:
             person.need_admin()
+        if team is not None:
+            person.need_lead(team)
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> builtins.list[Allocation]:
             query: Select[Any] = select(Ticket).where(Ticket.purpose == ALLOCATION)
             query = _live(query) if active else query
-            if not everyone:
+            if team is not None:
+                query = query.where(Ticket.team == team)
+            elif not everyone:
                 query = query.where(Ticket.owner == person.name)
             rows = session.scalars(query.order_by(Ticket.asked_at.desc(), Ticket.id.desc()).limit(limit)).all()
             return on_wire(session, rows, fleet, self._clock())
@@ -109,7 +122,8 @@ class Allocations:
             ticket, now = _own(session, person, ticket_id), self._clock()
             admission.cancel(session, ticket.id, "cancelled", now, person.name)
             if ticket.lease_id is not None:
-                admission.end_lease(session, ticket.lease_id, "asked", now, person.name)
+                reason = reasons.ended_by(person, ticket.owner, None) or "asked"
+                admission.end_lease(session, ticket.lease_id, reason, now, person.name)
 
         await self._store.run(write)
         self.subject.kick()
@@ -126,7 +140,8 @@ class Allocations:
     ) -> Lease | Ticket:
         """Admit it on the first profile, from the cheapest on, that its nodes could ever give it."""
         problem: NotInPool | NeverFits | None = None
-        for spec in fitting(fleet.profiles.values(), ask.use_mig, ask.required_memory_gb):
+        theirs = [one for one in fleet.profiles.values() if is_for(one, person)]
+        for spec in fitting(theirs, ask.use_mig, ask.required_memory_gb):
             try:
                 return admission.admit(
                     session,
@@ -198,7 +213,9 @@ def on_wire(session: Session, tickets: Iterable[Ticket], fleet: Fleet, now: date
             told = {
                 "position": places.get(ticket.id),
                 "expected_start": starts.get(ticket.id),
-                "next_best": board.next_best(ticket.profile, fleet.profiles, line.wish_of(session, ticket, fleet)),
+                "next_best": board.next_best(
+                    ticket.profile, fleet.named(ticket.profile), line.wish_of(session, ticket, fleet)
+                ),
             }
             shown[ticket.id] = shown[ticket.id].model_copy(update=told)
     return list(shown.values())
@@ -242,7 +259,7 @@ def _live(query: Select[Any]) -> Select[Any]:
 
 def _own(session: Session, person: Person, ticket_id: str) -> Ticket:
     ticket = session.get(Ticket, ticket_id)
-    if ticket is None or ticket.purpose != ALLOCATION or (ticket.owner != person.name and not person.admin):
+    if ticket is None or ticket.purpose != ALLOCATION or not person.may_see(ticket.owner, ticket.team):
         raise NotFound(kind="allocation", name=ticket_id)
     return ticket
 

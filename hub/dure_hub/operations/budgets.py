@@ -131,30 +131,7 @@ class Budgets:
         """
         person.need_admin()
 
-        def write(session: Session) -> wire.Budget | None:
-            now = self._clock()
-            row = session.get(Budget, (ask.kind, ask.name))
-            thing = f"budget:{ask.kind}/{ask.name}"
-            if ask.amount is None:
-                if row is not None:
-                    session.delete(row)
-                    facts: dict[str, int | None] = {"before": row.amount}
-                    record(session, now, person.name, "budget.remove", thing, {"code": "removed", "facts": facts})
-                return None
-            spending = spending_of(session, [(ask.kind, ask.name)], now).get((ask.kind, ask.name), Spending())
-            before = None if row is None else row.amount
-            if row is None:
-                if (session.scalar(select(func.count()).select_from(Budget)) or 0) >= MOST:
-                    raise TooManyRows(limit=MOST)
-                row = Budget(kind=ask.kind, name=ask.name)
-                session.add(row)
-            row.alerted_percent = _still_told(row, ask.amount, spending.spent, now)
-            row.amount, row.set_by, row.set_at = ask.amount, person.name, now
-            facts = {"amount": ask.amount, "before": before}
-            record(session, now, person.name, "budget.set", thing, {"code": "set", "facts": facts})
-            return _on_wire(row, spending, now)
-
-        return await self._store.run(write)
+        return await self._store.run(lambda session: set_budget(session, person.name, ask, self._clock()))
 
     async def watch(self) -> None:
         """Write `budget.alert` for each percent crossed since the last look, once a month each."""
@@ -177,6 +154,30 @@ class Budgets:
                 verdict = Verdict(percent < 100, "budget_alert", facts).to_json()
                 record(session, now, PORTAL, "budget.alert", f"budget:{row.kind}/{row.name}", verdict)
             row.alerted_percent, row.alerted_month = percents[-1], month_of(now)
+
+
+def set_budget(session: Session, actor: str, ask: wire.BudgetRequest, now: datetime) -> wire.Budget | None:
+    """`Budgets.put` in the transaction of its caller, who has seen to it that `actor` may."""
+    row = session.get(Budget, (ask.kind, ask.name))
+    thing = f"budget:{ask.kind}/{ask.name}"
+    if ask.amount is None:
+        if row is not None:
+            session.delete(row)
+            facts: dict[str, int | None] = {"before": row.amount}
+            record(session, now, actor, "budget.remove", thing, {"code": "removed", "facts": facts})
+        return None
+    spending = spending_of(session, [(ask.kind, ask.name)], now).get((ask.kind, ask.name), Spending())
+    before = None if row is None else row.amount
+    if row is None:
+        if (session.scalar(select(func.count()).select_from(Budget)) or 0) >= MOST:
+            raise TooManyRows(limit=MOST)
+        row = Budget(kind=ask.kind, name=ask.name)
+        session.add(row)
+    row.alerted_percent = _still_told(row, ask.amount, spending.spent, now)
+    row.amount, row.set_by, row.set_at = ask.amount, actor, now
+    facts = {"amount": ask.amount, "before": before}
+    record(session, now, actor, "budget.set", thing, {"code": "set", "facts": facts})
+    return _on_wire(row, spending, now)
 
 
 def purse(session: Session, now: datetime, subjects: Iterable[Subject] | None = None) -> Purse:

@@ -19,7 +19,7 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Feature, ServingBackend
 from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, serving_rows
+from dure_hub.operations import admission, own_server, reasons, serving_rows
 from dure_hub.operations.models import CHALLENGER
 from dure_hub.operations.notes import note
 from dure_hub.operations.people import Person, charged
@@ -66,6 +66,8 @@ class Endpoints:
             raise Unsupported(feature=Feature.SERVING.value, why=why["en"], why_ko=why["ko"])
         await self._mlflow.acting(person.name, admin=person.admin).version(request.model, request.version)
         fleet, team = await self._profiles.fleet(), charged(person, request.team)
+        if request.profile != own_server.MINE:  # on their own server, they picked already
+            fleet.picked(request.profile, person)
 
         def write(session: Session) -> View:
             known = session.get(Endpoint, request.id)
@@ -167,12 +169,24 @@ class Endpoints:
 
         return await self._end_trial(person, name, "endpoint.rollback", write, champion=False)
 
-    async def delete(self, person: Person, name: str) -> None:
-        """Serve it no more. Its name is free at once; its servers end when their last requests have."""
+    async def delete(self, person: Person, name: str, why: str | None = None) -> None:
+        """Serve it no more. Its name is free at once; its servers end when their last requests have.
+
+        A lead of its team may, too, and may say `why`, as administrators may.
+        """
 
         def write(session: Session) -> None:
-            found = self._mine(session, person, name)
-            finish(session, found, note("asked"), self._clock(), person.name, "endpoint.delete")
+            endpoint = serving_rows.find(session, name)
+            person.need_sight(endpoint.owner, endpoint.team)
+            reason = note(reasons.ended_by(person, endpoint.owner, why) or "asked")
+            finish(
+                session,
+                serving_rows.view(session, endpoint),
+                reason,
+                self._clock(),
+                person.name,
+                "endpoint.delete",
+            )
 
         await self._store.run(write)
         await self.subject.publish()

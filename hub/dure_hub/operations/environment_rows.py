@@ -13,6 +13,7 @@ from dure.errors import NotFound
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
 from dure_hub.operations import checks, closures, extending, lifetimes, reasons, ticket_rows
+from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.put_offs import put_off
 from dure_hub.policies.idle import idle_end
@@ -46,6 +47,20 @@ def existing(session: Session, owner: str, name: str) -> Environment:
     if row is None:
         raise NotFound(kind="environment", name=name)
     return row
+
+
+def team_of(session: Session, row: Environment) -> str | None:
+    """The team that its last request is charged to."""
+    ticket = session.get(Ticket, row.ticket_id) if row.ticket_id else None
+    return None if ticket is None else ticket.team
+
+
+def seen_by(session: Session, person: Person, owner: str | None, name: str) -> Environment:
+    """One that this person may know of and end; whether it is there is told to nobody else. Raises `NotFound`."""
+    whose = owner or person.name
+    row = find(session, whose, name)
+    person.need_sight(whose, None if row is None else team_of(session, row))
+    return existing(session, whose, name)
 
 
 def thing(row: Environment) -> str:
@@ -175,6 +190,11 @@ def on_wire(
             "notice": closures.notice(session, lease),
         }
     )
+
+
+def told_to(person: Person, shown: wire.Environment) -> wire.Environment:
+    """The same for this reader: names of files are for the owner, and for administrators."""
+    return shown if person.admin or shown.owner == person.name else shown.model_copy(update={"receipt": None})
 
 
 def ended_at(session: Session, row: Environment) -> datetime | None:

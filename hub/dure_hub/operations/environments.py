@@ -79,7 +79,7 @@ class Environments:
         The same id is one request; a name that already waits, starts or runs is answered with as it is.
         """
         fleet = await self._profiles.fleet()
-        spec, team = fleet.profile(ask.profile), charged(person, ask.team)
+        spec, team = fleet.picked(ask.profile, person), charged(person, ask.team)
         image = images.chosen(self.runs.settings, ask.image).name
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
@@ -106,36 +106,41 @@ class Environments:
         return answer
 
     async def list(
-        self, person: Person, everyone: bool = False, active: bool = False
+        self, person: Person, everyone: bool = False, active: bool = False, team: str | None = None
     ) -> builtins.list[wire.Environment]:
-        """Your environments; everybody's for administrators. The latest asked for first.
+        """Your environments, the latest asked for first (with `active`, none of those that have ended).
 
-        With `active`, none of those that have ended.
-        """
+        Everybody's for administrators; a team's for its leads."""
         if everyone:
             person.need_admin()
+        if team is not None:
+            person.need_lead(team)
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> builtins.list[wire.Environment]:
             query = select(Environment).order_by(Environment.asked_at.desc())
-            if not everyone:
+            if team is not None:
+                query = query.join(Ticket, Ticket.id == Environment.ticket_id).where(Ticket.team == team)
+            elif not everyone:
                 query = query.where(Environment.owner == person.name)
             if active:
                 query = query.where(Environment.phase.in_(sorted(rows.ALIVE)))
             now = self._clock()
             found = session.scalars(query).all()
-            return [self._shown(session, row, fleet, now, row.owner == person.name) for row in found]
+            return [
+                rows.told_to(person, self._shown(session, row, fleet, now, row.owner == person.name))
+                for row in found
+            ]
 
         return await self._store.read(read)
 
     async def get(self, person: Person, name: str, owner: str | None = None) -> wire.Environment:
-        """One environment; somebody else's for administrators. The last of a failed start's log is its owner's."""
-        person.may_act_for(owner or person.name)
+        """One environment; others' for administrators and leads. The log of a failed start is its owner's."""
         fleet = await self._profiles.fleet()
 
         def read(session: Session) -> wire.Environment:
-            row = rows.existing(session, owner or person.name, name)
-            shown = self._shown(session, row, fleet, self._clock(), row.owner == person.name)
+            row = rows.seen_by(session, person, owner, name)
+            shown = rows.told_to(person, self._shown(session, row, fleet, self._clock(), row.owner == person.name))
             words = row.log_end if row.owner == person.name else None
             return shown.model_copy(update={"log_end": words})
 
@@ -206,17 +211,16 @@ class Environments:
         owner: str | None = None,
         why: str | None = None,
     ) -> wire.Environment:
-        """Stop a server, or cancel its ticket; somebody else's for administrators, who may say `why`.
+        """Stop a server, or cancel its ticket; somebody else's for administrators and leads, who may say `why`.
 
         Its owner reads that afterwards. What has stopped already is not an error.
         """
-        person.may_act_for(owner or person.name)
         fleet = await self._profiles.fleet()
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
-            row = rows.existing(session, owner or person.name, name)
-            for_owner = None if person.name == row.owner else reasons.stopped_by(person.name, why)
+            row = rows.seen_by(session, person, owner, name)
+            for_owner = reasons.ended_by(person, row.owner, why)
             changed = False
             if row.phase == rows.WAITING and row.ticket_id:
                 admission.cancel(session, row.ticket_id, "cancelled", now, person.name)
@@ -301,11 +305,12 @@ class Environments:
     ) -> Wanted:
         """What a start straight through the hub asks for: what the last server of this name had."""
         before = asks.last(session, row)
-        paying = charged(Person(owner, teams=frozenset(teams), team=before.team if before else None), None)
+        person = Person(owner, teams=frozenset(teams), team=before.team if before else None)
+        paying = charged(person, None)
         wanted = profile or (row.profile if row is not None else _FALLBACK)
         project = before.project if before is not None and before.team == paying else None
         image = row.image if row is not None else None
-        seconds = lifetimes.seconds_of(session, None, fleet.profile(wanted), owner, paying)
+        seconds = lifetimes.seconds_of(session, None, fleet.picked(wanted, person), owner, paying)
         return Wanted(wanted, seconds, paying, project, image)
 
     async def save_handle(self, handle: Handle) -> None:

@@ -21,6 +21,20 @@ class NoSuchProfile(DureError):
     }
 
 
+class ProfileNotForYou(DureError):
+    """The profile is for other teams."""
+
+    code, status = "profile_not_for_you", 403
+    message: ClassVar[Text] = {
+        "en": "The profile {profile} is for people of these teams: {groups}.",
+        "ko": "{profile} 프로필은 다음 팀만 쓸 수 있습니다: {groups}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose another one, or ask an administrator to add you to such a team. Nothing was started.",
+        "ko": "다른 프로필을 고르거나 관리자에게 팀 추가를 요청하세요. 시작된 것은 없습니다.",
+    }
+
+
 class NeverFits(DureError):
     """Waiting would not help: the whole machine is too small for it."""
 

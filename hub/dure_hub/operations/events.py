@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure_hub.operations.people import Person
+from dure_hub.operations.team_events import of_teams
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Event
@@ -65,11 +66,17 @@ class Events:
     async def list(
         self, person: Person, *, limit: int = 100, before: str | None = None, thing: str | None = None
     ) -> builtins.list[wire.Event]:
-        """The newest first, for administrators; `before` is the id of the last one already read."""
-        person.need_admin()
+        """The newest first; for leads those of what is charged to their teams, of all for administrators.
+
+        `before` is the id of the last one already read.
+        """
+        if not person.leads:
+            person.need_admin()
 
         def read(session: Session) -> builtins.list[wire.Event]:
             query = select(Event).order_by(Event.id.desc()).limit(max(1, min(limit, LIMIT)))
+            if not person.admin:
+                query = query.where(of_teams(session, person.leads))
             if before is not None:
                 query = query.where(Event.id < before)
             if thing is not None:

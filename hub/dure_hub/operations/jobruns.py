@@ -24,6 +24,7 @@ from dure_hub.operations.jobfiles import JobFolder
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Profiles
+from dure_hub.operations.reasons import STOPPED_BY
 from dure_hub.operations.reclaim import RAN_LONG, RECLAIMED
 from dure_hub.operations.snapshots import Snapshots
 from dure_hub.operations.tokens import Tokens
@@ -196,7 +197,7 @@ def outcome(ended: str, wanted_stop: bool, seen: Seen | None, tail: str) -> tupl
     if ended == "expired":
         return "failed", note("expired")
     if wanted_stop:
-        return "stopped", note("asked")
+        return "stopped", note(ended if ended.partition(" ")[0] in STOPPED_BY else "asked")
     if why == Reason.STOPPED:
         return "stopped", note("portal_down")
     if ended == RAN_LONG:

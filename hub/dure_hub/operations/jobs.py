@@ -14,7 +14,7 @@ from dure.errors import BadRequest, Conflict, DureError, NotFound, Text, Unsuppo
 from dure_hub.backends.base import Feature, Handle, Kind, TrainingBackend
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, own_server
+from dure_hub.operations import admission, own_server, reasons
 from dure_hub.operations.errors import RanksOnSlice
 from dure_hub.operations.jobfiles import JobFolder, has_entry
 from dure_hub.operations.jobruns import JobRuns, attach
@@ -30,7 +30,7 @@ from dure_hub.policies.placement import ranks
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
-from dure_hub.store.models import Attempt, Job, Lease
+from dure_hub.store.models import Attempt, Job, Lease, Ticket
 
 OVER = ("succeeded", "failed", "stopped")
 
@@ -86,14 +86,20 @@ class Jobs:
         self.subject.kick()
         return job
 
-    async def list(self, person: Person, everyone: bool = False) -> Sequence[wire.Job]:
-        """Own jobs, newest first; everyone's for an administrator who asks."""
+    async def list(self, person: Person, everyone: bool = False, team: str | None = None) -> Sequence[wire.Job]:
+        """Own jobs, newest first; everyone's for an administrator who asks; a team's for its leads."""
         if everyone:
             person.need_admin()
+        if team is not None:
+            person.need_lead(team)
 
         def read(session: Session) -> Sequence[wire.Job]:
             query = select(Job).order_by(Job.created_at.desc(), Job.id.desc())
-            rows = session.scalars(query if everyone else query.where(Job.owner == person.name)).all()
+            if team is not None:
+                query = query.join(Ticket, Ticket.id == Job.ticket_id).where(Ticket.team == team)
+            elif not everyone:
+                query = query.where(Job.owner == person.name)
+            rows = session.scalars(query).all()
             return [on_wire(session, row) for row in rows]
 
         return await self._store.read(read)
@@ -102,24 +108,29 @@ class Jobs:
         """One of one's own jobs; raises `NotFound`."""
         return await self._store.read(lambda session: on_wire(session, find(session, person.name, name)))
 
-    async def stop(self, person: Person, name: str) -> None:
-        """Want it ended. One that waits is cancelled at once; one that has ended stays as it is."""
+    async def stop(self, person: Person, name: str, owner: str | None = None, why: str | None = None) -> None:
+        """Want it ended; somebody else's for administrators and leads, who may say `why`, which its owner reads.
+
+        One that waits is cancelled at once; one that has ended stays as it is.
+        """
 
         def write(session: Session) -> None:
-            job = find(session, person.name, name)
+            job = seen_by(session, person, owner, name)
             if job.state in OVER or job.wanted == "stop":
                 return
             now = self._clock()
             job.wanted = "stop"
-            record(session, now, person.name, "job.stop", f"job:{job.owner}/{job.name}")
+            ended_by = reasons.ended_by(person, job.owner, why)
+            behalf = None if ended_by is None else job.owner
+            record(session, now, person.name, "job.stop", f"job:{job.owner}/{job.name}", {"why": why}, behalf)
             attempt = last_attempt(session, job)
             if attempt is None or job.state == "queued":
                 admission.cancel(session, job.ticket_id or job.id, "cancelled", now, person.name)
-                job.state, job.reason, job.ended_at = "stopped", note("asked"), now
+                job.state, job.reason, job.ended_at = "stopped", note(ended_by or "asked"), now
                 self.subject.untidy(job.id)  # one that waits again has a run and code from before
             else:
                 lease = session.get_one(Lease, attempt.lease_id)
-                admission.ask_end(session, lease, "asked", now, person.name)
+                admission.ask_end(session, lease, ended_by or "asked", now, person.name)
 
         await self._store.run(write)
         self.subject.kick()
@@ -156,7 +167,8 @@ class Jobs:
         """What a profile's name stands for; `mine` is that of one's own server."""
         if name == MINE:
             name = await self._store.read(lambda session: own_server.find(session, person.name).profile)
-        return fleet.profile(name)
+            return fleet.profile(name)
+        return fleet.picked(name, person)
 
     async def _check(self, request: wire.JobRequest, fleet: Fleet, profile: ProfileSpec) -> None:
         why = self._training.unsupported.get(Feature.TRAINING)
@@ -228,6 +240,14 @@ def find(session: Session, owner: str, name: str) -> Job:
     if job is None:
         raise NotFound(kind="job", name=name)
     return job
+
+
+def seen_by(session: Session, person: Person, owner: str | None, name: str) -> Job:
+    """A job that this person may know of and end. Whether others' are there is told to nobody else."""
+    whose = owner or person.name
+    query = select(Ticket.team).join(Job, Job.ticket_id == Ticket.id).where(Job.owner == whose, Job.name == name)
+    person.need_sight(whose, session.scalar(query))
+    return find(session, whose, name)
 
 
 def last_attempt(session: Session, job: Job) -> Attempt | None:

@@ -181,7 +181,7 @@ class Line:
         """A profile that is free now instead of this one; None if none."""
         if self._free is None:
             self._free = self.board()
-        return self._free.next_best(profile, self.fleet.profiles, wish)
+        return self._free.next_best(profile, self.fleet.named(profile), wish)
 
     def judge(self, ticket: Ticket) -> Verdict:
         """Whether quotas and budgets let it start now; room is another question."""
@@ -195,9 +195,8 @@ class Line:
 
     def paid(self, ticket: Ticket) -> Verdict:
         """Whether what it asks for fits the budgets of its team and project; a refusal names what would."""
-        profiles = self.fleet.profiles
-        spec = profiles[ticket.profile]
-        others = [(one.name, one.rate) for one in profiles.values() if one.gpu_model is not None]
+        spec = self.fleet.profiles[ticket.profile]
+        others = [(one.name, one.rate) for one in self.fleet.open_to_all.values() if one.gpu_model is not None]
         return self.purse.check(ticket.team, ticket.project, spec.rate, ticket.lifetime_s, others)
 
     def take(self, ticket: Ticket) -> None:

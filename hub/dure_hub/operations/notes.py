@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dure.errors import Text
+from dure_hub.operations.reasons import STOPPED_BY
 
 LIMIT = 255
 
@@ -101,6 +102,7 @@ SENTENCES: Mapping[str, Text] = {
         "en": "It ended and is started again. {detail}",
         "ko": "종료되어 다시 시작합니다. {detail}",
     },
+    **STOPPED_BY,
     "crashes": {
         "en": "It ended at every start and is not tried again. {detail}",
         "ko": "시작할 때마다 종료되어 더 시도하지 않습니다. {detail}",

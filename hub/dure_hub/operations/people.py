@@ -38,8 +38,8 @@ class NotYourTeam(DureError):
         "ko": "{team}은(는) 내 팀이 아닙니다. 내 팀: {teams}.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Name one of your teams; an administrator adds you to a team in the hub. Nothing was started.",
-        "ko": "내 팀 중 하나를 쓰세요. 팀 추가는 관리자가 허브에서 합니다. 시작된 것은 없습니다.",
+        "en": "Name one of your teams; an administrator adds you to a team. Nothing was started.",
+        "ko": "내 팀 중 하나를 쓰세요. 팀 추가는 관리자가 합니다. 시작된 것은 없습니다.",
     }
 
 
@@ -48,7 +48,7 @@ class Person:
     """The person a request speaks for. `scopes` are the hub's own words, `teams` the hub's groups.
 
     `team` is the one that pays for the server or work whose token was shown: what is started from there is its
-    too.
+    too. `leads` are the teams they lead: what is charged to these they see, and may end.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Person:
     scopes: frozenset[str] = frozenset()
     teams: frozenset[str] = frozenset()
     team: str | None = None
+    leads: frozenset[str] = frozenset()
 
     def in_team(self, team: str) -> bool:
         """Whether they may have this team pay; an administrator may have any."""
@@ -74,6 +75,22 @@ class Person:
     def may_act_for(self, owner: str) -> None:
         """Refuse who is neither the owner nor an administrator."""
         if owner != self.name:
+            self.need_admin()
+
+    def may_see(self, owner: str, team: str | None) -> bool:
+        """Whether they may know of what is `owner`'s and charged to `team`, and end it: the owner, a lead of that
+        team, an administrator. What is in it (files, logs, output) is the owner's and administrators' alone.
+        """
+        return self.admin or owner == self.name or (team is not None and team in self.leads)
+
+    def need_sight(self, owner: str, team: str | None) -> None:
+        """Refuse who may not."""
+        if not self.may_see(owner, team):
+            self.need_admin()
+
+    def need_lead(self, team: str) -> None:
+        """Refuse who neither leads this team nor administers."""
+        if team not in self.leads:
             self.need_admin()
 
 

@@ -39,7 +39,7 @@ class Plans:
         """
         team = charged(person, team)
         fleet = await self._profiles.fleet()
-        spec = fleet.profile(profile)
+        spec = fleet.picked(profile, person)
 
         def read(session: Session) -> wire.Plan:
             bounds = self._bounds(session, purpose, spec, person.name, team)

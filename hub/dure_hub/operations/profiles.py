@@ -13,13 +13,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
+from dure.wire.organisation import ProfilesFile
 from dure_hub.backends.base import Inventory, InventoryBackend
+from dure_hub.catalogue import profilefile
 from dure_hub.catalogue import profiles as catalogue
 from dure_hub.catalogue.machine import Gpu, Machine, closing
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.catalogue.rates import GIVEN, RateCard
 from dure_hub.operations import closures
-from dure_hub.operations.errors import NoSuchProfile
+from dure_hub.operations.errors import NoSuchProfile, ProfileNotForYou
+from dure_hub.operations.live_profiles import LiveProfiles
 from dure_hub.operations.machines import Units, machines_of
 from dure_hub.operations.people import Person
 from dure_hub.operations.rates import RateCards
@@ -69,6 +72,8 @@ class Fleet:
     full: Verdict | None = None
     _whole: Fleet | None = None
     _closings: dict[frozenset[str], Fleet] = field(default_factory=dict, compare=False, repr=False)
+    made: Mapping[str, ProfileSpec] = field(default_factory=dict)
+    """The profiles as the machine and the settings alone make them."""
 
     @cached_property
     def capacity(self) -> Capacity:
@@ -98,8 +103,30 @@ class Fleet:
     def profile(self, name: str) -> ProfileSpec:
         """One profile; raises `NoSuchProfile`."""
         if name not in self.profiles:
-            raise NoSuchProfile(profile=name, offered=", ".join(self.profiles))
+            raise NoSuchProfile(profile=name, offered=", ".join(self.open_to_all))
         return self.profiles[name]
+
+    @cached_property
+    def open_to_all(self) -> Mapping[str, ProfileSpec]:
+        """Those that anybody may pick: what may be named to whoever asks."""
+        return {name: spec for name, spec in self.profiles.items() if not spec.groups}
+
+    def named(self, asked: str) -> Mapping[str, ProfileSpec]:
+        """What may be named beside the one that was asked for: its own holders know of that."""
+        own = {asked: self.profiles[asked]} if asked in self.profiles else {}
+        return {**self.open_to_all, **own}
+
+    def picked(self, name: str, person: Person) -> ProfileSpec:
+        """One profile that this person picks. Raises `NoSuchProfile`, `ProfileNotForYou`."""
+        spec = self.profile(name)
+        if not is_for(spec, person):
+            raise ProfileNotForYou(profile=name, groups=", ".join(sorted(spec.groups)))
+        return spec
+
+
+def is_for(spec: ProfileSpec, person: Person) -> bool:
+    """Whether the person may pick it: a team of theirs, or everybody, may; administrators may pick any."""
+    return person.admin or not spec.groups or not spec.groups.isdisjoint(person.teams)
 
 
 def fleet_of(
@@ -108,12 +135,17 @@ def fleet_of(
     rates: RateCard = GIVEN,
     at: datetime | None = None,
     refused: Units | None = None,
+    file: ProfilesFile | None = None,
 ) -> Fleet:
     """The fleet that an inventory makes under these settings, priced as of `at`; without it prices are unknown.
 
-    The memory units of GPUs that are `refused` are given to nobody.
+    The memory units of GPUs that are `refused` are given to nobody. `file` is what profiles.yaml says.
     """
-    machines = machines_of(inventory, settings, refused)
+    file = file or ProfilesFile()
+    settings, pools = profilefile.settled(settings, file.devices), file.devices.pools
+    machines = tuple(
+        replace(one, pool=pools.get(one.name, one.pool)) for one in machines_of(inventory, settings, refused)
+    )
     there = frozenset(one.uuid for device in inventory.devices for one in device.instances if one.uuid)
     rules = Rules(
         settings.team_borrowing,
@@ -123,7 +155,8 @@ def fleet_of(
         settings.ticket_timeout_s,
         settings.max_lifetime_s,
     )
-    return Fleet(catalogue.profiles(machines, settings, rates, at), machines, rules, there)
+    made = catalogue.profiles(machines, settings, rates, at)
+    return Fleet(profilefile.edited(made, file.profiles), machines, rules, there, made=made)
 
 
 def active_slices(session: Session) -> list[Slice]:
@@ -147,6 +180,7 @@ class Profiles:
         self._clock = clock
         self._inventory = inventory
         self._rates = RateCards(settings.folder.rates)
+        self._file = LiveProfiles(settings.folder)
         self._refusals = Refusals(settings, clock)
         self._known: tuple[datetime, object, Fleet] | None = None
         self._changes = 0
@@ -161,10 +195,14 @@ class Profiles:
             now, begun = self._clock(), (self._changes, self._refusals.mark())
             known = self._known
             if known is None or known[1] != begun or not timedelta(0) <= now - known[0] < _FRESH:
-                seen, card = await asyncio.gather(self._inventory.look(), asyncio.to_thread(self._rates.card))
+                seen, card, file = await asyncio.gather(
+                    self._inventory.look(),
+                    asyncio.to_thread(self._rates.card),
+                    asyncio.to_thread(self._file.current),
+                )
                 seen = with_lost(seen, await self._store.read(lost))
                 refused = await asyncio.to_thread(self._refusals.units, seen.devices)
-                known = self._known = now, begun, fleet_of(seen, self._settings, card, now, refused)
+                known = self._known = now, begun, fleet_of(seen, self._settings, card, now, refused, file)
         full = await self.full()
         return known[2] if full is None else replace(known[2], full=full, _closings={})
 
@@ -173,14 +211,15 @@ class Profiles:
         self._changes += 1
 
     async def list(self, person: Person, purpose: str | None = None) -> Sequence[wire.Profile]:
-        """Every profile with its free and total count; for a purpose, as far as nodes are for that."""
+        """Every profile that the person may pick with its free and total count; for a purpose, as far as nodes are
+        for that."""
         fleet = await self.fleet()
         wish = Wish(pool=POOLS.get(purpose or "", ""), share_across_teams=True)
         slices, rows = await self._store.read(
             lambda session: (active_slices(session), closures.by_device(session))
         )
         held, empty = Board(fleet.closing(frozenset(rows)).machines, slices), Board(fleet.machines)
-        found = fleet.profiles.values()
+        found = [one for one in fleet.profiles.values() if is_for(one, person)]
         listed = [_on_wire(one, held.count(one, wish), empty.count(one, wish)) for one in found]
         shut = shut_by_kind(fleet, rows) if rows else {}
         return [told_closed(one, fleet, shut) for one in listed]

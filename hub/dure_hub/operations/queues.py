@@ -53,7 +53,7 @@ class Queues:
 
 def _entry(ticket: Ticket, person: Person, position: int | None, start: datetime | None) -> QueueEntry:
     mine = ticket.owner == person.name
-    seen = mine or person.admin
+    seen = person.may_see(ticket.owner, ticket.team)
     facts: Mapping[str, Any] = ticket.verdict.get("facts", {})
     return QueueEntry(
         ticket=ticket.id,

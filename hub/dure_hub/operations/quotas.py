@@ -82,36 +82,7 @@ class Quotas:
         """
         person.need_admin()
 
-        def write(session: Session) -> wire.Quota | None:
-            now = self._clock()
-            row = session.get(Quota, (ask.kind, ask.name))
-            thing = f"quota:{ask.kind}/{ask.name}"
-            before = None if row is None else {name: getattr(row, name) for name in _SET}
-            limits = {name: getattr(ask, name) for name in _SET}
-            facts = {**limits, "before": before}
-            changed = [name for name in LIMITS if limits[name] != (before or {}).get(name)]
-            if all(limit is None for limit in limits.values()):
-                if row is not None:
-                    session.delete(row)
-                    record(session, now, person.name, "quota.remove", thing, {"code": "removed", "facts": facts})
-                    session.flush()
-                    _tell_anew(session, (ask.kind, ask.name), changed, _standing(session, now), now)
-                return None
-            if row is None:
-                if (session.scalar(select(func.count()).select_from(Quota)) or 0) >= MOST:
-                    raise TooManyRows(limit=MOST)
-                row = Quota(kind=ask.kind, name=ask.name)
-                session.add(row)
-            for name, limit in limits.items():
-                setattr(row, name, limit)
-            row.set_by, row.set_at = person.name, now
-            record(session, now, person.name, "quota.set", thing, {"code": "set", "facts": facts})
-            session.flush()
-            stands = _standing(session, now)
-            _tell_anew(session, (ask.kind, ask.name), changed, stands, now)
-            return _on_wire((ask.kind, ask.name), stands, {(ask.kind, ask.name): row})
-
-        return await self._store.run(write)
+        return await self._store.run(lambda session: set_quota(session, person.name, ask, self._clock()))
 
     async def ratios(self) -> Sequence[tuple[tuple[str, str, str], float]]:
         """How much of each limit is used, by (kind, name, limit), of all who use any; none of a limit of 0."""
@@ -146,6 +117,36 @@ class Quotas:
             session.merge(Counter(**key, value=percent))
             verdict = Verdict(percent < 100, "quota_near", facts).to_json()
             record(session, now, PORTAL, "quota.near", f"quota:{holder[0]}/{holder[1]}", verdict)
+
+
+def set_quota(session: Session, actor: str, ask: wire.QuotaRequest, now: datetime) -> wire.Quota | None:
+    """`Quotas.put` in the transaction of its caller, who has seen to it that `actor` may."""
+    row = session.get(Quota, (ask.kind, ask.name))
+    thing = f"quota:{ask.kind}/{ask.name}"
+    before = None if row is None else {name: getattr(row, name) for name in _SET}
+    limits = {name: getattr(ask, name) for name in _SET}
+    facts = {**limits, "before": before}
+    changed = [name for name in LIMITS if limits[name] != (before or {}).get(name)]
+    if all(limit is None for limit in limits.values()):
+        if row is not None:
+            session.delete(row)
+            record(session, now, actor, "quota.remove", thing, {"code": "removed", "facts": facts})
+            session.flush()
+            _tell_anew(session, (ask.kind, ask.name), changed, _standing(session, now), now)
+        return None
+    if row is None:
+        if (session.scalar(select(func.count()).select_from(Quota)) or 0) >= MOST:
+            raise TooManyRows(limit=MOST)
+        row = Quota(kind=ask.kind, name=ask.name)
+        session.add(row)
+    for name, limit in limits.items():
+        setattr(row, name, limit)
+    row.set_by, row.set_at = actor, now
+    record(session, now, actor, "quota.set", thing, {"code": "set", "facts": facts})
+    session.flush()
+    stands = _standing(session, now)
+    _tell_anew(session, (ask.kind, ask.name), changed, stands, now)
+    return _on_wire((ask.kind, ask.name), stands, {(ask.kind, ask.name): row})
 
 
 def _standing(session: Session, now: datetime) -> Standing:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dure.errors import LANGUAGES, Text, fill
 from dure_hub.backends.base import REASONS as BACKEND
+from dure_hub.operations.people import Person
 
 REASONS: Mapping[str, Text] = {
     "asked": {"en": "It was stopped as asked.", "ko": "요청에 따라 종료했습니다."},
@@ -56,7 +57,13 @@ REASONS: Mapping[str, Text] = {
     "start_failed": {"en": "It could not be started.", "ko": "시작하지 못했습니다."},
 }
 _IDLE: Text = {"en": "Nobody used it for {span}.", "ko": "{span} 동안 사용하지 않아 종료했습니다."}
-_STOPPED_BY: Text = {"en": "An administrator stopped it ({who}).", "ko": "관리자가 종료했습니다({who})."}
+STOPPED_BY: Mapping[str, Text] = {
+    "stopped_by": {"en": "An administrator stopped it ({detail}).", "ko": "관리자가 종료했습니다({detail})."},
+    "stopped_by_lead": {
+        "en": "A lead of its team stopped it ({detail}).",
+        "ko": "팀 리드가 종료했습니다({detail}).",
+    },
+}
 _ENDED_EARLY: Text = {
     "en": "Its process ended with code {code} before it answered.",
     "ko": "서버가 응답하기 전에 코드 {code}(으)로 종료되었습니다.",
@@ -85,9 +92,15 @@ def silent_for(seconds: int) -> str:
     return f"silent {seconds}"
 
 
-def stopped_by(admin: str, why: str | None) -> str:
-    """The reason of a server that an administrator stopped, for its owner to read."""
-    return f"stopped_by {admin[:_NAME_LENGTH]}" + (f": {why}" if why else "")
+def stopped_by(who: str, why: str | None, *, lead: bool = False) -> str:
+    """The reason of what an administrator (or a `lead` of its team) ended, for its owner to read."""
+    code = "stopped_by_lead" if lead else "stopped_by"
+    return f"{code} {who[:_NAME_LENGTH]}" + (f": {why}" if why else "")
+
+
+def ended_by(person: Person, owner: str, why: str | None) -> str | None:
+    """The same of somebody's thing that this person ends; None where it is their own."""
+    return None if person.name == owner else stopped_by(person.name, why, lead=not person.admin)
 
 
 def sentence(reason: str | None, language: str = "en") -> str | None:
@@ -101,8 +114,8 @@ def sentence(reason: str | None, language: str = "en") -> str | None:
         return fill(_ENDED_EARLY, language, {"code": detail})
     if code == "silent" and detail.isdecimal():
         return fill(_SILENT, language, {"span": span(int(detail), language)})
-    if code == "stopped_by" and detail:
-        return fill(_STOPPED_BY, language, {"who": detail})
+    if code in STOPPED_BY and detail:
+        return fill(STOPPED_BY[code], language, {"detail": detail})
     text = _ALL.get(reason)
     return reason if text is None else text.get(language, text["en"])
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import NotFound
 from dure_hub.operations.notes import both, note, sentence
+from dure_hub.operations.people import Person
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Execution, Lease, Schedule
 
@@ -27,6 +28,23 @@ def find(session: Session, owner: str, name: str) -> Schedule:
     if schedule is None:
         raise NotFound(kind="schedule", name=name)
     return schedule
+
+
+def seen_by(session: Session, person: Person, owner: str | None, name: str) -> Schedule:
+    """One that this person may know of and end. Whether others' are there is told to nobody else."""
+    whose = owner or person.name
+    named = (Schedule.owner == whose, Schedule.name == name, Schedule.deleted_at.is_(None))
+    person.need_sight(whose, session.scalar(select(Schedule.team).where(*named)))
+    return find(session, whose, name)
+
+
+def told_to(session: Session, schedule: Schedule, person: Person) -> wire.Schedule:
+    """As this reader sees it: what its notebook was given and said is for the owner, and for administrators."""
+    shown = on_wire(session, schedule, person.name)
+    if person.admin or schedule.owner == person.name:
+        return shown
+    last = shown.last and shown.last.model_copy(update={"parameters": {}, "failure": None, "page": None})
+    return shown.model_copy(update={"parameters": {}, "last": last})
 
 
 def find_execution(session: Session, schedule: Schedule, number: int) -> Execution:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import LANGUAGES, BadRequest, Conflict, NotFound, Unsupported
 from dure_hub.backends.base import ExecutionBackend, Feature, Handle, Kind
-from dure_hub.operations import admission, firing, schedule_rows, ticket_rows
+from dure_hub.operations import admission, firing, reasons, schedule_rows, ticket_rows
 from dure_hub.operations.errors import BadLifetime
 from dure_hub.operations.execution_runs import ExecutionRuns
 from dure_hub.operations.executionfiles import ExecutionFolder
@@ -106,32 +106,44 @@ class Schedules:
 
         return await self._store.run(write)
 
-    async def list(self, person: Person, everyone: bool = False) -> builtins.list[wire.Schedule]:
-        """Own schedules by name; everyone's for an administrator who asks."""
+    async def list(
+        self, person: Person, everyone: bool = False, team: str | None = None
+    ) -> builtins.list[wire.Schedule]:
+        """Own schedules by name; everyone's for an administrator who asks; a team's for its leads."""
         if everyone:
             person.need_admin()
+        if team is not None:
+            person.need_lead(team)
 
         def read(session: Session) -> builtins.list[wire.Schedule]:
             query = select(Schedule).where(Schedule.deleted_at.is_(None)).order_by(Schedule.owner, Schedule.name)
-            rows = session.scalars(query if everyone else query.where(Schedule.owner == person.name)).all()
-            return [on_wire(session, row, person.name) for row in rows]
+            if team is not None:
+                query = query.where(Schedule.team == team)
+            elif not everyone:
+                query = query.where(Schedule.owner == person.name)
+            return [schedule_rows.told_to(session, row, person) for row in session.scalars(query).all()]
 
         return await self._store.read(read)
 
     async def get(self, person: Person, name: str, owner: str | None = None) -> wire.Schedule:
         """One schedule; raises `NotFound`."""
-        return await self._read(person, name, owner, lambda session, row: on_wire(session, row, person.name))
+
+        def read(session: Session) -> wire.Schedule:
+            return schedule_rows.told_to(session, schedule_rows.seen_by(session, person, owner, name), person)
+
+        return await self._store.read(read)
 
     async def pause(self, person: Person, name: str, owner: str | None = None) -> wire.Schedule:
-        """It is due no more, until it is resumed. What runs goes on."""
+        """It is due no more, until it is resumed; a lead of its team may say so, too. What runs goes on."""
 
-        def write(session: Session, schedule: Schedule) -> wire.Schedule:
+        def write(session: Session) -> wire.Schedule:
+            schedule = schedule_rows.seen_by(session, person, owner, name)
             if schedule.next_at is not None:
                 schedule.next_at = None
                 self._record(session, person, "schedule.pause", schedule)
-            return on_wire(session, schedule, person.name)
+            return schedule_rows.told_to(session, schedule, person)
 
-        return await self._write(person, name, owner, write)
+        return await self._store.run(write)
 
     async def resume(self, person: Person, name: str, owner: str | None = None) -> wire.Schedule:
         """It is due again, from now on; what it missed while it was paused stays missed.
@@ -209,13 +221,20 @@ class Schedules:
 
         return await self._read(person, name, owner, read)
 
-    async def stop(self, person: Person, name: str, number: int, owner: str | None = None) -> None:
-        """Want it ended. One that waits is cancelled at once; one that has ended stays as it is."""
+    async def stop(
+        self, person: Person, name: str, number: int, owner: str | None = None, why: str | None = None
+    ) -> None:
+        """Want it ended; somebody else's for administrators and leads, who may say `why`, which its owner reads.
 
-        def write(session: Session, schedule: Schedule) -> None:
-            self._end(session, person, schedule, find_execution(session, schedule, number), "asked")
+        One that waits is cancelled at once; one that has ended stays as it is.
+        """
 
-        await self._write(person, name, owner, write)
+        def write(session: Session) -> None:
+            schedule = schedule_rows.seen_by(session, person, owner, name)
+            reason = reasons.ended_by(person, schedule.owner, why) or "asked"
+            self._end(session, person, schedule, find_execution(session, schedule, number), reason)
+
+        await self._store.run(write)
         self.subject.kick()
 
     async def logs(
@@ -299,6 +318,7 @@ class Schedules:
 
         Whether its budget pays for it is asked each time it fires: today's says nothing about that day.
         """
+        fleet.picked(request.profile, person)
         longest, asked = self._settings.max_lifetime_s, request.limit_s
         if asked is not None and asked > longest:
             raise BadLifetime(asked=asked, shortest=SHORTEST_S, longest=longest)

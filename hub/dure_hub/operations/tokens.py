@@ -17,7 +17,7 @@ from dure.wire.ids import new_id
 from dure_hub.operations.people import Person
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
-from dure_hub.store.models import Environment, Lease, Token
+from dure_hub.store.models import Environment, Lease, TeamLead, Token
 
 PREFIX = "dure_"
 EXECUTION = "execution"
@@ -108,6 +108,11 @@ class Tokens:
             .where(Environment.owner == owner, Environment.name == name, Lease.ended_at.is_(None))
         )
         return await self._store.read(lambda session: session.scalar(query))
+
+    async def leads_of(self, name: str) -> frozenset[str]:
+        """The teams that this person was made a lead of."""
+        query = select(TeamLead.team).where(TeamLead.name == name)
+        return frozenset(await self._store.read(lambda session: session.scalars(query).all()))
 
     async def revoke(self, token_id: str, person: Person | None = None) -> None:
         """End one token now; of somebody else only as an administrator. Ending it twice is no error."""

@@ -71,7 +71,7 @@ class Turns:
         meanwhile goes on. Raises what `Environments.request` does.
         """
         fleet = await self._profiles.fleet()
-        spec = fleet.profile(profile)
+        spec = fleet.picked(profile, person)
 
         def write(session: Session) -> Lease | None:
             row, now = rows.existing(session, person.name, name), self._clock()

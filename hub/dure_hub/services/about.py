@@ -48,6 +48,7 @@ async def me(person: Annotated[Person, needs(USE)]) -> User:
         scopes=sorted(person.scopes),
         teams=sorted(person.teams),
         team=person.team,
+        leads=sorted(person.leads),
     )
 
 

@@ -26,6 +26,7 @@ from dure_hub.services import (
     login,
     metrics,
     models,
+    organisation,
     profiles,
     queue,
     quotas,
@@ -133,6 +134,7 @@ def _api() -> APIRouter:
         costs.router,
         budgets.router,
         quotas.router,
+        organisation.router,
     ):
         api.include_router(router)
     return api

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from dure.wire.endpoints import CanaryRequest, DeployRequest, Endpoint
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
-from dure_hub.services.fields import PathName
+from dure_hub.services.fields import PathName, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
@@ -38,9 +38,9 @@ async def get_endpoint(name: PathName, person: Caller, ops: Ops) -> Endpoint:
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_endpoint(name: PathName, person: Caller, ops: Ops) -> Response:
-    """Stop serving an endpoint of yours."""
-    await ops.endpoints.delete(person, name)
+async def delete_endpoint(name: PathName, person: Caller, ops: Ops, reason: Why = None) -> Response:
+    """Stop serving an endpoint of yours; anybody's, for administrators and leads of the team that pays for it."""
+    await ops.endpoints.delete(person, name, (reason or "").strip() or None)
     return Response(status_code=204)
 
 

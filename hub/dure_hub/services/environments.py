@@ -19,7 +19,7 @@ from dure_hub.operations import Operations
 from dure_hub.operations.checkpoints import checkpoint
 from dure_hub.operations.own_usage import own_usage
 from dure_hub.operations.people import USE, Person
-from dure_hub.services.fields import Owner, PathName, Why
+from dure_hub.services.fields import OfTeam, Owner, PathName, Why
 from dure_hub.services.guard import needs, reports, starts
 from dure_hub.services.portal import operations_of
 from dure_hub.services.why import told
@@ -39,17 +39,18 @@ async def request_environment(ask: EnvironmentRequest, person: Starter, ops: Ops
 
 @router.get("")
 async def list_environments(
-    person: Caller, ops: Ops, everyone: bool = False, active: bool = False
+    person: Caller, ops: Ops, everyone: bool = False, active: bool = False, team: OfTeam = None
 ) -> list[Environment]:
-    """Your servers; with `everyone`, all of them, for administrators; with `active`, none that have ended."""
+    """Your servers; with `everyone`, all of them, for administrators; with `team`, those charged to it, for its
+    leads; with `active`, none that have ended."""
     if everyone:
         person.need_admin()
-    return [told(one) for one in await ops.environments.list(person, everyone=everyone, active=active)]
+    return [told(one) for one in await ops.environments.list(person, everyone=everyone, active=active, team=team)]
 
 
 @router.get("/{name}")
 async def get_environment(name: PathName, person: Caller, ops: Ops, owner: Owner = None) -> Environment:
-    """One server of yours; of `owner`, for administrators."""
+    """One server of yours; of `owner`, for administrators and leads of the team that it is charged to."""
     return told(await ops.environments.get(person, name, owner))
 
 
@@ -96,7 +97,7 @@ async def extend_environment(
 async def stop_environment(
     name: PathName, person: Caller, ops: Ops, owner: Owner = None, reason: Why = None
 ) -> Response:
-    """Stop a server of yours, or leave the queue with it; of `owner`, for administrators. What is saved stays."""
+    """Stop a server of yours, or leave the queue with it; of `owner`, for administrators and leads."""
     why = (reason or "").strip() or None
     await ops.environments.stop(person, name, owner=owner, why=why)
     return Response(status_code=204)

@@ -17,7 +17,7 @@ from dure.wire.events import Event
 from dure.wire.ids import ULID_PATTERN
 from dure_hub.operations import Operations
 from dure_hub.operations.events import Wanted
-from dure_hub.operations.people import ADMIN, Person
+from dure_hub.operations.people import ADMIN, USE, Person
 from dure_hub.services.fields import TEXT_PATTERN
 from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
@@ -44,13 +44,14 @@ Word = Annotated[str | None, Query(max_length=255, pattern=TEXT_PATTERN)]
 
 @router.get("")
 async def list_events(
-    person: Administrator,
+    person: Annotated[Person, needs(USE)],
     ops: Ops,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     before: Annotated[str | None, Query(pattern=ULID_PATTERN)] = None,
     thing: Annotated[str | None, Query(alias="object", max_length=255)] = None,
 ) -> list[Event]:
-    """The newest first, for administrators; `before` is the id of the last one already read."""
+    """The newest first, for administrators; for leads those of what is charged to their teams. `before` is the id
+    of the last one already read."""
     return await ops.events.list(person, limit=limit, before=before, thing=thing)
 
 

@@ -18,6 +18,10 @@ Owner = Annotated[
     str | None,
     Query(min_length=1, max_length=255, pattern=TEXT_PATTERN, description="Whose it is; for administrators."),
 ]
+OfTeam = Annotated[
+    str | None,
+    Query(min_length=1, max_length=100, pattern=TEXT_PATTERN, description="What is charged to it; for its leads."),
+]
 Why = Annotated[
     str | None, Query(max_length=200, pattern=TEXT_PATTERN, description="Why, in words that its owner will read.")
 ]

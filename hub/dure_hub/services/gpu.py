@@ -11,7 +11,7 @@ from dure_hub.operations import Operations
 from dure_hub.operations.allocations import LIMIT
 from dure_hub.operations.gpus import LARGEST_PAGE, PAGE
 from dure_hub.operations.people import ADMIN, USE, Person
-from dure_hub.services.fields import TEXT_PATTERN, PathId
+from dure_hub.services.fields import TEXT_PATTERN, OfTeam, PathId
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
@@ -73,9 +73,11 @@ async def list_gpu_allocations(
     everyone: bool = False,
     active: bool = False,
     limit: Annotated[int, Query(ge=1, le=LIMIT)] = 200,
+    team: OfTeam = None,
 ) -> list[Allocation]:
-    """Your pods' allocations, the newest first; with `everyone`, all, for administrators; `active`: none over."""
-    return await ops.allocations.list(person, everyone=everyone, active=active, limit=limit)
+    """Your pods' allocations, the newest first; with `everyone`, all, for administrators; with `team`, its, for
+    its leads; `active`: none over."""
+    return await ops.allocations.list(person, everyone=everyone, active=active, limit=limit, team=team)
 
 
 @router.get("/allocations/{allocation_id}")

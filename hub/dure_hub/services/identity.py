@@ -69,7 +69,10 @@ class Identities:
         """
         if text.startswith("dure_"):
             holder = await self._tokens.find(text)
-            return None if holder is None else _of_holder(holder, await self._teams_of(holder.person.name), text)
+            if holder is None:
+                return None
+            found = _of_holder(holder, await self._teams_of(holder.person.name), text)
+            return replace(found, person=await self._leading(found.person)) if found.via == "portal" else found
         person = await self._of_hub(text, None, TOKEN_FRESH_S, now)
         return None if person is None else Identity(person, "hub", token=text)
 
@@ -129,8 +132,14 @@ class Identities:
         person = person_of(await self._hub.whoami(token, session_id=hub_session), hub_session)
         server = None if person is None else server_of(person)
         if person is None or server is None:
-            return person
+            # what runs in a server may be others' code: as with administrators, its token leads nothing
+            return None if person is None else await self._leading(person)
         return replace(person, team=await self._tokens.team_of_server(person.name, server))
+
+    async def _leading(self, person: Person) -> Person:
+        """The same with the teams they lead, of those that they are in."""
+        leads = await self._tokens.leads_of(person.name) if person.teams else frozenset()
+        return replace(person, leads=leads & person.teams) if leads else person
 
     def _remember(self, key: str, person: Person | None) -> None:
         self._seen.pop(key, None)

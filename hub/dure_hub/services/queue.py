@@ -24,7 +24,7 @@ async def list_queue(
 ) -> list[QueueEntry]:
     """Every request that waits, in the order in which they are served, with its start at the latest and why."""
     return [
-        entry.model_copy(update={"why": why(entry, told=entry.mine or person.admin)})
+        entry.model_copy(update={"why": why(entry, told=entry.owner is not None)})
         for entry in await ops.queues.list(person)
     ]
 

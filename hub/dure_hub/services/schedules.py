@@ -10,7 +10,7 @@ from dure.wire.schedules import Execution, RunRequest, Schedule, ScheduleRequest
 from dure.wire.training import LogPage
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
-from dure_hub.services.fields import Offset, Owner, PathName
+from dure_hub.services.fields import Offset, OfTeam, Owner, PathName, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
@@ -30,9 +30,9 @@ async def create_schedule(ask: ScheduleRequest, person: Maker, ops: Ops) -> Sche
 
 
 @router.get("")
-async def list_schedules(person: Caller, ops: Ops, everyone: bool = False) -> list[Schedule]:
-    """Your schedules; with `everyone`, all of them, for administrators."""
-    return await ops.schedules.list(person, everyone=everyone)
+async def list_schedules(person: Caller, ops: Ops, everyone: bool = False, team: OfTeam = None) -> list[Schedule]:
+    """Your schedules; with `everyone`, all of them, for administrators; with `team`, its, for its leads."""
+    return await ops.schedules.list(person, everyone=everyone, team=team)
 
 
 @router.get("/{name}")
@@ -81,9 +81,11 @@ async def get_execution(
 
 
 @router.delete("/{name}/executions/{number}", status_code=204)
-async def stop_execution(name: PathName, number: Number, person: Maker, ops: Ops, owner: Owner = None) -> Response:
+async def stop_execution(
+    name: PathName, number: Number, person: Maker, ops: Ops, owner: Owner = None, reason: Why = None
+) -> Response:
     """Stop an execution, or leave the queue with it. What its notebook has done so far is kept."""
-    await ops.schedules.stop(person, name, number, owner)
+    await ops.schedules.stop(person, name, number, owner, (reason or "").strip() or None)
     return Response(status_code=204)
 
 

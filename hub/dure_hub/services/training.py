@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from dure.wire.training import Job, JobRequest, LogPage
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
-from dure_hub.services.fields import PathName, SignedOffset
+from dure_hub.services.fields import OfTeam, Owner, PathName, SignedOffset, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
@@ -26,9 +26,9 @@ async def submit_job(ask: JobRequest, person: Starter, ops: Ops) -> Job:
 
 
 @router.get("")
-async def list_jobs(person: Caller, ops: Ops) -> list[Job]:
-    """Your jobs, the newest first."""
-    return list(await ops.jobs.list(person))
+async def list_jobs(person: Caller, ops: Ops, team: OfTeam = None) -> list[Job]:
+    """Your jobs, the newest first; with `team`, those charged to it, for its leads."""
+    return list(await ops.jobs.list(person, team=team))
 
 
 @router.get("/{name}")
@@ -38,9 +38,9 @@ async def get_job(name: PathName, person: Caller, ops: Ops) -> Job:
 
 
 @router.delete("/{name}", status_code=204)
-async def stop_job(name: PathName, person: Caller, ops: Ops) -> Response:
-    """Stop a job of yours; it may write a last checkpoint first."""
-    await ops.jobs.stop(person, name)
+async def stop_job(name: PathName, person: Caller, ops: Ops, owner: Owner = None, reason: Why = None) -> Response:
+    """Stop a job of yours; of `owner`, for administrators and leads. It may write a last checkpoint first."""
+    await ops.jobs.stop(person, name, owner, (reason or "").strip() or None)
     return Response(status_code=204)
 
 

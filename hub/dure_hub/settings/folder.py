@@ -12,6 +12,7 @@ class DataFolder:
         self.root = root
         self.config = root / "dure.yaml"
         self.rates = root / "rates.yaml"
+        self.profiles = root / "profiles.yaml"
         self.secrets = root / "secrets"
         self.db = root / "db"
         self.run = root / "run"
@@ -50,6 +51,11 @@ class DataFolder:
     def closing(self) -> Path:
         """A file that is there while the portal goes down: nothing is decided or started then."""
         return self.run / "closing"
+
+    @property
+    def good_profiles(self) -> Path:
+        """The last profiles.yaml that could be used: it counts while that is broken or gone."""
+        return self.run / "profiles.good.yaml"
 
     @property
     def resolved(self) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from dure_hub.operations import rates
+from dure_hub.operations import live_profiles, rates
 from dure_hub.settings import DataFolder, Settings
 from dure_hub.supervisor.errors import (
     AddressNotOurs,
@@ -104,6 +104,11 @@ def rates_usable(folder: DataFolder) -> None:
     """Raise `BadRates` where the rate card is there and cannot be used: work would start at unknown prices."""
     if folder.rates.exists():
         rates.load(folder.rates)
+
+
+def profiles_usable(folder: DataFolder) -> None:
+    """Raise `BadFile` where profiles.yaml is broken and there was never a good one to go by."""
+    live_profiles.usable(folder)
 
 
 def port_free(host: str, port: int, ours: Collection[int] = ()) -> None:

@@ -13,7 +13,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from dure.wire.organisation import ProfilesFile
+from dure_hub.catalogue import profilefile
 from dure_hub.catalogue.rates import GIVEN, written
+from dure_hub.operations import live_profiles
+from dure_hub.operations.profiles import fleet_of
+from dure_hub.operations.rates import RateCards
 from dure_hub.settings import Settings, load_settings, resolve_settings
 from dure_hub.supervisor import checks, processes, swap
 from dure_hub.supervisor.errors import BadSetting, FolderUnusable, NotUp
@@ -116,6 +121,7 @@ def check(settings: Settings) -> None:
         fleetfile.load(settings.simulated_fleet)
     checks.rates_usable(settings.folder)
     upgrade.plan(settings)
+    checks.profiles_usable(settings.folder)
     envoy = processes.load_record(record_path(settings.folder, "envoy"))
     # One whose supervisor was killed between its start and its record is known by its mark alone.
     ours = {process.pid for process in marked(settings, "envoy")}
@@ -151,11 +157,25 @@ async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
         unfinished.unlink()
     settings = with_ports(settings)
     settings.save()
+    await write_profiles(settings)
     upgrade.upgrade(settings, say)
     plane = Dataplane(settings)
     await plane.publish("services", routes(settings))
     await plane.change("hub", lambda fragment: fragment.without(partial(of_other_hosts, settings)))
     return settings
+
+
+async def write_profiles(settings: Settings) -> None:
+    """Write profiles.yaml where there never was one: what this machine has, ready to be edited."""
+    from dure_hub.backends.embedded import choose
+    from dure_hub.store import system_clock
+
+    folder, clock = settings.folder, system_clock(settings.clock_file)
+    if folder.profiles.exists() or folder.good_profiles.exists():
+        return
+    seen, card = await choose(settings, clock).look(), RateCards(folder.rates).card()
+    made = fleet_of(seen, settings, card, clock()).made
+    live_profiles.keep(folder.profiles, profilefile.written(ProfilesFile(), made))
 
 
 def add_first_admin(settings: Settings, name: str = "admin") -> tuple[str, str] | None:

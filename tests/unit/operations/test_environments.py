@@ -267,8 +267,8 @@ async def test_those_that_ended_are_left_out_where_only_the_active_are_asked_for
     await world.environments.request(ANN, ask("cancelled"))
     await world.environments.stop(ANN, "cancelled")
 
-    async def names(**which: bool) -> set[str]:
-        return {one.name for one in await world.environments.list(ROOT, everyone=True, **which)}
+    async def names(active: bool = False) -> set[str]:
+        return {one.name for one in await world.environments.list(ROOT, everyone=True, active=active)}
 
     assert await names() == {"one", "two", "default", "cancelled"}
     assert await names(active=True) == {"one", "two", "default"}

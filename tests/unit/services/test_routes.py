@@ -102,12 +102,21 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("PUT", "/budgets", {"kind": "team"}, {422}),
     ("GET", "/quotas", None, {200}),
     ("PUT", "/quotas", {"kind": "user"}, {422}),
+    ("GET", "/organisation", None, {403}),
+    ("PUT", "/organisation", {"text": "teams: {}"}, {403}),
+    ("GET", "/teams", None, {200}),
+    ("PUT", "/teams/none", {}, {403}),
+    ("DELETE", "/teams/none", None, {403}),
 ]
-FOR_ADMINISTRATORS = ("/events", "/events/export", "/fleet", "/devices")
+FOR_ADMINISTRATORS = ("/events/export", "/fleet", "/devices", "/organisation", "/teams/{team}")
 ACTS = [f"/devices/{{device}}/{verb}" for verb in ("cordon", "drain", "uncordon")]
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(
     (*FOR_ADMINISTRATORS, *ACTS), ADMIN
 )
+ADMINISTRATORS = {path: {200} for path in (*FOR_ADMINISTRATORS, "/events", "/metrics")} | {
+    "/teams/none": {200, 404}
+}
+"""What theirs answers where it is another."""
 PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
 
 
@@ -178,9 +187,7 @@ async def test_who_may_do_what(
     assert await status(bearer(hub.person("guest", use=False))) == 403
     assert await status(bearer(hub.person("ana"))) in expected
     assert await status({"Authorization": f"token {hub.person('ana')}"}) in expected
-    assert await status(bearer(hub.person("root", admin=True))) in (
-        {200} if path in (*FOR_ADMINISTRATORS, "/metrics") else expected
-    )
+    assert await status(bearer(hub.person("root", admin=True))) in ADMINISTRATORS.get(path, expected)
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -12,6 +12,11 @@ from dure_hub.store.models.money import Budget as Budget
 from dure_hub.store.models.money import Counter as Counter
 from dure_hub.store.models.money import Quota as Quota
 from dure_hub.store.models.money import UsageHour as UsageHour
+from dure_hub.store.models.organisation import Errand as Errand
+from dure_hub.store.models.organisation import Team as Team
+from dure_hub.store.models.organisation import TeamLead as TeamLead
+from dure_hub.store.models.organisation import TeamMember as TeamMember
+from dure_hub.store.models.organisation import TeamProject as TeamProject
 from dure_hub.store.models.portal import Event as Event
 from dure_hub.store.models.portal import Leadership as Leadership
 from dure_hub.store.models.portal import Token as Token
