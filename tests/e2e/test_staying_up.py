@@ -1,5 +1,5 @@
 """Staying up, with a real portal full of work: a closed terminal, `kill -9` of each part and of all at once, a
-restart by a service manager, and a sleep of three hours. How it goes down is in tests/unit/supervisor/test_closing.py.
+restart by a service manager, and a sleep of three hours. How it goes down: tests/unit/supervisor/test_closing.py.
 """
 
 from __future__ import annotations
