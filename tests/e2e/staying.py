@@ -225,31 +225,6 @@ def read_until(master: int, words: str, timeout: float) -> str:
     return shown
 
 
-def ends_of(groups: Mapping[str, list[int]], limit_s: float) -> list[set[str]]:
-    """Names of groups in the order in which the last process of each ended; a set did so at once."""
-    left = {name: {os.pidfd_open(pid): pid for pid in pids} for name, pids in groups.items()}
-    order: list[set[str]] = []
-    deadline = time.monotonic() + limit_s
-    try:
-        while any(left.values()) and time.monotonic() < deadline:
-            watched = [descriptor for group in left.values() for descriptor in group]
-            ready = set(select.select(watched, [], [], 1)[0])
-            over = set()
-            for name, group in left.items():
-                for descriptor in ready & set(group):
-                    os.close(descriptor)
-                    del group[descriptor]
-                    if not group:
-                        over.add(name)
-            if over:
-                order.append(over)
-    finally:
-        for group in left.values():
-            for descriptor in group:
-                os.close(descriptor)
-    return order
-
-
 def remembers(socket: ClientConnection, value: str) -> bool:
     """Whether the kernel has its variable yet."""
     return compute(socket, "print(x)", patience_s=60).strip() == value

@@ -1,11 +1,11 @@
 """Staying up, with a real portal full of work: a closed terminal, `kill -9` of each part and of all at once, a
-restart by a service manager, a sleep of three hours, and going down in order."""
+restart by a service manager, and a sleep of three hours. How it goes down: tests/unit/supervisor/test_closing.py.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,10 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dure.wire.ids import new_id
 from tests.e2e.kernels import compute
 from tests.e2e.portal import until
-from tests.e2e.staying import HOUR, SERVICES, WORK, Site, dure_words, ends_of, in_terminal, read_until, remembers
+from tests.e2e.staying import HOUR, SERVICES, WORK, Site, dure_words, in_terminal, read_until, remembers
 
 pytestmark = pytest.mark.timeout(900)
 WHOLE_S = 30
@@ -158,52 +157,6 @@ def test_after_a_sleep_nothing_ends_before_ten_minutes_and_the_line_stands(site:
         assert site.kept() == site.before
         assert remembers(socket, VALUE)
         assert site.server()["put_off"]["code"] == "clock_leapt"
-        events = site.api("GET", "/events?object=environment:ana/default")
-        (event,) = [one for one in events if one["verb"] == "environment.put_off"]
-        assert event["verdict"]["code"] == "clock_leapt"
-        assert event["verdict"]["facts"]["away_s"] >= 3 * HOUR - 60
-        for _ in range(11):  # steps that are no sleep of their own
-            site.move(50)
-            site.until_looked()
-        assert site.phase() == "running", "nine minutes later"
-        assert remembers(socket, VALUE)
-        for _ in range(2):
-            site.move(50)
-            site.until_looked()
-    until(lambda: site.phase() != "running", "its end after the notice", 60)
-
-
-def test_it_goes_down_in_the_order_that_is_written(site: Site) -> None:
-    """Work first, then what the work leans on: `docs/operating.md`."""
-    for who in ("ben", "cho"):
-        site.api("DELETE", "/environments/default", who)
-    site.api("POST", "/environments", id=new_id(), profile="cpu")
-    until(lambda: site.phase() == "running", "a server of ana's to end", 150)
-    groups: dict[str, list[int]] = {name: [site.portal.pid(name)] for name in SERVICES}
-    groups |= {kind: [process.pid for process in site.work(kind)] for kind in WORK}
-    order: list[set[str]] = []
-    watcher = threading.Thread(target=lambda: order.extend(ends_of(groups, 180)))
-    watcher.start()
-    said = site.portal.dure("down")
-    watcher.join(timeout=200)
-    place = {name: number for number, names in enumerate(order) for name in names}
-    wanted = ["job", "server", "hub", "voila", "warm", "model", "portal", "mlflow", "envoy"]
-    assert sorted(place) == sorted(wanted), order
-    assert [place[name] for name in wanted] == sorted(place[name] for name in wanted), order
-    told = (site.portal.data / "log" / "supervisor.log").read_text()
-    steps = ["no new work is taken", "training job(s)", "server(s) save", "model server(s)", "nothing of it runs"]
-    places = [told.rindex(step) for step in steps]
-    assert places == sorted(places)
-    assert "nothing of it runs any more" in said
-    assert not (site.portal.data / "run" / "closing").exists()
-    until(lambda: not site.portal.processes(), "nothing to be left")
-
-
-def test_what_was_up_before_is_there_after_the_next_up(site: Site) -> None:
-    site.portal.up()
-    until(lambda: site.endpoint.status.champion is not None, "the endpoint's row")
-    site.endpoint.wait(timeout=180)
-    assert site.api("GET", "/schedules/rare")["next_at"] == site.before["next"]
 
 
 def work_of(process: psutil.Process, kept: dict[str, list[int]]) -> bool:
