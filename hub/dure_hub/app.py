@@ -124,7 +124,6 @@ def operations(data: Path | str) -> Operations:
         budgets=budgets,
         quotas=quotas,
         organisation=Organisation(settings, store, clock, profiles, TeamGroups(settings, store, clock, hub)),
-        counters=Counters(store, clock),
         snapshots=snapshots,
         reconciler=Reconciler(settings, store, clock, profiles, works, Waking(settings)),
         servers=servers,
