@@ -14,6 +14,7 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 
 from dure.errors import NotReady
 from dure.wire.ids import new_id
@@ -24,6 +25,7 @@ from dure_hub.policies.naming import slug
 from dure_hub.services import application
 from dure_hub.services.pages.rendering import page_headers
 from dure_hub.services.places import API, BASE
+from dure_hub.services.refusals import VERB
 from dure_hub.services.sessions import Session
 from dure_hub.settings import Settings
 from dure_hub.spawners.waiting import until_answers
@@ -92,8 +94,9 @@ async def run_server(
 
 
 async def told(ops: Operations) -> list[tuple[str, str, str | None, dict[str, Any]]]:
-    """Actor, verb, on whose behalf and facts of what was done."""
-    rows = await ops.store.read(lambda session: session.query(Event).order_by(Event.at, Event.id).all())
+    """Actor, verb, on whose behalf and facts of what was done; what was refused is told, too, and is not of it."""
+    query = select(Event).where(Event.verb != VERB).order_by(Event.seq)
+    rows = await ops.store.read(lambda session: session.scalars(query).all())
     return [(row.actor, row.verb, row.on_behalf_of, dict(row.verdict)) for row in rows]
 
 
