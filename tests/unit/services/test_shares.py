@@ -14,7 +14,6 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import select
 
 from dure.errors import NotReady
 from dure.wire.ids import new_id
@@ -95,8 +94,7 @@ async def run_server(
 
 async def told(ops: Operations) -> list[tuple[str, str, str | None, dict[str, Any]]]:
     """Actor, verb, on whose behalf and facts of what was done; what was refused is told, too, and is not of it."""
-    query = select(Event).where(Event.verb != VERB).order_by(Event.seq)
-    rows = await ops.store.read(lambda session: session.scalars(query).all())
+    rows = await ops.store.read(lambda s: s.query(Event).where(Event.verb != VERB).order_by(Event.seq).all())
     return [(row.actor, row.verb, row.on_behalf_of, dict(row.verdict)) for row in rows]
 
 
