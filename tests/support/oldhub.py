@@ -55,8 +55,19 @@ def old_database(
     admins: Sequence[str] = (),
     state: Mapping[str, str] | None = None,
 ) -> Path:
-    """People with their groups, each with a default server and one named `gpu` of which `state` is kept."""
-    factory = orm.new_session_factory(f"sqlite:///{path}")
+    """A new jupyterhub.sqlite with these people."""
+    fill(f"sqlite:///{path}", people, admins, state)
+    return path
+
+
+def fill(
+    address: str,
+    people: Mapping[str, Sequence[str]],
+    admins: Sequence[str] = (),
+    state: Mapping[str, str] | None = None,
+) -> None:
+    """People with their groups, each with a default server and one named `gpu`; `state` has remembered volumes."""
+    factory = orm.new_session_factory(address)
     with factory() as db:
         groups = {name: orm.Group(name=name) for name in sorted({one for two in people.values() for one in two})}
         db.add_all(groups.values())
@@ -72,7 +83,6 @@ def old_database(
             db.add(orm.Spawner(name="gpu", user=user, state={}))
         db.commit()
         db.get_bind().dispose()
-    return path
 
 
 @contextmanager

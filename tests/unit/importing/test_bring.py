@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from jupyterhub import orm
-from sqlalchemy import select, text
+from sqlalchemy import make_url, select, text
+from sqlalchemy.exc import DBAPIError
 
 from dure.cli import main
 from dure_hub import accounts
@@ -25,7 +26,9 @@ from dure_hub.store import Store, database_url
 from dure_hub.store.migrate import migrate
 from dure_hub.store.models import Event
 from dure_hub.supervisor import lock
-from tests.support.oldhub import old_database
+from tests.support.oldhub import fill, old_database
+from tests.support.postgres import Postgres
+from tests.support.postgres import postgres as postgres
 
 PEOPLE = {"ana": ("vision",), "ben": ("vision", "speech"), "Cho": (), "dan": (), "eve": (), "root": ()}
 
@@ -89,6 +92,16 @@ def test_the_old_database_is_read_and_not_touched(old: Path) -> None:
     assert found["ana"].pvcs == {"": "claim-of-ana"}
     assert source.read_hub(f"sqlite:///{old}") == source.read_hub(str(old))
     assert old.read_bytes() == before
+
+
+def test_an_old_hub_on_postgresql_is_read_in_a_transaction_that_may_not_write(postgres: Postgres) -> None:
+    address = postgres.empty()
+    fill(address, {"ana": ("vision",)}, admins=("ana",))
+    assert source.read_hub(address) == [OldUser("ana", True, ("vision",), ("gpu",), {})]
+    engine = source._server(make_url(address), None)
+    with engine.connect() as db, pytest.raises(DBAPIError, match="read-only"):
+        db.execute(text("DELETE FROM user_group_map"))
+    engine.dispose()
 
 
 def test_what_is_no_old_hub_is_refused_with_a_sentence(tmp_path: Path, old: Path, settings: Settings) -> None:

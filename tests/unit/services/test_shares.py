@@ -24,6 +24,7 @@ from dure_hub.policies.naming import slug
 from dure_hub.services import application
 from dure_hub.services.pages.rendering import page_headers
 from dure_hub.services.places import API, BASE
+from dure_hub.services.refusals import VERB
 from dure_hub.services.sessions import Session
 from dure_hub.settings import Settings
 from dure_hub.spawners.waiting import until_answers
@@ -92,8 +93,8 @@ async def run_server(
 
 
 async def told(ops: Operations) -> list[tuple[str, str, str | None, dict[str, Any]]]:
-    """Actor, verb, on whose behalf and facts of what was done."""
-    rows = await ops.store.read(lambda session: session.query(Event).order_by(Event.at, Event.id).all())
+    """Actor, verb, on whose behalf and facts of what was done; what was refused is told, too, and is not of it."""
+    rows = await ops.store.read(lambda s: s.query(Event).where(Event.verb != VERB).order_by(Event.seq).all())
     return [(row.actor, row.verb, row.on_behalf_of, dict(row.verdict)) for row in rows]
 
 
