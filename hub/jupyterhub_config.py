@@ -10,6 +10,7 @@ from dure_hub.app import operations
 from dure_hub.backends.base import Feature
 from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
+from dure_hub.logins import authenticator_of
 from dure_hub.proxy import EnvoyProxy, hosts
 from dure_hub.spawners.local import DureLocalSpawner
 
@@ -85,21 +86,6 @@ if settings.subdomain_host:
     hub.load_roles[2]["scopes"].append("shares")
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
 
-if settings.auth == "password":
-    hub.authenticator_class = "dure_hub.authenticator.DureAuthenticator"
-    c.DureAuthenticator.data = str(folder.root)
-else:
-    hub.load_roles[1]["users"] = settings.oidc_admins
-    hub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"
-    c.GenericOAuthenticator.update(
-        authorize_url=settings.oidc_authorize_url,
-        token_url=settings.oidc_token_url,
-        userdata_url=settings.oidc_userdata_url,
-        client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret,
-        username_claim=settings.oidc_username_claim,
-        oauth_callback_url=f"{settings.address}/hub/oauth_callback",
-        scope=["openid", "profile", "email"],
-        admin_users=set(settings.oidc_admins),
-        allow_all=True,
-    )
+hub.authenticator_class = authenticator_of(ops)
+c.DureAuthenticator.data = str(folder.root)
+c.CryptKeeper.keys = [bytes.fromhex(folder.secret("auth-state-key"))]

@@ -39,6 +39,7 @@ from dure_hub.operations.fleet import KEEP_S, Fleets
 from dure_hub.operations.gpus import Gpus
 from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.ledger import Ledger
+from dure_hub.operations.logins import Logins
 from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
 from dure_hub.operations.offers import Offers
@@ -63,10 +64,7 @@ _GRACE_S = 3
 
 
 def operations(data: Path | str) -> Operations:
-    """Everything the portal can do, for one process on this data folder. Starts nothing.
-
-    Raises `WrongRevision` where the database is not of this version.
-    """
+    """All that the portal can do, for one process on this data folder. Starts nothing; may raise `WrongRevision`."""
     settings, store, clock = _opened(data)
     snapshots = Snapshots(settings, FolderArtifacts(settings))
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
@@ -104,6 +102,7 @@ def operations(data: Path | str) -> Operations:
         schedules=schedules,
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
+        logins=Logins(settings, store, clock),
         events=Events(store),
         ledger=Ledger(store, clock),
         outlook=Outlook(store, clock, profiles),

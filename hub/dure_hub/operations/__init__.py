@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dure_hub.operations.gpus import Gpus
     from dure_hub.operations.jobs import Jobs
     from dure_hub.operations.ledger import Ledger
+    from dure_hub.operations.logins import Logins
     from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
     from dure_hub.operations.offers import Offers
@@ -74,6 +75,7 @@ class Operations:
     schedules: Schedules
     shares: Shares
     tokens: Tokens
+    logins: Logins
     events: Events
     ledger: Ledger
     outlook: Outlook

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from dure.errors import Conflict
 from dure.wire.ids import new_id
 from dure_hub.catalogue.profiles import ProfileSpec
-from dure_hub.operations import line, own_server
+from dure_hub.operations import line, login_rows, own_server
 from dure_hub.operations.errors import NeverFits, NotInPool
 from dure_hub.operations.line import Line
 from dure_hub.operations.money_errors import over_budget, quota_too_small
@@ -56,11 +56,12 @@ def admit(
     The same `ticket_id` sent twice is one request and answers with what became of it. `lifetime_s` None is a lease
     without an end. `queue_class` is the usual one of the purpose where none is said. The profile `mine` is the
     slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`,
-    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, and then writes nothing.
+    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, `LoginEnded`, and then writes nothing.
     """
     known = _known(session, ticket_id, owner, subject)
     if known is not None:
         return known
+    login_rows.refuse_if_gone(session, owner, purpose)
     ticket = Ticket(
         id=ticket_id,
         owner=owner,

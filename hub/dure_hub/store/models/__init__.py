@@ -11,6 +11,7 @@ from dure_hub.store.models.money import Quota as Quota
 from dure_hub.store.models.money import UsageHour as UsageHour
 from dure_hub.store.models.portal import Event as Event
 from dure_hub.store.models.portal import Leadership as Leadership
+from dure_hub.store.models.portal import Login as Login
 from dure_hub.store.models.portal import Token as Token
 from dure_hub.store.models.schedules import Execution as Execution
 from dure_hub.store.models.schedules import Schedule as Schedule
