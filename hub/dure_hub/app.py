@@ -25,7 +25,7 @@ from dure_hub.backends.embedded import (
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import Operations, admission
+from dure_hub.operations import Operations, admission, keys
 from dure_hub.operations.allocations import Allocations
 from dure_hub.operations.budgets import Budgets
 from dure_hub.operations.carving import Carver
@@ -38,6 +38,7 @@ from dure_hub.operations.events import Events
 from dure_hub.operations.fleet import KEEP_S, Fleets
 from dure_hub.operations.gpus import Gpus
 from dure_hub.operations.jobs import Jobs
+from dure_hub.operations.keys import Keys
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.logins import Logins
 from dure_hub.operations.metrics import Metrics
@@ -64,7 +65,7 @@ _GRACE_S = 3
 
 
 def operations(data: Path | str) -> Operations:
-    """All that the portal can do, for one process on this data folder. Starts nothing; may raise `WrongRevision`."""
+    """All the portal can do, for one process on this data folder. Starts nothing; may raise `WrongRevision`."""
     settings, store, clock = _opened(data)
     snapshots = Snapshots(settings, FolderArtifacts(settings))
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
@@ -102,6 +103,7 @@ def operations(data: Path | str) -> Operations:
         schedules=schedules,
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
+        keys=Keys(settings, store, clock, tokens),
         logins=Logins(settings, store, clock),
         events=Events(store),
         ledger=Ledger(store, clock),
@@ -148,6 +150,7 @@ def _add_ticks(ops: Operations) -> None:
     ticks.add("budgets", INTERVAL_S, ops.budgets.watch)
     ticks.add("quotas", INTERVAL_S, ops.quotas.watch)
     ticks.add("counters", FLUSH_S, ops.counters.flush)
+    ticks.add("keys", keys.FLUSH_S, ops.tokens.keep_uses)
     ticks.add("usage", INTERVAL_S, Uses(ops.store, ops.clock, ops.inventory).look)
     ticks.add("fleet", KEEP_S, ops.gpus.keep_fresh)
     ticks.add("executions", 60, ops.schedules.retention.tidy)

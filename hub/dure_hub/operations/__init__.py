@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dure_hub.operations.fleet import Fleets
     from dure_hub.operations.gpus import Gpus
     from dure_hub.operations.jobs import Jobs
+    from dure_hub.operations.keys import Keys
     from dure_hub.operations.ledger import Ledger
     from dure_hub.operations.logins import Logins
     from dure_hub.operations.metrics import Metrics
@@ -75,6 +76,7 @@ class Operations:
     schedules: Schedules
     shares: Shares
     tokens: Tokens
+    keys: Keys
     logins: Logins
     events: Events
     ledger: Ledger
@@ -102,6 +104,7 @@ class Operations:
         await self.schedules.subject.close()
         await self.allocations.subject.close()
         await self.counters.close()
+        await self.tokens.keep_uses()
         await self.mlflow.close()
         await self.hub.close()
         self.store.close()

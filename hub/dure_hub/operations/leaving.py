@@ -25,6 +25,16 @@ def revoke_tokens(session: Session, name: str, now: datetime) -> None:
     record(session, now, PORTAL, "account.sign_out", f"user:{name}")
 
 
+def revoke_tokens_of_administrator(session: Session, name: str, now: datetime) -> None:
+    """End the person's tokens and keys that carry administrator's rights, which are theirs no more."""
+    live = (Token.owner == name, Token.admin.is_(True), Token.lease_id.is_(None), Token.revoked_at.is_(None))
+    found = session.scalars(select(Token).where(*live)).all()
+    for token in found:
+        token.revoked_at = now
+    if found:
+        record(session, now, PORTAL, "account.no_admin", f"user:{name}")
+
+
 def pause_schedules(session: Session, name: str, now: datetime, code: str) -> list[str]:
     """Pause what would go on by itself; the names of those."""
     due = select(Schedule).where(Schedule.owner == name, Schedule.next_at.is_not(None)).order_by(Schedule.name)

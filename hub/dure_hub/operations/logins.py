@@ -173,6 +173,8 @@ class Logins:
         row.subject = row.subject or subject
         row.checked_at, row.failing_since, row.why = now, None, None
         row.gone_at = row.ends_at = row.ended_at = None
+        if not admin:
+            leaving.revoke_tokens_of_administrator(session, name, now)
         if teams is None:
             return
         self._note_teams(session, row, before, teams, now)

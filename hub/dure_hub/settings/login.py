@@ -41,6 +41,10 @@ class Login(BaseModel):
     login_unchecked_s: int = Field(
         86400, ge=600, description="How long people go on whom the login provider cannot be asked about."
     )
+    key_lifetime_s: int = Field(
+        90 * 86400, ge=60, description="Lifetime of a machine's key where none is asked for."
+    )
+    key_lifetime_max_s: int = Field(366 * 86400, ge=60, description="Longest lifetime of a machine's key.")
     oidc_issuer: str = Field(
         "", description="OIDC provider's issuer; its endpoints are found there, and its tokens checked."
     )
