@@ -77,6 +77,10 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("DELETE", "/shares/notebooks/01J00000000000000000000000", None, {404}),
     ("POST", "/tokens", {}, {201}),
     ("DELETE", "/tokens/01J00000000000000000000000", None, {404}),
+    ("GET", "/keys", None, {200}),
+    ("POST", "/keys", {"name": "ci", "scopes": ["read"]}, {201, 409}),
+    ("DELETE", "/keys/01J00000000000000000000000", None, {404}),
+    ("GET", "/logins", None, {403}),
     ("GET", "/events", None, {403}),
     ("GET", "/costs", None, {200}),
     ("GET", "/forecast", None, {200}),
@@ -96,7 +100,7 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/quotas", None, {200}),
     ("PUT", "/quotas", {"kind": "user"}, {422}),
 ]
-FOR_ADMINISTRATORS = ("/events", "/fleet")
+FOR_ADMINISTRATORS = ("/events", "/fleet", "/logins")
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(FOR_ADMINISTRATORS, ADMIN)
 PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
 
