@@ -14,7 +14,7 @@ from tests.e2e.portal import free_port, until
 from tests.support.hub import stub_command
 from tests.support.short_portal import ShortPortal
 
-CHECK_S, NOTICE_S = 5, 25
+CHECK_S, NOTICE_S = 5, 15
 TEAM = "vision"
 
 

@@ -5,6 +5,8 @@ Blocking; for threads. What was typed reaches the directory only escaped, an emp
 
 from __future__ import annotations
 
+import logging
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from ldap3.utils.dn import escape_rdn, parse_dn
 
 from dure_hub.operations.login_errors import ProviderAway
 from dure_hub.settings import Settings
+
+log = logging.getLogger("dure.logins")
 
 _CONNECT_S, _ANSWER_S = 5, 10
 _WRONG_PASSWORD = 49  # invalidCredentials
@@ -120,7 +124,7 @@ class Directory:
         parts, base = _parts(dn), _parts(self._settings.ldap_group_base)
         if not parts or (base and parts[-len(base) :] != base):
             return None
-        return str(parse_dn(dn)[0][1])
+        return unescaped(str(parse_dn(dn)[0][1]))
 
     def _dn_of(self, name: str) -> str:
         return self._settings.ldap_user_dn.replace("{name}", escape_rdn(name))
@@ -138,8 +142,7 @@ class Directory:
         if not dn or not password:
             raise ProviderAway(why="no bind without a name and a password")
         settings = self._settings
-        ca = None if settings.ldap_ca_file is None else str(settings.ldap_ca_file)
-        tls = ldap3.Tls(validate=ssl.CERT_REQUIRED, version=ssl.PROTOCOL_TLS_CLIENT, ca_certs_file=ca)
+        tls = Encryption(None if settings.ldap_ca_file is None else str(settings.ldap_ca_file))
         server = ldap3.Server(
             settings.ldap_url, tls=tls, get_info=ldap3.NONE, connect_timeout=_CONNECT_S, allowed_referral_hosts=[]
         )
@@ -164,12 +167,51 @@ class Directory:
         except OSError as error:
             raise ProviderAway(why=f"the directory: {error.strerror or type(error).__name__}") from error
         finally:
+            _close(connection)
+
+
+class Encryption(ldap3.Tls):  # type: ignore[misc]
+    """TLS by Python's own checks of certificate and host; ldap3's are of before Python had any."""
+
+    def __init__(self, ca: str | None) -> None:
+        super().__init__(validate=ssl.CERT_REQUIRED, ca_certs_file=ca)
+        self._context = ssl.create_default_context(cafile=ca)
+
+    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
+        """Encrypt the connection's socket; raises `ssl.SSLError` where the directory is another one."""
+        plain = connection.socket
+        try:
+            connection.socket = self._context.wrap_socket(plain, server_hostname=connection.server.host)
+        except OSError:
+            plain.close()
+            raise
+
+
+def _close(connection: ldap3.Connection) -> None:
+    """Say goodbye where somebody listens, and close the socket anyhow: ldap3 leaves it open after a failure."""
+    try:
+        if not connection.closed and connection.bound:
             connection.unbind()
+    except LDAPException as error:
+        log.debug("a connection to the directory was not ended in its words: %s", error)
+    finally:
+        if connection.socket is not None:
+            connection.socket.close()
 
 
 def dn_text(value: Any) -> str:
     """A value as text; what is no UTF-8 cannot be a name."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def unescaped(value: str) -> str:
+    """A value of a DN as it is meant: `\\2C` and `\\,` are a comma."""
+
+    def plain(found: re.Match[bytes]) -> bytes:
+        escaped = found.group(1)
+        return bytes([int(escaped, 16)]) if len(escaped) == 2 else escaped
+
+    return re.sub(rb"\\([0-9A-Fa-f]{2}|.)", plain, value.encode()).decode("utf-8", "replace")
 
 
 def _bound(connection: ldap3.Connection) -> bool:
