@@ -15,6 +15,7 @@ present() {
     chromium) [ -n "${DURE_CHROMIUM:-}" ] || has chromium chromium-browser google-chrome ;;
     fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
     nginx-light) has nginx ;;
+    slapd) PATH="$PATH:/usr/sbin:/usr/local/sbin" has slapd ;;
     postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb ;;
     *) has "$1" ;;
   esac
@@ -41,5 +42,19 @@ case $need in
     echo "create_main_cluster = false" >"$no_main"
     ;;
 esac
+# Nor does Debian's directory, of which there is one a machine: the tests start theirs.
+no_start=/usr/sbin/policy-rc.d
+case $need in
+  *slapd*)
+    if [ -e "$no_start" ]; then
+      no_start=/dev/null/none
+    else
+      printf '#!/bin/sh\nexit 101\n' >"$no_start"
+      chmod 755 "$no_start"
+    fi
+    echo "slapd slapd/no_configuration boolean true" | debconf-set-selections
+    ;;
+esac
 # shellcheck disable=SC2086 # a list of package names
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null
+case $need in *slapd*) rm -f "$no_start" ;; esac

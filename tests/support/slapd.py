@@ -80,9 +80,11 @@ class Slapd:
         """Start it on its ports, and wait until it answers."""
         log = self.folder / "log"
         urls = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}"
+        program = _program()
+        assert program is not None, MISSING
         with log.open("ab") as out:
             self.process = running = subprocess.Popen(
-                [_program(), "-h", urls, "-f", str(self.folder / "slapd.conf"), "-d", "0"], stdout=out, stderr=out
+                [program, "-h", urls, "-f", str(self.folder / "slapd.conf"), "-d", "0"], stdout=out, stderr=out
             )
 
         def up() -> bool:

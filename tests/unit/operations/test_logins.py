@@ -132,7 +132,7 @@ async def test_what_waits_for_a_team_they_left_is_cancelled(world: World, logins
             session.add(Ticket(id=new_id(), owner="ann", team=team, subject=team, state="waiting", **made))
     await logins.confirmed("ann", "42", VISION)
     with world.store.reading() as session:
-        states = dict(session.execute(select(Ticket.team, Ticket.state)).all())  # type: ignore[arg-type]
+        states = dict(session.execute(select(Ticket.team, Ticket.state)).all())
     assert states == {"vision": "waiting", "nlp": "cancelled"}
 
 
