@@ -42,19 +42,9 @@ case $need in
     echo "create_main_cluster = false" >"$no_main"
     ;;
 esac
-# Nor does Debian's directory, of which there is one a machine: the tests start theirs.
-no_start=/usr/sbin/policy-rc.d
+# Nor is a directory made along with slapd; without one, Debian's service does not start.
 case $need in
-  *slapd*)
-    if [ -e "$no_start" ]; then
-      no_start=/dev/null/none
-    else
-      printf '#!/bin/sh\nexit 101\n' >"$no_start"
-      chmod 755 "$no_start"
-    fi
-    echo "slapd slapd/no_configuration boolean true" | debconf-set-selections
-    ;;
+  *slapd*) echo "slapd slapd/no_configuration boolean true" | debconf-set-selections ;;
 esac
 # shellcheck disable=SC2086 # a list of package names
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null
-case $need in *slapd*) rm -f "$no_start" ;; esac

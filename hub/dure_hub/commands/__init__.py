@@ -16,6 +16,8 @@ HELP = {
     "portal-logs": ("show the logs of the portal's services", "포털 서비스의 로그를 보여 줍니다"),
     "user": ("add, reset, disable or list people", "사용자를 추가, 재설정, 중지하거나 목록을 봅니다"),
     "token": ("make a token that speaks for a person", "사용자를 대신하는 토큰을 만듭니다"),
+    "logins": ("say what the login provider says of people", "로그인 제공자가 알려 준 상태를 보여 줍니다"),
+    "forget": ("let another account of the provider have this name", "제공자의 다른 계정이 이 이름을 쓰게 합니다"),
     "data": ("data folder (default: DURE_DATA, else ~/.dure)", "데이터 폴더(기본값: DURE_DATA, 없으면 ~/.dure)"),
     "detach": ("go to the background once it is ready", "준비되면 백그라운드로 전환합니다"),
     "port": ("front port (default: DURE_PORT, else 8000)", "포털 포트(기본값: DURE_PORT, 없으면 8000)"),
@@ -58,6 +60,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))
     token.add_argument("--days", type=float, help=_help("days"))
     token.add_argument("--metrics", action="store_true", help=_help("metrics"))
+    logins = _add(subparsers, "logins", "dure_hub.commands.logins")
+    logins.add_argument("--forget", metavar="NAME", help=_help("forget"))
+    logins.add_argument("--json", action="store_true", help=_help("json"))
 
 
 def _add_user(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
