@@ -78,7 +78,7 @@ class DureOidc(Vouched, GenericOAuthenticator):  # type: ignore[misc]
 
     async def look(self, user: Any) -> Outcome:
         """Ask by the refresh token of their last login, else by its access token while that lives."""
-        before = user.encrypted_auth_state
+        before = self.logins_of[user.name]
         kept = await user.get_auth_state()
         if not kept or "access_token" not in kept:
             return Unreachable("they have not signed in since logins are checked")
@@ -112,7 +112,7 @@ class DureOidc(Vouched, GenericOAuthenticator):  # type: ignore[misc]
         return await self.let_in(handler, name, self._confirmed(name, claims, kept))
 
     async def _ask_again(
-        self, user: Any, kept: Mapping[str, Any], before: Any
+        self, user: Any, kept: Mapping[str, Any], before: int
     ) -> tuple[dict[str, Any], Mapping[str, Any]]:
         """What the provider says now, and what to keep. New tokens are kept before anything else is asked."""
         tokens: dict[str, Any] = {"access_token": kept["access_token"]}
@@ -122,8 +122,7 @@ class DureOidc(Vouched, GenericOAuthenticator):  # type: ignore[misc]
             if tokens.get("refresh_token"):
                 newer["refresh_token"] = tokens["refresh_token"]
             kept = {**kept, **newer}
-            user.db.refresh(user.orm_user)
-            if user.encrypted_auth_state == before:  # else they have signed in anew meanwhile
+            if self.logins_of[user.name] == before:  # else they have signed in anew meanwhile
                 await user.save_auth_state(kept)
         return await self._claims(tokens, None, required=False), kept
 

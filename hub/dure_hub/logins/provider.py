@@ -96,7 +96,7 @@ class Provider:
         where = (await self.endpoints()).userinfo
         if not where:
             return {}
-        return await self._json("GET", where, headers={"Authorization": f"Bearer {access_token}"})
+        return await self._json("GET", where, "invalid_token", headers={"Authorization": f"Bearer {access_token}"})
 
     async def claims(self, id_token: str, nonce: str | None) -> dict[str, Any]:
         """What an ID token says, once signature, issuer, audience, time and nonce are found to be right.
@@ -150,12 +150,15 @@ class Provider:
             form |= {"client_id": known.oidc_client_id, "client_secret": known.oidc_client_secret}
         else:
             more["auth"] = httpx.BasicAuth(known.oidc_client_id, known.oidc_client_secret)
-        told = await self._json("POST", found.token, headers={"Accept": "application/json"}, **more)
+        told = await self._json(
+            "POST", found.token, "invalid_grant", headers={"Accept": "application/json"}, **more
+        )
         if not isinstance(told.get("access_token"), str):
             raise ProviderAway(why="it answered without an access token")
         return told
 
-    async def _json(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+    async def _json(self, method: str, url: str, of_person: str | None = None, **more: Any) -> dict[str, Any]:
+        """The provider's answer. The error `of_person` is its word about a person, every other about itself or us."""
         try:
             answer = await self._http().request(method, url, **more)
             told = answer.json()
@@ -170,8 +173,9 @@ class Provider:
         if answer.is_success:
             return told
         fault = str(told.get("error") or answer.status_code)
-        if fault == "invalid_grant" or (answer.status_code in (401, 403) and method == "GET"):
-            raise Refused(str(told.get("error_description") or fault)[:200])
+        shown = answer.headers.get("www-authenticate", "")
+        if of_person is not None and (fault == of_person or of_person in shown):
+            raise Refused(str(told.get("error_description") or of_person)[:200])
         raise ProviderAway(why=f"HTTP {answer.status_code}, {fault}"[:200])
 
     def _http(self) -> httpx.AsyncClient:

@@ -73,12 +73,11 @@ class Recheck:
     async def _one(self, user: Any) -> None:
         from dure_hub.logins.vouched import heard
 
-        logins, before = self._ops.logins, user.encrypted_auth_state
+        logins, before = self._ops.logins, self._authenticator.logins_of[user.name]
         async with self._room:
             outcome = await heard(self._authenticator, user)
-        user.db.refresh(user.orm_user)
-        if isinstance(outcome, Gone) and user.encrypted_auth_state != before:
-            return  # they have signed in anew meanwhile: what was asked with is no more
+        if self._authenticator.logins_of[user.name] != before:
+            return  # they have signed in anew meanwhile, and the provider has said so then
         if isinstance(outcome, Confirmed):
             await self._authenticator.take_over(user, outcome)
             await logins.confirmed(user.name, outcome.subject, outcome.teams, admin=outcome.admin)

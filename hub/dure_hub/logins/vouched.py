@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from jupyterhub import orm
@@ -38,6 +39,8 @@ class Vouched(Authenticator):  # type: ignore[misc]
         self.auth_refresh_strict = True
         self.refresh_pre_spawn = True
         self._admins: set[str] = set()
+        self.logins_of: Counter[str] = Counter()
+        """How often each has signed in since the hub runs: what was asked before a login says nothing after it."""
         self.recheck = Recheck(self)
 
     async def look(self, user: Any) -> Outcome:
@@ -51,6 +54,7 @@ class Vouched(Authenticator):  # type: ignore[misc]
             raise BadLoginName(name=name[:80], rule=LOGIN_PATTERN)
         await self.ops.logins.welcome(name, found.subject)
         await self.ops.logins.confirmed(name, found.subject, found.teams, admin=found.admin)
+        self.logins_of[name] += 1
         self._note_admin(name, found.admin)
         if known := handler.find_user(name):
             give_role(handler.db, known.orm_user, found.admin)
@@ -62,7 +66,10 @@ class Vouched(Authenticator):  # type: ignore[misc]
         now, every_s = self.ops.clock(), 2 * self.ops.settings.login_check_s
         if state is None or (state.ended_at is None and is_due(state.checked_at, every_s, now)):
             # Nobody has asked lately: a portal that was down, or somebody who comes back after days.
-            await self.recheck.one(user)
+            try:
+                await self.recheck.one(user)
+            except DureError as error:  # the store is busy; the next round asks again
+                self.log.warning("%s could not be checked now: %s", user.name, error)
             state = await self.ops.logins.state(user.name)
         return state is None or state.ended_at is None
 

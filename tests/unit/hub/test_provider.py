@@ -150,6 +150,27 @@ async def test_only_a_word_about_the_person_counts(
     assert all(request.url.host == "login.example" for request in world.asked)
 
 
+USERINFO = [
+    (httpx.Response(401, json={"error": "invalid_token"}), Refused),
+    (httpx.Response(401, headers={"www-authenticate": 'Bearer realm="x", error="invalid_token"'}), Refused),
+    (httpx.Response(401, text="log in at the gateway"), ProviderAway),
+    (httpx.Response(403, text="<html>blocked</html>"), ProviderAway),
+]
+
+
+@pytest.mark.parametrize(("answer", "error"), USERINFO)
+async def test_a_gateway_before_the_provider_ends_nobody(
+    world: World, answer: httpx.Response, error: type[Exception]
+) -> None:
+    world.answers["/me"] = answer
+    with pytest.raises(error):
+        await world.provider.userinfo("a")
+    world.answers["/.well-known/openid-configuration"] = answer
+    world.time += 3601
+    with pytest.raises(ProviderAway):
+        await world.provider.refresh("r")
+
+
 async def test_the_secret_goes_where_the_provider_wants_it(world: World) -> None:
     world.answers["/token"] = httpx.Response(200, json={"access_token": "a"})
     await world.provider.refresh("r")
