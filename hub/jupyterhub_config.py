@@ -86,6 +86,7 @@ if settings.subdomain_host:
     hub.load_roles[2]["scopes"].append("shares")
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
 
+hub.token_expires_in_max_seconds = settings.key_lifetime_max_s
 hub.authenticator_class = authenticator_of(ops)
 c.DureAuthenticator.data = str(folder.root)
 c.CryptKeeper.keys = [bytes.fromhex(folder.secret("auth-state-key"))]

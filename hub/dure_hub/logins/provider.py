@@ -158,7 +158,7 @@ class Provider:
         return told
 
     async def _json(self, method: str, url: str, of_person: str | None = None, **more: Any) -> dict[str, Any]:
-        """The provider's answer. The error `of_person` is its word about a person, every other about itself or us."""
+        """The provider's answer. The error `of_person` is its word about a person, others about itself or us."""
         try:
             answer = await self._http().request(method, url, **more)
             told = answer.json()
