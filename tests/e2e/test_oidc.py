@@ -118,6 +118,7 @@ def test_who_is_disabled_loses_everything_after_a_warning(
     shown = page.goto(f"{site.url}/services/dure/")
     assert shown is not None
     assert (shown.status, "/hub/login" in page.url) == (200, False), "she may still save"
+    expect(page.locator("[data-server=default]")).to_contain_text("does not confirm its owner")
     until(lambda: hers()["phase"] == "stopped", lambda: f"its end: {hers()}", timeout=NOTICE_S + 60)
     until(lambda: site.login("cho")["ended_at"], "her logins to end")
     page.goto(f"{site.url}/services/dure/")
