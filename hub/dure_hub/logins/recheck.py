@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +64,16 @@ class Recheck:
             state = states.get(name)
             if state is None or (state.ended_at is None and is_due(state.checked_at, round(every_s), now)):
                 due.append(name)
-        async with asyncio.TaskGroup() as group:
-            for name in due:
-                if (user := self._user(name)) is not None:
-                    group.create_task(self.one(user))
+        people = [user for name in due if (user := self._user(name)) is not None]
+        for user, error in zip(people, await self._ask_all(people), strict=True):
+            if error is not None:
+                log.error("what the provider says of %s could not be taken over", user.name, exc_info=error)
         for name in await self._ops.logins.due():
             await self._end(name)
+
+    async def _ask_all(self, people: Sequence[Any]) -> list[BaseException | None]:
+        """Ask about each, and what went wrong: one person's trouble keeps nobody else from being asked about."""
+        return await asyncio.gather(*(self.one(user) for user in people), return_exceptions=True)
 
     async def _one(self, user: Any) -> None:
         from dure_hub.logins.vouched import heard

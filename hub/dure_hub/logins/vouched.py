@@ -52,7 +52,6 @@ class Vouched(Authenticator):  # type: ignore[misc]
         name = name.strip().lower()
         if not is_login(name):
             raise BadLoginName(name=name[:80], rule=LOGIN_PATTERN)
-        await self.ops.logins.welcome(name, found.subject)
         await self.ops.logins.confirmed(name, found.subject, found.teams, admin=found.admin)
         self.logins_of[name] += 1
         self._note_admin(name, found.admin)

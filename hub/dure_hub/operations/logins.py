@@ -70,16 +70,6 @@ class Logins:
         found = await self._store.read(lambda session: [_state(row) for row in session.scalars(query)])
         return [state for state in found if state is not None]
 
-    async def welcome(self, name: str, subject: str | None) -> None:
-        """Before somebody is let in. Raises `NameOfAnother` where the name is another account's of the provider.
-
-        Many providers let people change their name, and give a free one to the next.
-        """
-        state = await self._store.read(lambda session: session.get(Login, name))
-        if state is not None and state.subject and subject and state.subject != subject:
-            log.warning("%s is refused: the provider's account is %s, not %s", name, subject, state.subject)
-            raise NameOfAnother(name=name)
-
     async def forget(self, name: str, actor: str) -> None:
         """Let another account of the provider have this name. Raises `NotFound`."""
 
@@ -93,7 +83,11 @@ class Logins:
         await self._store.run(write)
 
     async def confirmed(self, name: str, subject: str | None, teams: Teams | None, *, admin: bool = False) -> None:
-        """The provider knows them. `teams` None is a provider that does not say; administrators may use any."""
+        """The provider knows them. `teams` None is a provider that does not say; administrators may use any.
+
+        Raises `NameOfAnother` where the name is another account's of the provider, and then changes nothing: many
+        let people change their name, and give a free one to the next.
+        """
         await self._store.run(lambda session: self._confirm(session, name, subject, teams, admin))
 
     async def unreachable(self, name: str, why: str) -> None:
@@ -164,6 +158,9 @@ class Logins:
 
     def _confirm(self, session: Session, name: str, subject: str | None, teams: Teams | None, admin: bool) -> None:
         now, row = self._clock(), login_rows.find(session, name)
+        if row.subject and subject and row.subject != subject:
+            log.warning("%s is refused: the provider's account is %s, not %s", name, subject, row.subject)
+            raise NameOfAnother(name=name)
         before = dict(row.notes)
         if row.gone_at is not None:
             record(session, now, PORTAL, "login.return", f"user:{name}")

@@ -157,15 +157,16 @@ async def test_a_silent_provider_ends_nobody_until_the_bound(world: World, login
 
 
 async def test_a_name_stays_its_owners_until_it_is_let_go(world: World, logins: Logins) -> None:
-    await logins.welcome("ann", "42")
-    await logins.confirmed("ann", "42", None)
-    await logins.welcome("ann", "42")
+    await logins.confirmed("ann", "42", VISION)
+    await logins.confirmed("ann", None, VISION)
     with pytest.raises(NameOfAnother):
-        await logins.welcome("ann", "43")
+        await logins.confirmed("ann", "43", Teams())
+    state = await logins.state("ann")
+    assert state is not None
+    assert state.teams == ("vision",), "who is refused changes nothing"
     with pytest.raises(NotFound):
         await logins.forget("ben", "root")
     await logins.forget("ann", "root")
-    await logins.welcome("ann", "43")
     await logins.confirmed("ann", "43", None)
     assert await logins.subject("ann") == "43"
 
