@@ -12,7 +12,8 @@ from dure_hub.backends.base import Feature
 from dure_hub.cookies import keep_apart_in_hub
 from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
-from dure_hub.logins import hook
+from dure_hub.login_audit import hook
+from dure_hub.logins import authenticator_of
 from dure_hub.proxy import EnvoyProxy, hosts
 from dure_hub.spawners.local import DureLocalSpawner
 
@@ -98,22 +99,8 @@ if settings.subdomain_host:
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", *mine]
 
 c.Authenticator.post_auth_hook = hook(ops.audit)
-if settings.auth == "password":
-    hub.authenticator_class = DureAuthenticator
-    c.DureAuthenticator.data = str(folder.root)
-    DureAuthenticator.audit = ops.audit
-else:
-    hub.load_roles[1]["users"] = settings.oidc_admins
-    hub.authenticator_class = "oauthenticator.generic.GenericOAuthenticator"
-    c.GenericOAuthenticator.update(
-        authorize_url=settings.oidc_authorize_url,
-        token_url=settings.oidc_token_url,
-        userdata_url=settings.oidc_userdata_url,
-        client_id=settings.oidc_client_id,
-        client_secret=settings.oidc_client_secret,
-        username_claim=settings.oidc_username_claim,
-        oauth_callback_url=f"{settings.address}/hub/oauth_callback",
-        scope=["openid", "profile", "email"],
-        admin_users=set(settings.oidc_admins),
-        allow_all=True,
-    )
+hub.token_expires_in_max_seconds = settings.key_lifetime_max_s
+hub.authenticator_class = authenticator_of(ops)
+DureAuthenticator.audit = ops.audit
+c.DureAuthenticator.data = str(folder.root)
+c.CryptKeeper.keys = [bytes.fromhex(folder.secret("auth-state-key"))]

@@ -15,6 +15,7 @@ present() {
     chromium) [ -n "${DURE_CHROMIUM:-}" ] || has chromium chromium-browser google-chrome ;;
     fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
     nginx-light) has nginx ;;
+    slapd) PATH="$PATH:/usr/sbin:/usr/local/sbin" has slapd ;;
     postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb ;;
     *) has "$1" ;;
   esac
@@ -40,6 +41,10 @@ case $need in
     mkdir -p "${no_main%/*}"
     echo "create_main_cluster = false" >"$no_main"
     ;;
+esac
+# Nor is a directory made along with slapd; without one, Debian's service does not start.
+case $need in
+  *slapd*) echo "slapd slapd/no_configuration boolean true" | debconf-set-selections ;;
 esac
 # shellcheck disable=SC2086 # a list of package names
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $need >/dev/null

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dure import endpoints as endpoints
     from dure import environments as environments
     from dure import gpus as gpus
+    from dure import keys as keys
     from dure import models as models
     from dure import schedules as schedules
     from dure.account import plan as plan
@@ -56,7 +57,7 @@ _WHERE = {
     "Context": "injob",
     "DureError": "errors",
 }
-_MODULES = ("costs", "devices", "endpoints", "environments", "gpus", "models", "schedules")
+_MODULES = ("costs", "devices", "endpoints", "environments", "gpus", "keys", "models", "schedules")
 __all__ = sorted([*_WHERE, *_MODULES])
 
 

@@ -46,6 +46,7 @@ def register(subparsers: Any) -> None:
         cost_commands,
         device_commands,
         gpu_commands,
+        key_commands,
         organisation_commands,
         schedule_commands,
         server_commands,
@@ -60,6 +61,7 @@ def register(subparsers: Any) -> None:
     share_commands.register(subparsers)
     audit_commands.register(subparsers)
     organisation_commands.register(subparsers)
+    key_commands.register(subparsers)
     train = _add(subparsers, "train", _train)
     train.add_argument("entry", help=_help("entry"))
     train.add_argument("--name", help=_help("name"))

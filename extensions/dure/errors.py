@@ -22,6 +22,7 @@ _KOREAN_KINDS: Text = {
     "file": "파일",
     "id": "ID",
     "job": "작업",
+    "key": "키",
     "model": "모델",
     "notebook": "노트북",
     "path": "경로",

@@ -34,7 +34,7 @@ class AccountBook:
         if found is None:
             accounts.add_user(self._settings, name, _unknown(), admin=administrator)
         elif not administrator:
-            account_end.revoke_tokens(self._settings, name, only_admin=True)
+            account_end.revoke_tokens_of_administrator(self._settings, name)
         accounts.set_admin(self._settings, name, administrator)
         if disabled:
             accounts.disable_user(self._settings, name)

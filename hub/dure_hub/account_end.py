@@ -8,19 +8,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from dure.errors import DureError
 from dure_hub.hubapi import HubApi
-from dure_hub.operations import admission
-from dure_hub.operations import environment_rows as rows
-from dure_hub.operations.notes import note
-from dure_hub.operations.schedule_rows import close, pause
+from dure_hub.operations import leaving
 from dure_hub.settings import Settings
 from dure_hub.store import Store
 from dure_hub.store.events import PORTAL, record
-from dure_hub.store.models import Environment, Execution, Job, Lease, Schedule, Ticket, Token
 from dure_hub.store.session import database_url
 
 T = TypeVar("T")
@@ -72,14 +67,9 @@ def tell(
     _write(settings, name, write)
 
 
-def revoke_tokens(settings: Settings, name: str, *, only_admin: bool) -> None:
-    """Revoke the person's own tokens of the portal (or of these only such as administer), and nothing else."""
-
-    def write(session: Session, name: str, now: datetime) -> None:
-        own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
-        session.execute((own.where(Token.admin.is_(True)) if only_admin else own).values(revoked_at=now))
-
-    _write(settings, name, write)
+def revoke_tokens_of_administrator(settings: Settings, name: str) -> None:
+    """End the person's own tokens and keys with administrator's rights, which are theirs no more."""
+    _write(settings, name, leaving.revoke_tokens_of_administrator)
 
 
 def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime], T]) -> T | None:
@@ -93,54 +83,16 @@ def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime
         store.close()
 
 
-def _revoke(session: Session, name: str, now: datetime, actor: str) -> None:
-    own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
-    session.execute(own.values(revoked_at=now))
-    record(session, now, actor, "account.sign_out", f"user:{name}")
-
-
 def _sign_out(session: Session, name: str, now: datetime, actor: str) -> list[str]:
     record(session, now, actor, "account.reset", f"user:{name}")
-    _revoke(session, name, now, actor)
-    return _pause(session, name, now, "password_reset")
-
-
-def _pause(session: Session, name: str, now: datetime, code: str) -> list[str]:
-    due = select(Schedule).where(Schedule.owner == name, Schedule.next_at.is_not(None)).order_by(Schedule.name)
-    schedules = session.scalars(due).all()
-    for schedule in schedules:
-        pause(session, schedule, now, code)
-    return [schedule.name for schedule in schedules]
+    leaving.revoke_tokens(session, name, now, actor)
+    return leaving.pause_schedules(session, name, now, "password_reset")
 
 
 def _end(session: Session, name: str, now: datetime, actor: str) -> None:
-    _revoke(session, name, now, actor)
+    leaving.revoke_tokens(session, name, now, actor)
     record(session, now, actor, "account.disable", f"user:{name}")
-    queued = select(Ticket).where(
-        Ticket.owner == name, Ticket.state == "waiting", Ticket.purpose != admission.SERVING
-    )
-    for ticket in session.scalars(queued).all():
-        admission.cancel(session, ticket.id, "cancelled", now)
-        _settle(session, ticket, now)
-    _pause(session, name, now, "owner_disabled")
-    running = select(Execution).where(Execution.owner == name, Execution.ended_at.is_(None))
-    for execution in session.scalars(running).all():
-        execution.wanted = "stop"
-    ends = (admission.NOTEBOOK, admission.SCHEDULE)
-    held = select(Lease).where(Lease.owner == name, Lease.purpose.in_(ends), Lease.ended_at.is_(None))
-    for lease in session.scalars(held).all():
-        admission.ask_end(session, lease, "stopped", now)
-        if row := rows.of_lease(session, lease):
-            row.phase = rows.STOPPING
-
-
-def _settle(session: Session, ticket: Ticket, now: datetime) -> None:
-    """What waited with this ticket waits no more."""
-    server, job = session.get(Environment, ticket.subject), session.get(Job, ticket.subject)
-    if server is not None and server.ticket_id == ticket.id and server.phase == rows.WAITING:
-        server.phase, server.reason = rows.STOPPED, "cancelled"
-    if job is not None and job.state == "queued":
-        job.wanted, job.state, job.reason, job.ended_at = "stop", "stopped", note("asked"), now
-    execution = session.get(Execution, ticket.subject)
-    if execution is not None and execution.state == "queued":
-        close(session, execution, "stopped", note("asked"), now)
+    leaving.leave_queue(session, name, now)
+    leaving.pause_schedules(session, name, now, "owner_disabled")
+    leaving.stop_executions(session, name)
+    leaving.end_leases(session, name, now, "stopped")

@@ -29,7 +29,7 @@ from dure_hub.backends.embedded import (
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import Operations, admission
+from dure_hub.operations import Operations, admission, keys
 from dure_hub.operations.allocations import Allocations
 from dure_hub.operations.audit import Audit
 from dure_hub.operations.budgets import Budgets
@@ -47,8 +47,10 @@ from dure_hub.operations.fleet import KEEP_S, Fleets
 from dure_hub.operations.gpus import Gpus
 from dure_hub.operations.groups import TeamGroups
 from dure_hub.operations.jobs import Jobs
+from dure_hub.operations.keys import Keys
 from dure_hub.operations.leaselogs import TIDY_S, LeaseLogs
 from dure_hub.operations.ledger import Ledger
+from dure_hub.operations.logins import Logins
 from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
 from dure_hub.operations.offers import Offers
@@ -77,10 +79,7 @@ _GRACE_S = 3
 
 
 def operations(data: Path | str) -> Operations:
-    """Everything the portal can do, for one process on this data folder. Starts nothing.
-
-    Raises `WrongRevision` where the database is not of this version.
-    """
+    """All the portal can do, for one process on this data folder. Starts nothing; may raise `WrongRevision`."""
     settings, store, clock = _opened(data)
     snapshots, executions = Snapshots(settings, FolderArtifacts(settings)), EmbeddedExecutions(settings)
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
@@ -117,6 +116,8 @@ def operations(data: Path | str) -> Operations:
         schedules=schedules,
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
+        keys=Keys(settings, store, clock, tokens),
+        logins=Logins(settings, store, clock),
         events=Events(store, clock),
         audit=Audit(store, clock),
         ledger=Ledger(store, clock),
@@ -191,6 +192,7 @@ def _add_ticks(ops: Operations) -> None:
     ticks.add("quotas", INTERVAL_S, ops.quotas.watch)
     ticks.add("organisation", ORGANISATION_S, ops.organisation.look)
     ticks.add("counters", FLUSH_S, ops.counters.flush)
+    ticks.add("keys", keys.FLUSH_S, ops.tokens.keep_uses)
     ticks.add("usage", INTERVAL_S, Uses(ops.store, ops.clock, ops.inventory).look)
     ticks.add("fleet", KEEP_S, ops.gpus.keep_fresh)
     ticks.add("devices", LOOK_S, ops.devices.look)

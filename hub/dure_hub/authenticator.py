@@ -21,7 +21,7 @@ from tornado import web
 from traitlets import Unicode
 
 from dure.errors import DureError
-from dure_hub import logins
+from dure_hub import login_audit
 from dure_hub.accounts import (
     Account,
     add_user,
@@ -89,7 +89,7 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
         self.auth_refresh_strict = True
         self.refresh_pre_spawn = True
         self.throttle = Throttle()
-        self.log.addFilter(logins.NO_TYPED_NAMES)
+        self.log.addFilter(login_audit.NO_TYPED_NAMES)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
     @property
@@ -140,7 +140,7 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
             name, code = None, "no_account"
         elif account.disabled:
             code = "disabled"
-        await logins.failed(self.audit, handler, name, code)
+        await login_audit.failed(self.audit, handler, name, code)
 
     async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
         """False ends every session and token of an account that is gone or disabled."""

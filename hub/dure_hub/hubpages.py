@@ -31,6 +31,14 @@ SENTENCES: Mapping[str, Mapping[str, str]] = {
         "en": "No account, or a forgotten password? Ask an administrator of this portal.",
         "ko": "계정이 없거나 비밀번호를 잊었다면 포털 관리자에게 문의하세요.",
     },
+    "theirs": {
+        "en": "With your account of {service}. Forgot the password, or may not sign in? Ask those who run it.",
+        "ko": "{service} 계정으로 로그인합니다. 비밀번호를 잊었거나 로그인할 수 없다면 그 담당자에게 문의하세요.",
+    },
+    "elsewhere": {
+        "en": "You sign in there, and come back here. This portal never sees your password.",
+        "ko": "로그인은 그곳에서 하고 다시 돌아옵니다. 이 포털은 비밀번호를 보지 않습니다.",
+    },
     "one account": {
         "en": "On this machine every server runs as one operating-system user: people here can reach each "
         "other's files. It is meant for one team that trusts each other.",
@@ -130,6 +138,7 @@ class Pages:
         self.languages = LANGUAGES
         self.own_passwords = settings.auth == "password"
         self.one_account = one_account
+        self.directory = (settings.login_title or "LDAP") if settings.auth == "ldap" else ""
         self.home = "/services/dure/"
         self.spawn = "/services/dure/spawn"
 

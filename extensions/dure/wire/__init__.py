@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from dure.wire.gpu import GpuDevices as GpuDevices
     from dure.wire.gpu import GpuOverview as GpuOverview
     from dure.wire.gpu import MigRequest as MigRequest
+    from dure.wire.keys import Key as Key
+    from dure.wire.keys import KeyRequest as KeyRequest
+    from dure.wire.keys import Login as Login
+    from dure.wire.keys import NewKey as NewKey
     from dure.wire.models import ModelVersion as ModelVersion
     from dure.wire.models import RegisterRequest as RegisterRequest
     from dure.wire.money import Budget as Budget
@@ -148,6 +152,10 @@ _WHERE = {
     "Job": "training",
     "JobRequest": "training",
     "LogPage": "training",
+    "Key": "keys",
+    "KeyRequest": "keys",
+    "NewKey": "keys",
+    "Login": "keys",
     "ModelVersion": "models",
     "RegisterRequest": "models",
     "Endpoint": "endpoints",

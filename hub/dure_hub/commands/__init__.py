@@ -39,6 +39,8 @@ HELP = {
     "secret": ("file of mode 600 with token or password", "토큰이나 비밀번호가 든 권한 600 파일"),
     "pvcs": ("what `kubectl get pvc -o json` said", "`kubectl get pvc -o json`의 출력"),
     "mapping": ("where to write whose volume is which", "볼륨 대응표를 쓸 파일"),
+    "logins": ("say what the login provider says of people", "로그인 제공자가 알려 준 상태를 보여 줍니다"),
+    "forget": ("let another account of the provider have this name", "제공자의 다른 계정이 이 이름을 쓰게 합니다"),
     "data": ("data folder (default: DURE_DATA, else ~/.dure)", "데이터 폴더(기본값: DURE_DATA, 없으면 ~/.dure)"),
     "detach": ("go to the background once it is ready", "준비되면 백그라운드로 전환합니다"),
     "port": ("front port (default: DURE_PORT, else 8000)", "포털 포트(기본값: DURE_PORT, 없으면 8000)"),
@@ -88,6 +90,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))
     token.add_argument("--days", type=float, help=_help("days"))
     token.add_argument("--metrics", action="store_true", help=_help("metrics"))
+    logins = _add(subparsers, "logins", "dure_hub.commands.logins")
+    logins.add_argument("--forget", metavar="NAME", help=_help("forget"))
+    logins.add_argument("--json", action="store_true", help=_help("json"))
 
 
 def _add_keeping(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from dure_hub.operations.fleet import Fleets
     from dure_hub.operations.gpus import Gpus
     from dure_hub.operations.jobs import Jobs
+    from dure_hub.operations.keys import Keys
     from dure_hub.operations.leaselogs import LeaseLogs
     from dure_hub.operations.ledger import Ledger
+    from dure_hub.operations.logins import Logins
     from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
     from dure_hub.operations.offers import Offers
@@ -82,6 +84,8 @@ class Operations:
     schedules: Schedules
     shares: Shares
     tokens: Tokens
+    keys: Keys
+    logins: Logins
     events: Events
     audit: Audit
     ledger: Ledger
@@ -111,6 +115,7 @@ class Operations:
         await self.allocations.subject.close()
         await self.counters.close()
         await self.audit.close()
+        await self.tokens.keep_uses()
         await self.disk.close()
         self.inventory.close()
         await self.mlflow.close()

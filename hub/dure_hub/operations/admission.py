@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from dure.errors import Conflict
 from dure.wire.ids import new_id
 from dure_hub.catalogue.profiles import ProfileSpec
-from dure_hub.operations import closures, line, own_server
+from dure_hub.operations import closures, line, login_rows, own_server
 from dure_hub.operations.disk_errors import NoRoomOnDisk
 from dure_hub.operations.errors import NeverFits, NotInPool
 from dure_hub.operations.line import Line
@@ -59,12 +59,13 @@ def admit(
     The same `ticket_id` sent twice is one request and answers with what became of it. `lifetime_s` None is a lease
     without an end. `queue_class` is the usual one of the purpose where none is said. The profile `mine` is the
     slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`,
-    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, `NoRoomOnDisk`, and then writes nothing.
+    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, `NoRoomOnDisk`, `LoginEnded`, and then writes nothing.
     """
     known = _known(session, ticket_id, owner, subject)
     if known is not None:
         return known
     _has_room(fleet, purpose)
+    login_rows.refuse_if_gone(session, owner, purpose)
     ticket = Ticket(
         id=ticket_id,
         owner=owner,

@@ -19,7 +19,7 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Feature, ServingBackend
 from dure_hub.dataplane import Dataplane
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, own_server, reasons, serving_rows
+from dure_hub.operations import admission, login_rows, own_server, reasons, serving_rows
 from dure_hub.operations.models import CHALLENGER
 from dure_hub.operations.notes import note
 from dure_hub.operations.people import Person, charged
@@ -262,6 +262,7 @@ class Endpoints:
         """A model server to be, with its lease or ticket."""
         if session.get(Replica, key) is not None:
             raise Conflict(kind="id", name=key, rule="another request has it")
+        login_rows.refuse_if_gone(session, endpoint.owner)
         now = self._clock()
         replica = Replica(
             id=key,

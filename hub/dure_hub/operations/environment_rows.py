@@ -220,7 +220,7 @@ def _extendable_until(
     session: Session, row: Environment, fleet: Fleet, now: datetime, others_bind: bool
 ) -> datetime | None:
     """None also where the profile is away at the moment: its bound is not known then."""
-    lease = extendable(session, row)
+    lease = extendable(session, row) if row.reason is None else None  # one that was warned of its end
     spec = fleet.profiles.get(lease.profile) if lease is not None else None
     if lease is None or lease.until is None or spec is None:
         return None

@@ -20,7 +20,17 @@ from dure import wire
 from dure.errors import DureError, NotRunning
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Seen
-from dure_hub.operations import admission, budgets, checks, closures, extending, images, lifetimes, reasons
+from dure_hub.operations import (
+    admission,
+    budgets,
+    checks,
+    closures,
+    extending,
+    images,
+    lifetimes,
+    login_rows,
+    reasons,
+)
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
@@ -185,6 +195,7 @@ class Environments:
             lease = rows.extendable(session, row)
             if lease is None or lease.until is None:
                 raise NotRunning(name=name, phase=row.phase)
+            login_rows.refuse_if_ending(session, row, lease)
             bounds = lifetimes.bounds_of(session, fleet.profile(lease.profile), row.owner, lease.team)
             verdict = lifetimes.judge_end(ask.until, lease.until, bounds, now)
             closures.need_before_drain(session, lease, ask.until)

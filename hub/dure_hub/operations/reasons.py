@@ -54,6 +54,14 @@ REASONS: Mapping[str, Text] = {
     "ran_long": {"en": "It ran for a day, and others wait.", "ko": "하루 동안 실행했고 기다리는 사람이 있습니다."},
     "parent_ended": {"en": "The server whose GPU it used has ended.", "ko": "GPU를 함께 쓰던 서버가 끝났습니다."},
     "idle": {"en": "Nobody used it for too long.", "ko": "오랫동안 사용하지 않아 종료했습니다."},
+    "login_ended": {
+        "en": "The login provider does not confirm its owner any more.",
+        "ko": "로그인 제공자가 소유자를 더 이상 확인해 주지 않습니다.",
+    },
+    "left_team": {
+        "en": "Its owner is no longer in the team that pays for it.",
+        "ko": "소유자가 비용을 내는 팀에 더 이상 속해 있지 않습니다.",
+    },
     "start_failed": {"en": "It could not be started.", "ko": "시작하지 못했습니다."},
 }
 _IDLE: Text = {"en": "Nobody used it for {span}.", "ko": "{span} 동안 사용하지 않아 종료했습니다."}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from dure.errors import Conflict, NotFound
 from dure.wire.ids import new_id
+from dure_hub.operations import login_rows
 from dure_hub.operations.people import Person
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
@@ -22,18 +23,22 @@ from dure_hub.store.models import Environment, Lease, TeamLead, Token
 PREFIX = "dure_"
 EXECUTION = "execution"
 """The purpose of a scheduled notebook's token."""
+KEY, ENDPOINTS = "key:", "endpoints"
+"""What begins a machine key's scopes, and where the served models that it may ask are beside them."""
 
 
 @dataclass(frozen=True)
 class Holder:
     """Who a token acts for; with `lease`, it is that of a job or an execution (`purpose`), and ends with it.
 
-    The person's `team` is the one that pays for this lease.
+    The person's `team` is the one that pays for this lease. With `key`, it is the machine's key of that name.
     """
 
     person: Person
     lease: str | None
     purpose: str = ""
+    key: str | None = None
+    endpoints: frozenset[str] = frozenset()
 
 
 class Tokens:
@@ -42,6 +47,8 @@ class Tokens:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._used: dict[str, datetime] = {}
+        """Last uses of keys that are not written yet, to the minute."""
 
     async def mint(
         self,
@@ -53,16 +60,22 @@ class Tokens:
         lifetime_s: float,
         lease: str | None = None,
         actor: str | None = None,
+        name: str | None = None,
+        endpoints: Sequence[str] = (),
+        mark: str = "",
     ) -> tuple[str, str]:
         """A new token: its id, and its text, which is shown this once and kept nowhere.
 
-        With a `lease` it ends with the lease; raises `Conflict` where that has ended.
+        With a `lease` it ends with the lease; raises `Conflict` where that has ended. One of a person's own is
+        not for whom the login provider confirms no more: raises `LoginEnded`. With a `name` it is a key.
         """
-        text = PREFIX + secrets.token_urlsafe(32)
-        words = sorted(scopes)
+        text = PREFIX + mark + secrets.token_urlsafe(32)
+        held_scopes = {"scopes": sorted(scopes)} | ({ENDPOINTS: sorted(endpoints)} if endpoints else {})
 
         def write(session: Session) -> str:
             now = self._clock()
+            if lease is None:
+                login_rows.refuse_if_gone(session, owner)
             held = session.get(Lease, lease) if lease is not None else None
             if held is not None and held.ended_at is not None:
                 raise Conflict(kind="token", name=purpose, rule="its lease has ended")
@@ -71,14 +84,16 @@ class Tokens:
                 digest=_digest(text),
                 owner=owner,
                 admin=admin,
-                scopes={"scopes": words},
+                scopes=held_scopes,
                 purpose=purpose,
                 lease_id=lease,
                 made_at=now,
                 expires_at=now + timedelta(seconds=lifetime_s),
+                name=name,
             )
             session.add(row)
-            record(session, now, actor or owner, "token.mint", f"token:{row.id}", {"purpose": purpose}, owner)
+            facts = {"purpose": purpose} | ({"name": name, **held_scopes} if name else {})
+            record(session, now, actor or owner, "token.mint", f"token:{row.id}", facts, owner)
             return row.id
 
         return await self._store.run(write), text
@@ -95,10 +110,32 @@ class Tokens:
         row, team = found if found is not None else (None, None)
         if row is None or not hmac.compare_digest(row.digest, digest):
             return None
-        if row.revoked_at is not None or self._clock() >= row.expires_at:
+        now = self._clock()
+        if row.revoked_at is not None or now >= row.expires_at:
             return None
+        if row.name is not None:
+            self._used[row.id] = now.replace(second=0, microsecond=0)
         person = Person(row.owner, row.admin, frozenset(row.scopes.get("scopes", ())), team=team)
-        return Holder(person, row.lease_id, row.purpose)
+        return Holder(person, row.lease_id, row.purpose, row.name, frozenset(row.scopes.get(ENDPOINTS, ())))
+
+    def used_at(self, token_id: str) -> datetime | None:
+        """The last use of a key that is not written yet."""
+        return self._used.get(token_id)
+
+    async def keep_uses(self) -> None:
+        """Write the last uses of keys; what cannot be written now is written with the next."""
+        uses = dict(self._used)
+        if not uses:
+            return
+
+        def write(session: Session) -> None:
+            for token_id, at in uses.items():
+                session.execute(update(Token).where(Token.id == token_id).values(used_at=at))
+
+        await self._store.run(write)
+        for token_id, at in uses.items():
+            if self._used.get(token_id) == at:
+                del self._used[token_id]
 
     async def team_of_server(self, owner: str, name: str) -> str | None:
         """The team that pays for a running server of this person; None where there is none."""

@@ -11,6 +11,15 @@ from urllib.parse import urlsplit
 PERSON_PATTERN = r"[a-z][a-z0-9_-]{0,30}"
 """Names of people: what JupyterHub, a URL, a folder and a Kubernetes label all accept."""
 
+LOGIN_PATTERN = r"[a-z0-9][a-z0-9._@+-]{0,63}"
+"""Names that a login provider may give people: an address, too. What needs a narrower one makes it by `slug`."""
+
+
+def is_login(name: str) -> bool:
+    """Whether `name` can be the name of somebody whom a login provider vouches for."""
+    return re.fullmatch(LOGIN_PATTERN, name, flags=re.ASCII) is not None
+
+
 SLUG_LIMIT = 40
 _PLAIN = re.compile(r"[a-z0-9](?:-?[a-z0-9])*")
 _HASH = 12

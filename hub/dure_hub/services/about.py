@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request
 from dure.wire.about import About, User
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import JOBS
 from dure_hub.services.guard import needs
 from dure_hub.services.languages import language_of
 from dure_hub.services.portal import operations_of
@@ -40,7 +41,7 @@ async def about(request: Request, ops: Annotated[Operations, Depends(operations_
 
 
 @router.get("/me")
-async def me(person: Annotated[Person, needs(USE)]) -> User:
+async def me(person: Annotated[Person, needs(USE, area=JOBS)]) -> User:
     """The person this request speaks for."""
     return User(
         name=person.name,

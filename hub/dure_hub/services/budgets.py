@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends
 from dure.wire.money import Budget, BudgetRequest
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/budgets", tags=["money"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
 
 
 @router.get("")

@@ -44,8 +44,7 @@ async def check(request: Request, path: str) -> Response:
             return RedirectResponse(f"{LOGIN}?{urlencode({'next': safe_next(asked)})}", status_code=302)
         raise NotLoggedIn
     request.state.identity = identity
-    if not identity.holds(USE):
-        raise NotAllowed(user=identity.person.name, scope=USE)
+    _check_scope(identity, path)
     if served:
         await count_call(request, identity, work=True)
     if dashboard and not identity.holds(ADMIN):
@@ -54,6 +53,16 @@ async def check(request: Request, path: str) -> Response:
     if identity.via == "session" and (request.method not in SAFE or (dashboard and path.endswith("/channels"))):
         _prove_same_origin(request)
     return Response(headers=_about(identity) | (_viewer(request, identity, path) if dashboard else {}))
+
+
+def _check_scope(identity: Identity, path: str) -> None:
+    """Raise where this identity may not ask what lies at `path`. A machine's key may ask the models it is for."""
+    place, _, rest = path.partition("/")
+    if identity.holds(USE) or (place == "serve" and identity.key_may_predict(rest.partition("/")[0])):
+        return
+    if identity.via == "key":
+        raise identity.not_enough(f"/{path}")
+    raise NotAllowed(user=identity.person.name, scope=USE)
 
 
 def _is_under(path: str, place: str) -> bool:

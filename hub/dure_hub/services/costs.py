@@ -11,13 +11,14 @@ from dure.wire.money import Costs, Forecast, Recommendation
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.policies.cost import By
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.fields import TEXT_PATTERN
 from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(tags=["money"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
 Zone = Annotated[str, Query(max_length=60, pattern=TEXT_PATTERN, description="Whose days and months: Asia/Seoul.")]
 From = Annotated[
     datetime | None, Query(alias="from", description="From when, with its zone; the month's first day.")

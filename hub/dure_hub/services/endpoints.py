@@ -9,14 +9,15 @@ from fastapi import APIRouter, Depends, Response
 from dure.wire.endpoints import CanaryRequest, DeployRequest, Endpoint
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.fields import PathName, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
-Starter = Annotated[Person, starts(USE, executions=True)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
+Starter = Annotated[Person, starts(USE, executions=True, area=SEEN)]
 
 
 @router.post("", status_code=202)

@@ -19,6 +19,7 @@ from dure_hub.operations import Operations
 from dure_hub.operations.checkpoints import checkpoint
 from dure_hub.operations.own_usage import own_usage
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.fields import OfTeam, Owner, PathName, Why
 from dure_hub.services.guard import needs, reports, starts
 from dure_hub.services.portal import operations_of
@@ -26,9 +27,9 @@ from dure_hub.services.why import told
 
 router = APIRouter(prefix="/environments", tags=["environments"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
 Reporter = Annotated[Person, reports(USE)]
-Starter = Annotated[Person, starts(USE)]
+Starter = Annotated[Person, starts(USE, area=SEEN)]
 
 
 @router.post("", status_code=202)

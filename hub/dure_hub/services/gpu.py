@@ -11,14 +11,15 @@ from dure_hub.operations import Operations
 from dure_hub.operations.allocations import LIMIT
 from dure_hub.operations.gpus import LARGEST_PAGE, PAGE
 from dure_hub.operations.people import ADMIN, USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.fields import TEXT_PATTERN, OfTeam, PathId
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/gpu", tags=["gpu"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
-Starter = Annotated[Person, starts(USE)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
+Starter = Annotated[Person, starts(USE, area=SEEN)]
 Administrator = Annotated[Person, needs(ADMIN)]
 GpuId = Annotated[str, Path(max_length=100, pattern=TEXT_PATTERN, description="The GPU's UUID.")]
 NodeName = Annotated[

@@ -27,6 +27,9 @@ class Guard:
     to the token of one: were it to start more, what leaks from a job would live on. It is closed to a scheduled
     notebook's too, unless it is for `executions`: to train and to deploy is what those are there for. What is
     `framed` may also be shown in a frame: its answer must be one that nothing on our origin can read or act in.
+
+    A machine's key passes where its scopes allow the `area` of the route (`policies/keys.py`); a route that names
+    none is closed to all keys but those for everything.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Guard:
         executions: bool = False,
         framed: bool = False,
         counted: bool = True,
+        area: str | None = None,
     ) -> None:
         self.scope = scope
         self.page = page
@@ -45,6 +49,7 @@ class Guard:
         self.executions = executions
         self.framed = framed
         self.counted = counted
+        self.area = area
 
     async def __call__(self, request: Request) -> Person:
         """The person behind the request."""
@@ -55,7 +60,10 @@ class Guard:
         if identity is None:
             raise NotLoggedIn
         request.state.identity = identity
-        if not identity.holds(self.scope):
+        allowed = identity.holds(self.scope) or identity.key_may(self.area, request.method not in SAFE)
+        if not allowed and identity.via == "key":
+            raise identity.not_enough(request.url.path)
+        if not allowed:
             raise NotAllowed(user=identity.person.name, scope=self.scope)
         if self.outlives and identity.via == "job":
             raise NotForJobs(path=request.url.path)
@@ -75,17 +83,17 @@ class Guard:
             raise WriteUnproven
 
 
-def needs(scope: str) -> Any:
-    """For an API route: the person, who holds `scope`."""
-    return Depends(Guard(scope))
+def needs(scope: str, *, area: str | None = None) -> Any:
+    """For an API route: the person, who holds `scope`; or a machine's key that may use this `area`."""
+    return Depends(Guard(scope, area=area))
 
 
-def starts(scope: str, *, executions: bool = False) -> Any:
+def starts(scope: str, *, executions: bool = False, area: str | None = None) -> Any:
     """For an API route that makes what lives on by itself: the same, but for the token of a job.
 
     With `executions`, a scheduled notebook may do it too.
     """
-    return Depends(Guard(scope, outlives=True, executions=executions))
+    return Depends(Guard(scope, outlives=True, executions=executions, area=area))
 
 
 def reports(scope: str) -> Any:

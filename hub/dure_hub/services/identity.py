@@ -11,8 +11,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from dure.errors import NotReady
+from dure_hub.operations.key_errors import KeyNotEnough
 from dure_hub.operations.people import ADMIN, METRICS, Person
-from dure_hub.operations.tokens import EXECUTION, Holder
+from dure_hub.operations.tokens import EXECUTION, KEY, Holder
+from dure_hub.policies import keys
 from dure_hub.services.sessions import Session
 
 if TYPE_CHECKING:
@@ -33,19 +35,36 @@ class Identity:
 
     `job` and `execution` are tokens of the portal that were made for a job or a scheduled notebook, and are to be
     worth nothing once that is over. `token` is what was shown, of a session the hub's token in it; it is in no
-    text of this identity.
+    text of this identity. `key` is a machine's key by name, `endpoints` the served models it is for, if it says.
     """
 
     person: Person
-    via: Literal["hub", "portal", "job", "execution", "session"]
+    via: Literal["hub", "portal", "job", "execution", "session", "key"]
     csrf: str | None = None
     token: str = field(default="", repr=False)
+    key: str = ""
+    endpoints: frozenset[str] = frozenset()
 
     def holds(self, scope: str) -> bool:
         """Whether this identity carries the scope."""
         if scope in (ADMIN, METRICS) and self.person.admin:
             return True
         return scope != ADMIN and scope in self.person.scopes
+
+    def key_may(self, area: str | None, changes: bool) -> bool:
+        """Whether this is a machine's key whose scopes allow this."""
+        return self.via == "key" and keys.may(self._key_scopes(), area, changes)
+
+    def key_may_predict(self, endpoint: str) -> bool:
+        """Whether this is a machine's key that may ask this served model."""
+        return self.via == "key" and keys.may_predict(self._key_scopes(), self.endpoints, endpoint)
+
+    def _key_scopes(self) -> frozenset[str]:
+        return frozenset(scope.removeprefix(KEY) for scope in self.person.scopes if scope.startswith(KEY))
+
+    def not_enough(self, path: str) -> KeyNotEnough:
+        """What to tell a key that may not."""
+        return KeyNotEnough(key=self.key, scopes=", ".join(sorted(self._key_scopes())), path=path)
 
 
 class Identities:
@@ -158,6 +177,8 @@ def _of_holder(holder: Holder, teams: frozenset[str] | None, token: str) -> Iden
     if teams is None:
         teams = frozenset() if holder.person.team is None else frozenset({holder.person.team})
     person = replace(holder.person, teams=teams)
+    if holder.key is not None:
+        return Identity(person, "key", token=token, key=holder.key, endpoints=holder.endpoints)
     if holder.lease is None:
         return Identity(person, "portal", token=token)
     return Identity(person, "execution" if holder.purpose == EXECUTION else "job", token=token)

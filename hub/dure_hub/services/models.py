@@ -11,13 +11,14 @@ from dure.wire.base import Ask
 from dure.wire.models import ModelVersion, RegisterRequest
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.fields import PathName
 from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/models", tags=["models"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
 
 
 class AliasRequest(Ask):

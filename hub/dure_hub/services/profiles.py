@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from dure.wire.profiles import Offer, Plan, Profile
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import JOBS
 from dure_hub.services.fields import TEXT_PATTERN
 from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
@@ -22,7 +23,7 @@ Purpose = Literal["notebook", "training", "serving", "schedule"]
 
 @router.get("")
 async def list_profiles(
-    person: Annotated[Person, needs(USE)],
+    person: Annotated[Person, needs(USE, area=JOBS)],
     ops: Annotated[Operations, Depends(operations_of)],
     purpose: Purpose | None = None,
 ) -> list[Profile]:
@@ -32,7 +33,7 @@ async def list_profiles(
 
 @router.get("/offers")
 async def list_offers(
-    person: Annotated[Person, needs(USE)],
+    person: Annotated[Person, needs(USE, area=JOBS)],
     ops: Annotated[Operations, Depends(operations_of)],
     team: Charged = None,
     project: Charged = None,
@@ -46,7 +47,7 @@ async def list_offers(
 @router.get("/{name}/plan")
 async def plan(
     name: Annotated[str, Path(max_length=60)],
-    person: Annotated[Person, needs(USE)],
+    person: Annotated[Person, needs(USE, area=JOBS)],
     ops: Annotated[Operations, Depends(operations_of)],
     purpose: Purpose = "training",
     team: Charged = None,

@@ -10,6 +10,7 @@ from dure.errors import LANGUAGES
 from dure.wire.queue import QueueEntry
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.guard import needs
 from dure_hub.services.pages import words
 from dure_hub.services.portal import operations_of
@@ -20,7 +21,7 @@ _QUOTA = "verdict.quota"
 
 @router.get("")
 async def list_queue(
-    person: Annotated[Person, needs(USE)], ops: Annotated[Operations, Depends(operations_of)]
+    person: Annotated[Person, needs(USE, area=SEEN)], ops: Annotated[Operations, Depends(operations_of)]
 ) -> list[QueueEntry]:
     """Every request that waits, in the order in which they are served, with its start at the latest and why."""
     return [

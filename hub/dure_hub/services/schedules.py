@@ -10,15 +10,16 @@ from dure.wire.schedules import Execution, RunRequest, Schedule, ScheduleRequest
 from dure.wire.training import LogPage
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.fields import Offset, OfTeam, Owner, PathName, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
 # What a schedule starts lives on: neither a job nor a scheduled notebook may make or change one.
-Maker = Annotated[Person, starts(USE)]
+Maker = Annotated[Person, starts(USE, area=SEEN)]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 NOTEBOOK_TYPE = "application/x-ipynb+json"
 

@@ -9,14 +9,15 @@ from fastapi import APIRouter, Depends, Query, Response
 from dure.wire.shares import NotebookShare, NotebookShareRequest, Share, ShareRequest
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import SEEN
 from dure_hub.services.fields import TEXT_PATTERN, Owner, PathId, PathName
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(tags=["shares"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
-Starter = Annotated[Person, starts(USE)]
+Caller = Annotated[Person, needs(USE, area=SEEN)]
+Starter = Annotated[Person, starts(USE, area=SEEN)]
 With = Annotated[
     str,
     Query(alias="with", min_length=1, max_length=255, pattern=TEXT_PATTERN, description="The colleague's name."),

@@ -11,13 +11,14 @@ from dure.errors import NotFound
 from dure_hub.operations import Operations
 from dure_hub.operations.money_errors import over_quota
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import JOBS
 from dure_hub.services.fields import PathDigest
 from dure_hub.services.guard import needs
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/snapshots", tags=["training"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
+Caller = Annotated[Person, needs(USE, area=JOBS)]
 
 
 @router.put(

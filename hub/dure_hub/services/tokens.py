@@ -41,7 +41,7 @@ class NewToken(Answer):
 @router.post("", status_code=201)
 async def mint_token(ask: TokenRequest, request: Request, person: Maker, ops: Ops) -> NewToken:
     """A token that acts for you in this API. It never carries administrator rights."""
-    if identity_of(request).via == "portal":
+    if identity_of(request).via in ("portal", "key"):
         raise NoTokenFromToken
     # It lives long: whose login ended a moment ago must not get one on the strength of what is remembered of it.
     if await portal_of(request).identify(request, now=True) is None:

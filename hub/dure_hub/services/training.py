@@ -9,14 +9,15 @@ from fastapi import APIRouter, Depends, Response
 from dure.wire.training import Job, JobRequest, LogPage
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
+from dure_hub.policies.keys import JOBS
 from dure_hub.services.fields import OfTeam, Owner, PathName, SignedOffset, Why
 from dure_hub.services.guard import needs, starts
 from dure_hub.services.portal import operations_of
 
 router = APIRouter(prefix="/training/jobs", tags=["training"])
 Ops = Annotated[Operations, Depends(operations_of)]
-Caller = Annotated[Person, needs(USE)]
-Starter = Annotated[Person, starts(USE, executions=True)]
+Caller = Annotated[Person, needs(USE, area=JOBS)]
+Starter = Annotated[Person, starts(USE, executions=True, area=JOBS)]
 
 
 @router.post("", status_code=202)

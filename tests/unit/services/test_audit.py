@@ -19,7 +19,7 @@ from sqlalchemy import select
 import dure.client
 from dure import audit_commands
 from dure.client import Client
-from dure_hub import accounts, logins
+from dure_hub import accounts, login_audit
 from dure_hub.authenticator import DureAuthenticator
 from dure_hub.operations import Operations
 from dure_hub.operations import audit as audit_module
@@ -190,7 +190,7 @@ async def test_no_secret_is_in_events_exports_and_logs(
         assert await door.authenticate(handler(), {"username": name, "password": password}) is None
     model = await door.authenticate(handler(), {"username": "ana", "password": PASSWORD})
     assert model == {"name": "ana", "admin": False}
-    await logins.hook(ops.audit)(door, handler(), model)
+    await login_audit.hook(ops.audit)(door, handler(), model)
     accounts.set_password(settings, "ana", OTHER)
     accounts.reset_password(settings, "ana", PASSWORD, "machine:root")
     made = (await anyone.post(f"{API}/tokens", json={}, headers=bearer(hub.person("ana")))).json()

@@ -83,6 +83,10 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("DELETE", "/shares/notebooks/01J00000000000000000000000", None, {404}),
     ("POST", "/tokens", {}, {201}),
     ("DELETE", "/tokens/01J00000000000000000000000", None, {404}),
+    ("GET", "/keys", None, {200}),
+    ("POST", "/keys", {"name": "ci", "scopes": ["read"]}, {201, 409}),
+    ("DELETE", "/keys/01J00000000000000000000000", None, {404}),
+    ("GET", "/logins", None, {403}),
     ("GET", "/events", None, {403}),
     ("GET", "/events/export", None, {403}),
     ("GET", "/costs", None, {200}),
@@ -108,7 +112,7 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("PUT", "/teams/none", {}, {403}),
     ("DELETE", "/teams/none", None, {403}),
 ]
-FOR_ADMINISTRATORS = ("/events/export", "/fleet", "/devices", "/organisation", "/teams/{team}")
+FOR_ADMINISTRATORS = ("/events/export", "/fleet", "/devices", "/logins", "/organisation", "/teams/{team}")
 ACTS = [f"/devices/{{device}}/{verb}" for verb in ("cordon", "drain", "uncordon")]
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(
     (*FOR_ADMINISTRATORS, *ACTS), ADMIN

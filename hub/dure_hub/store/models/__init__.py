@@ -19,6 +19,7 @@ from dure_hub.store.models.organisation import TeamMember as TeamMember
 from dure_hub.store.models.organisation import TeamProject as TeamProject
 from dure_hub.store.models.portal import Event as Event
 from dure_hub.store.models.portal import Leadership as Leadership
+from dure_hub.store.models.portal import Login as Login
 from dure_hub.store.models.portal import Token as Token
 from dure_hub.store.models.schedules import Execution as Execution
 from dure_hub.store.models.schedules import Schedule as Schedule

@@ -11,7 +11,10 @@ from dure_hub.store.base import Base, JsonDict
 
 
 class Token(Base):
-    """A token the portal minted. Only its SHA-256 is kept; `scopes` are the hub's own words."""
+    """A token the portal minted. Only its SHA-256 is kept; `scopes` are the hub's own words.
+
+    One with a `name` is a machine's key: `used_at` is its last use, to the minute.
+    """
 
     __tablename__ = "tokens"
 
@@ -25,6 +28,28 @@ class Token(Base):
     made_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    name: Mapped[str | None]
+    used_at: Mapped[datetime | None]
+
+
+class Login(Base):
+    """What the login provider last said of a person. `subject` is the provider's own id of them.
+
+    `gone_at` is when it confirmed them no more: they are warned, and everything of theirs ends at `ends_at`, and
+    has at `ended_at`. `notes` holds their teams, groups that could be none, and ends of leases as they were.
+    """
+
+    __tablename__ = "logins"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str | None]
+    checked_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    why: Mapped[str | None]
+    gone_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    notes: Mapped[JsonDict] = mapped_column(default=dict)
 
 
 class Event(Base):
