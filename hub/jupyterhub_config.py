@@ -21,6 +21,8 @@ ops = operations(os.environ["DURE_DATA"])
 settings, folder = ops.settings, ops.settings.folder
 mine = ["custom:dure:use", "access:services!service=dure"]
 everything = [*mine, "custom:dure:admin"]
+PORTAL_MAY = [("start", "servers"), ("delete", "servers"), ("read", "servers"), ("list", "users"), ("read", "users")]
+PORTAL_MAY += [("admin", "users"), ("admin", "groups")]
 
 c = get_config()  # type: ignore[name-defined]
 hub = c.JupyterHub
@@ -78,15 +80,7 @@ hub.load_roles = [
         "name": "dure-portal",
         "services": ["dure"],
         # admin:users only to make known whoever comes with a token before their first login; groups are the teams.
-        "scopes": [
-            "start:servers",
-            "delete:servers",
-            "read:servers",
-            "list:users",
-            "read:users",
-            "admin:users",
-            "admin:groups",
-        ],
+        "scopes": [f"{may}:{what}" for may, what in PORTAL_MAY],
     },
 ]
 if settings.subdomain_host:
