@@ -21,8 +21,7 @@ ops = operations(os.environ["DURE_DATA"])
 settings, folder = ops.settings, ops.settings.folder
 mine = ["custom:dure:use", "access:services!service=dure"]
 everything = [*mine, "custom:dure:admin"]
-PORTAL_MAY = [("start", "servers"), ("delete", "servers"), ("read", "servers"), ("list", "users"), ("read", "users")]
-PORTAL_MAY += [("admin", "users"), ("admin", "groups")]
+reads = ["list:users", "read:users", "read:servers"]
 
 c = get_config()  # type: ignore[name-defined]
 hub = c.JupyterHub
@@ -80,7 +79,7 @@ hub.load_roles = [
         "name": "dure-portal",
         "services": ["dure"],
         # admin:users only to make known whoever comes with a token before their first login; groups are the teams.
-        "scopes": [f"{may}:{what}" for may, what in PORTAL_MAY],
+        "scopes": [*reads, "start:servers", "delete:servers", "admin:users", "admin:groups"],
     },
 ]
 if settings.subdomain_host:
