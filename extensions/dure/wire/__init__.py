@@ -47,6 +47,14 @@ if TYPE_CHECKING:
     from dure.wire.money import Quota as Quota
     from dure.wire.money import QuotaRequest as QuotaRequest
     from dure.wire.money import Recommendation as Recommendation
+    from dure.wire.notices import Notice as Notice
+    from dure.wire.notices import NoticeChannel as NoticeChannel
+    from dure.wire.notices import NoticeChannelRequest as NoticeChannelRequest
+    from dure.wire.notices import NoticeDelivery as NoticeDelivery
+    from dure.wire.notices import NoticeFailure as NoticeFailure
+    from dure.wire.notices import NoticeSettings as NoticeSettings
+    from dure.wire.notices import NoticeSettingsRequest as NoticeSettingsRequest
+    from dure.wire.notices import SeenRequest as SeenRequest
     from dure.wire.profiles import HoursLeft as HoursLeft
     from dure.wire.profiles import Offer as Offer
     from dure.wire.profiles import Plan as Plan
@@ -95,6 +103,14 @@ _WHERE = {
     "GpuOverview": "gpu",
     "MigRequest": "gpu",
     "QueueEntry": "queue",
+    "Notice": "notices",
+    "NoticeChannel": "notices",
+    "NoticeChannelRequest": "notices",
+    "NoticeDelivery": "notices",
+    "NoticeFailure": "notices",
+    "NoticeSettings": "notices",
+    "NoticeSettingsRequest": "notices",
+    "SeenRequest": "notices",
     "Budget": "money",
     "BudgetRequest": "money",
     "CostLine": "money",

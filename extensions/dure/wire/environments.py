@@ -154,7 +154,8 @@ class Environment(Answer):
     `ran` is whether its last server was ever ready, `ended_at` when it ended, `receipt` what was saved then (null
     where nobody said); where nobody saw the end, it ended between `ended_at` and `ended_by`. `told` is
     whether its owner has put that away. `log_end` is the last of its log where it did not start, for its owner
-    alone. `checks` is what the idleness of one that runs is judged by.
+    alone. `checks` is what the idleness of one that runs is judged by. `stop_at` is when an administrator's stop
+    ends it, and `stop_text` why, in each language: its owner cannot move that.
     """
 
     name: str
@@ -178,4 +179,6 @@ class Environment(Answer):
     receipt: Receipt | None = None
     checks: list[Check] = []
     log_end: str | None = None
+    stop_at: datetime | None = None
+    stop_text: dict[str, str] | None = None
     told: bool = False

@@ -20,7 +20,7 @@ from dure import wire
 from dure.errors import DureError, NotRunning
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Seen
-from dure_hub.operations import admission, budgets, checks, extending, images, lifetimes, reasons
+from dure_hub.operations import admission, budgets, checks, extending, images, lifetimes, stopping
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
@@ -167,8 +167,9 @@ class Environments:
         """Move the end of a server that starts or runs; somebody else's for administrators.
 
         An end that is set already changes nothing; moving it counts as use. It must put off nobody who was
-        promised a start, but where an administrator does it for somebody.
-        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `EndOverLimit`, `OthersWait`, `OverBudget`;
+        promised a start, but where an administrator does it for somebody, which also
+        calls off a stop that was set.
+        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `EndOverLimit`, `StopIsSet`, `OthersWait`, `OverBudget`;
         `NoSuchProfile` where its profile is gone.
         """
         person.may_act_for(owner or person.name)
@@ -183,6 +184,7 @@ class Environments:
             bounds = lifetimes.bounds_of(session, fleet.profile(lease.profile), row.owner, lease.team)
             verdict = lifetimes.judge_end(ask.until, lease.until, bounds, now)
             if verdict.code == "end_moved":
+                stopping.moved(row, person)
                 if person.name == row.owner:
                     _leave_room_for_others(session, lease, ask.until, fleet, now)
                 _pay_for(session, person, lease, ask.until, now)
@@ -204,39 +206,25 @@ class Environments:
         reason: str = "asked",
         owner: str | None = None,
         why: str | None = None,
+        *,
+        at_once: bool = False,
     ) -> wire.Environment:
         """Stop a server, or cancel its ticket; somebody else's for administrators, who may say `why`.
 
-        Its owner reads that afterwards. What has stopped already is not an error.
+        Its owner reads that. One's own ends at once, somebody else's in `stop_notice_s`, which its owner is told;
+        with `at_once` it does not wait. What has stopped already is not an error. Raises `ReasonMissing`.
         """
         person.may_act_for(owner or person.name)
+        stopping.check_reason(person, owner or person.name, name, why, at_once=at_once)
         fleet = await self._profiles.fleet()
+        notice_s = self.runs.settings.stop_notice_s
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
             row = rows.existing(session, owner or person.name, name)
-            for_owner = None if person.name == row.owner else reasons.stopped_by(person.name, why)
-            changed = False
-            if row.phase == rows.WAITING and row.ticket_id:
-                admission.cancel(session, row.ticket_id, "cancelled", now, person.name)
-                row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
-                row.dismissed_at = None if for_owner else now  # who cancels it knows
-                changed = True
-            if row.phase == rows.HELD and row.lease_id:  # nothing of it was started, so its place is free at once
-                admission.end_lease(session, row.lease_id, "cancelled", now, person.name)
-                row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
-                row.dismissed_at = None if for_owner else now  # who cancels it knows
-                changed = True
-            lease = rows.active_lease(session, row)
-            if lease is not None:
-                if admission.ask_end(session, lease, reason, now, person.name):
-                    row.reason = for_owner
-                    changed = True
-                row.phase = rows.STOPPING
-            if changed:  # asked twice is one change
-                facts = {"code": reason, "why": why} if why else {"code": reason}
-                record(session, now, person.name, "environment.stop", rows.thing(row), facts, _behalf(person, row))
-            return self._shown(session, row, fleet, now), lease
+            at = stopping.stop_at(person, row.owner, notice_s, now, at_once=at_once)
+            lease = stopping.want(session, row, person, why, reason, at, now)
+            return self._shown(session, row, fleet, now, row.owner == person.name), lease
 
         answer, lease = await self._store.run(write)
         if lease is not None and not self.runs.is_stopping(lease.id):  # asked twice, it saves once

@@ -52,6 +52,10 @@ REASONS: Mapping[str, Text] = {
 }
 _IDLE: Text = {"en": "Nobody used it for {span}.", "ko": "{span} 동안 사용하지 않아 종료했습니다."}
 _STOPPED_BY: Text = {"en": "An administrator stopped it ({who}).", "ko": "관리자가 종료했습니다({who})."}
+_TO_BE_STOPPED: Text = {
+    "en": "An administrator ends this server ({who}).",
+    "ko": "관리자가 이 서버를 종료합니다({who}).",
+}
 _ENDED_EARLY: Text = {
     "en": "Its process ended with code {code} before it answered.",
     "ko": "서버가 응답하기 전에 코드 {code}(으)로 종료되었습니다.",
@@ -83,6 +87,12 @@ def silent_for(seconds: int) -> str:
 def stopped_by(admin: str, why: str | None) -> str:
     """The reason of a server that an administrator stopped, for its owner to read."""
     return f"stopped_by {admin[:_NAME_LENGTH]}" + (f": {why}" if why else "")
+
+
+def to_be_stopped(reason: str | None) -> dict[str, str]:
+    """The same, in every language, while the server still runs."""
+    who = (reason or "").removeprefix("stopped_by ")
+    return {language: fill(_TO_BE_STOPPED, language, {"who": who}) for language in LANGUAGES}
 
 
 def sentence(reason: str | None, language: str = "en") -> str | None:

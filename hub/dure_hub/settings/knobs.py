@@ -111,6 +111,13 @@ class Settings(Login, Addresses):
         le=3600,
         description="How long a server may save and run its owner's program before it is stopped; 0 does not ask.",
     )
+    stop_notice_s: int = Field(
+        600,
+        ge=0,
+        le=86400,
+        description="How long before its end the owner of a server is told that an administrator stops it, unless "
+        "that is to be at once.",
+    )
     execution_limit_s: int = Field(
         3600, ge=60, description="Longest run of a scheduled notebook that names no limit of its own."
     )

@@ -9,6 +9,10 @@ from dure_hub.store.models.money import Budget as Budget
 from dure_hub.store.models.money import Counter as Counter
 from dure_hub.store.models.money import Quota as Quota
 from dure_hub.store.models.money import UsageHour as UsageHour
+from dure_hub.store.models.notices import Delivery as Delivery
+from dure_hub.store.models.notices import Notice as Notice
+from dure_hub.store.models.notices import NoticeChannel as NoticeChannel
+from dure_hub.store.models.notices import NoticeWishes as NoticeWishes
 from dure_hub.store.models.portal import Event as Event
 from dure_hub.store.models.portal import Leadership as Leadership
 from dure_hub.store.models.portal import Token as Token

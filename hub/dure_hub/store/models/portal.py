@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import Index, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dure_hub.store.base import Base, JsonDict
@@ -27,9 +28,15 @@ class Token(Base):
 
 
 class Event(Base):
-    """One change, written in the transaction of the change."""
+    """One change, written in the transaction of the change.
+
+    It is `untold` until the portal has made notices of it for whom it concerns: no event is told of by none.
+    """
 
     __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_untold", "id", sqlite_where=text("untold"), postgresql_where=text("untold")),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     actor: Mapped[str]
@@ -38,6 +45,7 @@ class Event(Base):
     object: Mapped[str] = mapped_column(index=True)
     verdict: Mapped[JsonDict] = mapped_column(default=dict)
     at: Mapped[datetime] = mapped_column(index=True)
+    untold: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Leadership(Base):
