@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dure import environments as environments
     from dure import gpus as gpus
     from dure import models as models
+    from dure import notices as notices
     from dure import schedules as schedules
     from dure.account import plan as plan
     from dure.account import profiles as profiles
@@ -55,7 +56,7 @@ _WHERE = {
     "Context": "injob",
     "DureError": "errors",
 }
-_MODULES = ("costs", "endpoints", "environments", "gpus", "models", "schedules")
+_MODULES = ("costs", "endpoints", "environments", "gpus", "models", "notices", "schedules")
 __all__ = sorted([*_WHERE, *_MODULES])
 
 

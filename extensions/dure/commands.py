@@ -33,13 +33,21 @@ HELP = {
 
 def register(subparsers: Any) -> None:
     """Add these commands to the `dure` command."""
-    from dure import cost_commands, gpu_commands, schedule_commands, server_commands, share_commands
+    from dure import (
+        cost_commands,
+        gpu_commands,
+        notice_commands,
+        schedule_commands,
+        server_commands,
+        share_commands,
+    )
 
     server_commands.register(subparsers)
     schedule_commands.register(subparsers)
     gpu_commands.register(subparsers)
     cost_commands.register(subparsers)
     share_commands.register(subparsers)
+    notice_commands.register(subparsers)
     train = _add(subparsers, "train", _train)
     train.add_argument("entry", help=_help("entry"))
     train.add_argument("--name", help=_help("name"))

@@ -25,6 +25,7 @@ from dure_hub.backends.embedded import (
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
+from dure_hub.noticeapi import NoticeApi
 from dure_hub.operations import Operations, admission
 from dure_hub.operations.allocations import Allocations
 from dure_hub.operations.budgets import Budgets
@@ -41,6 +42,9 @@ from dure_hub.operations.jobs import Jobs
 from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
+from dure_hub.operations.notice_making import NoticeMaking
+from dure_hub.operations.notice_sending import NoticeSending
+from dure_hub.operations.notices import Notices
 from dure_hub.operations.offers import Offers
 from dure_hub.operations.outlook import Outlook
 from dure_hub.operations.plans import Plans
@@ -105,6 +109,7 @@ def operations(data: Path | str) -> Operations:
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
         events=Events(store),
+        notices=_notices(settings, store, clock, hub),
         ledger=Ledger(store, clock),
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,
@@ -131,6 +136,12 @@ def _opened(data: Path | str) -> tuple[Settings, Store, Clock]:
     return settings, store, system_clock(settings.clock_file)
 
 
+def _notices(settings: Settings, store: Store, clock: Clock, hub: HubApi) -> Notices:
+    api = NoticeApi(settings)
+    making, sending = NoticeMaking(settings, store, clock, hub), NoticeSending(settings, store, clock, api)
+    return Notices(settings, store, clock, making, sending, api)
+
+
 def _joined(ops: Operations, carver: Carver) -> Operations:
     """What the parts need of each other once all are there, and what happens by itself."""
     ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
@@ -151,6 +162,9 @@ def _add_ticks(ops: Operations) -> None:
     ticks.add("counters", FLUSH_S, ops.counters.flush)
     ticks.add("usage", INTERVAL_S, Uses(ops.store, ops.clock, ops.inventory).look)
     ticks.add("fleet", KEEP_S, ops.gpus.keep_fresh)
+    ops.notices.sending.kick = partial(ticks.kick, "notices")
+    ticks.add("notices", ops.settings.look_interval_s, ops.notices.work)
+    ticks.add("old notices", 3600, ops.notices.sending.tidy)
     ticks.add("executions", 60, ops.schedules.retention.tidy)
 
 

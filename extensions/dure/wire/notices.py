@@ -30,8 +30,8 @@ class NoticeDelivery(Answer):
 class Notice(Answer):
     """One thing that you are told: `text` in each language, with times as `2026-01-31T18:00:00Z`.
 
-    `kind` is turn, ending, stopped, limit, device, job, schedule, endpoint or test; `thing` as in events. `page` is
-    where something can be done about it. `seen_at` is null until you have read it.
+    `kind` is turn, ending, stopped, limit, device, job, schedule, endpoint or test; `thing` as in events. `page`
+    is where something can be done about it. `seen_at` is null until you have read it.
     """
 
     id: str

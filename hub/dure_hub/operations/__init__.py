@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dure_hub.operations.ledger import Ledger
     from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
+    from dure_hub.operations.notices import Notices
     from dure_hub.operations.offers import Offers
     from dure_hub.operations.outlook import Outlook
     from dure_hub.operations.plans import Plans
@@ -75,6 +76,7 @@ class Operations:
     shares: Shares
     tokens: Tokens
     events: Events
+    notices: Notices
     ledger: Ledger
     outlook: Outlook
     budgets: Budgets
@@ -99,6 +101,7 @@ class Operations:
         await self.endpoints.subject.close()
         await self.schedules.subject.close()
         await self.allocations.subject.close()
+        await self.notices.close()
         await self.counters.close()
         await self.mlflow.close()
         await self.hub.close()

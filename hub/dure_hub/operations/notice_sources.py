@@ -1,4 +1,4 @@
-"""What people are told of, from events: one small function a verb. None is: nobody needs to be told of this one."""
+"""What people are told of, from events: one small function a verb; None where nobody needs to be told."""
 
 from __future__ import annotations
 

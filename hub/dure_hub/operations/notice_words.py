@@ -1,4 +1,4 @@
-"""Sentences of notices, in every language, from their codes and facts. Plain text: never read as HTML or markup."""
+"""Sentences of notices, in every language, from codes and facts. Plain text: never read as HTML or markup."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ SENTENCES: Mapping[str, Text] = {
     "job_failed": {"en": "The job {name} has failed. {reason}", "ko": "작업 {name}이(가) 실패했습니다. {reason}"},
     "execution_failed": {
         "en": "Execution {number} of the schedule {name} has failed. {reason}",
-        "ko": "예약 {name}의 {number}번 실행이 실패했습니다. {reason}",
+        "ko": "스케줄 {name}의 {number}번 실행이 실패했습니다. {reason}",
     },
     "schedule_paused": {
         "en": "The schedule {name} was paused. {reason}",
-        "ko": "예약 {name}이(가) 일시 중지되었습니다. {reason}",
+        "ko": "스케줄 {name}이(가) 일시 중지되었습니다. {reason}",
     },
     "endpoint_failed": {
         "en": "The endpoint {name} serves nothing any more. {reason}",
@@ -101,7 +101,7 @@ TITLES: Mapping[str, Text] = {
     "limit": {"en": "A limit is near", "ko": "한도 임박"},
     "device": {"en": "A GPU is unhealthy", "ko": "GPU 이상"},
     "job": {"en": "A job has failed", "ko": "작업 실패"},
-    "schedule": {"en": "A schedule has failed", "ko": "예약 실행 실패"},
+    "schedule": {"en": "A schedule has failed", "ko": "스케줄 실행 실패"},
     "endpoint": {"en": "An endpoint has failed", "ko": "엔드포인트 이상"},
     "test": {"en": "Test", "ko": "시험"},
 }

@@ -25,6 +25,7 @@ from dure_hub.services import (
     login,
     metrics,
     models,
+    notices,
     profiles,
     queue,
     quotas,
@@ -38,6 +39,7 @@ from dure_hub.services.compression import Compression
 from dure_hub.services.identity import Identities
 from dure_hub.services.limits import BodyLimit
 from dure_hub.services.pages import docs, home, spawn, waiting
+from dure_hub.services.pages import notices as notice_pages
 from dure_hub.services.pages import schedules as schedule_pages
 from dure_hub.services.pages import shares as share_pages
 from dure_hub.services.pages.rendering import STATIC_FOLDER
@@ -103,6 +105,7 @@ def application(ops: Operations) -> FastAPI:
         waiting.router,
         schedule_pages.router,
         share_pages.router,
+        notice_pages.router,
         docs.router,
     ):
         app.include_router(router)
@@ -124,6 +127,7 @@ def _api() -> APIRouter:
         shares.router,
         tokens.router,
         events.router,
+        notices.router,
         fleet.router,
         gpu.router,
         queue.router,

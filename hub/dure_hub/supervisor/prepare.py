@@ -17,7 +17,7 @@ from dure_hub.supervisor import checks, processes
 from dure_hub.supervisor.errors import BadSetting, FolderUnusable, NotUp
 from dure_hub.supervisor.keeper import marked, record_path
 
-SECRETS = {"portal-token": 32, "cookie-secret": 32, "session-key": 32, "mlflow-flask-key": 32}
+SECRETS = {"portal-token": 32, "cookie-secret": 32, "session-key": 32, "notices-key": 32, "mlflow-flask-key": 32}
 """Name and number of random bytes; each is kept as hex digits."""
 logger = logging.getLogger(__name__)
 
