@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dure import wire
-from dure.client import ask, client, read, read_all
+from dure.client import API, ask, client, read, read_all, said
 from dure.display import Table
 from dure.wire.ids import new_id
 
@@ -58,7 +58,9 @@ def set(  # noqa: A001 - dure.notices.set() reads well
         "off": now.off if off is None else builtins.list(off),
     }
     request = ask(wire.NoticeSettingsRequest, **values)
-    return read(wire.NoticeSettings, client().put(f"{PATH}/settings", request.model_dump(mode="json")))
+    body = request.model_dump(mode="json")
+    answer = client().send("PUT", f"{API}{PATH}/settings", repeatable=True, json=body)
+    return read(wire.NoticeSettings, said(answer))
 
 
 def add(url: str) -> wire.NoticeChannel:

@@ -97,7 +97,7 @@ class NoticeSending:
             .order_by(Delivery.next_at, Delivery.id)
             .limit(200)
         )
-        return list(session.execute(query).tuples())
+        return [(one, notice) for one, notice in session.execute(query)]
 
     def _claim(self, session: Session, *, free: int) -> list[Batch]:
         now = self._clock()

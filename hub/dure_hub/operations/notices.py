@@ -190,7 +190,7 @@ class Notices:
                 .order_by(Delivery.error_at.desc())
                 .limit(max(1, min(limit, _MOST)))
             )
-            return [_failure(*one) for one in session.execute(query).tuples()]
+            return [_failure(*one) for one in session.execute(query)]
 
         return await self._store.read(read)
 

@@ -78,6 +78,14 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("POST", "/tokens", {}, {201}),
     ("DELETE", "/tokens/01J00000000000000000000000", None, {404}),
     ("GET", "/events", None, {403}),
+    ("GET", "/me/notices", None, {200}),
+    ("POST", "/me/notices/seen", {"ids": []}, {204}),
+    ("GET", "/me/notices/settings", None, {200}),
+    ("PUT", "/me/notices/settings", {}, {200}),
+    ("POST", "/me/notices/channels", {"id": new_id(), "url": "nonsense"}, {422}),
+    ("DELETE", "/me/notices/channels/01J00000000000000000000000", None, {404}),
+    ("POST", "/me/notices/test", None, {202}),
+    ("GET", "/notices/failures", None, {403}),
     ("GET", "/costs", None, {200}),
     ("GET", "/forecast", None, {200}),
     ("GET", "/recommendations", None, {200}),
@@ -96,9 +104,9 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/quotas", None, {200}),
     ("PUT", "/quotas", {"kind": "user"}, {422}),
 ]
-FOR_ADMINISTRATORS = ("/events", "/fleet")
+FOR_ADMINISTRATORS = ("/events", "/fleet", "/notices/failures")
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(FOR_ADMINISTRATORS, ADMIN)
-PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
+PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/notices", "/docs"]
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, RouteContext]]:
