@@ -16,12 +16,14 @@ import logging
 import os
 import re
 import resource
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+_LIFE_S = 90
 _STATUS = re.compile(r"error=(\d{3})\b")
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 _READABLE = (
@@ -56,7 +58,7 @@ class Guard:
         self._anywhere = anywhere
         roots = {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path), *_READABLE}
         self._readable = [Path(one).resolve() for one in roots]
-        self.connected = self.refused = False
+        self.connected = self.refused = self.refused_file = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         """An audit hook: raises where something is done that this process has no business to do."""
@@ -87,6 +89,7 @@ class Guard:
         place = Path(os.fsdecode(path)).resolve()
         reads = not (isinstance(flags, int) and flags & _WRITES)
         if not reads or not any(place.is_relative_to(root) for root in self._readable):
+            self.refused_file = True
             raise Refused("this file is not for this process")
 
 
@@ -120,6 +123,7 @@ def main() -> None:
     said = Said()
     logging.basicConfig(handlers=[said], level=logging.WARNING, force=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    signal.alarm(_LIFE_S)  # also where whoever asked was killed
     import apprise
     import apprise.manager_plugins
 
@@ -168,7 +172,7 @@ def _about(plugin: Any, url: str) -> dict[str, Any]:
 
 
 def _send(plugin: Any, message: Mapping[str, str], guard: Guard, said: Said) -> str | None:
-    guard.connected = guard.refused = False
+    guard.connected = guard.refused = guard.refused_file = False
     said.status = None
     if message.get("to"):
         plugin.targets = [(False, message["to"])]
@@ -178,8 +182,8 @@ def _send(plugin: Any, message: Mapping[str, str], guard: Guard, said: Said) -> 
         return "failed"
     if done:
         return None
-    if guard.refused:
-        return "address_not_allowed"
+    if guard.refused or guard.refused_file:
+        return "address_not_allowed" if guard.refused else "bad_address"
     if said.status is not None:
         return f"http_{said.status}"
     return "no_answer" if guard.connected else "unknown_host"

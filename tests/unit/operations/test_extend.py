@@ -127,7 +127,9 @@ async def test_the_owner_reads_who_stopped_it_and_why(world: World) -> None:
     with pytest.raises(NotAllowed):
         await world.environments.stop(BEN, "default", owner="ann", why="mine now")
     for _ in range(2):
-        await world.environments.stop(ROOT, "default", owner="ann", why="the GPU needs a repair {soon}", at_once=True)
+        await world.environments.stop(
+            ROOT, "default", owner="ann", why="the GPU needs a repair {soon}", at_once=True
+        )
     await world.environments.ended(lease, "stopped")
     seen = await world.environments.get(ANN, "default")
     assert seen.phase == "stopped"
