@@ -56,9 +56,7 @@ class Portal:
         """
         return await self.of_person(verb, f"/environments/{self.name}{path}", language, body)
 
-    async def of_person(
-        self, verb: str, path: str, language: str, body: Mapping[str, Any] | None = None
-    ) -> Any:
+    async def of_person(self, verb: str, path: str, language: str, body: Mapping[str, Any] | None = None) -> Any:
         """The same of anything that is the owner's."""
         request = HTTPRequest(
             f"{self.url}{API}{path}",

@@ -67,17 +67,14 @@ _GRACE_S = 3
 
 
 def operations(data: Path | str) -> Operations:
-    """Everything the portal can do, for one process on this data folder. Starts nothing.
-
-    Raises `WrongRevision` where the database is not of this version.
-    """
+    """Everything the portal can do, for one process on this data folder. Raises `WrongRevision`; starts nothing."""
     settings, store, clock = _opened(data)
-    snapshots = Snapshots(settings, FolderArtifacts(settings))
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
+    snapshots, notices = Snapshots(settings, FolderArtifacts(settings)), _notices(settings, store, clock, hub)
     seen = None if settings.simulated_fleet else inventory.measure  # what is made up says nothing of use
     runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=seen)
     environments = Environments(store, clock, profiles, runs)
@@ -109,7 +106,7 @@ def operations(data: Path | str) -> Operations:
         shares=Shares(settings, store, clock, hub, servers),
         tokens=tokens,
         events=Events(store),
-        notices=_notices(settings, store, clock, hub),
+        notices=notices,
         ledger=Ledger(store, clock),
         outlook=Outlook(store, clock, profiles),
         budgets=budgets,
