@@ -106,7 +106,7 @@ class Looks:
         self._changes = 0
 
     async def look(self, language: str) -> dict[str, Any]:
-        """`environment`, `usage` and unread `notices` (null where unknown), and `now`, the portal's own time or null.
+        """`environment`, `usage`, unread `notices`, and `now`, the portal's own time; null where unknown.
 
         At most `FRESH_S` old. Errors as of `Portal.ask`; none is remembered.
         """

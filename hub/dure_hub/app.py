@@ -67,7 +67,7 @@ _GRACE_S = 3
 
 
 def operations(data: Path | str) -> Operations:
-    """Everything the portal can do, for one process on this data folder. Raises `WrongRevision`; starts nothing."""
+    """Everything the portal can do, for one process on this data folder. Raises `WrongRevision`."""
     settings, store, clock = _opened(data)
     servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
     inventory, hub = choose(settings, clock), HubApi(settings)

@@ -194,9 +194,7 @@ def test_stopping_with_a_reason_stops_the_process(
         row.get_by_role("textbox").fill("The room is needed for a demo")
         row.get_by_role("button", name="Stop now").click()
         until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "the server's end")
-        expect(row.locator(".dure-cell").filter(has_text="stopped")).to_contain_text(
-            "The room is needed for a demo"
-        )
+        expect(row.locator(".dure-cell", has_text="stopped")).to_contain_text("The room is needed for a demo")
         leave(shown)
     happened = as_admin.get("/events", params={"object": "environment:ana/ended"}).json()
     (stop,) = [one for one in happened if one["verb"] == "environment.stop"]
