@@ -15,8 +15,9 @@ class EnvironmentsView(Panel):
     """Everybody's servers and what happened last, for administrators; it looks again by itself.
 
     Asks `extend` (owner, name, hours) and `stop` (owner, name, reason; with `now` at once, else its owner is told
-    first). `portal` is whom to ask instead of the environment's portal; with `bind=False` the view asks nobody and shows the `environments` and `events` of its
-    `state` (as JSON of their wire types, None while unknown) and `notes`: what came of an action, by "owner/name".
+    first). `portal` is whom to ask instead of the environment's portal; with `bind=False` the view asks nobody and
+    shows the `environments` and `events` of its `state` (as JSON of their wire types, None while unknown) and
+    `notes`: what came of an action, by "owner/name".
     """
 
     _esm = assemble("common.js", "environments_view.js")
