@@ -15,6 +15,7 @@ from dure_hub.hubapi import HubApi
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.notes import note
+from dure_hub.operations.notice_rows import forget_channels
 from dure_hub.operations.schedule_rows import close, pause
 from dure_hub.settings import Settings
 from dure_hub.store import Store
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 async def end_everything_of(settings: Settings, name: str) -> list[str]:
-    """Revoke the person's own tokens, empty their places in the queue, pause their schedules, stop their servers.
+    """Revoke their own tokens, empty their places in the queue, pause their schedules, stop their servers.
 
     Scheduled notebooks that run are stopped too: their tokens may start more.
 
@@ -49,7 +50,7 @@ async def end_everything_of(settings: Settings, name: str) -> list[str]:
 
 
 def sign_out(settings: Settings, name: str) -> list[str]:
-    """Revoke the person's own tokens of the portal, and pause their schedules; the names of those.
+    """Revoke the person's own tokens, forget where notices are sent, pause their schedules; the names of those.
 
     Whoever held the account may have made or changed them. Tokens of what runs end with its lease.
     """
@@ -70,6 +71,7 @@ def _write(settings: Settings, name: str, work: Callable[[Session, str, datetime
 def _revoke(session: Session, name: str, now: datetime) -> None:
     own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
     session.execute(own.values(revoked_at=now))
+    forget_channels(session, name)
     record(session, now, PORTAL, "account.sign_out", f"user:{name}")
 
 

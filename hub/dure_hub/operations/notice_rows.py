@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from dure import wire
@@ -71,6 +71,13 @@ def make(session: Session, person: str, draft: Draft, now: datetime, mails: bool
             channels.append(None)
         session.add_all(Delivery(id=new_id(), notice_id=row.id, channel=one, next_at=now) for one in channels)
     return row
+
+
+def forget_channels(session: Session, person: str) -> None:
+    """Send to none of this person's addresses any more: whoever held the account may have named them."""
+    mine = select(NoticeChannel.id).where(NoticeChannel.person == person)
+    session.execute(delete(Delivery).where(Delivery.channel.in_(mine)))
+    session.execute(delete(NoticeChannel).where(NoticeChannel.person == person))
 
 
 def on_wire(session: Session, rows: Sequence[Notice], address: str) -> list[wire.Notice]:

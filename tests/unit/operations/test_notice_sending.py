@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from sqlalchemy import func, select
 from dure import wire
 from dure.errors import Conflict, NotAllowed
 from dure.wire.ids import new_id
+from dure_hub.account_end import end_everything_of, sign_out
 from dure_hub.operations.notice_rows import MOST_AN_HOUR
 from dure_hub.operations.notices import MOST_CHANNELS, BadNoticeAddress
+from dure_hub.settings import Settings
 from dure_hub.store.models import Notice
 from tests.support.noticing import ANN, BEN, ROOT, Site, channel, deliveries, lease_of
 from tests.support.receivers import Webhook, mail_server
@@ -192,3 +195,20 @@ async def test_old_notices_are_forgotten(site: Site, hook: Webhook) -> None:
     with site.store.reading() as session:
         assert session.scalar(select(func.count()).select_from(Notice)) == 1
     assert len(deliveries(site)) == 1
+
+
+async def test_a_new_password_or_the_end_of_an_account_forgets_the_addresses(site: Site, hook: Webhook) -> None:
+    for end in (sign_out, _end_all):
+        await channel(site, hook)
+        await channel(site, hook, BEN)
+        site.happens("job.fail", f"job:ann/{end.__name__}")
+        await site.told()
+        await asyncio.to_thread(end, site.settings, "ann")
+        await site.sends()
+        assert (await site.notices.settings(ANN)).channels == []
+        assert (await site.notices.settings(BEN)).channels != []
+        assert hook.got == []
+
+
+def _end_all(settings: Settings, name: str) -> None:
+    asyncio.run(end_everything_of(settings, name))
