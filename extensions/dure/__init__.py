@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dure import gpus as gpus
     from dure import keys as keys
     from dure import models as models
+    from dure import notices as notices
     from dure import schedules as schedules
     from dure.account import plan as plan
     from dure.account import profiles as profiles
@@ -57,7 +58,17 @@ _WHERE = {
     "Context": "injob",
     "DureError": "errors",
 }
-_MODULES = ("costs", "devices", "endpoints", "environments", "gpus", "keys", "models", "schedules")
+_MODULES = (
+    "costs",
+    "devices",
+    "endpoints",
+    "environments",
+    "gpus",
+    "keys",
+    "models",
+    "notices",
+    "schedules",
+)
 __all__ = sorted([*_WHERE, *_MODULES])
 
 

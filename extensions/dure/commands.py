@@ -47,6 +47,7 @@ def register(subparsers: Any) -> None:
         device_commands,
         gpu_commands,
         key_commands,
+        notice_commands,
         organisation_commands,
         schedule_commands,
         server_commands,
@@ -62,6 +63,7 @@ def register(subparsers: Any) -> None:
     audit_commands.register(subparsers)
     organisation_commands.register(subparsers)
     key_commands.register(subparsers)
+    notice_commands.register(subparsers)
     train = _add(subparsers, "train", _train)
     train.add_argument("entry", help=_help("entry"))
     train.add_argument("--name", help=_help("name"))

@@ -112,9 +112,14 @@ def checkpoint(name: str = "default", owner: str | None = None) -> wire.Receipt:
     return read(wire.Receipt, answer)
 
 
-def stop(name: str = "default", owner: str | None = None, reason: str | None = None) -> None:
-    """Stop a server, or leave the queue. Files stay. The owner reads `reason` where an administrator gave one."""
-    client().delete(f"/environments/{name}", repeatable=True, owner=owner, reason=reason)
+def stop(name: str = "default", owner: str | None = None, reason: str | None = None, *, now: bool = False) -> None:
+    """Stop a server of yours at once, or leave the queue. Files stay.
+
+    For administrators, that of `owner` ends in ten minutes, or what the portal has set: they are told, and read
+    `reason`. With `now` it ends at once, and a reason is needed.
+    """
+    told = {"owner": owner, "reason": reason, "now": "true" if now else None}
+    client().delete(f"/environments/{name}", repeatable=True, **told)
 
 
 def share(person: str, name: str = "default", owner: str | None = None) -> wire.Share:

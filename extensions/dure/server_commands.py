@@ -35,6 +35,10 @@ HELP = {
         "en": "with --stop of somebody else's: what they read",
         "ko": "다른 사람의 서버를 중지할 때 보여 줄 이유",
     },
+    "now": {
+        "en": "with --stop of somebody else's: at once, which needs a --reason; else they are told first",
+        "ko": "다른 사람의 서버를 바로 중지(--reason 필요). 없으면 먼저 알린 뒤 중지",
+    },
     "profile": {"en": "with --start: what to run on", "ko": "--start와 함께: 실행할 프로필"},
     "hours": {
         "en": "with --start: for how long; the profile's usual time if not given",
@@ -69,6 +73,7 @@ def register(subparsers: Any) -> None:
     verbs.add_argument("--save", action="store_true", help=_help("save"))
     verbs.add_argument("--stop", action="store_true", help=_help("stop"))
     parser.add_argument("--reason", help=_help("reason"))
+    parser.add_argument("--now", action="store_true", help=_help("now"))
     parser.add_argument("--hours", type=float, help=_help("hours"))
     for word in ("profile", "image", "team", "project"):
         parser.add_argument(f"--{word}", help=_help(word))
@@ -91,7 +96,7 @@ def _servers(arguments: argparse.Namespace) -> int:
     if name is None:
         write(f"{environments.list(everyone=arguments.everyone, team=arguments.team)!r}\n")
     elif arguments.stop:
-        environments.stop(name, owner, arguments.reason)
+        environments.stop(name, owner, arguments.reason, now=arguments.now)
     elif arguments.save:
         write(f"{environments.checkpoint(name, owner)!r}\n")
     elif arguments.start:
@@ -148,6 +153,8 @@ def _check(arguments: argparse.Namespace) -> None:
         wrong("--owner: --start")
     if arguments.reason is not None and not arguments.stop:
         wrong("--reason: --stop")
+    if arguments.now and not arguments.stop:
+        wrong("--now: --stop")
     for word in _OF_START:
         lists = word == "team" and arguments.name is None
         if getattr(arguments, word) is not None and not arguments.start and not lists:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ API = "/api/v1"
 CONNECT_S, ANSWER_S = 3.0, 15.0
 FRESH_S = 20.0
 """However many pages are open, the portal is asked as often as this."""
+_UNREAD = "/me/notices?unseen=true&limit=5"
 _GATEWAY = (502, 503, 504)
 
 
@@ -53,8 +54,12 @@ class Portal:
 
         Raises `Refused`, `PortalUnreachable`, `BadAnswer`.
         """
+        return await self.of_person(verb, f"/environments/{self.name}{path}", language, body)
+
+    async def of_person(self, verb: str, path: str, language: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The same of anything that is the owner's."""
         request = HTTPRequest(
-            f"{self.url}{API}/environments/{self.name}{path}",
+            f"{self.url}{API}{path}",
             method=verb,
             headers={
                 "Authorization": f"Bearer {self._token}",
@@ -88,6 +93,7 @@ class _Seen:
     at: float
     environment: Any
     usage: Any
+    notices: Any
 
 
 class Looks:
@@ -100,7 +106,7 @@ class Looks:
         self._changes = 0
 
     async def look(self, language: str) -> dict[str, Any]:
-        """`environment`, `usage` (null where unknown) and `now`, the portal's own time at this moment or null.
+        """`environment`, `usage`, unread `notices`, and `now`, the portal's own time; null where unknown.
 
         At most `FRESH_S` old. Errors as of `Portal.ask`; none is remembered.
         """
@@ -111,7 +117,12 @@ class Looks:
                 looking = self._looking[language] = asyncio.create_task(self._look(language))
                 looking.add_done_callback(lambda done: self._looked(language, done))
             seen = await asyncio.shield(looking)
-        return {"environment": seen.environment, "usage": seen.usage, "now": _moved(seen)}
+        return {
+            "environment": seen.environment,
+            "usage": seen.usage,
+            "notices": seen.notices,
+            "now": _moved(seen),
+        }
 
     def forget(self) -> None:
         """Something was changed: look again, and keep nothing of a look that began before."""
@@ -125,18 +136,20 @@ class Looks:
 
     async def _look(self, language: str) -> _Seen:
         changes = self._changes
-        environment, usage = await asyncio.gather(
-            self._portal.ask("GET", "", language), self._usage(language), return_exceptions=False
+        environment, usage, notices = await asyncio.gather(
+            self._portal.ask("GET", "", language),
+            self._known(self._portal.ask("GET", "/usage", language)),
+            self._known(self._portal.of_person("GET", _UNREAD, language)),
         )
-        seen = _Seen(time.monotonic(), environment, usage)
+        seen = _Seen(time.monotonic(), environment, usage, notices)
         if changes == self._changes:
             self._last[language] = seen
         return seen
 
-    async def _usage(self, language: str) -> Any:
-        """What it uses; that this is not known hides nothing of the rest."""
+    async def _known(self, asked: Coroutine[Any, Any, Any]) -> Any:
+        """What is not known is null, and hides nothing of the rest."""
         try:
-            return await self._portal.ask("GET", "/usage", language)
+            return await asked
         except (Refused, DureError):
             return None
 

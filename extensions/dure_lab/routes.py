@@ -58,6 +58,7 @@ def _load_jupyter_server_extension(server_app: ServerApp) -> None:
             ("usage", Usage, mine),
             ("extend", Extend, mine),
             ("stop", Stop, mine),
+            ("notices/seen", NoticesSeen, mine),
         ]
     application: Any = server_app.web_app
     if portal is not None:
@@ -151,6 +152,20 @@ class Extend(OfThePortal):
 
 def _is_time(hours: Any) -> TypeGuard[float]:
     return isinstance(hours, int | float) and not isinstance(hours, bool) and 0 < hours <= _LONGEST_H
+
+
+class NoticesSeen(OfThePortal):
+    """Marks notices of the owner's as read."""
+
+    @authenticated
+    @authorized
+    async def post(self) -> None:
+        """Those that the page names."""
+        body = self.get_json_body()
+        ids = body.get("ids") if isinstance(body, dict) else None
+        await self.portal.of_person("POST", "/me/notices/seen", self.language, {"ids": ids})
+        self.looks.forget()
+        self.finish({"seen": True})
 
 
 class Stop(OfThePortal):

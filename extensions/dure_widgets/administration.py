@@ -35,6 +35,6 @@ class Administration(Portal):
         """Move the end of somebody's server."""
         return environments.extend(name, until=until, owner=owner)
 
-    def stop(self, owner: str, name: str, reason: str) -> None:
-        """Stop somebody's server; they read why."""
-        environments.stop(name, owner=owner, reason=reason)
+    def stop(self, owner: str, name: str, reason: str, *, now: bool = False) -> None:
+        """Stop somebody's server, once they had time to save or now; they read why."""
+        environments.stop(name, owner=owner, reason=reason, now=now)

@@ -14,9 +14,10 @@ from dure_widgets.panel import Panel, assemble
 class EnvironmentsView(Panel):
     """Everybody's servers and what happened last, for administrators; it looks again by itself.
 
-    Asks `extend` (owner, name, hours) and `stop` (owner, name, reason). `portal` is whom to ask instead of the
-    environment's portal; with `bind=False` the view asks nobody and shows the `environments` and `events` of its
-    `state` (as JSON of their wire types, None while unknown) and `notes`: what came of an action, by "owner/name".
+    Asks `extend` (owner, name, hours) and `stop` (owner, name, reason; with `now` at once, else its owner is told
+    first). `portal` is whom to ask instead of the environment's portal; with `bind=False` the view asks nobody and
+    shows the `environments` and `events` of its `state` (as JSON of their wire types, None while unknown) and
+    `notes`: what came of an action, by "owner/name".
     """
 
     _esm = assemble("common.js", "environments_view.js")
@@ -70,9 +71,14 @@ class EnvironmentsView(Panel):
             "en": "Say why: its owner reads it.",
             "ko": "이유를 적어 주세요. 주인이 읽습니다.",
         },
-        "stop_now": {"en": "Stop it", "ko": "중지"},
+        "stop_soon": {"en": "Tell them, then stop", "ko": "알린 뒤 중지"},
+        "stop_now": {"en": "Stop now", "ko": "지금 중지"},
         "keep": {"en": "Keep it", "ko": "그대로 두기"},
         "extended": {"en": "Its end is now {time}.", "ko": "종료 시각을 {time}(으)로 옮겼습니다."},
+        "told_to_stop": {
+            "en": "Its owner is told; it ends when its time below “Until” is over. Extending it calls that off.",
+            "ko": "주인에게 알렸습니다. ‘종료 예정’ 시각에 종료되며, 연장하면 취소됩니다.",
+        },
         "asked_to_stop": {"en": "It is being stopped.", "ko": "중지하고 있습니다."},
         "events": {"en": "What happened last", "ko": "최근 기록"},
         "no_events": {"en": "Nothing yet.", "ko": "아직 없습니다."},
@@ -95,6 +101,8 @@ class EnvironmentsView(Panel):
         "environment.ready": {"en": "server ready", "ko": "서버 준비됨"},
         "environment.extend": {"en": "moved its end", "ko": "종료 시각 변경"},
         "environment.stop": {"en": "stopped it", "ko": "서버 중지"},
+        "environment.stop_set": {"en": "set its end", "ko": "종료 예고"},
+        "environment.end": {"en": "server ended", "ko": "서버 종료됨"},
         "environment.receipt": {"en": "saved before its end", "ko": "종료 전 저장"},
         "environment.fail": {"en": "server failed", "ko": "서버 시작 실패"},
     }

@@ -45,7 +45,7 @@ async def end_everything_of(settings: Settings, name: str, actor: str | None = N
 
 
 def sign_out(settings: Settings, name: str, actor: str | None = None) -> list[str]:
-    """Revoke the person's own tokens of the portal, and pause their schedules; the names of those.
+    """Revoke the person's own tokens, forget where notices are sent, pause their schedules; the names of those.
 
     Whoever held the account may have made or changed them. Tokens of what runs end with its lease.
     """

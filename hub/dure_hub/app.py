@@ -29,6 +29,7 @@ from dure_hub.backends.embedded import (
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
+from dure_hub.noticeapi import NoticeApi
 from dure_hub.operations import Operations, admission, keys
 from dure_hub.operations.allocations import Allocations
 from dure_hub.operations.audit import Audit
@@ -53,6 +54,9 @@ from dure_hub.operations.ledger import Ledger
 from dure_hub.operations.logins import Logins
 from dure_hub.operations.metrics import Metrics
 from dure_hub.operations.models import Models
+from dure_hub.operations.notice_making import NoticeMaking
+from dure_hub.operations.notice_sending import NoticeSending
+from dure_hub.operations.notices import Notices
 from dure_hub.operations.offers import Offers
 from dure_hub.operations.organisation import Organisation
 from dure_hub.operations.outlook import Outlook
@@ -119,6 +123,7 @@ def operations(data: Path | str) -> Operations:
         keys=Keys(settings, store, clock, tokens),
         logins=Logins(settings, store, clock),
         events=Events(store, clock),
+        notices=_notices(settings, store, clock, hub),
         audit=Audit(store, clock),
         ledger=Ledger(store, clock),
         outlook=Outlook(store, clock, profiles),
@@ -163,6 +168,12 @@ def _measure(settings: Settings, inventory: InventoryBackend) -> Callable[[], Aw
     return None if settings.simulated_fleet else inventory.measure
 
 
+def _notices(settings: Settings, store: Store, clock: Clock, hub: HubApi) -> Notices:
+    api = NoticeApi(settings)
+    making, sending = NoticeMaking(settings, store, clock, hub), NoticeSending(settings, store, clock, api)
+    return Notices(settings, store, clock, making, sending, api)
+
+
 def _joined(ops: Operations, carver: Carver) -> Operations:
     """What the parts need of each other once all are there, and what happens by itself."""
     ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
@@ -198,6 +209,9 @@ def _add_ticks(ops: Operations) -> None:
     ticks.add("devices", LOOK_S, ops.devices.look)
     ticks.add("disk", DISK_S, ops.disk.keep_reserve)
     ticks.add("lease logs", TIDY_S, ops.lease_logs.tidy)
+    ops.notices.sending.kick = partial(ticks.kick, "notices")
+    ticks.add("notices", ops.settings.look_interval_s, ops.notices.work)
+    ticks.add("old notices", 3600, ops.notices.sending.tidy)
     ticks.add("executions", 60, ops.schedules.retention.tidy)
 
 

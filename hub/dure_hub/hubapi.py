@@ -39,6 +39,15 @@ class HubRefused(DureError):
 
 
 @dataclass(frozen=True)
+class HubPerson:
+    """A user of the hub's."""
+
+    name: str
+    admin: bool = False
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HubServer:
     """An active server as the hub knows it. `pending` is spawn, stop, check or None.
 
@@ -108,6 +117,16 @@ class HubApi:
             return None
         found: dict[str, Any] = self._good(answer).json()
         return found
+
+    async def people(self) -> list[HubPerson]:
+        """Everybody that the hub knows, with their groups."""
+        found: list[HubPerson] = []
+        while True:
+            query = {"offset": str(len(found)), "limit": str(_PAGE)}
+            page = self._good(await self._ask("GET", "/users", params=query)).json()
+            found += [HubPerson(one["name"], bool(one.get("admin")), tuple(one.get("groups", ()))) for one in page]
+            if len(page) < _PAGE:
+                return found
 
     async def servers(self) -> list[HubServer]:
         """Every active server of everybody."""

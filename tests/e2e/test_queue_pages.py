@@ -258,7 +258,7 @@ def test_the_end_is_told_on_the_home_page_until_it_is_put_away(site: Site) -> No
     site.ask("ana", "mine", "cpu")
     site.is_in("ana", "mine", "running")
     with site.portal.client("admin") as root:
-        root.delete("/environments/mine", params={"owner": "ana", "reason": "the disk is full"}).raise_for_status()
+        root.delete("/environments/mine?owner=ana&now=true&reason=the disk is full").raise_for_status()
     site.is_in("ana", "mine", "stopped")
     page = site.page("ana")
     page.goto(site.portal.url + HOME)

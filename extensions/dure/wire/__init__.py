@@ -59,6 +59,14 @@ if TYPE_CHECKING:
     from dure.wire.money import QuotaRequest as QuotaRequest
     from dure.wire.money import Recommendation as Recommendation
     from dure.wire.money import Uncharged as Uncharged
+    from dure.wire.notices import Notice as Notice
+    from dure.wire.notices import NoticeChannel as NoticeChannel
+    from dure.wire.notices import NoticeChannelRequest as NoticeChannelRequest
+    from dure.wire.notices import NoticeDelivery as NoticeDelivery
+    from dure.wire.notices import NoticeFailure as NoticeFailure
+    from dure.wire.notices import NoticeSettings as NoticeSettings
+    from dure.wire.notices import NoticeSettingsRequest as NoticeSettingsRequest
+    from dure.wire.notices import SeenRequest as SeenRequest
     from dure.wire.organisation import Organisation as Organisation
     from dure.wire.organisation import OrganisationChange as OrganisationChange
     from dure.wire.organisation import OrganisationDiff as OrganisationDiff
@@ -128,6 +136,14 @@ _WHERE = {
     "OrganisationRequest": "organisation",
     "Team": "organisation",
     "TeamRequest": "organisation",
+    "Notice": "notices",
+    "NoticeChannel": "notices",
+    "NoticeChannelRequest": "notices",
+    "NoticeDelivery": "notices",
+    "NoticeFailure": "notices",
+    "NoticeSettings": "notices",
+    "NoticeSettingsRequest": "notices",
+    "SeenRequest": "notices",
     "Budget": "money",
     "BudgetRequest": "money",
     "CostLine": "money",

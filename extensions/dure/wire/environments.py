@@ -168,7 +168,8 @@ class Environment(Answer):
     whether its owner has put that away. `log_end` is the last of its log where it did not start, for its owner
     alone. `checks` is what the idleness of one that runs is judged by. `put_off` says why its end was moved, where
     nobody could have been told of the one before. `notice` says in each language what its owner should know of its
-    GPU: that it has a fault, or is being cleared.
+    GPU: that it has a fault, or is being cleared. `stop_at` is when a stop that an administrator or a lead has set
+    ends it, and `stop_text` why, in each language: its owner cannot move that.
     """
 
     name: str
@@ -192,6 +193,8 @@ class Environment(Answer):
     receipt: Receipt | None = None
     checks: list[Check] = []
     log_end: str | None = None
+    stop_at: datetime | None = None
+    stop_text: dict[str, str] | None = None
     told: bool = False
     put_off: PutOff | None = None
     notice: dict[str, str] | None = None

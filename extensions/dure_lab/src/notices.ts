@@ -19,6 +19,8 @@ export class Notices {
   private end = 0;
   private idleEnd = 0;
   private shown: string[] = [];
+  private stopAt: string | null = null; // the administrator's stop that was told of
+  private readonly told = new Set<string>();
   private readonly alarm: Alarm;
 
   constructor(
@@ -40,6 +42,7 @@ export class Notices {
     }
     this.warnOfEnd(this.watch.leaseEnd);
     this.warnOfIdleness(this.watch.idleEnd, this.watch.leaseEnd);
+    this.tell();
   }
 
   private warnOfEnd(end: End | null): void {
@@ -52,8 +55,11 @@ export class Notices {
       this.dismiss();
     }
     this.end = end.at;
+    const stop = this.watch.environment?.stop_at ?? null;
+    const news = stop !== null && stop !== this.stopAt;
+    this.stopAt = stop;
     const now = step(end.left);
-    if (now === null || (this.warnedAt !== null && this.warnedAt <= now)) {
+    if (!news && (now === null || (this.warnedAt !== null && this.warnedAt <= now))) {
       return;
     }
     this.warnedAt = now;
@@ -62,6 +68,11 @@ export class Notices {
     }
     this.dismiss();
     const facts = { time: this.words.time(end.left), when: this.words.atWhen(end.at, Date.now()) };
+    const why = stop === null ? null : (this.watch.environment?.stop_text?.[this.words.language] ?? '');
+    if (why !== null) {
+      this.shown.push(Notification.warning(this.words.say('toastStop', { ...facts, why }).trim(), { autoClose: false }));
+      return; // its owner cannot move that end
+    }
     this.warn(this.words.say('toastEnd', facts), this.words.say('extendHour'), () => this.extend(end));
   }
 
@@ -78,6 +89,23 @@ export class Notices {
       await this.watch.use();
       Notification.info(this.words.say('noted'), { autoClose: 5000 });
     });
+  }
+
+  /** What happened elsewhere, each once: how this server ends is said above. */
+  private tell(): void {
+    const { environment, notices } = this.watch;
+    const own = `environment:${environment?.owner}/${environment?.name}`;
+    for (const one of [...notices].reverse()) {
+      if (this.told.has(one.id) || (one.kind === 'ending' && one.thing === own)) {
+        continue;
+      }
+      this.told.add(one.id);
+      const text = this.words.withTimes(one.text[this.words.language] ?? one.text['en'] ?? '');
+      const callback = (): void => {
+        this.watch.seen(one.id).catch((error: unknown) => this.refused(said(error)));
+      };
+      Notification.info(text, { autoClose: false, actions: [{ label: this.words.say('gotIt'), callback }] });
+    }
   }
 
   private warn(text: string, label: string, act: () => Promise<void>): void {

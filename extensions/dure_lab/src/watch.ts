@@ -1,7 +1,7 @@
 // What is known of this environment, asked once a minute while somebody looks, and the time that is left of it.
 
 import { Refusal, type Server } from './server';
-import type { Environment, Look, Usage } from './wire';
+import type { Environment, Look, Notice, Usage } from './wire';
 
 export const EVERY_MS = 60_000;
 const LONGEST_MS = 2 ** 31 - 1; // what a timer can hold
@@ -16,6 +16,7 @@ export interface End {
 export class Watch {
   environment: Environment | null = null;
   usage: Usage | null = null;
+  notices: Notice[] = []; // unread ones
   problem = ''; // why the last look told nothing
   absent = false; // no portal has started this server
   private ahead = 0; // how much the portal's clock is ahead of ours
@@ -62,6 +63,12 @@ export class Watch {
   /** Stop the server. Raises `Refusal`. */
   async stop(): Promise<void> {
     await this.server.ask('POST', 'dure/stop', {});
+  }
+
+  /** Mark a notice as read. Raises `Refusal`. */
+  async seen(id: string): Promise<void> {
+    await this.server.ask('POST', 'dure/notices/seen', { ids: [id] });
+    this.notices = this.notices.filter(one => one.id !== id);
   }
 
   /** Tell the server that somebody is here: a request that counts. */
@@ -118,6 +125,7 @@ export class Watch {
       const seen = await this.server.ask<Look>('GET', 'dure/environment');
       this.environment = seen.environment;
       this.usage = seen.usage;
+      this.notices = seen.notices ?? [];
       this.ahead = seen.now ? Date.parse(seen.now) - Date.now() : this.ahead;
       this.problem = '';
     } catch (error) {

@@ -8,12 +8,15 @@ export interface Lease {
 
 export interface Environment {
   name: string;
+  owner: string;
   profile: string;
   phase: string;
   lease: Lease | null;
   idle_end: string | null;
   extendable_until: string | null;
   notice?: Record<string, string> | null; // what its owner should know of its GPU, by language
+  stop_at?: string | null; // when an administrator ends it
+  stop_text?: Record<string, string> | null;
 }
 
 export interface Device {
@@ -35,9 +38,17 @@ export interface Usage {
   devices: Device[];
 }
 
+export interface Notice {
+  id: string;
+  kind: string;
+  thing: string;
+  text: Record<string, string>;
+}
+
 export interface Look {
   environment: Environment;
   usage: Usage | null;
+  notices?: Notice[] | null; // unread ones, the newest first
   now: string | null;
 }
 

@@ -51,6 +51,8 @@ const WORDS = {
   ],
   toastEnd: ['This server ends in {time}, {when}.', '이 서버는 {time} 뒤, {when}에 종료됩니다.'],
   toastIdle: ['Nobody uses this server; it stops {when}.', '이 서버를 아무도 쓰지 않아 {when}에 종료됩니다.'],
+  toastStop: ['{why} It ends in {time}, {when}. Save your work until then.', '{why} {time} 뒤, {when}에 종료됩니다. 그때까지 작업을 저장하세요.'],
+  gotIt: ['Mark as read', '읽음으로 표시'],
   using: ['I am using it', '사용 중입니다'],
   noted: ['Noted. It shows within two minutes.', '확인했습니다. 2분 안에 반영됩니다.'],
   saved: ['{count} changed documents were saved.', '변경된 문서 {count}개를 저장했습니다.'],

@@ -78,7 +78,8 @@ class EnvironmentsController:
             if verb == "extend":
                 said = self._extend(owner, name, float(values.get("hours") or 0))
             else:
-                said = self._stop(owner, name, str(values.get("reason") or "").strip())
+                reason = str(values.get("reason") or "").strip()
+                said = self._stop(owner, name, reason, now=bool(values.get("now")))
         except DureError as error:
             language = self._panel.language
             note = {"kind": "bad", "text": f"{error.text(language)} {error.advice(language)}"}
@@ -98,11 +99,11 @@ class EnvironmentsController:
         moved = done.lease.until if done.lease is not None else until
         return {"word": "extended", "until": None if moved is None else moved.isoformat()}
 
-    def _stop(self, owner: str, name: str, reason: str) -> dict[str, Any]:
+    def _stop(self, owner: str, name: str, reason: str, *, now: bool) -> dict[str, Any]:
         if not reason or len(reason) > LONGEST_REASON:
             raise BadRequest(field="reason", value=reason[:80], rule=REASON_RULE)
-        self._portal.stop(owner, name, reason)
-        return {"word": "asked_to_stop"}
+        self._portal.stop(owner, name, reason, now=now)
+        return {"word": "asked_to_stop" if now else "told_to_stop"}
 
 
 def _key_of(server: Mapping[str, Any]) -> str:

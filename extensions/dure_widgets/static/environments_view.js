@@ -25,10 +25,11 @@ function stopForm(model, one, closed) {
     reason.say(why ? "" : word(model, "reason_missing"));
     if (!why) return reason.control.focus();
     if (model.get("busy")) return;
-    ask(model, "stop", { ...names, reason: why });
+    ask(model, "stop", { ...names, reason: why, now: event.submitter?.value === "now" });
     closed(false);
   }, onkeydown: (event) => event.key === "Escape" && closed(true) },
-  reason.node, h("div", { class: "dure-row" }, h("button", { type: "submit" }, word(model, "stop_now")), button(word(model, "keep"), () => closed(true), { quiet: true })));
+  reason.node, h("div", { class: "dure-row" }, h("button", { type: "submit" }, word(model, "stop_soon")),
+    h("button", { type: "submit", value: "now", class: "dure-quiet" }, word(model, "stop_now")), button(word(model, "keep"), () => closed(true), { quiet: true })));
   return { node, focus: () => reason.control.focus() };
 }
 
@@ -90,7 +91,8 @@ function serverRows(model, first) {
     text(open, one.name);
     text(profile, one.profile);
     setChip(state, one.phase, word(model, one.phase));
-    text(why, one.reason ?? "");
+    const ending = one.stop_at && active ? one.stop_text?.[model.get("language")] : null;
+    text(why, ending ?? one.reason ?? "");
     text(checks, ["in_use", "unknown"].map((kind) => checksIn(model, one, kind)).filter(Boolean).join(" "));
     for (const [node, iso] of [[since, one.lease?.granted_at ?? one.ticket?.asked_at], [until, one.lease?.until]]) {
       setMoment(model, node, iso);

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dure_hub.operations.logins import Logins
     from dure_hub.operations.metrics import Metrics
     from dure_hub.operations.models import Models
+    from dure_hub.operations.notices import Notices
     from dure_hub.operations.offers import Offers
     from dure_hub.operations.organisation import Organisation
     from dure_hub.operations.outlook import Outlook
@@ -88,6 +89,7 @@ class Operations:
     logins: Logins
     events: Events
     audit: Audit
+    notices: Notices
     ledger: Ledger
     outlook: Outlook
     budgets: Budgets
@@ -113,6 +115,7 @@ class Operations:
         await self.endpoints.subject.close()
         await self.schedules.subject.close()
         await self.allocations.subject.close()
+        await self.notices.close()
         await self.counters.close()
         await self.audit.close()
         await self.tokens.keep_uses()

@@ -64,8 +64,7 @@ def admit(
     known = _known(session, ticket_id, owner, subject)
     if known is not None:
         return known
-    _has_room(fleet, purpose)
-    login_rows.refuse_if_gone(session, owner, purpose)
+    _may_ask(session, fleet, owner, purpose)
     ticket = Ticket(
         id=ticket_id,
         owner=owner,
@@ -100,8 +99,13 @@ def admit(
     return ticket
 
 
+def _may_ask(session: Session, fleet: Fleet, owner: str, purpose: str) -> None:
+    """Refuse whose login has ended, and what would write to a disk that is nearly full."""
+    login_rows.refuse_if_gone(session, owner, purpose)
+    _has_room(fleet, purpose)
+
+
 def _has_room(fleet: Fleet, purpose: str) -> None:
-    """Refuse what would write to a disk that is nearly full."""
     if fleet.full is not None and purpose in HERE:
         raise NoRoomOnDisk(**fleet.full.facts)
 

@@ -19,6 +19,7 @@ from dure_hub.operations.put_offs import put_off
 from dure_hub.policies.idle import idle_end
 from dure_hub.policies.lifetime import latest_end
 from dure_hub.policies.naming import person_origin
+from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Environment, Lease, Ticket
 
 WAITING, HELD, STARTING, RUNNING, STOPPING, STOPPED, FAILED = (
@@ -103,6 +104,7 @@ def grant(row: Environment, lease: Lease) -> None:
     """It has a lease now, and is to start."""
     row.lease_id, row.profile, row.phase, row.reason = lease.id, lease.profile, STARTING, None
     row.activity = row.active_at = row.held_until = row.checks = None  # of its last server
+    row.stop_at = row.stop_reason = None
 
 
 def hold(row: Environment, lease: Lease, until: datetime) -> None:
@@ -119,9 +121,14 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
     reason = lease.end_reason or "lost"
     failed = reason in _FAILURES or (reason == "exited" and seen is not None and _badly(seen))
     row.phase = FAILED if failed else STOPPED
+    if reason == "expired" and row.stop_at is not None:
+        row.reason = row.reason or row.stop_reason
     row.reason = row.reason or reason
     if reason == "exited" and seen is not None and seen.reason:
         row.reason = seen.reason[:REASON_LENGTH]
+    if lease.ended_at is not None:
+        facts = {"lease": lease.id, "phase": row.phase, "code": reason, "reason": row.reason}
+        record(session, lease.ended_at, PORTAL, "environment.end", thing(row), facts, row.owner)
 
 
 def _badly(seen: Seen) -> bool:
@@ -183,6 +190,8 @@ def on_wire(
             "ran": row.active_at is not None,
             "ended_at": ended_at(session, row),
             "ended_by": ended_by(session, row),
+            "stop_at": row.stop_at if row.phase in (STARTING, RUNNING, STOPPING) else None,
+            "stop_text": None if row.stop_at is None else reasons.to_be_stopped(row.stop_reason),
             "receipt": row.receipt if row.receipt and "saved" in row.receipt else None,
             "checks": checks.on_wire(session, row, lease, now) if row.phase == RUNNING and lease else [],
             "told": row.dismissed_at is not None,
@@ -219,10 +228,11 @@ def ended_by(session: Session, row: Environment) -> datetime | None:
 def _extendable_until(
     session: Session, row: Environment, fleet: Fleet, now: datetime, others_bind: bool
 ) -> datetime | None:
-    """None also where the profile is away at the moment: its bound is not known then."""
+    """None also where the profile is away at the moment: its bound is not known then. Nor is there a later end for
+    its owner where a stop is set."""
     lease = extendable(session, row) if row.reason is None else None  # one that was warned of its end
     spec = fleet.profiles.get(lease.profile) if lease is not None else None
-    if lease is None or lease.until is None or spec is None:
+    if lease is None or lease.until is None or spec is None or (others_bind and row.stop_at is not None):
         return None
     longest_s = lifetimes.bounds_of(session, spec, row.owner, lease.team).max_s
     latest, drain = latest_end(lease.until, max_s=longest_s, now=now), closures.drain_of(session, lease)

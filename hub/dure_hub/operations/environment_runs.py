@@ -331,7 +331,15 @@ class EnvironmentRuns:
             rows.fail(row, why)
             if held.ended_at is None:
                 row.phase = rows.STOPPING
-            record(session, now, PORTAL, "environment.fail", rows.thing(row), {"reason": row.reason}, row.owner)
+            record(
+                session,
+                now,
+                PORTAL,
+                "environment.fail",
+                rows.thing(row),
+                {"reason": row.reason, "lease": lease},
+                row.owner,
+            )
 
         await self._store.run(write)
 

@@ -22,14 +22,13 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Seen
 from dure_hub.operations import (
     admission,
-    budgets,
     checks,
     closures,
     extending,
     images,
     lifetimes,
     login_rows,
-    reasons,
+    stopping,
 )
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
@@ -41,13 +40,10 @@ from dure_hub.operations.errors import (
     MustWait,
     MustWaitForLimit,
     MustWaitForProfile,
-    OthersWait,
     StillEnding,
 )
-from dure_hub.operations.money_errors import over_budget
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
-from dure_hub.policies.cost import month
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import record
 from dure_hub.store.models import Environment, Lease, Ticket
@@ -182,8 +178,9 @@ class Environments:
         """Move the end of a server that starts or runs; somebody else's for administrators.
 
         An end that is set already changes nothing; moving it counts as use. It must put off nobody who was
-        promised a start, but where an administrator does it for somebody.
-        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `EndOverLimit`, `OthersWait`, `OverBudget`;
+        promised a start, but where an administrator does it for somebody, which also
+        calls off a stop that was set.
+        Raises `NotRunning`, `EndTooEarly`, `EndTooLate`, `EndOverLimit`, `StopIsSet`, `OthersWait`, `OverBudget`;
         `NoSuchProfile` where its profile is gone.
         """
         person.may_act_for(owner or person.name)
@@ -200,9 +197,10 @@ class Environments:
             verdict = lifetimes.judge_end(ask.until, lease.until, bounds, now)
             closures.need_before_drain(session, lease, ask.until)
             if verdict.code == "end_moved":
+                stopping.moved(row, person)
                 if person.name == row.owner:
-                    _leave_room_for_others(session, lease, ask.until, fleet, now)
-                _pay_for(session, person, lease, ask.until, now)
+                    extending.leave_room(session, lease, ask.until, fleet, now)
+                extending.pay_for(session, person, lease, ask.until, now)
                 lease.until = ask.until.astimezone(UTC)
                 lease.renewals += 1
                 row.active_at = now  # whoever wants it longer has a use for it
@@ -221,38 +219,24 @@ class Environments:
         reason: str = "asked",
         owner: str | None = None,
         why: str | None = None,
+        *,
+        at_once: bool = False,
     ) -> wire.Environment:
         """Stop a server, or cancel its ticket; somebody else's for administrators and leads, who may say `why`.
 
-        Its owner reads that afterwards. What has stopped already is not an error.
+        Its owner reads that. One's own ends at once, somebody else's in `stop_notice_s`, which its owner is told;
+        with `at_once` it does not wait. What has stopped already is not an error. Raises `ReasonMissing`.
         """
         fleet = await self._profiles.fleet()
+        notice_s = self.runs.settings.stop_notice_s
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
             row = rows.seen_by(session, person, owner, name)
-            for_owner = reasons.ended_by(person, row.owner, why)
-            changed = False
-            if row.phase == rows.WAITING and row.ticket_id:
-                admission.cancel(session, row.ticket_id, "cancelled", now, person.name)
-                row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
-                row.dismissed_at = None if for_owner else now  # who cancels it knows
-                changed = True
-            if row.phase == rows.HELD and row.lease_id:  # nothing of it was started, so its place is free at once
-                admission.end_lease(session, row.lease_id, "cancelled", now, person.name)
-                row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
-                row.dismissed_at = None if for_owner else now  # who cancels it knows
-                changed = True
-            lease = rows.active_lease(session, row)
-            if lease is not None:
-                if admission.ask_end(session, lease, reason, now, person.name):
-                    row.reason = for_owner
-                    changed = True
-                row.phase = rows.STOPPING
-            if changed:  # asked twice is one change
-                facts = {"code": reason, "why": why} if why else {"code": reason}
-                record(session, now, person.name, "environment.stop", rows.thing(row), facts, _behalf(person, row))
-            return self._shown(session, row, fleet, now), lease
+            stopping.check_reason(person, row.owner, name, why, at_once=at_once)
+            at = stopping.stop_at(person, row.owner, notice_s, now, at_once=at_once)
+            lease = stopping.want(session, row, person, why, reason, at, now)
+            return self._shown(session, row, fleet, now, row.owner == person.name), lease
 
         answer, lease = await self._store.run(write)
         if lease is not None and not self.runs.is_stopping(lease.id):  # asked twice, it saves once
@@ -388,25 +372,3 @@ def _must_wait(row: Environment, ticket: wire.Ticket | None) -> DureError:
 def _image(lease_id: str, session: Session) -> str | None:
     row = rows.of_lease(session, session.get_one(Lease, lease_id))
     return None if row is None else row.image
-
-
-def _leave_room_for_others(session: Session, lease: Lease, until: datetime, fleet: Fleet, now: datetime) -> None:
-    verdict = extending.judge(session, lease, until, fleet, now)
-    if not verdict.allowed:
-        raise OthersWait(**verdict.facts)
-
-
-def _pay_for(session: Session, person: Person, lease: Lease, until: datetime, now: datetime) -> None:
-    """Refuse what the budgets of its team and project do not pay for; what lies in the next month is its own."""
-    end = month(now)[1]
-    added = min(until, end) - min(max(lease.until or now, now), end)
-    paid = budgets.check(
-        session,
-        team=lease.team,
-        project=lease.project,
-        rate=lease.rate,
-        lifetime_s=int(added.total_seconds()),
-        now=now,
-    )
-    if not paid.allowed:
-        raise over_budget(paid, person)

@@ -7,9 +7,13 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dure_hub.operations import line
+from dure_hub.operations import budgets, line
+from dure_hub.operations.errors import OthersWait
+from dure_hub.operations.money_errors import over_budget
+from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet
 from dure_hub.policies import extending, promises
+from dure_hub.policies.cost import month
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.models import Lease, Ticket
 
@@ -28,3 +32,26 @@ def latest(
 def judge(session: Session, lease: Lease, asked: datetime, fleet: Fleet, now: datetime) -> Verdict:
     """The same of the end that is asked for, as a verdict: `nobody_put_off` or `others_wait`."""
     return promises.extension(asked, *latest(session, lease, asked, fleet, now))
+
+
+def leave_room(session: Session, lease: Lease, until: datetime, fleet: Fleet, now: datetime) -> None:
+    """Refuse an end that would put off what others were promised. Raises `OthersWait`."""
+    verdict = judge(session, lease, until, fleet, now)
+    if not verdict.allowed:
+        raise OthersWait(**verdict.facts)
+
+
+def pay_for(session: Session, person: Person, lease: Lease, until: datetime, now: datetime) -> None:
+    """Refuse what the budgets of its team and project do not pay for; what lies in the next month is its own."""
+    end = month(now)[1]
+    added = min(until, end) - min(max(lease.until or now, now), end)
+    paid = budgets.check(
+        session,
+        team=lease.team,
+        project=lease.project,
+        rate=lease.rate,
+        lifetime_s=int(added.total_seconds()),
+        now=now,
+    )
+    if not paid.allowed:
+        raise over_budget(paid, person)

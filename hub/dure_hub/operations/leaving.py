@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.notes import note
+from dure_hub.operations.notice_rows import forget_channels
 from dure_hub.operations.schedule_rows import close, pause
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Environment, Execution, Job, Lease, Schedule, Ticket, Token
@@ -19,9 +20,11 @@ ENDING = (admission.NOTEBOOK, admission.SCHEDULE)
 
 
 def revoke_tokens(session: Session, name: str, now: datetime, actor: str = PORTAL) -> None:
-    """End the person's own tokens and keys. Tokens of what runs end with its lease."""
+    """End the person's own tokens and keys, and forget where their notices are sent. Tokens of what runs end with
+    its lease."""
     own = update(Token).where(Token.owner == name, Token.lease_id.is_(None), Token.revoked_at.is_(None))
     session.execute(own.values(revoked_at=now))
+    forget_channels(session, name)
     record(session, now, actor, "account.sign_out", f"user:{name}")
 
 

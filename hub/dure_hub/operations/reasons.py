@@ -72,6 +72,16 @@ STOPPED_BY: Mapping[str, Text] = {
         "ko": "팀 리드가 종료했습니다({detail}).",
     },
 }
+_TO_BE_STOPPED: Mapping[str, Text] = {
+    "stopped_by": {
+        "en": "An administrator ends this server ({detail}).",
+        "ko": "관리자가 이 서버를 종료합니다({detail}).",
+    },
+    "stopped_by_lead": {
+        "en": "A lead of its team ends this server ({detail}).",
+        "ko": "팀 리드가 이 서버를 종료합니다({detail}).",
+    },
+}
 _ENDED_EARLY: Text = {
     "en": "Its process ended with code {code} before it answered.",
     "ko": "서버가 응답하기 전에 코드 {code}(으)로 종료되었습니다.",
@@ -109,6 +119,13 @@ def stopped_by(who: str, why: str | None, *, lead: bool = False) -> str:
 def ended_by(person: Person, owner: str, why: str | None) -> str | None:
     """The same of somebody's thing that this person ends; None where it is their own."""
     return None if person.name == owner else stopped_by(person.name, why, lead=not person.admin)
+
+
+def to_be_stopped(reason: str | None) -> dict[str, str]:
+    """The same, in every language, while the server still runs."""
+    code, _, detail = (reason or "").partition(" ")
+    text = _TO_BE_STOPPED.get(code, _TO_BE_STOPPED["stopped_by"])
+    return {language: fill(text, language, {"detail": detail}) for language in LANGUAGES}
 
 
 def sentence(reason: str | None, language: str = "en") -> str | None:

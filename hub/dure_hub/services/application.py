@@ -27,6 +27,7 @@ from dure_hub.services import (
     login,
     metrics,
     models,
+    notices,
     organisation,
     profiles,
     queue,
@@ -41,6 +42,7 @@ from dure_hub.services.compression import Compression
 from dure_hub.services.identity import Identities
 from dure_hub.services.limits import BodyLimit
 from dure_hub.services.pages import docs, home, spawn, waiting
+from dure_hub.services.pages import notices as notice_pages
 from dure_hub.services.pages import schedules as schedule_pages
 from dure_hub.services.pages import shares as share_pages
 from dure_hub.services.pages.rendering import STATIC_FOLDER
@@ -106,6 +108,7 @@ def application(ops: Operations) -> FastAPI:
         waiting.router,
         schedule_pages.router,
         share_pages.router,
+        notice_pages.router,
         docs.router,
     ):
         app.include_router(router)
@@ -129,6 +132,7 @@ def _api() -> APIRouter:
         keys.router,
         keys.logins,
         events.router,
+        notices.router,
         fleet.router,
         devices.router,
         gpu.router,

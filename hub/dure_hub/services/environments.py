@@ -96,9 +96,13 @@ async def extend_environment(
 
 @router.delete("/{name}", status_code=204)
 async def stop_environment(
-    name: PathName, person: Caller, ops: Ops, owner: Owner = None, reason: Why = None
+    name: PathName, person: Caller, ops: Ops, owner: Owner = None, reason: Why = None, now: bool = False
 ) -> Response:
-    """Stop a server of yours, or leave the queue with it; of `owner`, for administrators and leads."""
+    """Stop a server of yours at once, or leave the queue with it. What is saved stays.
+
+    That of `owner`, for administrators and leads of its team, ends in ten minutes (`stop_notice_s`), and its owner
+    reads why; with `now` it ends at once, and a `reason` is needed.
+    """
     why = (reason or "").strip() or None
-    await ops.environments.stop(person, name, owner=owner, why=why)
+    await ops.environments.stop(person, name, owner=owner, why=why, at_once=now)
     return Response(status_code=204)

@@ -73,6 +73,8 @@ class Guard:
             await self._prove_write(request, identity.csrf)
         if not self.page and self.counted:
             await count_call(request, identity)
+        if self.page and request.method == "GET":  # each page shows how many notices are unread
+            request.state.unread = await portal_of(request).ops.notices.unread(identity.person)
         return identity.person
 
     async def _prove_write(self, request: Request, secret: str) -> None:
@@ -99,6 +101,11 @@ def starts(scope: str, *, executions: bool = False, area: str | None = None) -> 
 def reports(scope: str) -> Any:
     """For what a server says of itself, minute after minute: as `starts`, and no call of its owner's programs."""
     return Depends(Guard(scope, outlives=True, counted=False))
+
+
+def looks(scope: str) -> Any:
+    """For what open pages look at again and again: as `needs`, and no call of their owner's programs."""
+    return Depends(Guard(scope, counted=False))
 
 
 def opens_for(scope: str, *, framed: bool = False) -> Any:

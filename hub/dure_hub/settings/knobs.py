@@ -12,13 +12,14 @@ from dure_hub.settings.addresses import Addresses
 from dure_hub.settings.folder import DataFolder
 from dure_hub.settings.images import Image
 from dure_hub.settings.login import Login
+from dure_hub.settings.notices import NoticeSending
 from dure_hub.settings.trouble import Trouble
 
 FLEETS = ("workstation", "dgx-a100", "dgx-h100", "campus")
 """Simulated fleets that come with the portal."""
 
 
-class Settings(Trouble, Login, Addresses):
+class Settings(Trouble, Login, Addresses, NoticeSending):
     """What can be set. Each field is `DURE_<NAME>` in the environment and `<name>` in dure.yaml."""
 
     cpu_profile_cores: float = Field(0.5, gt=0, le=512, description="Cores a holder of `cpu` is promised.")
@@ -118,6 +119,13 @@ class Settings(Trouble, Login, Addresses):
         ge=0,
         le=3600,
         description="How long a server may save and run its owner's program before it is stopped; 0 does not ask.",
+    )
+    stop_notice_s: int = Field(
+        600,
+        ge=0,
+        le=86400,
+        description="How long before its end the owner of a server is told that an administrator stops it, unless "
+        "that is to be at once.",
     )
     execution_limit_s: int = Field(
         3600, ge=60, description="Longest run of a scheduled notebook that names no limit of its own."

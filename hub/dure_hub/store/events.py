@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dure.wire.ids import new_id
+from dure_hub.policies.notices import VERBS
 from dure_hub.store.clock import Clock
 from dure_hub.store.models import Event
 
@@ -42,6 +43,7 @@ def record(
         object=thing,
         verdict=dict(verdict or {}),
         at=clock if isinstance(clock, datetime) else clock(),
+        untold=verb in VERBS,
     )
     session.add(event)
     return event

@@ -28,6 +28,7 @@ SECRETS = {
     "portal-token": 32,
     "cookie-secret": 32,
     "session-key": 32,
+    "notices-key": 32,
     "mlflow-flask-key": 32,
     "auth-state-key": 32,
 }

@@ -44,7 +44,7 @@ def stub_portal(port: int = 0) -> Iterator[StubPortal]:
         def answer(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(size)) if size else None
-            path = self.path.removeprefix("/api/v1/environments/")
+            path = self.path.removeprefix("/api/v1/environments/").removeprefix("/api/v1")
             shown, language = self.headers["Authorization"], self.headers["Accept-Language"]
             stub.asked.append(Asked(self.command, path, shown, language, body))
             status, said = stub.answers.get(f"{self.command} {path}", (404, {"error": {"code": "not_found"}}))

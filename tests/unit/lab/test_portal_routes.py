@@ -21,6 +21,7 @@ USAGE = {"at": "2026-01-01T00:00:00+00:00", "memory_mb": 4096, "memory_used_mb":
 REFUSAL = {
     "error": {"code": "end_too_late", "message": "이 문장", "next_step": "그대로", "facts": {"longest_s": 1}}
 }
+UNREAD = "/me/notices?unseen=true&limit=5"
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,11 @@ def portal(place: tuple[httpx.Client, StubPortal]) -> StubPortal:
 
 def test_many_pages_are_one_look_and_the_time_goes_on(mine: httpx.Client, portal: StubPortal) -> None:
     seen = [mine.get("/dure/environment", headers={"Accept-Language": "ko"}).json() for _ in range(5)]
-    assert [(one.verb, one.path) for one in portal.asked] in (
-        [("GET", "lab-2"), ("GET", "lab-2/usage")],
-        [("GET", "lab-2/usage"), ("GET", "lab-2")],
-    )
+    assert sorted((one.verb, one.path) for one in portal.asked) == [
+        ("GET", UNREAD),
+        ("GET", "lab-2"),
+        ("GET", "lab-2/usage"),
+    ]
     assert {(one.token, one.language) for one in portal.asked} == {(f"Bearer {OWN}", "ko")}
     for one in seen:
         assert (one["environment"], one["usage"]) == (ENVIRONMENT, USAGE)
@@ -65,6 +67,16 @@ def test_many_pages_are_one_look_and_the_time_goes_on(mine: httpx.Client, portal
     assert datetime.fromisoformat(USAGE["at"]) <= times[0] < times[-1]  # type: ignore[arg-type]
     mine.get("/dure/environment", headers={"Accept-Language": "en"}).raise_for_status()
     assert len(portal.of("GET", "lab-2")) == 2, "sentences differ by language"
+
+
+def test_unread_notices_come_with_the_look_and_are_marked_as_read(mine: httpx.Client, portal: StubPortal) -> None:
+    notice = {"id": "01J00000000000000000000000", "kind": "job", "text": {"en": "The job has failed."}}
+    assert mine.get("/dure/environment").json()["notices"] is None, "an older portal has none"
+    portal.answers |= {f"GET {UNREAD}": (200, [notice]), "POST /me/notices/seen": (204, None)}
+    assert mine.post("/dure/notices/seen", json={"ids": [notice["id"]]}).json() == {"seen": True}
+    assert mine.get("/dure/environment").json()["notices"] == [notice]
+    (asked,) = portal.of("POST", "/me/notices/seen")
+    assert asked.body == {"ids": [notice["id"]]}
 
 
 def test_no_page_gets_the_portals_token(mine: httpx.Client, portal: StubPortal) -> None:

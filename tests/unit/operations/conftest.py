@@ -10,8 +10,10 @@ import pytest
 from dure_hub.settings import Settings
 from tests.support.mlflow import mlflow_settings, running_mlflow
 from tests.support.money import books as books
+from tests.support.noticing import Site
 from tests.support.postgres import database as database
 from tests.support.postgres import postgres as postgres
+from tests.support.receivers import LOOPBACK, Webhook, webhook
 from tests.support.workshop import end_all, workshop_settings
 from tests.support.world import World
 
@@ -37,3 +39,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(tmp_path)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """With notices, which may be sent to this machine."""
+    made = Site(tmp_path, idle_timeout_s=0, notice_networks=LOOPBACK)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    """Somebody who receives them."""
+    with webhook() as found:
+        yield found

@@ -148,7 +148,7 @@ async def test_stopped_twice_it_saves_once(world: World) -> None:
     servers(world).go.clear()
     await world.environments.stop(ANN, "default")
     await asked(world)
-    await world.environments.stop(ROOT, "default", owner="ann")
+    await world.environments.stop(ROOT, "default", owner="ann", why="again", at_once=True)
     await looks(world, 2)
     servers(world).go.set()
     await gone(world)

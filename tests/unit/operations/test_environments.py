@@ -258,7 +258,9 @@ async def test_people_see_and_stop_their_own_and_administrators_everybodys(world
         await world.environments.stop(BEN, "default", owner="ann")
     with pytest.raises(NotFound):
         await world.environments.get(BEN, "default")
-    assert (await world.environments.stop(ROOT, "default", owner="ann")).phase == "stopping"
+    assert (
+        await world.environments.stop(ROOT, "default", owner="ann", why="a repair", at_once=True)
+    ).phase == "stopping"
 
 
 async def test_those_that_ended_are_left_out_where_only_the_active_are_asked_for(world: World) -> None:

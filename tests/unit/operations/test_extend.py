@@ -127,7 +127,9 @@ async def test_the_owner_reads_who_stopped_it_and_why(world: World) -> None:
     with pytest.raises(NotAllowed):
         await world.environments.stop(BEN, "default", owner="ann", why="mine now")
     for _ in range(2):
-        await world.environments.stop(ROOT, "default", owner="ann", why="the GPU needs a repair {soon}")
+        await world.environments.stop(
+            ROOT, "default", owner="ann", why="the GPU needs a repair {soon}", at_once=True
+        )
     await world.environments.ended(lease, "stopped")
     seen = await world.environments.get(ANN, "default")
     assert seen.phase == "stopped"
@@ -143,7 +145,7 @@ async def test_a_waiting_request_is_cancelled_with_the_reason_too(world: World) 
     for name in ("one", "two"):
         await world.environments.claim("ben", name, None, "cpu")
     await world.environments.request(ANN, wire.EnvironmentRequest(id=new_id(), profile="cpu"))
-    await world.environments.stop(ROOT, "default", owner="ann", why="x" * 200)
+    await world.environments.stop(ROOT, "default", owner="ann", why="x" * 200, at_once=True)
     seen = await world.environments.get(ANN, "default")
     assert (seen.phase, seen.reason) == ("stopped", f"An administrator stopped it (root: {'x' * 200}).")
 

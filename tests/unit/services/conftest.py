@@ -28,7 +28,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings(data=root)
     settings.folder.create()
     migrate(settings)
-    for name in ("session-key", "portal-token"):
+    for name in ("session-key", "portal-token", "notices-key"):
         (settings.folder.secrets / name).write_text(name.replace("-token", "-secret"))
     return root
 

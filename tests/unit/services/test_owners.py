@@ -51,13 +51,13 @@ async def test_an_administrator_acts_for_an_owner_and_nobody_else_does(
     for verb, path, body in (
         ("GET", "/environments/mine?owner=ana", None),
         ("POST", "/environments/mine/extend?owner=ana", end),
-        ("DELETE", "/environments/mine?owner=ana&reason=mine", None),
+        ("DELETE", "/environments/mine?owner=ana&now=true&reason=mine", None),
     ):
         refused = await ask(anyone, ben, verb, path, body)
         assert refused.status_code == 403
         assert "ben may not do this" in refused.json()["error"]["message"]
     for wrong in ("a\nb", "x" * 201, "\u202eevil", "\x1b[2J"):
-        answer = await ask(anyone, root, "DELETE", "/environments/mine?owner=ana&reason=" + quote(wrong))
+        answer = await ask(anyone, root, "DELETE", "/environments/mine?owner=ana&now=true&reason=" + quote(wrong))
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_request"), wrong
     extended = await ask(anyone, root, "POST", "/environments/mine/extend?owner=ana", end)
     assert (extended.status_code, extended.json()["lease"]["until"]) == (200, end["until"]), extended.text
@@ -65,7 +65,9 @@ async def test_an_administrator_acts_for_an_owner_and_nobody_else_does(
     assert (too_late.status_code, too_late.json()["error"]["code"]) == (422, "end_too_late")
     no_zone = await ask(anyone, ana, "POST", "/environments/mine/extend", {"until": "2099-01-01T00:00:00"})
     assert no_zone.status_code == 422
-    stopped = await ask(anyone, root, "DELETE", "/environments/mine?owner=ana&reason=" + quote("고장 난 GPU"))
+    stopped = await ask(
+        anyone, root, "DELETE", "/environments/mine?owner=ana&now=true&reason=" + quote("고장 난 GPU")
+    )
     assert stopped.status_code == 204
     seen = (await ask(anyone, ana, "GET", "/environments/mine")).json()
     assert seen["reason_text"]["ko"] == "관리자가 종료했습니다(root: 고장 난 GPU)."

@@ -89,6 +89,14 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("GET", "/logins", None, {403}),
     ("GET", "/events", None, {403}),
     ("GET", "/events/export", None, {403}),
+    ("GET", "/me/notices", None, {200}),
+    ("POST", "/me/notices/seen", {"ids": []}, {204}),
+    ("GET", "/me/notices/settings", None, {200}),
+    ("PUT", "/me/notices/settings", {}, {200}),
+    ("POST", "/me/notices/channels", {"id": new_id(), "url": "nonsense"}, {422}),
+    ("DELETE", "/me/notices/channels/01J00000000000000000000000", None, {404}),
+    ("POST", "/me/notices/test", None, {202}),
+    ("GET", "/notices/failures", None, {403}),
     ("GET", "/costs", None, {200}),
     ("GET", "/forecast", None, {200}),
     ("GET", "/recommendations", None, {200}),
@@ -112,7 +120,9 @@ ROUTES: list[tuple[str, str, Any, set[int]]] = [
     ("PUT", "/teams/none", {}, {403}),
     ("DELETE", "/teams/none", None, {403}),
 ]
-FOR_ADMINISTRATORS = ("/events/export", "/fleet", "/devices", "/logins", "/organisation", "/teams/{team}")
+FOR_ADMINISTRATORS = (
+    "/events/export", "/fleet", "/devices", "/logins", "/notices/failures", "/organisation", "/teams/{team}",
+)  # fmt: skip
 ACTS = [f"/devices/{{device}}/{verb}" for verb in ("cordon", "drain", "uncordon")]
 SCOPES = {"/metrics": METRICS, "/gpu/devices/{device}/mig": ADMIN} | dict.fromkeys(
     (*FOR_ADMINISTRATORS, *ACTS), ADMIN
@@ -121,7 +131,7 @@ ADMINISTRATORS = {path: {200} for path in (*FOR_ADMINISTRATORS, "/events", "/met
     "/teams/none": {200, 404}
 }
 """What theirs answers where it is another."""
-PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/docs"]
+PAGES = ["/", "", "/spawn", "/wait/none", "/share/none", "/shared", "/notices", "/docs"]
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, RouteContext]]:

@@ -116,7 +116,7 @@ def test_extending_looks_at_one_server_alone(asked: FakePortal) -> None:
 
 def test_what_came_of_an_action_stands_until_the_next_server_of_the_name(asked: FakePortal) -> None:
     view = EnvironmentsView(language="en")
-    click(view, "stop", owner="ana", name="default", reason="A demo")
+    click(view, "stop", owner="ana", name="default", reason="A demo", now=True)
     ended = {**environment(), "phase": "stopped", "lease": None, "reason": "A demo"}
     asked.routes["GET /api/v1/environments"] = []
     asked.routes["GET /api/v1/environments/default"] = ended
@@ -188,6 +188,10 @@ def test_a_stop_needs_a_reason_and_sends_it(asked: FakePortal) -> None:
     click(view, "stop", owner="ana", name="default", reason="A demo")
     (sent,) = [one for one in asked.asked if one.method == "DELETE"]
     assert dict(sent.url.params) == {"owner": "ana", "reason": "A demo"}
+    assert view.state["notes"]["ana/default"] == {"kind": "good", "word": "told_to_stop"}
+    click(view, "stop", owner="ana", name="default", reason="A demo", now=True)
+    (_, sent) = [one for one in asked.asked if one.method == "DELETE"]
+    assert dict(sent.url.params) == {"owner": "ana", "reason": "A demo", "now": "true"}
     assert view.state["notes"]["ana/default"] == {"kind": "good", "word": "asked_to_stop"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from dure_hub import dashboards
 from dure_hub.services.languages import language_of
@@ -22,6 +24,7 @@ from dure_hub.services.places import BASE, HOME, STATIC
 
 ROOT = Path(__file__).parents[2]
 STATIC_FOLDER = ROOT / "static"
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 TEMPLATES = ROOT / "templates" / "portal"
 
 
@@ -50,6 +53,7 @@ def page(
             nonce=nonce,
             base=BASE,
             identity=identity,
+            unread=getattr(request.state, "unread", 0),
             simulated=_simulated(request),
             here=_here(request),
             asset=asset,
@@ -104,6 +108,7 @@ def templates() -> Environment:
     )
     made.filters["utc"] = utc
     made.filters["iso"] = iso
+    made.filters["timed"] = timed
     made.filters["gib"] = gib
     made.filters["short"] = short
     return made
@@ -124,6 +129,18 @@ def iso(at: datetime) -> str:
 def utc(at: datetime) -> str:
     """What is shown where no script runs."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def timed(sentence: str) -> Markup:
+    """A sentence with its times as `<time>`, so that the page's script shows them in the viewer's zone."""
+    parts = _TIME.split(sentence)
+    shown = [
+        Markup('<time datetime="{}" data-when>{}</time>').format(part, utc(datetime.fromisoformat(part)))
+        if index % 2
+        else escape(part)
+        for index, part in enumerate(parts)
+    ]
+    return Markup("").join(shown)
 
 
 def gib(mebibytes: int) -> str:

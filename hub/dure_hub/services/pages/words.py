@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dure.errors import fill
+from dure_hub.services.pages.notice_words import SENTENCES as OF_NOTICES
 from dure_hub.services.pages.schedule_words import SENTENCES as OF_SCHEDULES
 from dure_hub.services.pages.share_words import SENTENCES as OF_SHARES
 from dure_hub.services.pages.start_words import SENTENCES as OF_STARTS
@@ -291,6 +292,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     **OF_STARTS,
     **OF_TROUBLE,
     **OF_SHARES,
+    **OF_NOTICES,
 }
 
 

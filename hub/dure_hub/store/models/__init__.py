@@ -12,6 +12,10 @@ from dure_hub.store.models.money import Budget as Budget
 from dure_hub.store.models.money import Counter as Counter
 from dure_hub.store.models.money import Quota as Quota
 from dure_hub.store.models.money import UsageHour as UsageHour
+from dure_hub.store.models.notices import Delivery as Delivery
+from dure_hub.store.models.notices import Notice as Notice
+from dure_hub.store.models.notices import NoticeChannel as NoticeChannel
+from dure_hub.store.models.notices import NoticeWishes as NoticeWishes
 from dure_hub.store.models.organisation import Errand as Errand
 from dure_hub.store.models.organisation import Team as Team
 from dure_hub.store.models.organisation import TeamLead as TeamLead

@@ -39,6 +39,10 @@ class Environment(Base):
     """What was looked at to tell whether it is idle."""
     log_end: Mapped[str | None] = mapped_column(Text)
     """The last of its log, where it did not start; for its owner alone."""
+    stop_at: Mapped[datetime | None]
+    """When an administrator's stop ends it; its end is no later, and its owner cannot move it."""
+    stop_reason: Mapped[str | None]
+    """What its owner reads of that stop, as `reason`."""
     dismissed_at: Mapped[datetime | None]
     """When its owner put away what was said of its end."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dure_hub.store.base import Base, JsonDict
@@ -56,10 +56,14 @@ class Event(Base):
     """One change, written in the transaction of the change. The database refuses to change or remove one.
 
     `seq` numbers them in the order of their commits, with gaps: writers stand in line, so who reads up to a number
-    has read all that will ever be below it.
+    has read all that will ever be below it. It is `untold` until the portal has made notices of it for whom it
+    concerns: no event is told of by none. That mark alone may change.
     """
 
     __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_untold", "id", sqlite_where=text("untold"), postgresql_where=text("untold")),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, index=True, unique=True)
@@ -69,6 +73,7 @@ class Event(Base):
     object: Mapped[str] = mapped_column(index=True)
     verdict: Mapped[JsonDict] = mapped_column(default=dict)
     at: Mapped[datetime] = mapped_column(index=True)
+    untold: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class Leadership(Base):

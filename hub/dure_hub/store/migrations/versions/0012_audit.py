@@ -15,8 +15,10 @@ branch_labels = None
 depends_on = None
 
 RULE = "events are append-only"
+TOLD = "id, seq, actor, on_behalf_of, verb, object, verdict, at"
+"""What an event says. A mark of what has become of it since may lie beside that, and change."""
 _SQLITE = {
-    "events_no_update": "BEFORE UPDATE ON events",
+    "events_no_update": f"BEFORE UPDATE OF {TOLD} ON events",
     "events_no_delete": "BEFORE DELETE ON events",
     # INSERT OR REPLACE removes what it replaces without asking a DELETE trigger.
     "events_no_replace": (
@@ -59,7 +61,7 @@ def forbid_changes() -> None:
             f"$$ BEGIN RAISE EXCEPTION '{RULE}'; END $$"
         )
         op.execute(
-            "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+            f"CREATE TRIGGER events_append_only BEFORE UPDATE OF {TOLD} OR DELETE OR TRUNCATE ON events "
             "FOR EACH STATEMENT EXECUTE FUNCTION dure_events_append_only()"
         )
         return
