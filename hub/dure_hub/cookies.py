@@ -14,6 +14,17 @@ FORM_PATH = "/hub"
 """Where the hub's form cookie (`_xsrf`) belongs; that of another hub has `/hub/`, which is another place."""
 
 
+class _OwnPlace(dict[str, Any]):
+    """Options of a cookie whose path stays: JupyterHub sets it to `/hub/`, whatever was asked for."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != "path":
+            super().__setitem__(key, value)
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> _OwnPlace:
+        return self  # a copy would be made item by item, and lose the path
+
+
 def keep_apart_in_hub() -> dict[str, Any]:
     """Give this process's hub the names; what belongs into its `tornado_settings`."""
     from jupyterhub.handlers import base
@@ -21,7 +32,7 @@ def keep_apart_in_hub() -> dict[str, Any]:
 
     Hub.cookie_name = LOGIN
     base.SESSION_COOKIE_NAME = SESSION
-    return {"xsrf_cookie_kwargs": {"path": FORM_PATH}}
+    return {"xsrf_cookie_kwargs": _OwnPlace(path=FORM_PATH)}
 
 
 def keep_apart_in_server() -> None:

@@ -70,6 +70,7 @@ def is_in(browser: httpx.Client, *addresses: str) -> list[bool]:
 def test_two_hubs_in_one_browser_leave_each_other_alone(hub: RealHub, old: str, browser: httpx.Client) -> None:
     # Both forms are open before either is sent: each keeps its own proof of where it came from.
     theirs, ours = form(browser, old), form(browser, hub.url)
+    assert {one.path for one in browser.cookies.jar if one.name == "_xsrf"} == {"/hub", "/hub/"}
     assert send(browser, old, theirs, OLD_PASSWORD) == 302
     assert send(browser, hub.url, ours, OURS) == 302
     for _ in range(2):
