@@ -108,4 +108,5 @@ def _with_ko(cores: float, memory_mb: int) -> str:
 
 
 def _gib(memory_mb: int) -> str:
-    return f"{memory_mb / 1024:.3g} GiB"
+    size = memory_mb / 1024
+    return f"{size:.0f} GiB" if size >= 100 else f"{size:.3g} GiB"
