@@ -1,4 +1,4 @@
-"""Ground for people's own accounts, made for tests as root: a Python that other users reach, and what is removed."""
+"""Ground for people's own accounts, made for tests as root: a Python that all users reach. It is removed again."""
 
 from __future__ import annotations
 

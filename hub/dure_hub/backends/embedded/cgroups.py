@@ -39,7 +39,7 @@ class Layout:
     why: str = ""
 
     def plan(self, portal: str, lease: str, cores: float | None, memory_mb: int | None) -> list[dict[str, Any]]:
-        """The groups of a lease with their limits, as the keeper makes them. Without a number there is no limit."""
+        """The groups of a lease with their limits, as the keeper makes them. No number is no limit."""
         values = _version_2(cores, memory_mb) if self.version == 2 else _version_1(cores, memory_mb)
         groups: dict[str, dict[str, str]] = {}
         for controller, place in self.places.items():

@@ -26,11 +26,10 @@ LIMITS: Gaps = {
 }
 SHARED_TMP: Gaps = {
     Feature.OWN_TMP: {
-        "en": "This kernel gives processes no /tmp of their own: programs that ignore TMPDIR share /tmp, and notebooks'"
-        " kernels talk over loopback, where others on this machine could listen.",
-        "ko": "이 커널에서는 프로세스마다 /tmp를 따로 둘 수 없습니다. TMPDIR을 무시하는 프로그램은 /tmp를 함께"
-        " 쓰고,"
-        " 노트북 커널은 이 머신의 다른 사용자가 들을 수 있는 루프백으로 통신합니다.",
+        "en": "This kernel gives processes no /tmp of their own: programs that ignore TMPDIR share /tmp, and"
+        " kernels of notebooks talk over loopback, where others on this machine could listen.",
+        "ko": "이 커널에서는 프로세스마다 /tmp를 따로 둘 수 없습니다. TMPDIR을 무시하는 프로그램은 /tmp를"
+        " 함께 쓰고, 노트북 커널은 이 머신의 다른 사용자가 들을 수 있는 루프백으로 통신합니다.",
     },
 }
 MULTI_NODE: Gaps = {

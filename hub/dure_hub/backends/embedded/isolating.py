@@ -119,7 +119,11 @@ class Isolation:
         """What lies below /tmp and is no one's passing file: the data folder, the portal's Python and its code."""
         program = Path(plan.command[0])
         homes = [Path(one) for one in (sys.prefix, sys.base_prefix, *sys.path, *site.getsitepackages()) if one]
-        needed = {self._data.root, *homes, program.parent.parent, *_others(plan.environment)}
+        bases = {
+            program.parent.parent,
+            program.resolve().parent.parent,
+        }  # an image's Python, and what that is made of
+        needed = {self._data.root, *homes, *bases, *_others(plan.environment)}
         below = {one.resolve() for one in needed if one.is_absolute() and one.is_dir()}
         below = {one for one in below if Path(confine.TMP) in one.parents}
         return sorted(str(one) for one in below if not any(other in one.parents for other in below))
