@@ -5,6 +5,7 @@ The home is its owner's, who may have put links anywhere: whatever this follows,
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,14 +14,21 @@ from pathlib import Path
 
 def lay(target: Path, sources: Sequence[Path]) -> None:
     """Copy the files into a new folder, which appears whole. Where it is there already, nothing happens."""
-    if target.exists():
+    if is_there(target):
         return
     unfinished = target.with_name(f".{target.name}.new")
+    if unfinished.is_symlink():
+        unfinished.unlink()
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     for source in sources:
         shutil.copyfile(source, unfinished / source.name)
     unfinished.rename(target)
+
+
+def is_there(target: Path) -> bool:
+    """Whether its owner has something of this name. A link counts, wherever it leads."""
+    return os.path.lexists(target)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def prepare_folder(settings: Settings, person: str) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (TUTORIALS, SCHEDULED):
         source = shipped(name)
-        if source is not None and not (folder / name).exists():  # once: what its owner deleted stays deleted
+        if source is not None and not layout.is_there(folder / name):  # once: what its owner deleted stays deleted
             notebooks = sorted(source.glob("*.ipynb"))
             if account is None:
                 layout.lay(folder / name, notebooks)

@@ -219,7 +219,7 @@ async def test_a_job_reads_what_to_do_and_keeps_what_it_makes(place: ApartPlace)
     handle = [one async for one in backend.start(work)][-1]
     facts = await place.facts(handle)
     assert facts["attempts"] == ["done", "its token"]
-    assert json.loads(Path(facts["environment"]["DURE_JOB_FILE"]).read_text())["entry"] == "attempts.py"
+    assert json.loads(written(Path(facts["environment"]["DURE_JOB_FILE"])))["entry"] == "attempts.py"
     assert facts["uid"] == [place.user("ana").pw_uid] * 3
     assert (await place.ended(handle)).reason == Reason.FINISHED
     assert written(folder / "outputs" / "model") == "mine"

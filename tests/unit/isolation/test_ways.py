@@ -58,14 +58,14 @@ def test_a_file_with_a_name_elsewhere_stays_whose_it_was(tmp_path: Path) -> None
 def test_what_was_interrupted_is_done_again_and_what_was_done_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, given = home(tmp_path), []
-    chown = os.chown
+    folder, chown = home(tmp_path), os.chown
+    given: list[str] = []
 
-    def killed(name: object, *words: int, **where: object) -> None:
+    def killed(name: str, uid: int, gid: int, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
         if given:
             raise KeyboardInterrupt
         given.append(name)
-        chown(name, *words, **where)  # type: ignore[call-overload]
+        chown(name, uid, gid, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "chown", killed)
