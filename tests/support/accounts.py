@@ -32,8 +32,10 @@ class Ground:
     python: Path
     prefix: str
 
-    def __str__(self) -> str:
-        return str(self.folder)
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where that Python finds its library, which it looks for at its old place otherwise."""
+        return {"LD_LIBRARY_PATH": str(self.folder / "base" / "lib")}
 
 
 def why_not() -> str:

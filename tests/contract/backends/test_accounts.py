@@ -9,72 +9,19 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Feature, Handle, Kind, Phase, Reason, ServerWork, TrainingWork
-from dure_hub.backends.embedded import EmbeddedServers, cgroups
+from dure_hub.backends.base import Feature, Handle, Kind, Phase, Reason, TrainingWork
+from dure_hub.backends.embedded import cgroups
 from dure_hub.isolation import accounts, confine
 from dure_hub.isolation import ground as grounds
-from dure_hub.policies.naming import account_name
-from dure_hub.settings import Settings
-from tests.contract.backends.kit import EmbeddedPlace
-from tests.support.accounts import Ground, ground, groups_left
+from tests.contract.backends.apart import PROGRAM, REFUSED, ApartPlace
+from tests.support.accounts import ground, groups_left
 from tests.support.warm import fork_server
 
-PROGRAM = "attempts"
 BENS = f"{confine.TMP}/bens"
-REFUSED = ("PermissionError", "FileNotFoundError", "ConnectionRefusedError")
-
-
-class ApartPlace(EmbeddedPlace):
-    """Processes of this machine, each its owner's."""
-
-    def __init__(self, ground: Ground) -> None:
-        super().__init__(ground.folder)
-        self.ground = ground
-        self.settings = Settings(
-            data=ground.folder / "data",
-            instance=os.urandom(6).hex(),
-            system_accounts="on",
-            system_account_prefix=ground.prefix,
-        )
-        self.settings.folder.create()
-        (self.code / f"{PROGRAM}.py").write_text((Path(__file__).parent / f"{PROGRAM}.py").read_text())
-        for path in (self.code, *self.code.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-
-    def servers(self) -> EmbeddedServers:
-        return EmbeddedServers(self.settings, program=PROGRAM)
-
-    async def server(
-        self, owner: str, *attempts: tuple[str, Any], **changes: Any
-    ) -> tuple[Handle, dict[str, Any]]:
-        """A server of somebody's that tries these, and what it says."""
-        home = self.settings.folder.users / owner
-        accounts.ensure(self.settings, owner)
-        environment = self.environment(*attempts) | {"HOME": str(home), **changes.pop("environment", {})}
-        work = ServerWork(
-            lease=new_id(),
-            owner=owner,
-            folder=home,
-            environment=environment,
-            command=[sys.executable, "-P", "-m", PROGRAM],
-            api_token=f"token-of-{owner}",
-            **changes,
-        )
-        handle = await self.start(work)
-        return handle, await self.facts(handle)
-
-    def environment(self, *attempts: tuple[str, Any]) -> dict[str, str]:
-        """That of everything here."""
-        return {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(self.code), "ATTEMPTS": json.dumps(attempts)}
-
-    def user(self, person: str) -> pwd.struct_passwd:
-        """Somebody's account as the system has it."""
-        return pwd.getpwnam(account_name(self.ground.prefix, person))
 
 
 def sleeper(environment: Mapping[str, str], user: pwd.struct_passwd) -> subprocess.Popen[bytes]:
@@ -102,7 +49,7 @@ def apart(request: pytest.FixtureRequest) -> Iterator[ApartPlace]:
         if request.param == "cold":
             yield place
         else:
-            with fork_server(place.settings, PROGRAM, {"PYTHONPATH": str(place.code)}):
+            with fork_server(place.settings, PROGRAM, {**made.environment, "PYTHONPATH": str(place.code)}):
                 yield place
         assert groups_left(place.settings.instance) == set()
 
@@ -111,13 +58,7 @@ def apart(request: pytest.FixtureRequest) -> Iterator[ApartPlace]:
 async def place(apart: ApartPlace) -> AsyncIterator[ApartPlace]:
     """Nothing runs, and nothing is left behind, after each test."""
     yield apart
-    for kind in Kind:
-        backend = apart.runs(kind)
-        for seen in await backend.seen():
-            await backend.stop(seen.handle, 0)
-            await backend.forget(seen.handle)
-    assert apart.marked() == {}
-    assert list(apart.settings.folder.given.iterdir()) == []
+    await apart.end_all()
 
 
 async def test_what_runs_is_its_owners_user_and_can_become_nobody_else(place: ApartPlace) -> None:
