@@ -18,6 +18,7 @@ from dure_hub.settings import Settings
 from dure_hub.spawners.folder import TUTORIALS, prepare_folder
 from dure_hub.supervisor import prepare
 from tests.support import accounts as support
+from tests.unit.hub.test_spawner import make_spawner
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts")
 
@@ -109,3 +110,21 @@ def test_up_leaves_the_way_open_and_closes_anything_more(settings: Settings) -> 
         root.chmod(before)
         prepare.make_folder(settings)
         assert root.stat().st_mode & 0o777 == after
+
+
+def test_a_server_is_not_told_that_root_is_fine_and_keeps_its_kernels_sockets_in_its_own_tmp(
+    settings: Settings, tmp_path: Path
+) -> None:
+    spawner = make_spawner(tmp_path)
+    spawner.lease = "01M8NEDNBVN5071FS5V39478P0"
+    assert "--allow-root" in spawner._work().command
+    spawner.operations.settings = settings
+    work = spawner._work()
+    assert "--allow-root" not in work.command
+    assert work.folder == settings.folder.users / "ana"
+    assert work.folder.stat().st_uid == accounts.ensure(settings, "ana").uid
+    if ground.own_tmp():
+        assert work.environment["JUPYTER_RUNTIME_DIR"] == "/tmp/.jupyter"  # noqa: S108 - its own
+        first, second = work.environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+        assert (Path(first) / "jupyter_server_config.json").exists()
+        assert (Path(second) / "jupyter_server_config.json").exists()
