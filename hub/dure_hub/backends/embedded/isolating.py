@@ -26,6 +26,9 @@ from dure_hub.settings import Settings
 if TYPE_CHECKING:
     from dure_hub.backends.embedded.runner import Plan
 
+MPS = f"{confine.TMP}/nvidia-mps"
+"""Where NVIDIA's daemon listens, unless told otherwise."""
+
 
 class Isolation:
     """Of one portal. Remembers nothing but what the machine can do."""
@@ -124,6 +127,7 @@ class Isolation:
             program.resolve().parent.parent,
         }  # an image's Python, and what that is made of
         needed = {self._data.root, *homes, *bases, *_others(plan.environment)}
+        needed.add(Path(plan.environment.get("CUDA_MPS_PIPE_DIRECTORY", MPS)))
         below = {one.resolve() for one in needed if one.is_absolute() and one.is_dir()}
         below = {one for one in below if Path(confine.TMP) in one.parents}
         return sorted(str(one) for one in below if not any(other in one.parents for other in below))
