@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 import dure
 from dure.wire.ids import new_id
@@ -47,7 +47,7 @@ class Someone:
     portal: ApartPortal
     lease: str = ""
     token: str = ""
-    socket: ClientConnection | None = None
+    kernel: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,15 +80,14 @@ class Someone:
         base, headers = f"{self.portal.url}/user/{self.name}", {"Authorization": f"token {self.token}"}
         made = httpx.post(f"{base}/api/kernels", headers=headers, json={}, timeout=60)
         assert made.status_code == 201, made.text
-        address = base.replace("http", "ws") + f"/api/kernels/{made.json()['id']}/channels"
-        self.socket = connect(address, additional_headers=headers)
+        self.kernel = base.replace("http", "ws") + f"/api/kernels/{made.json()['id']}/channels"
         said = self.run("import os, json; print(json.dumps([os.getpid(), os.getppid(), os.getuid()]))")
         self.facts = dict(zip(("kernel", "server", "uid"), json.loads(said), strict=True))
 
     def run(self, code: str) -> str:
         """What this prints in their kernel."""
-        assert self.socket is not None
-        return compute(self.socket, code, patience_s=60)
+        with connect(self.kernel, additional_headers={"Authorization": f"token {self.token}"}) as socket:
+            return compute(socket, code, patience_s=60)
 
     def tries(self, *attempts: tuple[str, Any]) -> list[Any]:
         """What comes of these in their kernel."""
@@ -339,7 +338,6 @@ def test_the_ledger(ana: Someone, version: Any, portal: ApartPortal) -> None:
 def test_a_kernel_that_takes_too_much_ends_and_nobody_else_does(ana: Someone, ben: Someone) -> None:
     if not groups_left(str(ana.portal.settings["instance"])):
         pytest.skip("no control groups can be made here")
-    assert ana.socket is not None
     server = psutil.Process(ana.facts["server"])
     ana.run("import subprocess, sys")
     said = ana.run(
