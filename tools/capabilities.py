@@ -31,10 +31,16 @@ WORDS = {
     Feature.SERVING: "Model serving with a canary",
     Feature.MULTI_NODE: "Several machines",
     Feature.SCHEDULES: "Scheduled notebooks",
+    Feature.OWN_TMP: "A /tmp of one's own",
 }
 
 OF_A_MACHINE = {
     Feature.GPU: "yes, with NVIDIA's driver",
+    Feature.USER_ISOLATION: "yes, where the portal runs as root (`system_accounts`); else one team that trusts its"
+    " members",
+    Feature.MEMORY_LIMIT: "yes, with accounts of the system, by control groups (version 1 or 2)",
+    Feature.CPU_LIMIT: "yes, with accounts of the system, by control groups; at least one core each",
+    Feature.OWN_TMP: "yes, with accounts of the system",
     Feature.MIG: "yes, where MIG is on; new instances need root",
     Feature.TRAINING: "yes, with PyTorch (installed by default)",
     Feature.SERVING: "yes, with PyTorch (installed by default)",

@@ -44,6 +44,7 @@ class Feature(StrEnum):
     SERVING = "serving"
     MULTI_NODE = "multi_node"
     SCHEDULES = "schedules"
+    OWN_TMP = "own_tmp"
 
 
 class Kind(StrEnum):
@@ -69,6 +70,7 @@ class Reason(StrEnum):
     FINISHED = "finished"
     FAILED = "failed"
     KILLED = "killed"
+    OUT_OF_MEMORY = "out_of_memory"
     STOPPED = "stopped"
     NOT_EXECUTABLE = "not_executable"
     NEVER_STARTED = "never_started"
@@ -85,6 +87,10 @@ REASONS: Mapping[Reason, Mapping[str, str]] = {
     Reason.KILLED: {
         "en": "Something outside the portal killed it; often the machine ran out of memory.",
         "ko": "포털 밖에서 강제로 종료되었습니다. 메모리 부족인 경우가 많습니다.",
+    },
+    Reason.OUT_OF_MEMORY: {
+        "en": "It took more memory than its profile has, and was ended for that; a larger profile has more.",
+        "ko": "프로필의 메모리보다 많이 써서 종료되었습니다. 메모리가 더 큰 프로필을 쓰세요.",
     },
     Reason.STOPPED: {"en": "It was stopped on request.", "ko": "요청에 따라 중지되었습니다."},
     Reason.NOT_EXECUTABLE: {
@@ -140,7 +146,8 @@ class Work:
 
     `devices` are the GPU UUIDs of the lease; the process sees exactly these. `folder` is its working directory;
     `environment` is the whole of its environment but for the marks and device variables the backend adds. With
-    `mps` it shares its GPU through MPS: thousandths of the processors, and MiB of memory if known.
+    `mps` it shares its GPU through MPS: thousandths of the processors, and MiB of memory if known. `cores` and
+    `memory_mb` are what its lease holds, and its limits where a backend has any; null is no limit.
     """
 
     lease: str
@@ -149,6 +156,8 @@ class Work:
     environment: Mapping[str, str]
     devices: Sequence[str] = ()
     mps: tuple[int, int | None] | None = None
+    cores: float | None = None
+    memory_mb: int | None = None
 
 
 @dataclass(frozen=True)

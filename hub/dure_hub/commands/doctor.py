@@ -7,7 +7,6 @@ import asyncio
 import getpass
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from dure_hub.backends.base import Device, Feature, Inventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.rates import BadRates
 from dure_hub.commands import gpucheck
+from dure_hub.isolation import ground
 from dure_hub.operations import live_profiles
 from dure_hub.policies.naming import person_label
 from dure_hub.settings import Settings
@@ -53,6 +53,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "serving": ("serving", "서빙"),
     "multi_node": ("several machines", "여러 머신"),
     "schedules": ("schedules", "예약 실행"),
+    "own_tmp": ("own /tmp", "개별 /tmp"),
 }
 TO_DO: Mapping[Feature, tuple[str, str]] = {
     Feature.GPU: (
@@ -89,8 +90,14 @@ WORDS = {
         "이 머신이나 앞단 프록시를 가리키는 {shared}와 *.{shared}(와일드카드) DNS 레코드를 추가하세요. "
         "https를 쓰면 둘 다에 맞는 인증서도 필요합니다.",
     ),
-    "root": ("the portal runs as root", "포털이 root로 실행됩니다"),
-    "user": ("the portal runs as {user}, without root", "포털이 root 없이 {user}(으)로 실행됩니다"),
+    "apart": (
+        "each person is an operating-system user of their own",
+        "사람마다 운영체제 사용자가 따로 있습니다",
+    ),
+    "together": (
+        "one trusting team: everybody's servers run as {user}, since {why}",
+        "서로 신뢰하는 한 팀: 모든 서버가 {user}(으)로 실행됩니다. 이유: {why}",
+    ),
     "no_torch": ("not installed", "설치되지 않음"),
     "model": (
         "{architecture}, compute capability {capability}, {sms} SMs",
@@ -145,6 +152,8 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
         choose,
     )
 
+    asked, why_one = settings, ground.why_off(settings)
+    settings = settings.model_copy(update={"system_accounts": "off" if why_one else "on"})
     inventory = choose(settings, system_clock(settings.clock_file))
     seen = await inventory.look()
     gaps: dict[Feature, Mapping[str, str]] = {}
@@ -159,7 +168,7 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
         _port(settings),
     ]
     machine += await _hosts(settings)
-    machine += [_isolation(), _python(), _torch(), *await _kernels(seen)]
+    machine += [_isolation(asked, why_one), _python(), _torch(), *await _kernels(seen)]
     limits = [
         Finding(str(feature), LIMITED, why.get(language(), why["en"]), _pick(TO_DO.get(feature)))
         for feature, why in gaps.items()
@@ -270,9 +279,12 @@ async def _is_found(name: str) -> bool:
         return False
 
 
-def _isolation() -> Finding:
-    root = os.geteuid() == 0
-    return Finding("isolation", OK, _word("root") if root else _word("user", user=getpass.getuser()))
+def _isolation(settings: Settings, why: ground.Why | None) -> Finding:
+    """Whether people are kept apart, and if not, why. Asked for and impossible, it is in the way of `up`."""
+    if why is None:
+        return Finding("isolation", OK, _word("apart"))
+    state = BAD if settings.system_accounts == "on" else OK
+    return Finding("isolation", state, _word("together", user=getpass.getuser(), why=why[language()]))
 
 
 def _python() -> Finding:

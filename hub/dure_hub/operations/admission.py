@@ -302,6 +302,18 @@ def mps(lease: Lease) -> tuple[int, int | None] | None:
     return shares[0] if shares else None
 
 
+def cores(lease: Lease) -> float | None:
+    """Cores that a lease holds; None where its slices do not say."""
+    found = [float(piece["cpu_cores"]) for piece in lease.slices if "cpu_cores" in piece]
+    return sum(found) if found else None
+
+
+def memory_mb(lease: Lease) -> int | None:
+    """Memory (MiB) that a lease holds; None where its slices do not say."""
+    found = [int(piece["memory_mb"]) for piece in lease.slices if "memory_mb" in piece]
+    return sum(found) if found else None
+
+
 def _end_children(session: Session, lease: Lease, now: datetime) -> bool:
     """Ask what runs on this lease's slices to end; whether there is any."""
     query = select(Lease).where(Lease.parent == lease.id, Lease.ended_at.is_(None))

@@ -66,6 +66,8 @@ class Grant:
     until: datetime | None
     mps: tuple[int, int | None] | None = None
     command: tuple[str, ...] = ()
+    cores: float | None = None
+    memory_mb: int | None = None
 
 
 class Environments:
@@ -287,7 +289,10 @@ class Environments:
         taken.slices = await self.carve(taken.id) or taken.slices
         offered, image = await self._profiles.get(taken.profile), await self._store.read(partial(_image, taken.id))
         command = images.command_of(self.runs.settings, image)
-        return Grant(taken.id, offered, admission.visible(taken), taken.until, admission.mps(taken), command)
+        size = admission.cores(taken), admission.memory_mb(taken)
+        return Grant(
+            taken.id, offered, admission.visible(taken), taken.until, admission.mps(taken), command, *size
+        )
 
     def _as_before(
         self,

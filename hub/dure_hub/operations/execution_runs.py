@@ -152,6 +152,8 @@ def work_of(
         environment=environment,
         devices=admission.visible(item.lease),
         mps=admission.mps(item.lease),
+        cores=admission.cores(item.lease),
+        memory_mb=admission.memory_mb(item.lease),
         notebook=schedule.notebook,
         parameters=item.row.parameters,
         outputs=folder.outputs,

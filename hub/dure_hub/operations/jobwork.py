@@ -27,6 +27,8 @@ def work_of(settings: Settings, job: Job, lease: Lease) -> TrainingWork:
         environment=environment(settings, job, folder),
         devices=admission.visible(lease),
         mps=admission.mps(lease),
+        cores=admission.cores(lease),
+        memory_mb=admission.memory_mb(lease),
         entry=job.entry,
         parameters=job.parameters,
         processes=job.processes,

@@ -200,6 +200,8 @@ class EndpointRuns:
                 environment=_environment(),
                 devices=admission.visible(lease),
                 mps=admission.mps(lease),
+                cores=admission.cores(lease),
+                memory_mb=admission.memory_mb(lease),
                 model=folder,
                 name=endpoint.model,
                 version=replica.version,

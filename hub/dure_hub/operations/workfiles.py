@@ -101,9 +101,11 @@ def open_plain(folder: Path, *steps: str) -> IO[bytes] | None:
     """A plain file so many steps below a plain folder, to read; None for anything else.
 
     Each step is opened inside the last. No link is followed, no pipe waited for: whoever changes the folder
-    meanwhile leads nobody out of it.
+    meanwhile leads nobody out of it. In a folder of somebody else's (the portal is root then) only their own files
+    count: another name of a file that they may not read would show it to them.
     """
     place = _step(folder, os.O_DIRECTORY, None)
+    owner = os.geteuid() if place is None else os.fstat(place).st_uid
     for number, step in enumerate(steps, 1):
         if place is None:
             return None
@@ -112,7 +114,8 @@ def open_plain(folder: Path, *steps: str) -> IO[bytes] | None:
         os.close(last)
     if place is None:
         return None
-    if not stat.S_ISREG(os.fstat(place).st_mode):
+    found = os.fstat(place)
+    if not stat.S_ISREG(found.st_mode) or (owner != os.geteuid() and found.st_uid != owner):
         os.close(place)
         return None
     return os.fdopen(place, "rb")
@@ -153,7 +156,8 @@ def _open_and_try_again(undone: Callable[..., Any], path: str, error: Any) -> No
     if isinstance(error[1], FileNotFoundError):
         return
     closed = Path(path) if undone in (os.scandir, os.open) else Path(path).parent
-    if closed.is_symlink() or stat.S_IMODE(closed.lstat().st_mode) & 0o700 == 0o700:
+    # root is kept out by no mode, and what its owner puts in this place meanwhile must not be opened
+    if os.geteuid() == 0 or closed.is_symlink() or stat.S_IMODE(closed.lstat().st_mode) & 0o700 == 0o700:
         raise error[1]
     closed.chmod(0o700)
     remove(Path(path))

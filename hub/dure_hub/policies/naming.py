@@ -43,6 +43,24 @@ def slug(name: str) -> str:
     return f"{readable[: SLUG_LIMIT - _HASH - 2].strip('-') or 'x'}--{digest}"
 
 
+ACCOUNT_LIMIT = 32
+"""Longest name of a Linux user."""
+
+
+def account_name(prefix: str, person: str) -> str:
+    """The name of a person's operating-system user: the prefix and their slug, with a digest if that is long.
+
+    A prefix has at most 10 characters of `a-z0-9` and ends with `-`. Names of one prefix do not collide, but as
+    slugs might.
+    """
+    plain = f"{prefix}{slug(person)}"
+    if len(plain) <= ACCOUNT_LIMIT:
+        return plain
+    digest = hashlib.sha256(person.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
+    readable = plain[len(prefix) : ACCOUNT_LIMIT - _HASH - 2].partition("--")[0].strip("-")
+    return f"{prefix}{readable or 'x'}--{digest}"
+
+
 LABEL_LIMIT = 63
 _PART = r"[a-z0-9]+"
 _OUTSIDE = re.compile(rf"([a-z](?:-?[a-z0-9])*)-({_PART})-({_PART})-(0|[1-9][0-9]*)", flags=re.ASCII)

@@ -22,6 +22,7 @@ class DataFolder:
         self.jobs = root / "jobs"
         self.executions = root / "executions"
         self.shares = root / "shares"
+        self.given = root / "given"
         self.artifacts = root / "artifacts"
         self.backup = root / "backup"
         self.uploads = self.run / "uploads"
@@ -42,6 +43,7 @@ class DataFolder:
             self.jobs,
             self.executions,
             self.shares,
+            self.given,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.artifacts, self.backup, self.uploads):

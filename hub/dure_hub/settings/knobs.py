@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from dure_hub.settings.addresses import Addresses
 from dure_hub.settings.folder import DataFolder
 from dure_hub.settings.images import Image
+from dure_hub.settings.isolation import Isolation
 from dure_hub.settings.login import Login
 from dure_hub.settings.notices import NoticeSending
 from dure_hub.settings.trouble import Trouble
@@ -19,7 +20,7 @@ FLEETS = ("workstation", "dgx-a100", "dgx-h100", "campus")
 """Simulated fleets that come with the portal."""
 
 
-class Settings(Trouble, Login, Addresses, NoticeSending):
+class Settings(Trouble, Login, Isolation, Addresses, NoticeSending):
     """What can be set. Each field is `DURE_<NAME>` in the environment and `<name>` in dure.yaml."""
 
     cpu_profile_cores: float = Field(0.5, gt=0, le=512, description="Cores a holder of `cpu` is promised.")

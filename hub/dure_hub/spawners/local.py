@@ -25,6 +25,7 @@ from dure_hub import dashboards
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServerWork
 from dure_hub.hubapi import portal_name
 from dure_hub.hubpages import language_of
+from dure_hub.isolation import accounts, confine, ground
 from dure_hub.spawners.folder import prepare_folder
 from dure_hub.spawners.naming import is_server_name
 from dure_hub.spawners.refusal import Refused
@@ -68,6 +69,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         self.ran_at: datetime | None = None
         self.claimed_here = False
         self.command: tuple[str, ...] = ()
+        self.cores: float | None = None
+        self.memory_mb: int | None = None
         self.steps = Steps()
         super().__init__(**kwargs)
         self.ip = "127.0.0.1"
@@ -102,6 +105,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         self.exit_code = self.end_seen = self.ran_at = None
         self.claimed_here = True
         self.mps, self.command = grant.mps, grant.command
+        self.cores, self.memory_mb = grant.cores, grant.memory_mb
         self.steps.add("placed")
         self._remember()
 
@@ -109,6 +113,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         """Run the server and wait until it answers. What was started is ended again if that fails."""
         keeping: asyncio.Task[None] | None = None
         try:
+            # before the environment is made, and in a thread: the first start of a person makes their account
+            await asyncio.to_thread(prepare_folder, self.operations.settings, self.user.name)
             work = self._work()
             self.steps.add("folder")
             async for handle in self.operations.servers.start(work):
@@ -167,14 +173,23 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             "JUPYTERHUB_ACTIVITY_INTERVAL": str(settings.activity_interval_s),
             "JUPYTERHUB_DEFAULT_URL": "/lab",
             "JUPYTER_CONFIG_PATH": str(files("dure_hub.spawners") / "lab"),
+            **self._apart(),
             "JUPYTER_PATH": os.pathsep.join(
                 (str(dashboards.data_path()), str(files("dure_lab") / "share" / "jupyter"))
             ),
         }
 
+    def _apart(self) -> dict[str, str]:
+        """Where a server has its own /tmp, its kernels' sockets are in there: on loopback others could listen."""
+        if not (accounts.is_on(self.operations.settings) and ground.own_tmp()):
+            return {}
+        places = [str(files("dure_hub.spawners") / name) for name in ("apart", "lab")]
+        return {"JUPYTER_RUNTIME_DIR": f"{confine.TMP}/.jupyter", "JUPYTER_CONFIG_PATH": os.pathsep.join(places)}
+
     def _work(self) -> ServerWork:
         environment = self.get_env()
-        lab = [*LAB, "--allow-root"] if os.geteuid() == 0 else LAB
+        rooted = os.geteuid() == 0 and not accounts.is_on(self.operations.settings)
+        lab = [*LAB, "--allow-root"] if rooted else LAB
         command = self.command or self.operations.settings.server_command or lab
         return ServerWork(
             lease=self._leased(),
@@ -183,6 +198,8 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             environment=environment,
             devices=self.devices,
             mps=self.mps,
+            cores=self.cores,
+            memory_mb=self.memory_mb,
             command=command,
             name=self.name,
             api_token=self.api_token,

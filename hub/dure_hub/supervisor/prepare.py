@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from dure.wire.organisation import ProfilesFile
 from dure_hub.catalogue import profilefile
 from dure_hub.catalogue.rates import GIVEN, written
+from dure_hub.isolation import ground
+from dure_hub.isolation.errors import NoGroundForAccounts
 from dure_hub.operations import live_profiles
 from dure_hub.operations.profiles import fleet_of
 from dure_hub.operations.rates import RateCards
@@ -67,7 +69,8 @@ def make_folder(settings: Settings) -> bool:
         if (folder.root / "version").exists():
             checks.layout_known(folder)
         folder.create()
-        folder.root.chmod(0o700)
+        if folder.root.stat().st_mode & 0o067:  # people's own accounts may pass through it, and no more
+            folder.root.chmod(0o700)
         folder.secrets.chmod(0o700)
         checks.layout_known(folder)
         if new and not folder.rates.exists():
@@ -137,6 +140,19 @@ def check(settings: Settings) -> None:
     checks.port_free(settings.host, settings.port, ours)
 
 
+def with_accounts(settings: Settings) -> Settings:
+    """Settle whether each person has an account of the system: `auto` is on where that is possible here.
+
+    Raises `NoGroundForAccounts` where it is asked for and not possible.
+    """
+    if settings.system_accounts == "off":
+        return settings
+    why = ground.why_not(settings)
+    if why is not None and settings.system_accounts == "on":
+        raise NoGroundForAccounts(why=why)
+    return settings.model_copy(update={"system_accounts": "off" if why else "on"})
+
+
 def with_ports(settings: Settings) -> Settings:
     """Choose what was left to us, after the leftovers are gone: the last run's ports where they are still free.
 
@@ -162,7 +178,7 @@ async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
     make_secrets(settings)
     for unfinished in settings.folder.uploads.iterdir():  # what a killed portal was still receiving
         unfinished.unlink()
-    settings = with_ports(settings)
+    settings = with_ports(with_accounts(settings))
     settings.save()
     await write_profiles(settings)
     upgrade.upgrade(settings, say)

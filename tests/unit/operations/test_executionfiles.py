@@ -88,3 +88,20 @@ def test_an_executed_notebook_behind_a_link_is_not_shown(folder: ExecutionFolder
     folder.outputs.mkdir()
     (folder.outputs / EXECUTED).symlink_to(elsewhere / EXECUTED)
     assert folder.notebook() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_in_a_folder_of_somebody_elses_only_their_own_files_are_read(
+    folder: ExecutionFolder, tmp_path: Path
+) -> None:
+    """The portal is root there: another name of a file that the owner may not read would show it to them."""
+    secret = tmp_path / "shadow"
+    secret.write_text("the system's")
+    os.chown(folder.outputs, 54321, 54321)
+    (folder.outputs / EXECUTED).hardlink_to(secret)
+    assert folder.notebook() is None
+    (folder.outputs / EXECUTED).unlink()
+    (folder.outputs / EXECUTED).write_text("theirs")
+    assert folder.notebook() is None
+    os.chown(folder.outputs / EXECUTED, 54321, 54321)
+    assert folder.notebook() == b"theirs"

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from dure_hub.backends.base import ExecutionBackend, ExecutionWork, Handle, Kind
 from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.runner import Plan
-from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of
+from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, places_of
 from dure_hub.settings import Settings
 
 
@@ -26,7 +26,7 @@ class EmbeddedExecutions(EmbeddedRuns, ExecutionBackend):
 
     def start(self, work: ExecutionWork) -> AsyncIterator[Handle]:
         """As the interface says."""
-        file = self.runner.folder(work.lease).path / "execution.json"
+        file = self.runner.shown(work.lease) / "execution.json"
         environment = {**environment_of(work), "DURE_EXECUTION_FILE": str(file)}
         if work.token_file is not None:
             environment["DURE_TOKEN_FILE"] = str(work.token_file)
@@ -39,6 +39,9 @@ class EmbeddedExecutions(EmbeddedRuns, ExecutionBackend):
                 cwd=work.folder,
                 environment=environment,
                 files={"execution.json": json.dumps(make_execution(work), indent=1).encode()},
+                own=places_of(work.folder, work.outputs, work.token_file, environment=work.environment),
+                cores=work.cores,
+                memory_mb=work.memory_mb,
             )
         )
 

@@ -226,7 +226,7 @@ def mark(settings: Settings, order: Order) -> None:
         raise Refused("it could not be marked")
 
 
-def fork(title: str, command: list[str], cwd: str) -> tuple[int, str]:
+def fork(title: str, command: list[str], cwd: str, confined: keeper.Confined) -> tuple[int, str]:
     """What `keeper.execute` does, by a fork alone."""
     told, tell = os.pipe()
     pid = os.fork()
@@ -234,7 +234,7 @@ def fork(title: str, command: list[str], cwd: str) -> tuple[int, str]:
         return pid, keeper.trouble_of(told, tell)
     try:
         setproctitle.setproctitle(title)
-        keeper.lead(cwd)
+        keeper.lead(cwd, confined)
     except BaseException as error:  # noqa: BLE001 - a forked copy must never run on as the keeper
         os.write(tell, str(error).encode())
         os._exit(127)

@@ -24,6 +24,14 @@ LIMITS: Gaps = {
         "ko": "모든 서버가 하나의 운영체제 사용자로 실행됩니다. 서로 신뢰하는 한 팀에 알맞습니다.",
     },
 }
+SHARED_TMP: Gaps = {
+    Feature.OWN_TMP: {
+        "en": "This kernel gives processes no /tmp of their own: programs that ignore TMPDIR share /tmp, and"
+        " kernels of notebooks talk over loopback, where others on this machine could listen.",
+        "ko": "이 커널에서는 프로세스마다 /tmp를 따로 둘 수 없습니다. TMPDIR을 무시하는 프로그램은 /tmp를"
+        " 함께 쓰고, 노트북 커널은 이 머신의 다른 사용자가 들을 수 있는 루프백으로 통신합니다.",
+    },
+}
 MULTI_NODE: Gaps = {
     Feature.MULTI_NODE: {
         "en": "A job runs on this one machine; jobs over several machines need a cluster.",
@@ -74,6 +82,20 @@ NO_GPU_IN_FILE: Mapping[str, str] = {
     "en": "The simulated fleet has no GPU in it.",
     "ko": "시뮬레이션 구성에 GPU가 없습니다.",
 }
+
+
+def no_limits(why: str) -> Gaps:
+    """The gaps where each person has an account, and no control groups can be made."""
+    return {
+        Feature.MEMORY_LIMIT: {
+            "en": f"Memory is agreed, not enforced: no control groups can be made here ({why}).",
+            "ko": f"메모리는 약속일 뿐 강제되지 않습니다. 여기서는 제어 그룹을 만들 수 없습니다({why}).",
+        },
+        Feature.CPU_LIMIT: {
+            "en": f"CPU cores are agreed, not enforced: no control groups can be made here ({why}).",
+            "ko": f"CPU 코어는 약속일 뿐 강제되지 않습니다. 여기서는 제어 그룹을 만들 수 없습니다({why}).",
+        },
+    }
 
 
 def without_torch(feature: Feature) -> Gaps:

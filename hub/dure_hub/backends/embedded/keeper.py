@@ -20,7 +20,10 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing itself would be half of the start
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
+
+    Confined = dict[str, Any] | None
 
 PR_SET_CHILD_SUBREAPER = 36
 ASKED = {signal.SIGTERM, signal.SIGINT}
@@ -28,7 +31,7 @@ WATCHED = ASKED | {signal.SIGCHLD, signal.SIGHUP}
 LONGEST_PAUSE_S = 10.0
 
 
-def main(folder: str, launch: Callable[[list[str], str], tuple[int, str]]) -> int:
+def main(folder: str, launch: Callable[[list[str], str, Confined], tuple[int, str]]) -> int:
     """Keep the run whose record is in `folder`; the exit status says nothing, `exit.json` says it all."""
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     os.closerange(3, 1 << 16)
@@ -46,26 +49,72 @@ def main(folder: str, launch: Callable[[list[str], str], tuple[int, str]]) -> in
         return 0
     spec = read("spec.json")
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    child, trouble = launch(spec["command"], spec["cwd"])
+    confined: Confined = spec.get("confined")
+    trouble = prepare(confined)
+    if trouble:
+        return give_up(trouble)
+    child, trouble = launch(spec["command"], spec["cwd"], confined)
     if not trouble:
         record_start(child)
     code, asked = wait(child, float(spec["grace_s"]))
     end_all()
+    lacked_memory = clear(confined)
     if trouble:
-        say(f"Could not start: {trouble}")
-        record_exit(None, "not_executable", trouble)
-    else:
-        record_exit(code, reason(code, asked), None)
+        return give_up(trouble)
+    record_exit(code, reason(code, asked, lacked_memory), None)
     return 0
 
 
-def execute(command: list[str], cwd: str) -> tuple[int, str]:
+def give_up(trouble: str) -> int:
+    """Nothing could be started."""
+    say(f"Could not start: {trouble}")
+    record_exit(None, "not_executable", trouble)
+    return 0
+
+
+def confinement() -> ModuleType:
+    """What makes a process its owner's; in a keeper of its own, whose Python knows no packages, by its place."""
+    if __package__:
+        from dure_hub.isolation import confine
+
+        return confine
+    place = os.path.join(os.path.dirname(__file__), "../../isolation")  # noqa: PTH118, PTH120
+    sys.path.insert(0, place)
+    try:
+        return __import__("confine")
+    finally:
+        sys.path.remove(place)
+
+
+def prepare(confined: Confined) -> str:
+    """Make the run's limits, where it has any; what went wrong, if something did."""
+    if confined is None:
+        return ""
+    try:
+        confinement().prepare(confined)
+    except OSError as error:
+        confinement().clear(confined)
+        return f"its limits could not be set: {error}"
+    return ""
+
+
+def clear(confined: Confined) -> bool:
+    """Remove the run's limits; whether it had run out of memory."""
+    if confined is None:
+        return False
+    confine = confinement()
+    lacked: bool = confine.out_of_memory(confined)
+    confine.clear(confined)
+    return lacked
+
+
+def execute(command: list[str], cwd: str, confined: Confined) -> tuple[int, str]:
     """Start the command as the leader of its own session; pid, and why it could not start, if so."""
     told, tell = os.pipe()  # closed by a successful exec
     pid = os.fork()
     if pid == 0:
         try:
-            lead(cwd)
+            lead(cwd, confined)
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these two; its children must not
                 signal.signal(number, signal.SIG_DFL)
             os.execvpe(command[0], command, os.environ)  # noqa: S606 - this is what a keeper is for
@@ -75,9 +124,11 @@ def execute(command: list[str], cwd: str) -> tuple[int, str]:
     return pid, trouble_of(told, tell)
 
 
-def lead(cwd: str) -> None:
-    """In the child: lead a session of one's own, hear all signals, stand in the working directory."""
+def lead(cwd: str, confined: Confined) -> None:
+    """In the child: lead a session, be its owner's, hear all signals, stand in the working directory."""
     os.setsid()
+    if confined is not None:
+        confinement().enter(confined)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
     os.chdir(cwd)
 
@@ -166,10 +217,12 @@ def identity(pid: int) -> dict[str, Any]:
     return {"pid": pid, "start_time": int(fields[19]) if fields else None, "boot_id": boot_id}
 
 
-def reason(code: int, asked: bool) -> str:
+def reason(code: int, asked: bool, lacked_memory: bool = False) -> str:
     """One of `backends.base.Reason`."""
     if asked:
         return "stopped"
+    if code and lacked_memory:
+        return "out_of_memory"
     return "killed" if code < 0 else "failed" if code else "finished"
 
 

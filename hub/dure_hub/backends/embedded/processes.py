@@ -35,6 +35,8 @@ class Process:
     lease: str = ""
     kind: str = ""
     keeper: bool = False
+    uid: int | None = None
+    """Whose the process is that carries the mark; null where nobody asked."""
 
 
 @cache
@@ -150,7 +152,16 @@ def _with_mark(process: Process, instance: str) -> Process:
         return process
     if not _LEASE.fullmatch(lease) or not _KIND.fullmatch(kind):  # people's code can write anything there
         return process
-    return replace(process, lease=lease.decode(), kind=kind.decode(), keeper=keeper)
+    return replace(process, lease=lease.decode(), kind=kind.decode(), keeper=keeper, uid=_uid(process.pid))
+
+
+def _uid(pid: int) -> int | None:
+    """The real user id. Not that of the folder in /proc, which a process can have changed to root's."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("Uid:")), None)
 
 
 def _inherit(world: Mapping[int, Process]) -> Iterable[Process]:
@@ -160,4 +171,4 @@ def _inherit(world: Mapping[int, Process]) -> Iterable[Process]:
             source, steps = world[source.parent], steps + 1
         if not source.lease:
             source = world.get(process.session, process)
-        yield replace(process, lease=source.lease, kind=source.kind)
+        yield replace(process, lease=source.lease, kind=source.kind, uid=source.uid)

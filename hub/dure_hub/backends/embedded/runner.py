@@ -21,6 +21,7 @@ from typing import Any
 
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
 from dure_hub.backends.embedded import processes
+from dure_hub.backends.embedded.isolating import Isolation
 from dure_hub.backends.embedded.ports import free_port
 from dure_hub.backends.embedded.processes import Process
 from dure_hub.backends.embedded.records import RunFolder, run_folders
@@ -37,7 +38,10 @@ _spawned: set[int] = set()
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: `{port}` in command and environment becomes a free port, if `port` is asked for."""
+    """What to run: `{port}` in command and environment becomes a free port, if `port` is asked for.
+
+    Where people have accounts, `own` are the places that the owner's user gets, and `shown` those it may read.
+    """
 
     lease: str
     owner: str
@@ -48,6 +52,10 @@ class Plan:
     secret: str = ""
     base_path: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
+    own: Sequence[Path] = ()
+    shown: Sequence[Path] = ()
+    cores: float | None = None
+    memory_mb: int | None = None
 
 
 class CalledOff(Exception):
@@ -76,15 +84,27 @@ class Runner:
         self.kind = kind
         self.grace_s = grace_s
         self.run = settings.folder.run
+        self.isolation = Isolation(settings)
 
     def folder(self, lease: str, kind: Kind | None = None) -> RunFolder:
         """Where this lease's records lie."""
         return RunFolder(self.run / (kind or self.kind), lease)
 
+    def shown(self, lease: str) -> Path:
+        """Where the files of a run are that its owner's processes may read."""
+        return self.isolation.given(lease) if self.isolation.on else self.folder(lease).path
+
     def marked(self, lease: str | None = None) -> list[Process]:
-        """Live processes of this kind, or those of one lease."""
+        """Live processes of this kind, or those of one lease. A mark on somebody else's process is none."""
         found = processes.marked(self.settings.instance)
-        return [p for p in found if (p.kind == self.kind if lease is None else p.lease == lease)]
+        mine = [p for p in found if (p.kind == self.kind if lease is None else p.lease == lease)]
+        return [p for p in mine if self._may_carry(p)] if self.isolation.on else mine
+
+    def _may_carry(self, process: Process) -> bool:
+        """People can write any mark into an environment: it counts from the lease's owner and from the portal."""
+        spec = self.folder(process.lease, Kind(process.kind)).read("spec") or {}
+        confined = spec.get("confined")
+        return confined is None or process.uid in (None, os.geteuid(), confined["uid"])
 
     def start(self, plan: Plan, turn: Turn | None = None) -> Handle:
         """Record, then start; a lease that was started before gives what there is of it.
@@ -106,6 +126,7 @@ class Runner:
             return self._start(folder, plan)
 
     def _start(self, folder: RunFolder, plan: Plan) -> Handle:
+        plan, confined = self.isolation.prepare(plan, self.kind)
         port = free_port(self._ports(but=folder)) if plan.port else None
         spec = {
             "lease": plan.lease,
@@ -118,6 +139,7 @@ class Runner:
             "base_path": plan.base_path,
             "grace_s": self.grace_s,
             "boot_id": processes.boot_id(),
+            "confined": confined,
         }
         if folder.exists():
             folder.write("spec", spec)
@@ -235,7 +257,7 @@ class Runner:
         deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
         clean = 0
         while clean < 2:  # a process shows no mark for an instant while it executes another program
-            found = self.marked(lease)
+            found = [*self.marked(lease), *self.isolation.members(lease)]
             if found and time.monotonic() > deadline:
                 return [process.pid for process in found]
             for process in found:
@@ -247,11 +269,17 @@ class Runner:
 
     def close(self, lease: str, reason: Reason) -> None:
         """Record how it ended, where the keeper could not."""
+        self.isolation.end_limits(lease)
         folder = self.folder(lease)
         if folder.exists() and not folder.read("exit"):
             # On a full disk it has ended all the same: each look finds that anew, with a reason less exact.
             with contextlib.suppress(OSError):
                 folder.write("exit", {"code": None, "reason": reason, "detail": None, "at": time.time()})
+
+    def drop(self, lease: str) -> None:
+        """Remove all that an ended run left behind; its records last, since they say that there is something."""
+        self.isolation.forget(lease)
+        self.folder(lease).remove()
 
     def _ports(self, but: RunFolder) -> set[int]:
         """Ports of the portal and of runs that have not ended. What holds one may not listen on it yet."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, ClassVar
 
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work, begin
-from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns, WouldNotEnd
 from dure_hub.backends.embedded.runner import Plan, Runner, Turn
 from dure_hub.settings import Settings
@@ -34,7 +33,7 @@ class EmbeddedRuns(Runs):
         self.settings = settings
         grace_s = settings.job_grace_s if self.kind is Kind.JOB else settings.stop_grace_s
         self.runner = Runner(settings, self.kind, grace_s)
-        self.unsupported = {**gaps.LIMITS}
+        self.unsupported = self.runner.isolation.gaps()
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         """Ask, wait for as long as the grace and the keeper need, then sweep. Two at once are fine."""
@@ -65,9 +64,9 @@ class EmbeddedRuns(Runs):
         left = await asyncio.to_thread(self.runner.sweep, handle.lease)
         if left:
             raise WouldNotEnd(lease=handle.lease, pids=left)
-        folder = self.runner.folder(handle.lease)
-        await asyncio.to_thread(_leave, folder.log, self.settings.folder.lease_logs / f"{handle.lease}.log")
-        await asyncio.to_thread(folder.remove)
+        log = self.runner.folder(handle.lease).log
+        await asyncio.to_thread(_leave, log, self.settings.folder.lease_logs / f"{handle.lease}.log")
+        await asyncio.to_thread(self.runner.drop, handle.lease)
 
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
         """At most `limit` bytes from `offset` on; a character is never cut in two."""
@@ -185,6 +184,12 @@ def environment_of(work: Work) -> Mapping[str, str]:
         if memory_mb is not None:
             found["CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"] = f"0={memory_mb}M"
     return found
+
+
+def places_of(*places: Path | None, environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """What of a work's places is its owner's own: these, and the home that it is given."""
+    home = environment.get("HOME")
+    return tuple(dict.fromkeys(place for place in (*places, Path(home) if home else None) if place is not None))
 
 
 def is_real(uuid: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from dure_hub.backends.base import Handle, Kind, Phase, ServerBackend, ServerWork
 from dure_hub.backends.embedded import asking
 from dure_hub.backends.embedded.runner import Plan
-from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, port_of
+from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, places_of, port_of
 from dure_hub.backends.embedded.warm import PROGRAM, WarmStarts
 from dure_hub.settings import Settings
 
@@ -48,6 +48,9 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
                 port=True,
                 secret=work.api_token,
                 base_path=work.environment.get("JUPYTERHUB_SERVICE_PREFIX", ""),
+                own=places_of(work.folder, environment=work.environment),
+                cores=work.cores,
+                memory_mb=work.memory_mb,
             )
         )
 

@@ -40,6 +40,9 @@ class EmbeddedServing(EmbeddedRuns, ServingBackend):
                 cwd=work.folder,
                 environment={"PYTHONUNBUFFERED": "1", **environment_of(work)},
                 port=True,
+                shown=(work.model,),
+                cores=work.cores,
+                memory_mb=work.memory_mb,
             )
         )
 

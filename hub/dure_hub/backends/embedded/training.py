@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from dure_hub.backends.base import Feature, Handle, Kind, TrainingBackend, TrainingWork
 from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.runner import Plan
-from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, is_real
+from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, is_real, places_of
 from dure_hub.settings import Settings
 
 CPU_PROCESSES = 2
@@ -31,7 +31,7 @@ class EmbeddedTraining(EmbeddedRuns, TrainingBackend):
     def start(self, work: TrainingWork) -> AsyncIterator[Handle]:
         """As the interface says."""
         processes = count_processes(work)
-        folder = self.runner.folder(work.lease)
+        file = self.runner.shown(work.lease) / "job.json"
         job = json.dumps(make_job(work, processes), indent=1).encode()
         defaults = {"OMP_NUM_THREADS": str(threads_each(processes)), "PYTHONUNBUFFERED": "1"}
         return self._run(
@@ -40,8 +40,11 @@ class EmbeddedTraining(EmbeddedRuns, TrainingBackend):
                 owner=work.owner,
                 command=make_command(processes, self.worker),
                 cwd=work.folder,
-                environment={**defaults, **environment_of(work), "DURE_JOB_FILE": str(folder.path / "job.json")},
+                environment={**defaults, **environment_of(work), "DURE_JOB_FILE": str(file)},
                 files={"job.json": job},
+                own=places_of(work.folder, work.outputs, work.token_file, environment=work.environment),
+                cores=work.cores,
+                memory_mb=work.memory_mb,
             )
         )
 

@@ -1,0 +1,132 @@
+"""One operating-system user for each person, made before the first thing of theirs runs.
+
+There is no list of them: the system's own is looked at, and a user is this portal's if its home is the person's
+folder here. All functions block; the first call for a person takes as long as `useradd` does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dure_hub.isolation import ways
+from dure_hub.isolation.errors import AccountFailed, AccountTaken
+from dure_hub.policies.naming import account_name, slug
+from dure_hub.settings import Settings
+
+PATIENCE_S = 30
+NOBODY = 65534
+"""A user with no rights at all, by which is tried what other users can reach."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A person's user. `shared` is the group of all people of this portal: it gets to homes, and reads models."""
+
+    name: str
+    uid: int
+    gid: int
+    shared: int
+    home: Path
+
+
+def is_on(settings: Settings) -> bool:
+    """Whether people have accounts here. `auto` counts as off until `up` has resolved it."""
+    return settings.system_accounts == "on"
+
+
+def shared_group(settings: Settings) -> str:
+    """Its name; no person's account can be called that."""
+    return f"{settings.system_account_prefix}-all"
+
+
+def find(settings: Settings, person: str) -> Account | None:
+    """The person's account, if there is one. Raises `AccountTaken` where the name is somebody else's."""
+    name, home = account_name(settings.system_account_prefix, person), settings.folder.users / slug(person)
+    try:
+        found = pwd.getpwnam(name)
+        shared = grp.getgrnam(shared_group(settings)).gr_gid
+    except KeyError:
+        return None
+    if found.pw_dir != str(home) or 0 in (found.pw_uid, found.pw_gid):
+        raise AccountTaken(name=name, home=found.pw_dir)
+    return Account(name, found.pw_uid, found.pw_gid, shared, home)
+
+
+def ensure(settings: Settings, person: str) -> Account:
+    """The person's account and home, made where they are missing; what lay in the home before becomes theirs.
+
+    Safe to call again and from several processes. Raises `AccountTaken`, `AccountFailed`.
+    """
+    name = account_name(settings.system_account_prefix, person)
+    try:
+        with _alone(settings):
+            account = find(settings, person) or _add(settings, person, name)
+            ways.open_way(settings.folder.root, account.home, account.shared)
+            account.home.mkdir(mode=0o700, exist_ok=True)
+            ways.give(account.home, account.uid, account.gid)
+            if account.home.stat().st_mode & 0o077:
+                raise OSError(f"{account.home} is open to others")
+    except OSError as error:
+        raise AccountFailed(name=name, why=error.strerror or str(error)) from error
+    return account
+
+
+def _add(settings: Settings, person: str, name: str) -> Account:
+    group, home = shared_group(settings), settings.folder.users / slug(person)
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        _run(name, ["groupadd", group])
+    try:
+        taken = pwd.getpwnam(name)
+    except KeyError:
+        comment = f"Dure {settings.instance}"
+        _run(
+            name,
+            [
+                *("useradd", "--no-create-home", "--home-dir", str(home), "--shell", "/usr/sbin/nologin"),
+                *("--user-group", "--comment", comment, name),
+            ],
+        )
+    else:
+        if taken.pw_dir != str(home):
+            raise AccountTaken(name=name, home=taken.pw_dir)
+    account = find(settings, person)
+    if account is None:
+        raise AccountFailed(name=name, why="the system does not show it")
+    return account
+
+
+def _run(name: str, command: Sequence[str]) -> None:
+    environment = {"PATH": f"/usr/sbin:/sbin:/usr/bin:/bin:{os.environ.get('PATH', '')}", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise AccountFailed(name=name, why=f"{command[0]} does not end") from late
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split())[-300:]
+        raise AccountFailed(name=name, why=said or f"{command[0]} ended with {done.returncode}")
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """One at a time in this data folder; ends with the process that holds it."""
+    with (settings.folder.run / "accounts.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
