@@ -39,6 +39,12 @@ from tests.unit.services.test_routes import routes
 EXEMPT = {
     f"POST {API}/environments/{{name}}/activity": "a report of use, each minute; the row keeps the last",
     f"POST {BASE}/wait/{{name}}/dismiss": "the owner puts away what they have read; nothing else changes",
+    f"POST {API}/me/notices/seen": "what one has read; nothing else changes",
+    f"PUT {API}/me/notices/settings": "of what one is told oneself, and in which language",
+    f"POST {API}/me/notices/test": "a notice to oneself",
+    f"POST {BASE}/notices/seen": "what one has read; nothing else changes",
+    f"POST {BASE}/notices/settings": "of what one is told oneself, and in which language",
+    f"POST {BASE}/notices/test": "a notice to oneself",
     f"* {BASE}/check/{{path:path}}": "lets a request pass to MLflow or a model; what it refuses is told",
 }
 DIGEST, PACKED = zipped({"train.py": "print('hello')", "a.ipynb": notebook("print(a)", parameters="a = 1")})
@@ -150,6 +156,7 @@ async def test_every_route_that_writes_leaves_an_event(
     await schedules(walk)
     await shares(walk)
     await rest(walk)
+    await organisation(walk)
     assert walk.seen | set(EXEMPT) == writing(app)
     assert not walk.seen & set(EXEMPT)
 
@@ -169,7 +176,8 @@ async def servers(walk: Walk) -> None:
     said: dict[str, Any] = {"saved": [], "failed": [], "program": None}
     walk.ops.servers.before_stop = AsyncMock(return_value=said)  # type: ignore[method-assign]
     await walk.step("POST", f"{place}/mine/checkpoint", "environment.checkpoint")
-    await walk.step("DELETE", f"{place}/mine?owner=ana", "environment.stop", who="root")
+    await walk.step("DELETE", f"{place}/mine?owner=ana", "environment.stop_set", who="root")
+    await walk.step("DELETE", f"{place}/mine?owner=ana&now=true&reason=a", "environment.stop", who="root")
 
 
 async def turns(walk: Walk) -> None:
@@ -290,6 +298,25 @@ async def rest(walk: Walk) -> None:
     device = next(one.uuid for one in (await walk.ops.inventory.look()).devices if "H100" in one.name)
     cut = {"profiles": ["3g.40gb"]}
     await walk.step("POST", f"{API}/gpu/devices/{device}/mig", "gpu.cut", cut, who="root")
+
+
+async def organisation(walk: Walk) -> None:
+    """Teams, keys, GPUs out of use, and where notices go."""
+    await walk.step("PUT", f"{API}/organisation", "team.set", {"text": "teams:\n  speech: {}\n"}, who="root")
+    await walk.step("PUT", f"{API}/teams/sound", "team.set", {"projects": ["a"]}, who="root")
+    await walk.step("DELETE", f"{API}/teams/sound", "team.remove", who="root")
+    key = await walk.step("POST", f"{API}/keys", "token.mint", {"name": "ci", "scopes": ["read"]})
+    await walk.step("DELETE", f"{API}/keys/{key['id']}", "token.revoke")
+    device = (await walk.ops.inventory.look()).devices[0].uuid
+    await walk.step("POST", f"{API}/devices/{device}/cordon", "device.cordon", {"message": "fan"}, who="root")
+    await walk.step("POST", f"{API}/devices/{device}/drain", "device.cordon", {}, who="root")
+    await walk.step("POST", f"{API}/devices/{device}/uncordon", "device.open", who="root")
+    hook, mine, page = "jsons://example.org/hook", f"{API}/me/notices/channels", f"{BASE}/notices/channels"
+    ids = new_id(), new_id()
+    await walk.step("POST", mine, "notices.channel_add", {"id": ids[0], "url": hook})
+    await walk.step("DELETE", f"{mine}/{ids[0]}", "notices.channel_remove")
+    await walk.step("POST", page, "notices.channel_add", form={"id": ids[1], "url": hook})
+    await walk.step("POST", f"{page}/{ids[1]}/remove", "notices.channel_remove")
 
 
 def test_the_fixture_application_is_the_real_one(ops: Operations) -> None:
