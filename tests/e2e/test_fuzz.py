@@ -19,7 +19,7 @@ from dure.wire.ids import new_id
 from tests.e2e.portal import Portal, make_portal
 
 SEEDS = (1, 2, 3)
-EACH = 6
+EACH = 7
 """Cases that the description allows, and as many that it forbids, for one call, seed and person."""
 LEAST = 3000
 KNOWN = ("default", "none", "cpu")

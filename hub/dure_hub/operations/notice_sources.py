@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure.wire.money import in_team
-from dure_hub.operations import admission, notes, reasons
+from dure_hub.operations import admission, closures, device_words, notes, reasons
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.notice_rows import Draft
 from dure_hub.operations.notice_words import moment
@@ -20,7 +20,7 @@ from dure_hub.store.models import Endpoint, Environment, Event, Job, Replica, Ti
 from dure_hub.store.models import Execution as ExecutionRow
 from dure_hub.store.models import Schedule as ScheduleRow
 
-OF_GROUPS = ("budget.alert", "quota.near", "device.unhealthy")
+OF_GROUPS = ("budget.alert", "quota.near", "device.fault")
 """Whom these concern, the hub has to be asked."""
 _OWN = ("asked", "cancelled")
 _NOTHING: dict[str, str] = {"en": "", "ko": ""}
@@ -133,10 +133,9 @@ def _quota(session: Session, event: Event) -> Draft:
 
 def _device(session: Session, event: Event) -> Draft:
     """Who holds a part of it, and administrators."""
-    facts = _facts(event)
-    told = {"device": str(facts.get("device") or event.object.partition(":")[2]), "reason": facts.get("reason")}
-    holders = [one.get("owner") if isinstance(one, Mapping) else one for one in facts.get("holders") or ()]
-    people = tuple(sorted({str(one) for one in holders if one}))
+    device = event.object.partition(":")[2]
+    told = {"device": device, "reason": device_words.fault(str(event.verdict.get("code")), _facts(event))}
+    people = tuple(sorted({lease.owner for lease in closures.holding(session, device)}))
     return Draft("device", "device_unhealthy", event.object, event.id, told, people, admins=True)
 
 
@@ -214,7 +213,7 @@ _SOURCES: Mapping[str, Callable[[Session, Event], Draft | None]] = {
     "ticket.expired": _gave_up,
     "budget.alert": _budget,
     "quota.near": _quota,
-    "device.unhealthy": _device,
+    "device.fault": _device,
     "job.fail": _job,
     "job.end": _job,
     "execution.end": _execution,

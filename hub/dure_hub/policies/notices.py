@@ -24,7 +24,7 @@ VERBS = frozenset(
         "ticket.expired",
         "budget.alert",
         "quota.near",
-        "device.unhealthy",
+        "device.fault",
         "job.fail",
         "job.end",
         "execution.end",

@@ -15,7 +15,7 @@ from dure import wire
 from dure.wire.ids import new_id
 from dure_hub.hubapi import HubPerson
 from dure_hub.policies.notices import VERBS
-from dure_hub.store.models import Endpoint, Event, Job, Replica
+from dure_hub.store.models import Endpoint, Event, Job, Lease, Replica
 from tests.support.noticing import ANN, BEN, ROOT, Site, lease_of
 
 
@@ -94,15 +94,6 @@ async def test_one_event_that_cannot_be_read_keeps_none_of_the_others(site: Site
             },
             "80 % of a limit of the user ann is used (gpus): 4 of 5.",
         ),
-        (
-            "device.unhealthy",
-            "gpu:GPU-1",
-            {
-                "code": "x",
-                "facts": {"device": "GPU-1", "holders": ["ann"], "reason": {"en": "It is hot.", "ko": "뜨겁다."}},
-            },
-            "The GPU GPU-1 is unhealthy. What runs on it may fail: save your work. It is hot.",
-        ),
     ],
 )
 async def test_what_is_said_of_an_event(
@@ -121,6 +112,14 @@ async def _people() -> list[HubPerson]:
     ]
 
 
+def holds_the_gpu(site: Site, owner: str) -> None:
+    """A lease of a part of GPU-1."""
+    with site.store.transaction() as session:
+        held: dict[str, Any] = {"purpose": "notebook", "subject": "a", "profile": "gpu-full"}
+        held |= {"slices": [{"device": "GPU-1"}], "granted_at": site.clock()}
+        session.add(Lease(id=new_id(), owner=owner, **held))
+
+
 async def test_a_budget_is_told_to_its_team_and_a_sick_gpu_to_holders_and_administrators(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,9 +134,11 @@ async def test_a_budget_is_told_to_its_team_and_a_sick_gpu_to_holders_and_admini
     }
     for _ in range(2):  # the same threshold of the same month is one
         site.happens("budget.alert", "budget:team/ml", {"facts": money})
-    site.happens("device.unhealthy", "gpu:GPU-1", {"facts": {"holders": [{"owner": "ben"}]}})
+    holds_the_gpu(site, BEN.name)
+    site.happens("device.fault", "device:GPU-1", {"code": "lost", "facts": {}})
     budget = "80 % of this month's budget of the team ml is spent: 8.00 of 10.00."
-    sick = "The GPU GPU-1 is unhealthy. What runs on it may fail: save your work."
+    sick = "The GPU GPU-1 is unhealthy. What runs on it may fail: save your work. "
+    sick += "The driver no longer finds this GPU."
     assert (await site.told(ANN), await site.told(BEN), await site.told(ROOT)) == (
         [budget],
         [budget, sick],
@@ -147,7 +148,8 @@ async def test_a_budget_is_told_to_its_team_and_a_sick_gpu_to_holders_and_admini
 
 async def test_what_concerns_teams_waits_for_a_hub_that_is_away_and_nothing_else_does(site: Site) -> None:
     site.jupyterhub.away = True
-    site.happens("device.unhealthy", "gpu:GPU-1", {"facts": {"holders": ["ann"]}})
+    holds_the_gpu(site, ANN.name)
+    site.happens("device.fault", "device:GPU-1", {"code": "lost", "facts": {}})
     site.happens("job.fail", "job:ann/digits")
     assert await site.told() == ["The job digits has failed."]
     site.jupyterhub.away = False
