@@ -20,7 +20,10 @@ HELP = {
         "en": "who did what, to a file: all events, the oldest first; for administrators",
         "ko": "누가 무엇을 했는지 파일로 저장(오래된 것부터, 관리자 전용)",
     },
-    "since": {"en": "from this time on (2026-01-31, with a time and zone, or 7d, 12h)", "ko": "이 시각부터"},
+    "since": {
+        "en": "from this time on (2026-01-31, with a time and zone, or 7d, 12h)",
+        "ko": "이 시각부터(2026-01-31, 시간대가 있는 시각, 또는 7d, 12h)",
+    },
     "until": {"en": "before this time", "ko": "이 시각 전까지"},
     "actor": {"en": "of this person only", "ko": "이 사람이 한 것만"},
     "verb": {"en": "of this kind only, such as token.mint", "ko": "이 종류만(예: token.mint)"},

@@ -27,7 +27,7 @@ _KOREAN_KINDS: Text = {
     "notebook": "노트북",
     "path": "경로",
     "project": "프로젝트",
-    "schedule": "예약",
+    "schedule": "스케줄",
     "snapshot": "스냅샷",
     "team": "팀",
     "token": "토큰",

@@ -10,7 +10,7 @@ from dure.errors import reader_language
 
 SCOPES = ("read", "jobs", "predict", "full")
 HELP = {
-    "keys": {"en": "keys for machines: create, list, revoke", "ko": "기계용 키: 만들기, 목록, 폐기"},
+    "keys": {"en": "keys for machines: create, list, revoke", "ko": "자동화용 키: 만들기, 목록, 폐기"},
     "create": {"en": "make a key; its text is shown once", "ko": "키를 만듦. 내용은 한 번만 표시"},
     "list": {"en": "your keys, with their last use", "ko": "내 키 목록과 마지막 사용 시각"},
     "revoke": {"en": "end a key now", "ko": "키를 지금 폐기"},
@@ -19,7 +19,10 @@ HELP = {
         "en": "what it may: read, jobs (train), predict (served models), full; once for each",
         "ko": "허용 범위: read(보기), jobs(학습), predict(서빙 모델), full(전체). 여러 번 쓸 수 있음",
     },
-    "endpoint": {"en": "with predict: this served model only, once for each", "ko": "predict에서 이 모델만 허용"},
+    "endpoint": {
+        "en": "with predict: this served model only, once for each",
+        "ko": "predict에서 이 모델만 허용. 여러 번 쓸 수 있음",
+    },
     "days": {"en": "how long it lives (default: the portal's setting)", "ko": "유효 기간(기본값: 포털 설정)"},
     "admin": {"en": "carries administrator's rights, with full", "ko": "full과 함께 관리자 권한을 줌"},
     "owner": {"en": "somebody else's, for administrators", "ko": "다른 사람의 것(관리자 전용)"},
@@ -60,7 +63,7 @@ def _create(arguments: argparse.Namespace) -> int:
     until = made.expires_at.astimezone().strftime("%Y-%m-%d %H:%M")
     say(
         f"It is shown this once, and ends at {until}. Keep it where only the machine reads it.",
-        f"한 번만 표시되며 {until}에 만료됩니다. 그 기계만 읽을 수 있는 곳에 보관하세요.",
+        f"한 번만 표시되며 {until}에 만료됩니다. 그 프로그램만 읽을 수 있는 곳에 보관하세요.",
     )
     write(f"{made.key}\n")
     return 0

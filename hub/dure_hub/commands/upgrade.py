@@ -30,7 +30,7 @@ WORDS = {
     },
     "done_without": {
         "en": "Upgraded, without a copy of ours: pg_dump is missing or does not fit the server.",
-        "ko": "업그레이드했습니다. pg_dump가 없거나 서버와 맞지 않아 사본은 만들지 않았습니다.",
+        "ko": "업그레이드했습니다. pg_dump가 없거나 서버와 맞지 않아 포털(PostgreSQL)의 사본만 없습니다.",
     },
 }
 

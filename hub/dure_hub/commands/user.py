@@ -15,7 +15,7 @@ WORDS = {
     "reset": {"en": "{name} has a new password.", "ko": "{name}의 비밀번호를 바꾸었습니다."},
     "paused": {
         "en": "Paused schedules, for their owner to look at and resume: {names}.",
-        "ko": "일시 중지한 예약: {names}. 소유자가 확인한 뒤 다시 시작할 수 있습니다.",
+        "ko": "일시 중지한 스케줄: {names}. 소유자가 확인한 뒤 다시 시작할 수 있습니다.",
     },
     "password": {
         "en": "Password: {password}\nIt is shown once; {name} can change it after the login.",

@@ -69,25 +69,25 @@ SENTENCES: Mapping[str, Text] = {
     "cell": {"en": "Stopped at cell {detail}", "ko": "셀에서 멈추었습니다: {detail}"},
     "overlap": {
         "en": "Left out: execution {detail} of this schedule had not ended.",
-        "ko": "건너뜀: 이 예약의 {detail}번 실행이 아직 끝나지 않았습니다.",
+        "ko": "건너뜀: 이 스케줄의 {detail}번 실행이 아직 끝나지 않았습니다.",
     },
     "overlaps": {
         "en": "Left out {1} times, at last at {2}: execution {0} of this schedule had not ended.",
-        "ko": "{1}번 건너뜀(마지막 {2}): 이 예약의 {0}번 실행이 아직 끝나지 않았습니다.",
+        "ko": "{1}번 건너뜀(마지막 {2}): 이 스케줄의 {0}번 실행이 아직 끝나지 않았습니다.",
     },
     "owner_unknown": {
         "en": "Its owner is no longer known here. The schedule was paused.",
-        "ko": "소유자가 더 이상 등록되어 있지 않아 예약을 일시 중지했습니다.",
+        "ko": "소유자가 더 이상 등록되어 있지 않아 스케줄을 일시 중지했습니다.",
     },
     "owner_disabled": {
         "en": "Its owner's account is disabled. The schedule was paused.",
-        "ko": "소유자의 계정이 사용 중지되어 예약을 일시 중지했습니다.",
+        "ko": "소유자의 계정이 사용 중지되어 스케줄을 일시 중지했습니다.",
     },
     "owner_left_team": {
         "en": "Its owner is no longer in the team {detail}, which was to pay. The schedule was paused.",
-        "ko": "소유자가 비용을 낼 팀 {detail}에 더 이상 속해 있지 않아 예약을 일시 중지했습니다.",
+        "ko": "소유자가 비용을 낼 팀 {detail}에 더 이상 속해 있지 않아 스케줄을 일시 중지했습니다.",
     },
-    "deleted": {"en": "Its schedule was deleted.", "ko": "예약이 삭제되었습니다."},
+    "deleted": {"en": "Its schedule was deleted.", "ko": "스케줄이 삭제되었습니다."},
     "asked": {"en": "Stopped on request.", "ko": "요청에 따라 중지했습니다."},
     "portal_down": {
         "en": "The portal was shut down while it ran.",

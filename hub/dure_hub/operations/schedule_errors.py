@@ -207,7 +207,7 @@ class OwnerGone(DureError):
     message: ClassVar[Text] = {"en": "{owner}: {why}", "ko": "{owner}: {why}"}
     next_step: ClassVar[Text] = {
         "en": "An administrator can let the owner in again (`dure user reset {owner}`); then resume the schedule.",
-        "ko": "관리자가 `dure user reset {owner}`으로 계정을 다시 열면 예약을 다시 시작할 수 있습니다.",
+        "ko": "관리자가 `dure user reset {owner}`으로 계정을 다시 열면 스케줄을 다시 시작할 수 있습니다.",
     }
 
 
@@ -217,8 +217,8 @@ class OwnerLeftTeam(DureError):
     code, status = "owner_left_team", 409
     message: ClassVar[Text] = {
         "en": "{owner} is no longer in the team {team}, which pays for this schedule. It was paused.",
-        "ko": "{owner} 님은 이 예약의 비용을 내는 팀 {team}에 더 이상 속해 있지 않습니다. "
-        "예약을 일시 중지했습니다.",
+        "ko": "{owner} 님은 이 스케줄의 비용을 내는 팀 {team}에 더 이상 속해 있지 않습니다. "
+        "스케줄을 일시 중지했습니다.",
     }
     next_step: ClassVar[Text] = {
         "en": "An administrator can add {owner} to the team in the hub, and then resume it; or make it anew for "

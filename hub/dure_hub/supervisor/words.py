@@ -36,8 +36,8 @@ LINES: dict[str, Text] = {
     "backup_done": {
         "en": "Wrote {file} ({size} MiB): {people} people, {waiting} waiting, {leases} leases, "
         "{schedules} schedules, {endpoints} endpoints, {models} models.",
-        "ko": "{file} 백업 완료({size} MiB): 사용자 {people}명, 대기 {waiting}건, 할당 {leases}건, "
-        "예약 {schedules}개, 엔드포인트 {endpoints}개, 모델 {models}개.",
+        "ko": "{file} 백업 완료({size} MiB): 사용자 {people}명, 대기 {waiting}건, 임대 {leases}건, "
+        "스케줄 {schedules}개, 엔드포인트 {endpoints}개, 모델 {models}개.",
     },
     "backup_without_homes": {
         "en": "People's folders are not in it.",
@@ -54,14 +54,14 @@ LINES: dict[str, Text] = {
     "backup_secret": {
         "en": "It holds the portal's secrets and people's work: whoever can read {file} can act as anybody. Its "
         "mode is 600; keep it so wherever you put it.",
-        "ko": "포털의 비밀값과 사용자의 작업이 들어 있습니다. {file}을(를) 읽을 수 있는 사람은 누구로든 행동할 수 "
-        "있습니다. 모드는 600이며 옮긴 곳에서도 유지하세요.",
+        "ko": "포털의 비밀값과 사용자의 작업이 들어 있습니다. {file}을(를) 읽을 수 있으면 누구의 권한이든 쓸 수 "
+        "있습니다. 파일 권한은 600입니다. 옮긴 곳에서도 그대로 유지하세요.",
     },
     "restore_done": {
         "en": "Restored {folder} as it was at {made_at} on {machine} (Dure {program}): {people} people, {waiting} "
         "waiting, {leases} leases, {schedules} schedules, {endpoints} endpoints, {models} models.",
         "ko": "{machine}의 {made_at} 상태(Dure {program})로 {folder}을(를) 복원했습니다: 사용자 {people}명, 대기 "
-        "{waiting}건, 할당 {leases}건, 예약 {schedules}개, 엔드포인트 {endpoints}개, 모델 {models}개.",
+        "{waiting}건, 임대 {leases}건, 스케줄 {schedules}개, 엔드포인트 {endpoints}개, 모델 {models}개.",
     },
     "restore_aside": {
         "en": "What was there before is now: {place}",
@@ -78,7 +78,7 @@ LINES: dict[str, Text] = {
     "restore_next": {
         "en": "Start it: {dure} up\nIf the portal of {machine} still runs, end that first: both would run the "
         "same schedules and take the same tokens.",
-        "ko": "시작: {dure} up\n{machine}의 포털이 아직 실행 중이면 먼저 종료하세요. 둘 다 같은 예약을 "
+        "ko": "시작: {dure} up\n{machine}의 포털이 아직 실행 중이면 먼저 종료하세요. 둘 다 같은 스케줄을 "
         "실행하고 같은 토큰을 받습니다.",
     },
     "waiting": {

@@ -89,11 +89,11 @@ def no_limits(why: str) -> Gaps:
     return {
         Feature.MEMORY_LIMIT: {
             "en": f"Memory is agreed, not enforced: no control groups can be made here ({why}).",
-            "ko": f"메모리는 약속일 뿐 강제되지 않습니다. 여기서는 제어 그룹을 만들 수 없습니다({why}).",
+            "ko": f"메모리는 약속일 뿐 강제되지 않습니다. 여기서는 cgroup을 만들 수 없습니다({why}).",
         },
         Feature.CPU_LIMIT: {
             "en": f"CPU cores are agreed, not enforced: no control groups can be made here ({why}).",
-            "ko": f"CPU 코어는 약속일 뿐 강제되지 않습니다. 여기서는 제어 그룹을 만들 수 없습니다({why}).",
+            "ko": f"CPU 코어는 약속일 뿐 강제되지 않습니다. 여기서는 cgroup을 만들 수 없습니다({why}).",
         },
     }
 
