@@ -26,8 +26,9 @@ HEAD = """# Settings
 
 Each setting is `<name>` in `dure.yaml` of the data folder, and `DURE_<NAME>` in the environment of `dure up`.
 Its flags go before the environment, the environment before the file, the file before the default. `up` settles
-them once and writes the outcome to `run/settings.json`; a change takes effect at the next `up`. Only `profiles.yaml` goes
-before all of these, at once: lifetimes of its profiles, and what its `devices` name ([more](organisation.md)).
+them once and writes the outcome to `run/settings.json`; a change takes effect at the next `up`. Only
+`profiles.yaml` goes before all of these, at once: lifetimes of its profiles, and what its `devices` name
+([more](organisation.md)).
 
 The data folder itself is `DURE_DATA` (default `~/.dure`). Lists are written as YAML in the file and as JSON in the
 environment.
