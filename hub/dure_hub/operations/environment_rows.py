@@ -132,8 +132,7 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
 
 
 def stop_time(row: Environment, lease: Lease | None) -> datetime | None:
-    """When a stop that was set ends it, None without one: as its lease does, since a gap puts that off, and a drain
-    or the end of a login moves it to before."""
+    """When a stop that was set ends it, None without one: with its lease, which a gap or a drain may move."""
     if row.stop_at is None or row.phase not in (STARTING, RUNNING, STOPPING):
         return None
     return row.stop_at if lease is None or lease.until is None else lease.until

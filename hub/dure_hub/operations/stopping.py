@@ -1,4 +1,4 @@
-"""Stopping a server: its owner's stop is at once; an administrator's or a lead's gives its owner time, or a reason."""
+"""Stopping a server: its owner's stop is at once; somebody else's gives its owner time, or a reason."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ from dure_hub.operations.organisation_errors import OrganisationChanged, TextOrV
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Profiles
 from dure_hub.settings import Settings
-from dure_hub.store.models import Errand, Event, Lease, Quota, TeamMember
+from dure_hub.store.models import Errand, Event, Lease, Quota, TeamLead, TeamMember
 from tests.support.money import Books
 from tests.support.world import FixedInventory, gpus
 
@@ -40,6 +41,8 @@ class GroupHub:
 
     groups: dict[str, set[str]] = field(default_factory=dict)
     users: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    """Names that it takes for nobody's."""
     away: bool = False
     dies_after: int | None = None
     """So many writes are answered, and then it is away: as where the portal is killed in between."""
@@ -52,6 +55,8 @@ class GroupHub:
         if self.away:
             raise httpx.ConnectError("refused", request=request)
         _, kind, *rest = request.url.path.removeprefix("/hub/api").split("/")
+        if kind == "users" and unquote("/".join(rest)) in self.refused:
+            return httpx.Response(400, json={"message": "Invalid username"})
         if kind == "users":
             self.users.add(rest[0])
             return httpx.Response(201, json={})
@@ -330,3 +335,56 @@ async def test_an_edit_by_hand_acts_and_a_broken_one_leaves_the_last_good(site: 
     site.folder.rates.write_text("- {gpu: cpu}\n")
     with pytest.raises(BadRates, match="line 1"):
         await site.apply("rates:\n  - {gpu: cpu, rate: 1}\n")
+
+
+async def test_a_member_whom_the_hub_refuses_keeps_back_nobody_else(site: Site) -> None:
+    await site.apply("users: {ana: {}, ben: {}}\nteams: {vision: {members: [ana]}}")
+    with site.books.store.transaction() as session:
+        session.add(TeamMember(team="vision", name="a/b", leaving=False))  # of before such names were refused
+        session.add(TeamMember(team="vision", name="ben", leaving=False))
+        session.get_one(TeamMember, ("vision", "ana")).leaving = True
+    site.hub.refused = {"a/b"}
+    missing = await site.organisation.carry_out()
+    assert len(missing) == 1
+    assert site.hub.groups == {"vision": {"ben"}}
+    assert {row.name for row in site.rows(TeamMember)} == {"a/b", "ben"}
+    await site.organisation.put_team(ROOT, "vision", wire.TeamRequest(members=["ben"]))
+    assert site.hub.groups == {"vision": {"ben"}}
+    assert {row.name for row in site.rows(TeamMember)} == {"ben"}
+
+
+@pytest.mark.parametrize("name", ["a/b", " x", "x ", "/"])
+async def test_a_member_that_the_hub_cannot_know_is_refused(books: Books, name: str) -> None:
+    site = Site(books, auth="ldap", ldap_groups="none")
+    with pytest.raises(BadFile, match="JupyterHub") as caught:
+        await site.organisation.put_team(ROOT, "vision", wire.TeamRequest(members=["ana", name]))
+    assert name in caught.value.text("en")
+    assert site.rows(TeamMember) == []
+    await site.api.close()
+
+
+async def test_a_team_is_changed_whatever_is_wrong_with_another(site: Site) -> None:
+    await site.apply("users: {ana: {}}\nteams: {red: {members: [ana]}, blue: {}}")
+    with site.books.store.transaction() as session:
+        session.add(TeamLead(team="red", name="zoe"))  # a lead who is no member
+    await site.organisation.put_team(ROOT, "blue", wire.TeamRequest(members=["ana"]))
+    assert site.hub.groups == {"red": {"ana"}, "blue": {"ana"}}
+    await site.organisation.put_team(ROOT, "blue", None)
+    assert [team.name for team in await site.organisation.teams(ROOT)] == ["red"]
+    with pytest.raises(BadFile, match="lead"):
+        await site.organisation.put_team(ROOT, "red", wire.TeamRequest(members=["ana"], leads=["zoe"]))
+
+
+async def test_members_of_before_the_provider_had_them_are_in_nobodys_way(books: Books, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Settings, "groups_managed", property(lambda self: True))
+    site = Site(books)
+    await site.apply("teams: {red: {}, blue: {}}")
+    with site.books.store.transaction() as session:
+        session.add(TeamMember(team="red", name="ana", leaving=False))
+    assert [team.members for team in await site.organisation.teams(ROOT)] == [[], []]
+    await site.organisation.put_team(ROOT, "blue", wire.TeamRequest(leads=["ben"]))
+    await site.organisation.put_team(ROOT, "red", wire.TeamRequest(leads=["ben"]))
+    assert [row.name for row in site.rows(TeamMember)] == ["ana"], "kept for a portal that says so again"
+    await site.organisation.put_team(ROOT, "red", None)
+    assert [team.name for team in await site.organisation.teams(ROOT)] == ["blue"]
+    await site.api.close()
