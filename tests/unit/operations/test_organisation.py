@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from dure import wire
 from dure.errors import LANGUAGES, NotAllowed
@@ -388,3 +390,33 @@ async def test_members_of_before_the_provider_had_them_are_in_nobodys_way(books:
     await site.organisation.put_team(ROOT, "red", None)
     assert [team.name for team in await site.organisation.teams(ROOT)] == ["blue"]
     await site.api.close()
+
+
+@pytest.mark.parametrize("busy", ["bring", "_done", "groups"])
+async def test_a_database_that_somebody_holds_delays_only_what_it_must(
+    site: Site, monkeypatch: Any, busy: str
+) -> None:
+    """SQLite's own words for a lock that another process holds for longer than one waits."""
+
+    def held(*_: Any, **__: Any) -> None:
+        raise OperationalError("UPDATE secrets", {}, sqlite3.OperationalError("database is locked"))
+
+    bring = site.people.bring
+    with monkeypatch.context() as patch:
+        if busy == "bring":
+            patch.setattr(site.people, "bring", lambda name, *more: held() if name == "ana" else bring(name, *more))
+        else:
+            place = "organisation._done" if busy == "_done" else "groups._known"
+            patch.setattr(f"dure_hub.operations.{place}", held)
+        done = await site.apply("users: {ana: {}, ben: {}}\nteams: {vision: {members: [ben]}}")
+        assert done.applied
+        assert {one["en"].partition(";")[0] for one in done.waiting} == {
+            "The portal's database could not be written right now"
+        }
+        assert all("secrets" not in text for one in done.waiting for text in one.values())
+        assert "ben" in site.people.accounts
+        assert (site.hub.groups == {"vision": {"ben"}}) is (busy != "groups")
+    assert await site.organisation.carry_out() == []
+    assert site.rows(Errand) == []
+    assert sorted(site.people.accounts) == ["ana", "ben", "root"]
+    assert site.hub.groups == {"vision": {"ben"}}
