@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from dure import wire
@@ -39,6 +40,10 @@ _SENT = "organisation"
 _PASSWORD = {
     "en": "{name} has no password that anybody knows: run `dure user reset {name}` on the portal's machine.",
     "ko": "{name}의 비밀번호는 아직 아무도 모릅니다. 포털 머신에서 `dure user reset {name}`을 실행하세요.",
+}
+_BUSY = {
+    "en": "The portal's database could not be written right now; what is left follows by itself.",
+    "ko": "포털 데이터베이스에 지금 쓸 수 없습니다. 남은 변경은 자동으로 이어서 적용됩니다.",
 }
 
 
@@ -149,13 +154,19 @@ class Organisation:
             for errand in await self._store.read(rows.errands):
                 try:
                     await asyncio.to_thread(self._do, errand)
-                except (DureError, OSError) as error:
+                    await self._store.run(partial(_done, errand=errand))
+                except (DureError, OSError, SQLAlchemyError) as error:
                     log.warning("not yet done: %s %s: %s", errand.kind, errand.name, error)
                     missing.append(_said(error))
-                    continue
-                await self._store.run(partial(_done, errand=errand))
                 self._profiles.forget()
-        return missing + await self._groups.bring()
+        try:
+            return missing + await self._groups.bring()
+        except (
+            DureError,
+            SQLAlchemyError,
+        ) as error:  # the hub writes into the same database, and may hold it for long
+            log.warning("not yet done: groups: %s", error)
+            return [*missing, _said(error)]
 
     async def look(self) -> None:
         """The same, for a tick."""
@@ -317,4 +328,6 @@ def _notes(changes: Sequence[Change]) -> list[dict[str, str]]:
 def _said(error: Exception) -> dict[str, str]:
     if isinstance(error, DureError):
         return {language: error.text(language) for language in LANGUAGES}
+    if isinstance(error, SQLAlchemyError):
+        return dict(_BUSY)
     return dict.fromkeys(LANGUAGES, str(error))
