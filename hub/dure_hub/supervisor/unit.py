@@ -3,8 +3,8 @@
 - `systemctl stop` is `dure down`: work saves, then all ends. So is the machine's shutdown.
 - `systemctl restart` ends the supervisor alone (`SIGUSR1`), and the next one takes over what runs:
   `KillMode=process` leaves the rest of the group, and `ExecStop` does nothing where the job is a restart.
-- A supervisor that is killed or cannot start is started again, every five seconds and for ever: after a power cut a
-  disk or a database may come minutes later. `dure down` by hand is a success, so nothing starts it again.
+- A supervisor that is killed or cannot start is started again, every five seconds and for ever: after a power cut
+  a disk or a database may come minutes later. `dure down` by hand is a success, so nothing starts it again.
 - A kernel that the kernel's memory killer ends must not end the portal: `OOMPolicy=continue`.
 """
 
