@@ -4,138 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-import httpx
 import pytest
-from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from dure import wire
 from dure.errors import LANGUAGES, NotAllowed
-from dure_hub.backends.base import Inventory
 from dure_hub.catalogue.marked import BadFile
 from dure_hub.catalogue.rates import BadRates
-from dure_hub.hubapi import HubApi
 from dure_hub.operations.errors import NoSuchProfile, ProfileNotForYou
-from dure_hub.operations.groups import TeamGroups
-from dure_hub.operations.organisation import Organisation
 from dure_hub.operations.organisation_errors import OrganisationChanged, TextOrValues
 from dure_hub.operations.people import Person
-from dure_hub.operations.profiles import Profiles
 from dure_hub.settings import Settings
-from dure_hub.store.models import Errand, Event, Lease, Quota, TeamLead, TeamMember
+from dure_hub.store.models import Errand, Event, Lease, Quota, TeamMember
 from tests.support.money import Books
-from tests.support.world import FixedInventory, gpus
+from tests.support.organising import ROOT, Site
 
-ROOT, ANA = Person("root", admin=True), Person("ana", teams=frozenset({"vision"}))
+ANA = Person("ana", teams=frozenset({"vision"}))
 EXAMPLE = Path(__file__).parents[3] / "docs" / "organisation.md"
-
-
-@dataclass
-class GroupHub:
-    """The hub's groups, in the shapes of its API."""
-
-    groups: dict[str, set[str]] = field(default_factory=dict)
-    users: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-    """Names that it takes for nobody's."""
-    away: bool = False
-    dies_after: int | None = None
-    """So many writes are answered, and then it is away: as where the portal is killed in between."""
-
-    async def answer(self, request: httpx.Request) -> httpx.Response:
-        """One request."""
-        if request.method != "GET" and self.dies_after is not None:
-            self.dies_after -= 1
-            self.away = self.away or self.dies_after < 0
-        if self.away:
-            raise httpx.ConnectError("refused", request=request)
-        _, kind, *rest = request.url.path.removeprefix("/hub/api").split("/")
-        if kind == "users" and unquote("/".join(rest)) in self.refused:
-            return httpx.Response(400, json={"message": "Invalid username"})
-        if kind == "users":
-            self.users.add(rest[0])
-            return httpx.Response(201, json={})
-        if not rest:
-            return httpx.Response(200, json=[{"name": n, "users": sorted(u)} for n, u in self.groups.items()])
-        return self._group(request, rest[0], rest[1:] == ["users"])
-
-    def _group(self, request: httpx.Request, name: str, of_users: bool) -> httpx.Response:
-        if not of_users and request.method == "POST":
-            if name in self.groups:
-                return httpx.Response(409, json={"message": "exists"})
-            self.groups[name] = set()
-            return httpx.Response(201, json={})
-        if name not in self.groups:
-            return httpx.Response(404, json={"message": "No such group"})
-        if not of_users:
-            del self.groups[name]
-            return httpx.Response(204)
-        people = set(httpx.Response(200, content=request.content).json()["users"])
-        if people - self.users:
-            return httpx.Response(400, json={"message": f"No such user: {min(people - self.users)}"})
-        self.groups[name] = self.groups[name] | people if request.method == "POST" else self.groups[name] - people
-        return httpx.Response(200, json={})
-
-
-@dataclass
-class MemoryPeople:
-    """Accounts by name."""
-
-    accounts: dict[str, dict[str, bool]]
-    brought: list[str] = field(default_factory=list)
-
-    def listed(self) -> dict[str, dict[str, bool]]:
-        """All."""
-        return self.accounts
-
-    def bring(self, name: str, administrator: bool, disabled: bool) -> None:
-        """As decided."""
-        self.accounts[name] = {"administrator": administrator, "disabled": disabled}
-        self.brought.append(name)
-
-
-class Site:
-    """The operation on a store with a hub beside it."""
-
-    def __init__(self, books: Books, **more: Any) -> None:
-        self.books, self.folder = books, books.settings.folder
-        self.settings = books.settings.model_copy(update=more)
-        place = FixedInventory(Inventory(cpu_cores=8, memory_mb=32768, devices=tuple(gpus(2))))
-        self.profiles = Profiles(self.settings, books.store, books.clock, place)
-        self.hub = GroupHub()
-        (self.folder.secrets / "portal-token").write_text("secret")
-        self.api = HubApi(self.settings, httpx.MockTransport(self.hub.answer))
-        self.people = MemoryPeople({"root": {"administrator": True, "disabled": False}})
-        self.organisation = self.started()
-
-    def started(self) -> Organisation:
-        """A portal's own, as after a restart."""
-        groups = TeamGroups(self.settings, self.books.store, self.books.clock, self.api)
-        made = Organisation(self.settings, self.books.store, self.books.clock, self.profiles, groups)
-        made.people = self.people
-        return made
-
-    async def apply(self, text: str, **more: Any) -> wire.OrganisationDiff:
-        """As an administrator does."""
-        return await self.organisation.put(ROOT, wire.OrganisationRequest(text=text, **more))
-
-    def events(self, verb: str) -> list[str]:
-        """Whose events of this kind there are, in order."""
-        with self.books.store.reading() as session:
-            query = select(Event.object).where(Event.verb == verb).order_by(Event.id)
-            return list(session.scalars(query))
-
-    def rows(self, kind: Any) -> list[Any]:
-        """Every row of a kind."""
-        with self.books.store.reading() as session:
-            return list(session.scalars(select(kind)))
 
 
 @pytest.fixture
@@ -337,89 +225,3 @@ async def test_an_edit_by_hand_acts_and_a_broken_one_leaves_the_last_good(site: 
     site.folder.rates.write_text("- {gpu: cpu}\n")
     with pytest.raises(BadRates, match="line 1"):
         await site.apply("rates:\n  - {gpu: cpu, rate: 1}\n")
-
-
-async def test_a_member_whom_the_hub_refuses_keeps_back_nobody_else(site: Site) -> None:
-    await site.apply("users: {ana: {}, ben: {}}\nteams: {vision: {members: [ana]}}")
-    with site.books.store.transaction() as session:
-        session.add(TeamMember(team="vision", name="a/b", leaving=False))  # of before such names were refused
-        session.add(TeamMember(team="vision", name="ben", leaving=False))
-        session.get_one(TeamMember, ("vision", "ana")).leaving = True
-    site.hub.refused = {"a/b"}
-    missing = await site.organisation.carry_out()
-    assert len(missing) == 1
-    assert site.hub.groups == {"vision": {"ben"}}
-    assert {row.name for row in site.rows(TeamMember)} == {"a/b", "ben"}
-    await site.organisation.put_team(ROOT, "vision", wire.TeamRequest(members=["ben"]))
-    assert site.hub.groups == {"vision": {"ben"}}
-    assert {row.name for row in site.rows(TeamMember)} == {"ben"}
-
-
-@pytest.mark.parametrize("name", ["a/b", " x", "x ", "/"])
-async def test_a_member_that_the_hub_cannot_know_is_refused(books: Books, name: str) -> None:
-    site = Site(books, auth="ldap", ldap_groups="none")
-    with pytest.raises(BadFile, match="JupyterHub") as caught:
-        await site.organisation.put_team(ROOT, "vision", wire.TeamRequest(members=["ana", name]))
-    assert name in caught.value.text("en")
-    assert site.rows(TeamMember) == []
-    await site.api.close()
-
-
-async def test_a_team_is_changed_whatever_is_wrong_with_another(site: Site) -> None:
-    await site.apply("users: {ana: {}}\nteams: {red: {members: [ana]}, blue: {}}")
-    with site.books.store.transaction() as session:
-        session.add(TeamLead(team="red", name="zoe"))  # a lead who is no member
-    await site.organisation.put_team(ROOT, "blue", wire.TeamRequest(members=["ana"]))
-    assert site.hub.groups == {"red": {"ana"}, "blue": {"ana"}}
-    await site.organisation.put_team(ROOT, "blue", None)
-    assert [team.name for team in await site.organisation.teams(ROOT)] == ["red"]
-    with pytest.raises(BadFile, match="lead"):
-        await site.organisation.put_team(ROOT, "red", wire.TeamRequest(members=["ana"], leads=["zoe"]))
-
-
-async def test_members_of_before_the_provider_had_them_are_in_nobodys_way(books: Books, monkeypatch: Any) -> None:
-    monkeypatch.setattr(Settings, "groups_managed", property(lambda self: True))
-    site = Site(books)
-    await site.apply("teams: {red: {}, blue: {}}")
-    with site.books.store.transaction() as session:
-        session.add(TeamMember(team="red", name="ana", leaving=False))
-    assert [team.members for team in await site.organisation.teams(ROOT)] == [[], []]
-    await site.organisation.put_team(ROOT, "blue", wire.TeamRequest(leads=["ben"]))
-    await site.organisation.put_team(ROOT, "red", wire.TeamRequest(leads=["ben"]))
-    assert [row.name for row in site.rows(TeamMember)] == ["ana"], "kept for a portal that says so again"
-    await site.organisation.put_team(ROOT, "red", None)
-    assert [team.name for team in await site.organisation.teams(ROOT)] == ["blue"]
-    await site.api.close()
-
-
-@pytest.mark.parametrize("busy", ["bring", "_done", "groups"])
-async def test_a_database_that_somebody_holds_delays_only_what_it_must(
-    site: Site, monkeypatch: Any, busy: str
-) -> None:
-    """SQLite's own words for a lock that another process holds for longer than one waits."""
-
-    def held(*_: Any, **__: Any) -> None:
-        raise OperationalError("UPDATE secrets", {}, sqlite3.OperationalError("database is locked"))
-
-    bring = site.people.bring
-    with monkeypatch.context() as patch:
-        if busy == "bring":
-            patch.setattr(
-                site.people, "bring", lambda name, *more: held() if name == "ana" else bring(name, *more)
-            )
-        else:
-            place = "organisation._done" if busy == "_done" else "groups._known"
-            patch.setattr(f"dure_hub.operations.{place}", held)
-        done = await site.apply("users: {ana: {}, ben: {}}\nteams: {vision: {members: [ben]}}")
-        assert done.applied
-        said = {one["en"].partition(";")[0].rstrip(".") for one in done.waiting}
-        store = busy != "bring"  # which has words of its own for it
-        words = "the store does not answer" if store else "The portal's database could not be written"
-        assert said == {f"{words} right now"}
-        assert all("secrets" not in text for one in done.waiting for text in one.values())
-        assert "ben" in site.people.accounts
-        assert (site.hub.groups == {"vision": {"ben"}}) is (busy != "groups")
-    assert await site.organisation.carry_out() == []
-    assert site.rows(Errand) == []
-    assert sorted(site.people.accounts) == ["ana", "ben", "root"]
-    assert site.hub.groups == {"vision": {"ben"}}
