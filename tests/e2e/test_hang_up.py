@@ -38,9 +38,11 @@ def test_in_the_foreground_a_closed_terminal_is_a_wish_to_end(small: Small) -> N
     assert "nothing of it runs any more" in log, "in order, though nobody reads what it says"
 
 
-def test_whoever_ignores_hang_ups_stays(small: Small) -> None:
+def test_whoever_ignores_hang_ups_stays(small: Small, tmp_path: Path) -> None:
     """As under `nohup`; its children do not: a shell that ignored them could not be ended by its server."""
-    with in_terminal(small.environment(), "nohup", *UP) as (process, terminal):
+    # of a terminal `nohup` makes the file nohup.out where it is, which here is the source
+    into = ("sh", "-c", 'exec nohup "$@" > "$0"', str(tmp_path / "nohup.out"))
+    with in_terminal(small.environment(), *into, *UP) as (process, terminal):
         until(lambda: "ready." in read_until(terminal, "ready.", 1) or len(small.pids()) >= 5, "it to be up", 150)
     os.kill(process.pid, signal.SIGHUP)
     before = small.pids()

@@ -19,7 +19,7 @@ import psycopg
 from dure_hub.archives import ARTIFACTS, DATA, DUMP, FORMAT, MANIFEST, SETTINGS, members, snapshot
 from dure_hub.archives.errors import BackupFailed, BadPlace, FileThere, NoRoom
 from dure_hub.archives.writing import Writer, writing
-from dure_hub.settings import Settings
+from dure_hub.settings import RESERVE, Settings
 from dure_hub.supervisor import checks, revisions, swap
 
 Say = Callable[..., None]
@@ -53,9 +53,10 @@ def _make(settings: Settings, file: Path, copies: Path, homes: bool, say: Say) -
     skip, outside = members.skipped(homes), outside_artifacts(settings)
     trees = [(DATA, settings.folder.root, skip)] + ([(ARTIFACTS, outside, frozenset[str]())] if outside else [])
     sizes = [members.measure(root, but) for _, root, but in trees]
-    databases = sum(path.stat().st_size for path in settings.folder.db.iterdir() if path.is_file())
+    files = [path for path in settings.folder.db.iterdir() if path.is_file() and path.name not in RESERVE]
+    databases = sum(path.stat().st_size for path in files)
     total = sum(size for _, size in sizes) + databases
-    enough_room(file.parent, total + databases)
+    enough_room(file.parent, total + databases)  # their copies lie there until they are in the file
     say("copying", size=-(-databases // 2**20))
     found, counts = snapshot.copy_databases(settings, copies)
     manifest = _manifest(settings, homes, found, counts, sum(count for count, _ in sizes), total)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from dure_hub.operations import device_words, pauses
 from dure_hub.operations.device_errors import DeviceDrains
-from dure_hub.policies.devices import CORDON, DRAIN, FAULT
+from dure_hub.policies.devices import CORDON, DRAIN, FAULT, OUTSIDE
 from dure_hub.store.events import record
 from dure_hub.store.models import Closure, Lease, Ticket
 
@@ -55,8 +55,14 @@ def close(
     until: datetime | None = None,
     message: str | None = None,
 ) -> bool:
-    """Grant nothing of it from now on, for this reason; False where that is so already, word for word."""
+    """Grant nothing of it from now on, for this reason; False where that is so already, word for word.
+
+    Of use from outside it is who they are that counts: what they take of the GPU changes at every look.
+    """
     row, given = session.get(Closure, (device, kind)), dict(facts or {})
+    if row is not None and kind == OUTSIDE and _who(row.facts) == _who(given):
+        row.facts = given
+        return False
     if row is not None and (row.code, row.facts, row.until, row.message) == (code, given, until, message):
         return False
     new = row is None
@@ -145,6 +151,10 @@ def notice(session: Session, lease: Lease | None) -> dict[str, str] | None:
         return device_words.to_holder(fault.code, fault.facts)
     drain = next((row for row in rows if row.code == DRAIN), None)
     return None if drain is None else device_words.drains(drain.message)
+
+
+def _who(facts: Mapping[str, Any]) -> set[tuple[Any, ...]]:
+    return {(one["pid"], one["name"], one["user"]) for one in facts.get("processes", ())}
 
 
 _VERBS = {FAULT: "fault", "outside": "outside", CORDON: "cordon"}

@@ -29,7 +29,7 @@ from dure_hub.policies import disk
 from dure_hub.policies.disk import MIB, Room
 from dure_hub.policies.naming import slug
 from dure_hub.policies.verdict import Verdict
-from dure_hub.settings import Settings
+from dure_hub.settings import RESERVE, Settings
 from dure_hub.store import Clock
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Disk:
         self._full = False
         self._counting: asyncio.Task[None] | None = None
         self._over = threading.Event()
-        self._reserve = settings.folder.db / "reserve"
+        self._reserve = settings.folder.db / RESERVE[0]
 
     async def why_full(self) -> Verdict | None:
         """Why nothing may start now, with the largest folders in its facts; None where there is room."""

@@ -70,6 +70,7 @@ def row_of(
         session.add(row)
     row.profile, row.image, row.project, row.asked_at = wanted.profile, wanted.image, wanted.project, now
     row.active_at = row.reason = row.receipt = row.checks = row.log_end = row.dismissed_at = row.held_until = None
+    row.stop_at = row.stop_reason = None
     record(session, now, owner, "environment.request", rows.thing(row))
     return row
 

@@ -131,6 +131,13 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
         record(session, lease.ended_at, PORTAL, "environment.end", thing(row), facts, row.owner)
 
 
+def stop_time(row: Environment, lease: Lease | None) -> datetime | None:
+    """When a stop that was set ends it, None without one: with its lease, which a gap or a drain may move."""
+    if row.stop_at is None or row.phase not in (STARTING, RUNNING, STOPPING):
+        return None
+    return row.stop_at if lease is None or lease.until is None else lease.until
+
+
 def _badly(seen: Seen) -> bool:
     """Whether it ended otherwise than by itself or on request (`dure down` stops servers without the hub)."""
     return seen.exit_code != 0 and seen.reason not in (Reason.STOPPED, Reason.FINISHED)
@@ -190,7 +197,7 @@ def on_wire(
             "ran": row.active_at is not None,
             "ended_at": ended_at(session, row),
             "ended_by": ended_by(session, row),
-            "stop_at": row.stop_at if row.phase in (STARTING, RUNNING, STOPPING) else None,
+            "stop_at": stop_time(row, lease),
             "stop_text": None if row.stop_at is None else reasons.to_be_stopped(row.stop_reason),
             "receipt": row.receipt if row.receipt and "saved" in row.receipt else None,
             "checks": checks.on_wire(session, row, lease, now) if row.phase == RUNNING and lease else [],

@@ -199,7 +199,7 @@ class Environments:
             verdict = lifetimes.judge_end(ask.until, lease.until, bounds, now)
             closures.need_before_drain(session, lease, ask.until)
             if verdict.code == "end_moved":
-                stopping.moved(row, person)
+                stopping.moved(row, lease, person)
                 if person.name == row.owner:
                     extending.leave_room(session, lease, ask.until, fleet, now)
                 extending.pay_for(session, person, lease, ask.until, now)

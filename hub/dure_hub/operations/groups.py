@@ -48,30 +48,46 @@ class TeamGroups:
                 known = await self._store.read(_known)
             missing = []
             for team, people in known.items():
+                left: list[DureError] = []
                 try:
-                    await self._bring(team, people, groups.get(team))
+                    await self._bring(team, people, groups.get(team), left)
                 except DureError as error:
-                    log.warning("the group %s is not yet as its team: %s", team, error)
-                    missing.append(_said(error))
+                    left.append(error)
+                for why in left:
+                    log.warning("the group %s is not yet as its team: %s", team, why)
+                missing += [_said(why) for why in left]
             return missing
 
-    async def _bring(self, team: str, people: dict[str, bool] | None, group: frozenset[str] | None) -> None:
-        """`people` are members with whether they leave; None is a team that leaves itself."""
+    async def _bring(
+        self, team: str, people: dict[str, bool] | None, group: frozenset[str] | None, left: list[DureError]
+    ) -> None:
+        """`people` are members with whether they leave; None is a team that leaves itself.
+
+        Who leaves comes first, and whoever the hub refuses (told in `left`) keeps back nobody else.
+        """
         if people is None:
             await self._hub.delete_group(team)
             await self._store.run(partial(_forget, team=team))
             return
         if group is None:
             await self._hub.make_group(team)
-        here = group or frozenset()
-        missing = sorted(name for name, leaves in people.items() if not leaves and name not in here)
-        for name in missing:
-            await self._hub.make_known(name)
-        if missing:
-            await self._hub.add_to_group(team, missing)
         for name in sorted(name for name, leaves in people.items() if leaves):
-            await self._hub.take_from_group(team, name)
-            await self._store.run(partial(_gone, team=team, name=name))
+            try:
+                await self._hub.take_from_group(team, name)
+            except DureError as error:
+                left.append(error)
+            else:
+                await self._store.run(partial(_gone, team=team, name=name))
+        here, known = group or frozenset(), []
+        for name in sorted(name for name, leaves in people.items() if not leaves and name not in here):
+            try:
+                await self._hub.make_known(name)
+            except DureError as error:
+                left.append(error)
+            else:
+                known.append(name)
+        if known:
+            await self._hub.add_to_group(team, known)
 
     def _take_over(self, session: Session, groups: Groups) -> None:
         now, known = self._clock(), _known(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,28 +42,36 @@ class LiveProfiles:
         self._folder = folder
         self._file: ProfilesFile | None = None
         self._seen: tuple[int, int] | None = None
+        self._one = threading.Lock()
         self.problem: DureError | None = None
 
     def current(self) -> ProfilesFile:
-        """The file, or the last good one. Quick: one that did not change is not read."""
+        """The file, or the last good one. Quick: one that did not change is not read. Any thread may ask."""
+        with self._one:
+            return self._current()
+
+    def _current(self) -> ProfilesFile:
         try:
             about = self._folder.profiles.stat()
         except FileNotFoundError:
             return self._without()
         mark = (about.st_mtime_ns, about.st_size)
         if mark != self._seen:
-            self._seen = mark
             try:
                 self._file, self.problem = self._good(), None
             except BadFile as error:
                 self.problem = error
                 log.error("%s; the profiles stay as they were", error)
+            self._seen = mark
         return self._file or self._last()
 
     def _good(self) -> ProfilesFile:
         text = read(self._folder.profiles)
         found = profilefile.parse(text)
-        keep(self._folder.good_profiles, text)
+        try:
+            keep(self._folder.good_profiles, text)
+        except OSError as error:  # a full disk is no reason for the old profiles
+            log.error("%s counts, but no copy of it could be kept: %s", self._folder.profiles, error)
         return found
 
     def _last(self) -> ProfilesFile:
@@ -91,15 +100,19 @@ def read(path: Path) -> str:
 
 
 def keep(target: Path, text: str) -> None:
-    """Write it whole or not at all, of mode 600; what is there already is not touched."""
+    """Write it whole or not at all, of mode 600; what is there already is not touched. Raises `OSError`."""
     if target.exists() and target.read_bytes() == text.encode():
         return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def problem_of(folder: DataFolder) -> DureError | None:

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure.errors import NotFound
-from dure_hub.operations import admission, leaving, login_rows
+from dure_hub.operations import admission, closures, leaving, login_rows, waking
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.login_errors import NameOfAnother
 from dure_hub.operations.login_rows import GONE, KEPT, LEFT_OUT, LEFT_TEAM, MANAGED, TEAMS
@@ -126,11 +126,16 @@ class Logins:
         return await self._store.read(lambda session: list(session.scalars(query)))
 
     async def end(self, name: str) -> bool:
-        """Ask what is left of theirs to end, now. False where they are back."""
+        """Ask what is left of theirs to end, now. False where they are back, or where a gap puts it off.
+
+        The hub may look before the portal does, whose look it is that moves ends: it is waited for.
+        """
 
         def write(session: Session) -> bool:
             now, row = self._clock(), login_rows.find(session, name)
             if row.ends_at is None or row.ends_at > now:
+                return False
+            if waking.is_due(session, self._settings, now) or _later(session, name, now):
                 return False
             leaving.revoke_tokens(session, name, now)
             leaving.end_leases(session, name, now, GONE)
@@ -241,10 +246,22 @@ class Logins:
                 continue
             del kept[lease.id]
             if lease.end_reason is None:
-                lease.until = datetime.fromisoformat(was["until"]) if was["until"] else None
+                before = datetime.fromisoformat(was["until"]) if was["until"] else None
+                lease.until = _end_again(session, lease, server, before)
                 server.reason = None
         running = {lease.id for lease, _ in _servers(session, row.name)}
         row.notes = {**row.notes, KEPT: {lease: was for lease, was in kept.items() if lease in running}}
+
+
+def _end_again(session: Session, lease: Lease, server: Environment, before: datetime | None) -> datetime | None:
+    """When a server ends whose owner is back: as `before`, and never sooner than now. A stop and a drain that were
+    set meanwhile stand, and so does an end that was put off."""
+    drain, now = closures.drain_of(session, lease), lease.until
+    until = before if before is None or now is None else max(before, now)
+    for bound in (server.stop_at, None if drain is None else drain.until):
+        if bound is not None and (until is None or until > bound):
+            until = bound if now is None else max(bound, now)
+    return until
 
 
 def _servers(session: Session, name: str) -> Sequence[tuple[Lease, Environment]]:
@@ -252,6 +269,12 @@ def _servers(session: Session, name: str) -> Sequence[tuple[Lease, Environment]]
         (lease, rows.of_lease(session, lease)) for lease in leaving.held(session, name, (admission.NOTEBOOK,))
     ]
     return [(lease, server) for lease, server in found if server is not None]
+
+
+def _later(session: Session, name: str, now: datetime) -> bool:
+    """Whether anything of theirs was given a later end than their login."""
+    ends = (lease.until for lease, _ in _servers(session, name) if lease.end_reason is None)
+    return any(until is not None and until > now for until in ends)
 
 
 def _state(row: Login | None) -> LoginState | None:

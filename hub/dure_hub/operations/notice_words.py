@@ -44,11 +44,11 @@ SENTENCES: Mapping[str, Text] = {
     },
     "stop_set": {
         "en": "{who} ends {name} at {until}. Why: {why} Save your work until then.",
-        "ko": "{who} 관리자가 {until}에 {name}을(를) 종료합니다. 이유: {why} 그때까지 작업을 저장하세요.",
+        "ko": "{who} 님이 {until}에 {name}을(를) 종료합니다. 이유: {why} 그때까지 작업을 저장하세요.",
     },
     "stop_set_unsaid": {
         "en": "{who} ends {name} at {until}. Save your work until then.",
-        "ko": "{who} 관리자가 {until}에 {name}을(를) 종료합니다. 그때까지 작업을 저장하세요.",
+        "ko": "{who} 님이 {until}에 {name}을(를) 종료합니다. 그때까지 작업을 저장하세요.",
     },
     "stopped": {"en": "{name} has ended. {reason}", "ko": "{name}이(가) 종료되었습니다. {reason}"},
     "start_failed": {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import builtins
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from dure import wire
@@ -39,6 +40,10 @@ _SENT = "organisation"
 _PASSWORD = {
     "en": "{name} has no password that anybody knows: run `dure user reset {name}` on the portal's machine.",
     "ko": "{name}의 비밀번호는 아직 아무도 모릅니다. 포털 머신에서 `dure user reset {name}`을 실행하세요.",
+}
+_BUSY = {
+    "en": "The portal's database could not be written right now; what is left follows by itself.",
+    "ko": "포털 데이터베이스에 지금 쓸 수 없습니다. 남은 변경은 자동으로 이어서 적용됩니다.",
 }
 
 
@@ -70,6 +75,8 @@ class _Asked:
     tree: Mapping[str, Section]
     rates: Sequence[DatedRate] | None
     marked: Marked | None
+    checked: Mapping[str, Section] | None = None
+    """What of the tree is to be checked; None is all of it."""
 
     def wrong(self, problem: Problem) -> BadFile:
         if self.marked is not None:
@@ -116,22 +123,26 @@ class Organisation:
         return await self._bring(person, asked, dry_run=ask.dry_run, base=ask.base)
 
     async def put_team(self, person: Person, name: str, ask: TeamEntry | None) -> wire.OrganisationDiff:
-        """Make or change one team, or remove it (None), and leave all others; for administrators."""
+        """Make or change one team, or remove it (None), and leave all others, whatever is wrong with those.
+
+        For administrators.
+        """
         person.need_admin()
 
-        def others(session: Session) -> Mapping[str, Section]:
+        def others(session: Session) -> _Asked:
             found: dict[str, Any] = rows.teams(session)
             if ask is None and found.pop(name, None) is None:
                 raise NotFound(kind="team", name=name)
-            if ask is not None:
-                found[name] = ask.model_dump(include=set(TeamEntry.model_fields))
-            return {TEAM: found}
+            this = {} if ask is None else {name: ask.model_dump(include=set(TeamEntry.model_fields))}
+            return _Asked({TEAM: found | this}, None, None, checked={TEAM: this})
 
         return await self._bring(person, others, dry_run=False, base=None)
 
     async def teams(self, person: Person) -> builtins.list[wire.Team]:
         """The person's teams; all for administrators. Who is in them is known where the portal says so."""
         found = await self._store.read(rows.teams)
+        if self._settings.groups_managed:  # what was once said here says nothing there
+            found = {name: {**fields, "members": []} for name, fields in found.items()}
         names = sorted(found if person.admin else person.teams)
         nothing: dict[str, list[str]] = {}
         return [wire.Team(name=name, lead=name in person.leads, **found.get(name, nothing)) for name in names]
@@ -143,13 +154,19 @@ class Organisation:
             for errand in await self._store.read(rows.errands):
                 try:
                     await asyncio.to_thread(self._do, errand)
-                except (DureError, OSError) as error:
+                    await self._store.run(partial(_done, errand=errand))
+                except (DureError, OSError, SQLAlchemyError) as error:
                     log.warning("not yet done: %s %s: %s", errand.kind, errand.name, error)
                     missing.append(_said(error))
-                    continue
-                await self._store.run(partial(_done, errand=errand))
                 self._profiles.forget()
-        return missing + await self._groups.bring()
+        try:
+            return missing + await self._groups.bring()
+        except (
+            DureError,
+            SQLAlchemyError,
+        ) as error:  # the hub writes into the same database, and may hold it for long
+            log.warning("not yet done: groups: %s", error)
+            return [*missing, _said(error)]
 
     async def look(self) -> None:
         """The same, for a tick."""
@@ -179,12 +196,14 @@ class Organisation:
             raise asked.wrong(problem) from problem
         return asked
 
-    async def _bring(self, person: Person, what: Any, *, dry_run: bool, base: str | None) -> wire.OrganisationDiff:
+    async def _bring(
+        self, person: Person, what: _Asked | Callable[[Session], _Asked], *, dry_run: bool, base: str | None
+    ) -> wire.OrganisationDiff:
         made = await self._profiles.fleet()
         now = self._clock()
 
         def change(session: Session) -> tuple[list[Change], Mapping[str, Section]]:
-            asked = what if isinstance(what, _Asked) else _Asked(what(session), None, None)
+            asked = what if isinstance(what, _Asked) else what(session)
             before = self._read(session)
             after = self._after(asked, before, now)
             changes = policy.changes(before, after)
@@ -216,7 +235,8 @@ class Organisation:
         managed = self._settings.groups_managed
         try:
             after = policy.merged(before, asked.tree, asked.rates, now.astimezone(UTC).date())
-            policy.check(before, asked.tree, after, by_password=self._by_password, groups_managed=managed)
+            checked = asked.tree if asked.checked is None else asked.checked
+            policy.check(before, checked, after, by_password=self._by_password, groups_managed=managed)
         except Problem as problem:
             raise asked.wrong(problem) from problem
         found = files.normal(after)
@@ -308,4 +328,6 @@ def _notes(changes: Sequence[Change]) -> list[dict[str, str]]:
 def _said(error: Exception) -> dict[str, str]:
     if isinstance(error, DureError):
         return {language: error.text(language) for language in LANGUAGES}
+    if isinstance(error, SQLAlchemyError):
+        return dict(_BUSY)
     return dict.fromkeys(LANGUAGES, str(error))

@@ -1,4 +1,4 @@
-"""Stopping a server: its owner's stop is at once; an administrator's gives its owner time, or a reason."""
+"""Stopping a server: its owner's stop is at once; somebody else's gives its owner time, or a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReasonMissing(DureError):
 
 
 class StopIsSet(DureError):
-    """An administrator has set when it ends, and its owner cannot move that."""
+    """An administrator or a lead has set when it ends, and its owner cannot move that."""
 
     code, status = "stop_is_set", 409
     message: ClassVar[Text] = {
@@ -89,13 +89,13 @@ def check_reason(person: Person, owner: str, name: str, why: str | None, *, at_o
         raise ReasonMissing(name=name, owner=owner)
 
 
-def moved(row: Environment, person: Person) -> None:
+def moved(row: Environment, lease: Lease, person: Person) -> None:
     """Its end is moved: an administrator calls a stop off by that; its owner cannot. Raises `StopIsSet`."""
     if row.stop_at is None:
         return
     if person.name == row.owner:
         why = reasons.to_be_stopped(row.stop_reason)
-        at = row.stop_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = (rows.stop_time(row, lease) or row.stop_at).strftime("%Y-%m-%dT%H:%M:%SZ")
         raise StopIsSet(at=at, why=why["en"], why_ko=why["ko"])
     row.stop_at = row.stop_reason = None
 

@@ -23,7 +23,7 @@ from dure_hub.policies import waking
 from dure_hub.policies.waking import Gap
 from dure_hub.settings import Settings
 from dure_hub.store.events import PORTAL, record
-from dure_hub.store.models import Environment, Lease, Ticket, Token
+from dure_hub.store.models import Environment, Lease, Login, Ticket, Token
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,16 @@ def asleep_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
+def is_due(session: Session, settings: Settings, now: datetime) -> bool:
+    """Whether nobody looked for so long that the next look puts ends off: until then nothing ends for its time."""
+    last = last_awake(session)
+    return waking.gap(last, now, longest_s=_longest_s(settings)) is not None
+
+
+def _longest_s(settings: Settings) -> float:
+    return max(waking.LONGEST_LOOK_S, _LOOKS * settings.look_interval_s)
+
+
 class Waking:
     """Finds gaps, and gives everybody their notice after one."""
 
@@ -48,7 +58,7 @@ class Waking:
     ) -> None:
         self._notice = timedelta(seconds=settings.wake_notice_s)
         self._idle_timeout_s = settings.idle_timeout_s
-        self._longest_s = max(waking.LONGEST_LOOK_S, _LOOKS * settings.look_interval_s)
+        self._longest_s = _longest_s(settings)
         self._closing = settings.folder.closing
         self._monotonic, self._asleep = monotonic, asleep
         self._last: tuple[datetime, float, float] | None = None
@@ -79,6 +89,7 @@ class Waking:
 
     def _put_off(self, session: Session, found: Gap) -> None:
         moved = self._leases(session, found)
+        self._logins(session, found)
         servers = self._servers(session, found)
         waiting = self._tickets(session, found, bool(moved))
         log.warning(
@@ -108,6 +119,16 @@ class Waking:
                 thing = rows.thing(environment)
                 record(session, found.wake, PORTAL, VERB, thing, facts, lease.owner)
         return len(leases)
+
+    def _logins(self, session: Session, found: Gap) -> None:
+        """Whose login is over: everything of theirs ends with that, whatever end its lease has."""
+        near = found.wake + self._notice
+        for row in session.scalars(select(Login).where(Login.ends_at < near, Login.ended_at.is_(None))):
+            before = row.ends_at
+            row.ends_at = waking.end_after(before, found.wake, self._notice)
+            assert before is not None and row.ends_at is not None  # noqa: S101, PT018 - the query's
+            facts = _facts(found, before=before, until=row.ends_at)
+            record(session, found.wake, PORTAL, "login.put_off", f"user:{row.name}", facts, row.name)
 
     def _servers(self, session: Session, found: Gap) -> int:
         """Idleness and held turns, which end before their leases do."""

@@ -33,6 +33,10 @@ _PERSON: Text = {
     "en": f"a person's name matches {PERSON_PATTERN}",
     "ko": f"사용자 이름은 {PERSON_PATTERN} 형식이어야 합니다",
 }
+_MEMBER: Text = {
+    "en": "JupyterHub knows nobody whose name has a slash, or a space at its beginning or end",
+    "ko": "JupyterHub에서는 이름에 슬래시를 쓰거나 앞뒤에 공백을 둘 수 없습니다",
+}
 _ADMIN: Text = {
     "en": "one administrator who is not disabled stays, or nobody could change this again",
     "ko": "사용 중지되지 않은 관리자가 한 명은 남아야 합니다. 없으면 아무도 다시 바꿀 수 없습니다",
@@ -114,6 +118,8 @@ def _check_team(
             if name in fields[field][:number]:
                 raise Problem(("teams", team, field, number), name, _ONCE)
     for number, name in enumerate(fields["members"]):
+        if "/" in name or name != name.strip():
+            raise Problem(("teams", team, "members", number), name, _MEMBER)
         # who was made a member at the hub itself may have none, and stays one
         if by_password and name not in after[USER] and name not in known.get("members", ()):
             raise Problem(("teams", team, "members", number), name, _ACCOUNT)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+RESERVE = ("reserve", "reserve.new")
+"""What lies beside the databases and is none: disk that is kept free for them, and that while it is set aside."""
+
 
 class DataFolder:
     """The places under `DURE_DATA`. Folders have mode 700; files under `secrets/` have mode 600."""

@@ -125,8 +125,8 @@ class Settings(Trouble, Login, Isolation, Addresses, NoticeSending):
         600,
         ge=0,
         le=86400,
-        description="How long before its end the owner of a server is told that an administrator stops it, unless "
-        "that is to be at once.",
+        description="How long before its end the owner of a server is told that an administrator or a "
+        "lead stops it, unless that is to be at once.",
     )
     execution_limit_s: int = Field(
         3600, ge=60, description="Longest run of a scheduled notebook that names no limit of its own."

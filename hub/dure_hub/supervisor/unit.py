@@ -3,7 +3,8 @@
 - `systemctl stop` is `dure down`: work saves, then all ends. So is the machine's shutdown.
 - `systemctl restart` ends the supervisor alone (`SIGUSR1`), and the next one takes over what runs:
   `KillMode=process` leaves the rest of the group, and `ExecStop` does nothing where the job is a restart.
-- A killed supervisor is started again; `dure down` by hand is a success, so nothing starts it again.
+- A supervisor that is killed or cannot start is started again, every five seconds and for ever: after a power cut
+  a disk or a database may come minutes later. `dure down` by hand is a success, so nothing starts it again.
 - A kernel that the kernel's memory killer ends must not end the portal: `OOMPolicy=continue`.
 """
 
@@ -46,8 +47,7 @@ def make_unit(unit: Unit) -> str:
         "[Unit]",
         f"Description=Dure portal of {specifier(str(unit.data))}",
         *network,
-        "StartLimitIntervalSec=300",
-        "StartLimitBurst=10",
+        "StartLimitIntervalSec=0",
         "",
         "[Service]",
         "Type=notify",
@@ -61,7 +61,7 @@ def make_unit(unit: Unit) -> str:
         "KillMode=process",
         "KillSignal=SIGUSR1",
         "Restart=on-failure",
-        "RestartSec=1",
+        "RestartSec=5",
         f"TimeoutStartSec={START_LIMIT_S}",
         f"TimeoutStopSec={math.ceil(unit.stop_limit_s) + MARGIN_S}",
         "OOMPolicy=continue",

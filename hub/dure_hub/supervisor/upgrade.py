@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dure.errors import DureError
-from dure_hub.settings import Settings
+from dure_hub.settings import RESERVE, Settings
 from dure_hub.store import migrate as store
 from dure_hub.supervisor import revisions, swap
 from dure_hub.supervisor.errors import UpgradeFailed
@@ -69,6 +69,8 @@ def _swap(settings: Settings, files: Sequence[Database], say: Say) -> Path:
             store.migrate(settings)
         os.sync()
         swap.put(stage, folder.db, old)
+    for name in RESERVE:
+        (old / name).unlink(missing_ok=True)
     return old
 
 
@@ -77,12 +79,13 @@ def _is_file(settings: Settings, database: Database) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """All of it: databases as SQLite copies them, write-ahead log included, anything else as it is."""
+    """All of it but the reserve, which is set aside anew: databases as SQLite copies them, write-ahead log
+    included, anything else as it is."""
     known = {database.path(source) for database in DATABASES}
     for path in source.iterdir():
         if path in known:
             copy_database(path, target / path.name)
-        elif path.is_file() and not path.name.endswith(_LEFT):
+        elif path.is_file() and path.name not in RESERVE and not path.name.endswith(_LEFT):
             shutil.copy2(path, target / path.name)
 
 

@@ -23,7 +23,7 @@ from dure_hub.archives.errors import BackupFailed, BadPlace, FileThere, NoRoom
 from dure_hub.archives.members import LeftOut, walk
 from dure_hub.archives.restore import restore
 from dure_hub.archives.writing import SMALL, writing
-from dure_hub.settings import Settings
+from dure_hub.settings import RESERVE, Settings
 from dure_hub.supervisor.errors import SomebodyElseWorks
 from tests.unit.archives.conftest import quiet, state
 
@@ -256,6 +256,15 @@ def test_too_little_room_is_said_before_anything_is_written(settings: Settings, 
     with pytest.raises(NoRoom, match="MiB are needed"):
         backup(settings, tmp_path / "place" / "b", True, quiet)
     assert list((tmp_path / "place").iterdir()) == []
+
+
+def test_the_reserve_of_the_disk_needs_no_room(settings: Settings, tmp_path: Path) -> None:
+    for name in RESERVE:
+        with (settings.folder.db / name).open("wb") as large:
+            large.truncate(2**43)
+    backup(settings, tmp_path / "b", True, quiet)
+    with tarfile.open(tmp_path / "b") as archive:
+        assert not [name for name in archive.getnames() if "reserve" in name]
 
 
 def test_a_damaged_database_is_not_backed_up(settings: Settings, tmp_path: Path) -> None:

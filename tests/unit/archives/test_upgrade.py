@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dure_hub.settings import DataFolder, resolve_settings
+from dure_hub.settings import RESERVE, DataFolder, resolve_settings
 from dure_hub.store.migrations import HEAD
 from dure_hub.supervisor import lock, prepare, revisions
 from dure_hub.supervisor.errors import AlreadyUp, DatabaseNewer, NotDown, UpgradeFailed
@@ -70,6 +70,23 @@ def test_the_rows_of_the_previous_release_are_there_afterwards(
     assert all(path.stat().st_mode & 0o077 == 0 for place in (backup, folder.db) for path in place.iterdir())
     assert upgrade(resolve_settings(data=old), quiet) is None
     assert revisions.written_by(folder)["revisions"]["dure"] == HEAD
+
+
+def test_the_reserve_of_the_disk_comes_along_nowhere(old: Path) -> None:
+    for name in RESERVE:
+        (DataFolder(old).db / name).write_bytes(bytes(2**20))
+    (DataFolder(old).db / "beside").write_text("kept")
+    copied: list[str] = []
+
+    def say(key: str, **_: Any) -> None:
+        copied.extend(path.name for path in DataFolder(old).upgrading.glob("*"))
+
+    backup = upgrade(resolve_settings(data=old), say)
+    assert backup is not None
+    assert "beside" in copied
+    for names in (copied, *([path.name for path in place.iterdir()] for place in (DataFolder(old).db, backup))):
+        assert not set(RESERVE) & set(names)
+        assert "beside" in names
 
 
 OLDER_MLFLOW = """

@@ -339,6 +339,20 @@ async def test_use_from_outside_closes_it_after_two_looks_and_opens_it_after_two
     assert bay.rows() == []
 
 
+async def test_what_a_stranger_takes_of_it_is_no_news_but_another_stranger_is(bay: Sickbay) -> None:
+    told: list[None] = []
+    bay.devices.changed = lambda: told.append(None)
+    for memory in range(9000, 9006):
+        bay.sick.sick = Health(outsiders={FIRST: (Outsider(4711, "python", "ben", memory),)})
+        await bay.look(1)
+    assert (len(bay.events("device.outside")), len(told)) == (1, 1)
+    shown = next(one for one in await bay.devices.list(ROOT) if one.uuid == FIRST)
+    assert [one.memory_mb for one in shown.outsiders] == [9005], "as of the last look"
+    bay.sick.sick = Health(outsiders={FIRST: (Outsider(4712, "python", "ben", 9005),)})
+    await bay.look(2)
+    assert (len(bay.events("device.outside")), len(told)) == (2, 2)
+
+
 async def test_promises_are_reckoned_anew(bay: Sickbay) -> None:
     assert await bay.server("a")
     assert await bay.server("b")

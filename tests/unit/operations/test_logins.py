@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -10,16 +11,20 @@ from sqlalchemy import select
 from dure import wire
 from dure.errors import NotFound
 from dure.wire.ids import new_id
-from dure_hub.operations import admission, login_rows
+from dure_hub.operations import admission, closures, login_rows
+from dure_hub.operations.leading import lead
 from dure_hub.operations.login_errors import LoginEnded, NameOfAnother, TeamLeft
 from dure_hub.operations.logins import Logins
 from dure_hub.operations.people import USE, Person
 from dure_hub.operations.tokens import Tokens
+from dure_hub.operations.waking import Waking
+from dure_hub.policies.devices import CORDON, DRAIN
 from dure_hub.policies.teams import Teams
 from dure_hub.store.models import Event, Lease, Ticket
 from tests.support.world import World
 
 ANN = Person("ann", teams=frozenset({"vision", "nlp"}))
+ROOT = Person("root", admin=True)
 VISION = Teams(("vision",))
 
 
@@ -209,3 +214,89 @@ def test_an_endpoints_replicas_are_not_refused(world: World) -> None:
         login_rows.refuse_if_gone(session, "ann", admission.SERVING)
         with pytest.raises(LoginEnded):
             login_rows.refuse_if_gone(session, "ann", admission.TRAINING)
+
+
+async def gone_and_back(logins: Logins, meanwhile: Callable[[], Awaitable[object]]) -> None:
+    await logins.confirmed("ann", "42", VISION)
+    await logins.gone("ann", "disabled")
+    await meanwhile()
+    await logins.confirmed("ann", "42", VISION)
+
+
+async def test_who_is_back_is_still_stopped_when_an_administrator_said(world: World, logins: Logins) -> None:
+    lease = await start(world)
+    at = world.clock() + timedelta(seconds=world.settings.stop_notice_s)
+    await gone_and_back(logins, lambda: world.environments.stop(ROOT, "default", owner="ann", why="a repair"))
+    assert lease_of(world, lease).until == at
+    assert (await world.environments.get(ANN, "default")).stop_at == at
+
+
+async def test_who_is_back_has_no_more_of_a_gpu_than_its_drain_leaves(world: World, logins: Logins) -> None:
+    lease = await start(world)
+    by = world.clock() + timedelta(minutes=1)
+
+    async def drain() -> None:
+        with world.store.transaction() as session:
+            session.get_one(Lease, lease).slices = [{"device": "GPU-0", "first": 0, "size": 1}]
+            closures.close(session, "GPU-0", CORDON, DRAIN, world.clock(), "root", until=by)
+            closures.end_by(session, "GPU-0", by, world.clock(), "root")
+
+    await gone_and_back(logins, drain)
+    assert lease_of(world, lease).until == by
+
+
+async def test_who_is_back_keeps_an_end_that_was_put_off(world: World, logins: Logins) -> None:
+    lease = await start(world)
+    was = lease_of(world, lease).until
+    assert was is not None
+
+    async def put_off() -> None:
+        with world.store.transaction() as session:
+            session.get_one(Lease, lease).until = was + timedelta(hours=2)
+
+    await gone_and_back(logins, put_off)
+    assert lease_of(world, lease).until == was + timedelta(hours=2)
+
+
+async def test_after_a_sleep_whose_login_is_over_has_the_notice_too(world: World, logins: Logins) -> None:
+    """The hub looks first, and then the portal, whose look puts ends off."""
+    waking, holder = Waking(world.settings), "portal"
+
+    def beat() -> object:
+        with world.store.transaction() as session:
+            lead(session, holder, world.clock())
+            return waking.look(session, holder, world.clock())
+
+    lease = await start(world)
+    await logins.confirmed("ann", "42", VISION)
+    await logins.gone("ann", "disabled")
+    world.clock.move(11)  # the one that led until now is gone
+    beat()
+    world.clock.move(5 * 3600)
+    assert await logins.end("ann") is False, "the portal has yet to look"
+    assert beat() is not None
+    end = world.clock() + timedelta(seconds=world.settings.wake_notice_s)
+    assert lease_of(world, lease).until == end
+    state = await logins.state("ann")
+    assert state is not None
+    assert state.ends_at == end
+    assert verbs(world)[-1] == "login.put_off"
+    assert await logins.due() == []
+    assert await logins.end("ann") is False
+    for _ in range(world.settings.wake_notice_s // 30):
+        world.clock.move(30)
+        beat()
+    assert await logins.end("ann") is True
+    assert lease_of(world, lease).end_reason == "login_ended"
+
+
+async def test_a_login_is_over_no_sooner_than_what_was_put_off_of_it(world: World, logins: Logins) -> None:
+    lease = await start(world)
+    await logins.confirmed("ann", "42", VISION)
+    await logins.gone("ann", "disabled")
+    world.clock.move(world.settings.login_notice_s)
+    with world.store.transaction() as session:
+        session.get_one(Lease, lease).until = world.clock() + timedelta(minutes=5)
+    assert await logins.end("ann") is False
+    world.clock.move(300)
+    assert await logins.end("ann") is True

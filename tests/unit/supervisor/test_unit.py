@@ -40,8 +40,7 @@ def test_what_a_unit_of_ones_own_says() -> None:
     assert settings(make_unit(OWN)) == {
         "Unit": {
             "Description": ["Dure portal of /srv/dure"],
-            "StartLimitIntervalSec": ["300"],
-            "StartLimitBurst": ["10"],
+            "StartLimitIntervalSec": ["0"],
         },
         "Service": {
             "Type": ["notify"],
@@ -54,7 +53,7 @@ def test_what_a_unit_of_ones_own_says() -> None:
             "KillMode": ["process"],
             "KillSignal": ["SIGUSR1"],
             "Restart": ["on-failure"],
-            "RestartSec": ["1"],
+            "RestartSec": ["5"],
             "TimeoutStartSec": ["900"],
             "TimeoutStopSec": ["251"],
             "OOMPolicy": ["continue"],
