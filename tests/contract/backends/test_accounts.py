@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -14,10 +16,11 @@ import pytest
 
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Feature, Handle, Kind, Phase, Reason, TrainingWork
-from dure_hub.backends.embedded import cgroups
+from dure_hub.backends.embedded import cgroups, measures
 from dure_hub.isolation import accounts, confine
 from dure_hub.isolation import ground as grounds
 from tests.contract.backends.apart import PROGRAM, REFUSED, ApartPlace
+from tests.contract.backends.kit import is_alive
 from tests.support.accounts import ground, groups_left
 from tests.support.warm import fork_server
 
@@ -214,6 +217,55 @@ async def test_a_mark_that_somebody_else_carries_is_none(place: ApartPlace) -> N
     try:
         assert {one.pid for one in place.servers().runner.marked(handle.lease)} == mine
         assert liar.pid not in mine
+    finally:
+        liar.kill()
+        liar.wait()
+
+
+@pytest.mark.parametrize("claimed", ["job", "server", "model"])
+async def test_a_forged_mark_of_any_kind_ends_nobody_elses_run(place: ApartPlace, claimed: str) -> None:
+    handle, facts = await place.server("ben")
+    accounts.ensure(place.settings, "ana")
+    marks = {"DURE_PORTAL": place.settings.instance, "DURE_LEASE": handle.lease, "DURE_KIND": claimed}
+    liar = sleeper(marks, place.user("ana"))
+    try:
+        backend = place.runs(Kind(claimed))
+        others = [seen.handle for seen in await backend.seen() if Kind(claimed) is not Kind.SERVER]
+        assert others == []
+        assert liar.pid not in set(measures.look(place.settings).leases)
+        if claimed != "server":  # even one who is asked to end it does nothing to what is not of its kind
+            await backend.stop(Handle(handle.lease, Kind(claimed)), 0)
+        assert (await place.servers().poll(handle)).phase is Phase.RUNNING
+        assert is_alive(facts["pid"])
+        assert is_alive(facts["parent"])
+    finally:
+        liar.kill()
+        liar.wait()
+
+
+async def test_what_is_left_of_a_run_whose_records_are_lost_is_found_and_ended(place: ApartPlace) -> None:
+    handle, facts = await place.server("ben")
+    shutil.rmtree(place.run_folder(handle))
+    os.kill(facts["parent"], signal.SIGKILL)
+    found = {seen.handle.lease: seen for seen in await place.servers().seen()}
+    assert found[handle.lease].phase is Phase.RUNNING
+    await place.servers().stop(handle, 0)
+    assert not is_alive(facts["pid"])
+    place.servers().runner.drop(handle.lease)
+
+
+async def test_a_mark_of_a_lease_without_records_ends_its_own_process_at_most(place: ApartPlace) -> None:
+    accounts.ensure(place.settings, "ana")
+    lease = new_id()
+    marks = {"DURE_PORTAL": place.settings.instance, "DURE_LEASE": lease, "DURE_KIND": "job"}
+    handle, facts = await place.server("ben")
+    liar = sleeper(marks, place.user("ana"))
+    try:
+        if cgroups.here(place.settings.instance).places:  # what the portal started is in a group of it
+            assert await place.training().seen() == []
+        await place.training().stop(Handle(lease, Kind.JOB), 0)
+        assert (await place.servers().poll(handle)).phase is Phase.RUNNING
+        assert is_alive(facts["pid"])
     finally:
         liar.kill()
         liar.wait()
