@@ -375,7 +375,7 @@ async def forget(runs: Runs, handle: Handle) -> None:
     """Drop what an ended thing left behind. One that cannot be dropped yet stays listed, and holds up nobody."""
     try:
         await runs.forget(handle)
-    except (DureError, OSError):
+    except Exception:
         log.exception("what is left of %s cannot be removed yet", handle.lease)
 
 

@@ -8,7 +8,6 @@ otherwise how their run went, or signal its keeper.
 from __future__ import annotations
 
 import os
-import shutil
 import site
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from dure_hub.backends.embedded import cgroups, gaps
 from dure_hub.backends.embedded.processes import Process
 from dure_hub.isolation import accounts, confine, ground, ways
 from dure_hub.isolation.accounts import Account
+from dure_hub.isolation.removal import remove_tree
 from dure_hub.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Isolation:
         self.end_limits(lease)
         given = self.given(lease)
         if given.exists():
-            shutil.rmtree(given)
+            remove_tree(given)
 
     def end_limits(self, lease: str) -> None:
         """Remove the groups of a lease in which nothing lives."""
