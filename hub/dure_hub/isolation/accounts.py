@@ -106,7 +106,7 @@ def _add(settings: Settings, person: str, name: str) -> Account:
 
 
 def _close(home: Path) -> None:
-    """To others, where its owner had opened it. Nobody puts a link in its place: the folder above is the portal's."""
+    """To others, where its owner had opened it. Nobody puts a link there: the folder above is the portal's."""
     found = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if stat.S_IMODE(os.fstat(found).st_mode) != ways.OWN:

@@ -34,14 +34,15 @@ def _take_apart(place: Path) -> None:
     """What is in a folder goes to the top before the folder is removed, so that none is deeper than one level."""
     top = os.open(place, _FOLDER)
     try:
-        left, word, number = os.listdir(top), f".removed-{os.urandom(6).hex()}", 0
+        left = os.listdir(top)  # noqa: PTH208 - of what is open
+        word, number = f".removed-{os.urandom(6).hex()}", 0
         while left:
             name = left.pop()
             if _is_no_folder_any_more(name, top):
                 continue
             folder = os.open(name, _FOLDER, dir_fd=top)
             try:
-                for inner in os.listdir(folder):
+                for inner in os.listdir(folder):  # noqa: PTH208
                     if not _is_no_folder_any_more(inner, folder):
                         number += 1
                         os.rename(inner, f"{word}-{number}", src_dir_fd=folder, dst_dir_fd=top)

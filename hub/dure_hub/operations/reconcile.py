@@ -33,7 +33,6 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
 from dure_hub.operations import admission, closures, reclaim

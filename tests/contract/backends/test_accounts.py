@@ -10,7 +10,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -19,6 +22,7 @@ from dure_hub.backends.base import Feature, Handle, Kind, Phase, Reason, Trainin
 from dure_hub.backends.embedded import cgroups, measures
 from dure_hub.isolation import accounts, confine
 from dure_hub.isolation import ground as grounds
+from dure_hub.spawners.waiting import ServerSilent, until_answers
 from tests.contract.backends.apart import PROGRAM, REFUSED, ApartPlace
 from tests.contract.backends.kit import is_alive
 from tests.support.accounts import ground, groups_left
@@ -31,6 +35,37 @@ def sleeper(environment: Mapping[str, str], user: pwd.struct_passwd) -> subproce
     """A process of this user's with an environment that it made up."""
     command = ["/bin/sleep", "600"]
     return subprocess.Popen(command, env=environment, user=user.pw_uid, group=user.pw_gid, extra_groups=[])
+
+
+@contextmanager
+def listening(port: int, user: pwd.struct_passwd) -> Iterator[list[bytes]]:
+    """Somebody who answers on this port: what came there. A socket is its maker's."""
+    before = os.geteuid()
+    os.seteuid(user.pw_uid)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _Answer)
+    finally:
+        os.seteuid(before)
+    asked: list[bytes] = []
+    server.asked = asked  # type: ignore[attr-defined]
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append(self.requestline.encode())  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
 
 
 def lies_outside(path: str) -> bool:
@@ -269,3 +304,30 @@ async def test_a_mark_of_a_lease_without_records_ends_its_own_process_at_most(pl
     finally:
         liar.kill()
         liar.wait()
+
+
+async def test_who_takes_a_servers_port_is_not_the_server(place: ApartPlace) -> None:
+    handle, _ = await place.server("ben", environment={"JUPYTERHUB_SERVICE_PREFIX": "/user/ben/"})
+    accounts.ensure(place.settings, "ana")
+    port = handle.where["port"]
+    assert not await place.servers().is_own(handle), "nobody listens yet"
+    for owner, own in (("ana", False), ("ben", True)):
+        with listening(port, place.user(owner)):
+            assert await place.servers().is_own(handle) is own
+            assert (await place.servers()._door(handle) is not None) is own
+
+
+async def test_an_answer_of_somebody_else_is_not_waited_for(place: ApartPlace) -> None:
+    handle, _ = await place.server("ben")
+    accounts.ensure(place.settings, "ana")
+    servers = place.servers()
+
+    async def look() -> None:
+        """It runs."""
+
+    async def own() -> bool:
+        return await servers.is_own(handle)
+
+    with listening(handle.where["port"], place.user("ana")) as answers, pytest.raises(ServerSilent):
+        await until_answers("127.0.0.1", handle.where["port"], "/", look=look, timeout_s=1, own=own)
+    assert answers, "it did answer"
