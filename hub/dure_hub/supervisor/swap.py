@@ -42,7 +42,7 @@ def _alone(place: Path) -> Iterator[None]:
     """Hold a lock beside `place`, which is removed at the end: so what was locked may be a removed one."""
     path = place.with_name(f"{place.name}.lock")
     while True:
-        guard = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        guard = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             try:
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)

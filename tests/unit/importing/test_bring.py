@@ -346,6 +346,20 @@ def test_a_copy_keeps_modes_and_times_and_follows_no_link(tmp_path: Path) -> Non
     assert homes.copy_home(home, copy).again == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else's")
+def test_another_name_of_somebody_elses_file_is_not_copied(tmp_path: Path) -> None:
+    home, shadow = tmp_path / "home", tmp_path / "shadow"
+    home.mkdir()
+    shadow.write_text("of root")
+    (home / "stolen").hardlink_to(shadow)
+    (home / "mine").write_text("hers")
+    (home / "mine too").hardlink_to(home / "mine")
+    for path in (home, home / "mine"):
+        os.chown(path, 12345, 12345)
+    assert homes.copy_home(home, tmp_path / "copy").left_out == 1
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["mine", "mine too"]
+
+
 def test_homes_are_looked_for_where_the_pattern_says_and_nowhere_else(tmp_path: Path) -> None:
     for wrong in ("home/{username}", "/home/ana", "/home/{username}/{x}"):
         with pytest.raises(BadPattern):
