@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dure_hub.backends.base import Kind
+from dure_hub.backends.embedded.isolating import drop_unrecorded
+from dure_hub.backends.embedded.records import RunFolder
 from dure_hub.isolation.removal import remove_tree
 from dure_hub.operations.workfiles import remove
+from dure_hub.settings import Settings
 
 DEEP = 1200
 
@@ -42,3 +46,13 @@ def test_a_tree_that_cannot_be_removed_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         remove_tree(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_what_was_handed_over_for_no_recorded_run_goes_at_the_next_start(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data", instance="0123456789ab")
+    settings.folder.create()
+    for lease in ("recorded", "never"):
+        (settings.folder.given / lease / "tmp").mkdir(parents=True)
+    RunFolder(settings.folder.run / Kind.JOB, "recorded").create({"lease": "recorded"}, {})
+    drop_unrecorded(settings)
+    assert [one.name for one in settings.folder.given.iterdir()] == ["recorded"]

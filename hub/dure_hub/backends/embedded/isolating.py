@@ -7,6 +7,7 @@ otherwise how their run went, or signal its keeper.
 
 from __future__ import annotations
 
+import logging
 import os
 import site
 import sys
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dure_hub.backends.base import Kind
 from dure_hub.backends.embedded import cgroups, gaps
 from dure_hub.backends.embedded.processes import Process
+from dure_hub.backends.embedded.records import run_folders
 from dure_hub.isolation import accounts, confine, ground, ways
 from dure_hub.isolation.accounts import Account
 from dure_hub.isolation.removal import remove_tree
@@ -26,6 +28,7 @@ from dure_hub.settings import Settings
 if TYPE_CHECKING:
     from dure_hub.backends.embedded.runner import Plan
 
+log = logging.getLogger(__name__)
 MPS = f"{confine.TMP}/nvidia-mps"
 """Where NVIDIA's daemon listens, unless told otherwise."""
 
@@ -131,6 +134,17 @@ class Isolation:
         below = {one.resolve() for one in needed if one.is_absolute() and one.is_dir()}
         below = {one for one in below if Path(confine.TMP) in one.parents}
         return sorted(str(one) for one in below if not any(other in one.parents for other in below))
+
+
+def drop_unrecorded(settings: Settings) -> None:
+    """What was handed over for runs that a killed portal never recorded. Nothing may start meanwhile."""
+    known = {one.lease for kind in Kind for one in run_folders(settings.folder.run / kind)}
+    for place in settings.folder.given.iterdir() if settings.folder.given.is_dir() else ():
+        if place.name not in known:
+            try:
+                remove_tree(place)
+            except OSError:
+                log.exception("%s cannot be removed; tried again at the next start", place)
 
 
 def _others(environment: Mapping[str, str]) -> list[Path]:
