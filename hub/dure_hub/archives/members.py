@@ -10,12 +10,17 @@ from pathlib import Path
 
 from dure_hub.supervisor.swap import MARK
 
-MADE_ANEW = frozenset({"run", "envoy", "log/", "backup", "db", "db.upgrading", "db.upgrading.lock", MARK})
+MADE_ANEW = frozenset({"run", "envoy", "log/", "backup", "given", "db", "db.upgrading", "db.upgrading.lock", MARK})
 """At the top of a data folder: what a portal makes anew, earlier copies, and the databases, which are copied.
 
 With a slash at its end it is the files of a folder, and not the folders in it: logs of services, and not of work.
 """
 HOMES = "users"
+_HOLES, _THIN = 2**30, 100
+"""Of a file that is left out: more holes than these bytes, and so many times as long as what is written of it.
+
+A file system that compresses holds less, too, but not by so much.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,15 @@ class Member:
         A portal that is root could read it, and would give it to them with the restored home.
         """
         return self.home not in (None, status.st_uid) and status.st_nlink > 1
+
+
+def hollow(status: os.stat_result) -> bool:
+    """Whether next to nothing of a very long file was ever written: somebody set its length.
+
+    It takes no room where it is, and would take all of it in a backup, or where that is restored.
+    """
+    written = status.st_blocks * 512
+    return status.st_size - written > _HOLES and status.st_size > _THIN * written
 
 
 @dataclass
@@ -89,5 +103,6 @@ def skipped(homes: bool) -> frozenset[str]:
 
 def measure(root: Path, skip: frozenset[str]) -> tuple[int, int]:
     """How many files there are, and their bytes together, as of now."""
-    sizes = [one.status.st_size for one in walk(root, skip, LeftOut()) if stat.S_ISREG(one.status.st_mode)]
+    files = (one.status for one in walk(root, skip, LeftOut()) if stat.S_ISREG(one.status.st_mode))
+    sizes = [status.st_size for status in files if not hollow(status)]
     return len(sizes), sum(sizes)

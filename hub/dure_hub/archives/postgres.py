@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from dure_hub.archives.errors import DatabaseInUse, RestoreFailed
 from dure_hub.archives.snapshot import place_and_environment, run
@@ -37,6 +38,19 @@ def restore(settings: Settings, dump: Path, replace: bool) -> list[str]:
     old = f"before_restore_{time.strftime('%Y%m%dt%H%M%S', time.gmtime())}"
     _load(settings, dump, f"ALTER SCHEMA public RENAME TO {old};\nCREATE SCHEMA public;\n")
     return [f"schema {old}"]
+
+
+def put_back(settings: Settings, asides: list[str]) -> None:
+    """Undo a restore: its tables go, and those that it had moved into a schema of another name come back."""
+    url = engines.address(settings).set(drivername="postgresql")
+    with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        old = asides[0].removeprefix("schema ") if asides else None
+        connection.execute(
+            sql.SQL("ALTER SCHEMA {} RENAME TO public").format(sql.Identifier(old))
+            if old
+            else sql.SQL("CREATE SCHEMA public")
+        )
 
 
 def _load(settings: Settings, dump: Path, first: str) -> None:

@@ -65,21 +65,41 @@ def restore(file: Path, root: Path, replace: bool, say: Say) -> Restored:
 
 
 def _put(archive: Archive, stage: Path, root: Path, replace: bool) -> list[str]:
-    """The unpacked archive becomes the data folder; the names of what was moved aside for it."""
+    """The unpacked archive becomes the data folder; the names of what was moved aside for it.
+
+    What takes long or fails easily comes first, then the renames; where one of these fails, all is put back.
+    """
     made = _finish(archive, stage)
     settings = _settings(stage, made, root)
     dump = stage / DUMP
     _check_database(archive, settings, dump.exists())
     asides: list[str] = []
-    os.sync()  # all of it is on the disk before any of it counts
-    if (stage / ARTIFACTS).exists():
-        asides += _artifacts(settings, stage / ARTIFACTS, made, replace)
-    if dump.exists():
-        asides += postgres.restore(settings, dump, replace)
-    swap.clear(root.parent.glob(f"{root.name}.before-restore-*"))
-    before = swap.aside(root, "before-restore")
-    swap.put(made, root, before)
-    return asides + ([str(before)] if before.exists() else [])
+    with _artifacts(settings, stage / ARTIFACTS, made, replace) as outside, contextlib.ExitStack() as back:
+        os.sync()  # all of it is on the disk before any of it counts
+        if dump.exists():
+            asides += postgres.restore(settings, dump, replace)
+            back.callback(postgres.put_back, settings, [*asides])
+        if outside is not None:
+            asides += _swap_in(*outside, back)
+        asides += _swap_in(made, root, back)
+        back.pop_all()
+    return asides
+
+
+def _swap_in(made: Path, place: Path, back: contextlib.ExitStack) -> list[str]:
+    """`made` becomes `place`, and `back` undoes that."""
+    swap.clear(place.parent.glob(f"{place.name}.before-restore-*"))
+    before = swap.aside(place, "before-restore")
+    swap.put(made, place, before)
+
+    def undo() -> None:
+        place.rename(made)
+        (made / swap.MARK).touch(mode=0o600)  # whoever made it removes it
+        if before.exists():
+            before.rename(place)
+
+    back.callback(undo)
+    return [str(before)] if before.exists() else []
 
 
 def _finish(archive: Archive, stage: Path) -> Path:
@@ -167,19 +187,20 @@ def _check_database(archive: Archive, settings: Settings, dumped: bool) -> None:
         raise OtherDatabase(there=kinds[dumped], wanted=kinds[bool(settings.database_url)])
 
 
-def _artifacts(settings: Settings, unpacked: Path, made: Path, replace: bool) -> list[str]:
-    """Artifacts that lay outside of the data folder go where the settings say, else into it."""
+@contextmanager
+def _artifacts(
+    settings: Settings, unpacked: Path, made: Path, replace: bool
+) -> Iterator[tuple[Path, Path] | None]:
+    """Artifacts from outside of the data folder, beside where the settings say, and that place; else into it."""
     target = outside_artifacts(settings)
-    if target is None:
-        shutil.copytree(unpacked, made / "artifacts", dirs_exist_ok=True)
-        return []
+    if not unpacked.exists() or target is None:
+        if unpacked.exists():
+            shutil.copytree(unpacked, made / "artifacts", dirs_exist_ok=True)
+        yield None
+        return
     if target.exists() and any(target.iterdir()) and not replace:
         raise FolderInUse(folder=str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     with swap.making(target.with_name(f".{target.name}.restoring")) as stage:
         shutil.copytree(unpacked, stage, dirs_exist_ok=True)
-        os.sync()
-        swap.clear(target.parent.glob(f"{target.name}.before-restore-*"))
-        before = swap.aside(target, "before-restore")
-        swap.put(stage, target, before)
-    return [str(before)] if before.exists() else []
+        yield stage, target

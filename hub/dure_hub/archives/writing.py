@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from dure_hub.archives import CONTENTS, FORMAT
-from dure_hub.archives.members import LeftOut, Member
+from dure_hub.archives.errors import BadPlace
+from dure_hub.archives.members import LeftOut, Member, hollow
 from dure_hub.supervisor.errors import SomebodyElseWorks
 
 SMALL = 4 * 2**20
@@ -32,11 +33,13 @@ _LEVEL = 1
 def writing(file: Path, progress: Callable[[int], None]) -> Iterator[Writer]:
     """A writer of `file`, which appears when the block ends; after an exception, or a kill, it never does.
 
-    `progress` is told of every piece, in bytes. Raises `SomebodyElseWorks` while another process writes it.
+    `progress` is told of every piece, in bytes. Raises `SomebodyElseWorks` while another process writes it, and
+    `BadPlace` where somebody else's file has its place until then.
     """
     partial = file.with_name(f"{file.name}.partial")
     handle = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as out:
+        _check_own(partial, os.fstat(handle))
         try:
             fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,6 +61,16 @@ def writing(file: Path, progress: Callable[[int], None]) -> Iterator[Writer]:
             with contextlib.suppress(FileNotFoundError):
                 partial.unlink()
             raise
+
+
+def _check_own(partial: Path, found: os.stat_result) -> None:
+    """Who made the file before us could read all that is written into it."""
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink > 1:
+        why = {
+            "en": "somebody else has put a file there; remove it, or name a folder that only you can write in",
+            "ko": "다른 사람이 둔 파일이 있습니다. 지우거나 본인만 쓸 수 있는 폴더를 지정하세요",
+        }
+        raise BadPlace(place=str(partial), reason=why)
 
 
 class Writer:
@@ -115,7 +128,7 @@ class Writer:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 return
-            if one.foreign(status):
+            if one.foreign(status) or hollow(status):
                 self.left.names.append(name)
                 return
             info = _info(name, status.st_mode, status.st_mtime)

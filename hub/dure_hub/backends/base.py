@@ -286,6 +286,13 @@ class ServerBackend(Runs):
     def address(self, handle: Handle) -> tuple[str, int]:
         """Host and port of the server behind this handle."""
 
+    async def is_own(self, handle: Handle) -> bool:
+        """Whether what listens at its address is its owner's, and not somebody's who took the port before it.
+
+        True where that cannot happen, or cannot be told.
+        """
+        return True
+
     @abstractmethod
     def recall(self, lease: str) -> tuple[Handle, str] | None:
         """Handle and API token of a started server from its own record, where the hub lost them in a crash."""

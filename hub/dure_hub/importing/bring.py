@@ -56,7 +56,7 @@ def plan(
             outcome = mapped.why
         elif known is not None and known[1] == rows.DONE:
             outcome = ALREADY
-        elif known is None and _folder(settings, mapped).exists():
+        elif _is_somebodys(settings, mapped, here):
             mapped, outcome = replace(mapped, why="taken"), TAKEN
         elif home.state != "found" and mapped.old.name not in allow_empty:
             outcome = EMPTY_HOME if home.state == "empty" else NO_HOME
@@ -72,10 +72,27 @@ def bring(
     A home that cannot be copied whole leaves out its person and nobody else.
     """
     with _portal_down(settings):
-        if not rows.look(settings).ready:
+        here = rows.look(settings)
+        if not here.ready:
             raise NoHubYet
+        steps = [_looked_at_again(settings, step, here) for step in steps]
         _need_room(settings, steps)
         return [_one(settings, step, actor, told) if step.outcome == BRING else step for step in steps]
+
+
+def _looked_at_again(settings: Settings, step: Step, here: rows.Here) -> Step:
+    """Who has logged in since the plan was made is not taken for who comes over."""
+    mapped = step.mapped
+    if step.outcome == BRING and (mapped.name in here.others or _is_somebodys(settings, mapped, here)):
+        return replace(step, mapped=replace(mapped, why="taken"), outcome=TAKEN)
+    return step
+
+
+def _is_somebodys(settings: Settings, mapped: Mapped, here: rows.Here) -> bool:
+    """Whether there is a home that is no copy of ours: one that its owner's first login here made, or older."""
+    target = _folder(settings, mapped)
+    ours = here.imported.get(mapped.name or "", ("", ""))[1] == rows.PLACING and not _beside(target).exists()
+    return target.exists() and not ours
 
 
 def _one(settings: Settings, step: Step, actor: str, told: Callable[[Step, Copied], None]) -> Step:
@@ -87,6 +104,7 @@ def _one(settings: Settings, step: Step, actor: str, told: Callable[[Step, Copie
             beside = _beside(target)
             copied = copy_home(step.home.path, beside, lambda so_far: told(step, so_far))
             beside.chmod(0o700)
+            rows.place(settings, mapped)
             beside.rename(target)
         except OSError as error:
             why = HomeFailed(name=mapped.old.name, why=error.strerror or str(error))

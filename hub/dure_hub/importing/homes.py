@@ -20,7 +20,7 @@ _PART = ".dure-part"
 
 @dataclass
 class Copied:
-    """What a copy has come to: links are copied as links; sockets, pipes and devices are left out."""
+    """What a copy has come to: links are copied as links; sockets, pipes, devices and others' files are not."""
 
     files: int = 0
     size: int = 0
@@ -80,20 +80,20 @@ def copy_home(source: Path, target: Path, told: Callable[[Copied], None] = lambd
     done = Copied()
     target.mkdir(mode=0o700, exist_ok=True)
     with _opened(source) as old, _opened(target) as new:
-        _folder(old, new, done, told)
+        _folder(old, new, done, told, os.fstat(old).st_uid)
     return done
 
 
-def _folder(old: int, new: int, done: Copied, told: Callable[[Copied], None]) -> None:
+def _folder(old: int, new: int, done: Copied, told: Callable[[Copied], None], owner: int) -> None:
     for name in sorted(os.listdir(old)):
         about = os.stat(name, dir_fd=old, follow_symlinks=False)
         if stat.S_ISDIR(about.st_mode):
             with contextlib.suppress(FileExistsError):  # an earlier run made it; opened below, it must be a folder
                 os.mkdir(name, 0o700, dir_fd=new)
             with _opened(name, old) as inner, _opened(name, new) as copy:
-                _folder(inner, copy, done, told)
+                _folder(inner, copy, done, told, owner)
         elif stat.S_ISREG(about.st_mode):
-            _file(name, old, new, done)
+            _file(name, old, new, done, owner)
             told(done)
         elif stat.S_ISLNK(about.st_mode):
             _link(name, old, new, about)
@@ -103,11 +103,13 @@ def _folder(old: int, new: int, done: Copied, told: Callable[[Copied], None]) ->
     _like(os.fstat(old), new)
 
 
-def _file(name: str, old: int, new: int, done: Copied) -> None:
+def _file(name: str, old: int, new: int, done: Copied, owner: int) -> None:
     source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=old)
     try:
         about = os.fstat(source)
-        if not stat.S_ISREG(about.st_mode):
+        # another name for a file of somebody else's, which the home's owner may not be able to read
+        foreign = about.st_nlink > 1 and about.st_uid != owner
+        if foreign or not stat.S_ISREG(about.st_mode):
             done.left_out += 1
             return
         done.files += 1

@@ -13,7 +13,8 @@ from dure_hub import accounts
 from dure_hub.policies.importing import Mapped
 from dure_hub.settings import Settings
 
-COPYING, DONE = "copying", "done"
+COPYING, PLACING, DONE = "copying", "placing", "done"
+"""How far a person came. From `placing` on, a home in its place is the copy, if no copy is beside it any more."""
 _IMPORTED = sa.Table(
     "dure_imported",
     sa.MetaData(),
@@ -32,7 +33,7 @@ class Here:
     """Who is here already: people who came from the old hub by their name here, and all others."""
 
     imported: dict[str, tuple[str, str]]
-    """Of each, the old name, and how far they came (`copying`, `done`)."""
+    """Of each, the old name, and how far they came."""
     others: Collection[str]
     ready: bool
     """Whether the hub's own tables are there."""
@@ -49,7 +50,9 @@ def look(settings: Settings) -> Here:
         names |= set(db.scalars(sa.select(_USERS.c.name))) if ready else set()
         rows = list(db.execute(sa.select(_IMPORTED))) if there.has_table("dure_imported") else []
     imported = {row.name: (row.old, row.state) for row in rows}
-    return Here(imported, frozenset(names - imported.keys()), ready)
+    # Accounts are made with the last step, so who has one before that came here by themselves.
+    ours = {name for name, (_, state) in imported.items() if state == DONE}
+    return Here(imported, frozenset(names - ours), ready)
 
 
 def begin(settings: Settings, one: Mapped) -> None:
@@ -59,6 +62,12 @@ def begin(settings: Settings, one: Mapped) -> None:
         if db.scalar(sa.select(_IMPORTED.c.name).where(_IMPORTED.c.name == one.name)) is None:
             values = {"name": one.name, "old": one.old.name, "state": COPYING, "at": _now()}
             db.execute(sa.insert(_IMPORTED).values(**values))
+
+
+def place(settings: Settings, one: Mapped) -> None:
+    """Say that the copy is whole and takes its place now."""
+    with accounts.opened(settings) as db:
+        db.execute(sa.update(_IMPORTED).where(_IMPORTED.c.name == one.name).values(state=PLACING, at=_now()))
 
 
 def finish(settings: Settings, one: Mapped, actor: str, facts: dict[str, object]) -> None:

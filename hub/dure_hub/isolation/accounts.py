@@ -10,6 +10,7 @@ import fcntl
 import grp
 import os
 import pwd
+import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,8 +73,7 @@ def ensure(settings: Settings, person: str) -> Account:
             ways.open_way(settings.folder.root, account.home, account.shared)
             account.home.mkdir(mode=0o700, exist_ok=True)
             ways.give(account.home, account.uid, account.gid)
-            if account.home.stat().st_mode & 0o077:
-                raise OSError(f"{account.home} is open to others")
+            _close(account.home)
     except OSError as error:
         raise AccountFailed(name=name, why=error.strerror or str(error)) from error
     return account
@@ -103,6 +103,16 @@ def _add(settings: Settings, person: str, name: str) -> Account:
     if account is None:
         raise AccountFailed(name=name, why="the system does not show it")
     return account
+
+
+def _close(home: Path) -> None:
+    """To others, where its owner had opened it. Nobody puts a link there: the folder above is the portal's."""
+    found = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_IMODE(os.fstat(found).st_mode) != ways.OWN:
+            os.fchmod(found, ways.OWN)
+    finally:
+        os.close(found)
 
 
 def _run(name: str, command: Sequence[str]) -> None:

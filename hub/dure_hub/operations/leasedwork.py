@@ -132,7 +132,7 @@ class LeasedWork(ABC, Generic[T]):
         for item in items:
             try:
                 await self._step(item, seen.get(item.lease.id))
-            except (DureError, OSError):
+            except Exception:
                 log.exception("%s %s; tried again in the next pass", self.word, item.row.id)
         active = {item.lease.id for item in items}
         self._last = {lease: last for lease, last in self._last.items() if lease in active}
@@ -271,7 +271,7 @@ class LeasedWork(ABC, Generic[T]):
             # Its lease has ended, so what is kept is ours; the run's own may be half removed.
             if of is not None and not await asyncio.to_thread(self.folder(of).has_log):
                 await self._keep_log(of, handle)
-        except (DureError, OSError):
+        except Exception:
             log.exception("the log of %s %s is not kept yet; tried again in the next pass", self.word, lease)
             return
         await forget(self.runs, handle)

@@ -36,7 +36,7 @@ _MIB, _DAY_S = 1 << 20, 86400
 
 @dataclass(frozen=True)
 class Kept:
-    """One file of a log that was kept: bytes, and seconds since the epoch of its last line."""
+    """One file of a log that was kept: bytes on the disk, and seconds since the epoch of its last line."""
 
     path: Path
     size: int
@@ -81,7 +81,9 @@ class LeaseLogs:
         if not folder.is_dir():
             return
         found = [
-            Kept(path, about.st_size, about.st_mtime) for path in folder.iterdir() for about in [path.lstat()]
+            Kept(path, about.st_blocks * 512, about.st_mtime)
+            for path in folder.iterdir()
+            for about in [path.lstat()]
         ]
         oldest = time.time() - settings.lease_logs_days * _DAY_S
         for one in surplus(found, oldest, settings.lease_logs_kept, settings.lease_logs_mb * _MIB):
@@ -89,12 +91,13 @@ class LeaseLogs:
 
 
 def surplus(found: Sequence[Kept], oldest: float, most: int, most_bytes: int) -> list[Kept]:
-    """Those to drop: from before `oldest`, and those behind the newest that fit in number and size."""
+    """Those to drop: from before `oldest`, and those that do not fit beside newer ones that stay."""
     dropped, number, size = [], 0, 0
     for one in sorted(found, key=lambda kept: (-kept.at, kept.path.name)):
-        number, size = number + 1, size + one.size
-        if one.at < oldest or number > most or size > most_bytes:
+        if one.at < oldest or number >= most or size + one.size > most_bytes:
             dropped.append(one)
+        else:
+            number, size = number + 1, size + one.size
     return dropped
 
 

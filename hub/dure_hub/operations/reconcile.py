@@ -33,7 +33,6 @@ from typing import Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Runs, Seen
 from dure_hub.operations import admission, closures, reclaim
@@ -375,7 +374,7 @@ async def forget(runs: Runs, handle: Handle) -> None:
     """Drop what an ended thing left behind. One that cannot be dropped yet stays listed, and holds up nobody."""
     try:
         await runs.forget(handle)
-    except (DureError, OSError):
+    except Exception:
         log.exception("what is left of %s cannot be removed yet", handle.lease)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -79,6 +80,8 @@ class EndpointRuns:
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, datetime] = {}
         self._unrouted_at: dict[str, float] = {}
+        self._noted: dict[str, Mapping[str, Any]] = {}
+        """Of a model server whose crash is noted, and whose run could not be forgotten yet, which run that is."""
 
     def granted(self, session: Session, ticket: Ticket, lease: Lease) -> None:
         """Its turn has come."""
@@ -99,7 +102,8 @@ class EndpointRuns:
         elif lease.end_reason == own_server.ENDED:
             self._end_with_server(session, replica)
         elif replica.phase != "failed":
-            replica.phase, replica.lease_id, replica.restarts = "crashed", None, replica.restarts + 1
+            replica.phase, replica.lease_id = "crashed", None
+            replica.restarts += self._noted.pop(replica.id, None) is None  # else this crash is counted already
             moves = lease.end_reason in (closures.FAULTY, closures.DRAINED)
             replica.reason = note("moved") if moves else note("crashed", lease.end_reason or "")
 
@@ -252,13 +256,16 @@ class EndpointRuns:
         # Its start sees the same in a moment. Otherwise the next look would be the second, and end the lease.
         if await self._background.still_busy(f"model {replica.id}", _SEES_SOON_S):
             return
-        said = tail(await self._serving.tail(what.handle, 1 << 16))
-        again = await self._tries_again(replica)
-        if what.reason != Reason.NEVER_STARTED and not again:
-            await self._fail(replica, lease, note("crashes", said))
-            return
-        await self._store.run(lambda session: self._note_crash(session, replica.id, lease.id, said))
+        if self._noted.get(replica.id) != what.handle.where:  # else only its run is still to be forgotten
+            said = tail(await self._serving.tail(what.handle, 1 << 16))
+            again = await self._tries_again(replica)
+            if what.reason != Reason.NEVER_STARTED and not again:
+                await self._fail(replica, lease, note("crashes", said))
+                return
+            await self._store.run(lambda session: self._note_crash(session, replica.id, lease.id, said))
+            self._noted[replica.id] = what.handle.where
         await self._serving.forget(what.handle)
+        self._noted.pop(replica.id, None)
 
     def _note_crash(self, session: Session, replica_id: str, lease_id: str, said: str) -> None:
         replica = session.get_one(Replica, replica_id)

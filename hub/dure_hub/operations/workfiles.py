@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import codecs
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from dure_hub.backends.base import LogPiece, begin
+from dure_hub.isolation.removal import remove_tree
 from dure_hub.mlflowapi import PREFIX
 from dure_hub.settings import Settings
 
@@ -149,7 +149,7 @@ def remove(place: Path) -> None:
     if place.is_symlink() or not place.is_dir():
         place.unlink(missing_ok=True)
         return
-    shutil.rmtree(place, onerror=_open_and_try_again)
+    remove_tree(place, onerror=_open_and_try_again)
 
 
 def _open_and_try_again(undone: Callable[..., Any], path: str, error: Any) -> None:

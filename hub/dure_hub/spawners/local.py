@@ -126,7 +126,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             host, port = self.operations.servers.address(self._running())
             timeout_s = self.operations.settings.http_timeout_s
             path = f"{self.server.base_url}api"
-            await until_answers(host, port, path, look=self._raise_if_ended, timeout_s=timeout_s)
+            await until_answers(host, port, path, look=self._raise_if_ended, timeout_s=timeout_s, own=self._is_own)
             self.steps.add("answers")
             await self._look_at_guests()
             if keeping is not None:
@@ -139,6 +139,9 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             await self.stop(now=True)
             raise Refused(error, self._language()) from error
         return host, port
+
+    async def _is_own(self) -> bool:
+        return await self.operations.servers.is_own(self._running())
 
     async def _look_at_guests(self) -> None:
         """Have its shares end where it has no guard. What keeps us from that is no reason to fail a start."""

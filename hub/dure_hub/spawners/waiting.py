@@ -43,12 +43,21 @@ class ServerSilent(DureError):
 
 
 async def until_answers(
-    host: str, port: int, path: str, *, look: Callable[[], Awaitable[None]], timeout_s: float
+    host: str,
+    port: int,
+    path: str,
+    *,
+    look: Callable[[], Awaitable[None]],
+    timeout_s: float,
+    own: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
-    """Return once `path` gives any HTTP answer below 500. `look` is awaited now and then and may raise."""
+    """Return once `path` gives any HTTP answer below 500. `look` is awaited now and then and may raise.
+
+    An answer of which `own` says that it is not the server's does not count.
+    """
     loop = asyncio.get_running_loop()
     began = looked = loop.time()
-    while not await _answers(host, port, path):
+    while not (await _answers(host, port, path) and (own is None or await own())):
         now = loop.time()
         if now - began > timeout_s:
             raise ServerSilent(seconds=int(timeout_s))

@@ -176,6 +176,12 @@ async def up(
         os._exit(0)  # asyncio's clean-up may kill the children that are to run on
 
 
+def _drop_unrecorded(settings: Settings) -> None:
+    from dure_hub.backends.embedded.isolating import drop_unrecorded
+
+    drop_unrecorded(settings)
+
+
 async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: MakeServices, stop: Stop) -> None:
     prepare.check(settings)
     settings.folder.closing.unlink(missing_ok=True)
@@ -183,6 +189,7 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
         # Envoy may go on; the rest would hold ports and databases.
         for name in ("hub", "portal", "mlflow", "voila", "warm"):
             await end_leftovers(settings, name, settings.stop_grace_s)
+        await asyncio.to_thread(_drop_unrecorded, settings)
     settings = await prepare.prepare(settings, say)
     supervisor = Supervisor(settings, make(settings), say)
     try:

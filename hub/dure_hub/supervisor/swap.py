@@ -6,12 +6,12 @@ import ctypes
 import errno
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dure_hub.isolation.removal import remove_tree
 from dure_hub.supervisor.errors import SomebodyElseWorks
 
 MARK = ".unfinished"
@@ -34,7 +34,7 @@ def making(place: Path) -> Iterator[Path]:
             yield place
         finally:
             if (place / MARK).exists():
-                shutil.rmtree(place)
+                remove_tree(place)
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _alone(place: Path) -> Iterator[None]:
     """Hold a lock beside `place`, which is removed at the end: so what was locked may be a removed one."""
     path = place.with_name(f"{place.name}.lock")
     while True:
-        guard = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        guard = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             try:
                 fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,7 +61,7 @@ def _alone(place: Path) -> Iterator[None]:
 def put_away(place: Path) -> None:
     """Remove what an interrupted maker left; a whole folder that stands there gets a name of its own."""
     if (place / MARK).exists():
-        shutil.rmtree(place)
+        remove_tree(place)
     elif place.exists():
         place.rename(aside(place, "found"))
 
@@ -101,7 +101,7 @@ def clear(names: Iterable[Path]) -> None:
     """Remove those that were never put in place: the ones with the mark in them."""
     for path in names:
         if (path / MARK).exists():
-            shutil.rmtree(path)
+            remove_tree(path)
 
 
 def recover(made: Path, place: Path) -> bool:

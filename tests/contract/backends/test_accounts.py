@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Feature, Handle, Kind, Phase, Reason, TrainingWork
-from dure_hub.backends.embedded import cgroups
+from dure_hub.backends.embedded import cgroups, measures
 from dure_hub.isolation import accounts, confine
 from dure_hub.isolation import ground as grounds
+from dure_hub.spawners.waiting import ServerSilent, until_answers
 from tests.contract.backends.apart import PROGRAM, REFUSED, ApartPlace
+from tests.contract.backends.kit import is_alive
 from tests.support.accounts import ground, groups_left
 from tests.support.warm import fork_server
 
@@ -28,6 +35,37 @@ def sleeper(environment: Mapping[str, str], user: pwd.struct_passwd) -> subproce
     """A process of this user's with an environment that it made up."""
     command = ["/bin/sleep", "600"]
     return subprocess.Popen(command, env=environment, user=user.pw_uid, group=user.pw_gid, extra_groups=[])
+
+
+@contextmanager
+def listening(port: int, user: pwd.struct_passwd) -> Iterator[list[bytes]]:
+    """Somebody who answers on this port: what came there. A socket is its maker's."""
+    before = os.geteuid()
+    os.seteuid(user.pw_uid)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _Answer)
+    finally:
+        os.seteuid(before)
+    asked: list[bytes] = []
+    server.asked = asked  # type: ignore[attr-defined]
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.asked.append(self.requestline.encode())  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
 
 
 def lies_outside(path: str) -> bool:
@@ -217,3 +255,79 @@ async def test_a_mark_that_somebody_else_carries_is_none(place: ApartPlace) -> N
     finally:
         liar.kill()
         liar.wait()
+
+
+@pytest.mark.parametrize("claimed", ["job", "server", "model"])
+async def test_a_forged_mark_of_any_kind_ends_nobody_elses_run(place: ApartPlace, claimed: str) -> None:
+    handle, facts = await place.server("ben")
+    accounts.ensure(place.settings, "ana")
+    marks = {"DURE_PORTAL": place.settings.instance, "DURE_LEASE": handle.lease, "DURE_KIND": claimed}
+    liar = sleeper(marks, place.user("ana"))
+    try:
+        backend = place.runs(Kind(claimed))
+        others = [seen.handle for seen in await backend.seen() if Kind(claimed) is not Kind.SERVER]
+        assert others == []
+        assert liar.pid not in set(measures.look(place.settings).leases)
+        if claimed != "server":  # even one who is asked to end it does nothing to what is not of its kind
+            await backend.stop(Handle(handle.lease, Kind(claimed)), 0)
+        assert (await place.servers().poll(handle)).phase is Phase.RUNNING
+        assert is_alive(facts["pid"])
+        assert is_alive(facts["parent"])
+    finally:
+        liar.kill()
+        liar.wait()
+
+
+async def test_what_is_left_of_a_run_whose_records_are_lost_is_found_and_ended(place: ApartPlace) -> None:
+    handle, facts = await place.server("ben")
+    shutil.rmtree(place.run_folder(handle))
+    os.kill(facts["parent"], signal.SIGKILL)
+    found = {seen.handle.lease: seen for seen in await place.servers().seen()}
+    assert found[handle.lease].phase is Phase.RUNNING
+    await place.servers().stop(handle, 0)
+    assert not is_alive(facts["pid"])
+    place.servers().runner.drop(handle.lease)
+
+
+async def test_a_mark_of_a_lease_without_records_ends_its_own_process_at_most(place: ApartPlace) -> None:
+    accounts.ensure(place.settings, "ana")
+    lease = new_id()
+    marks = {"DURE_PORTAL": place.settings.instance, "DURE_LEASE": lease, "DURE_KIND": "job"}
+    handle, facts = await place.server("ben")
+    liar = sleeper(marks, place.user("ana"))
+    try:
+        if cgroups.here(place.settings.instance).places:  # what the portal started is in a group of it
+            assert await place.training().seen() == []
+        await place.training().stop(Handle(lease, Kind.JOB), 0)
+        assert (await place.servers().poll(handle)).phase is Phase.RUNNING
+        assert is_alive(facts["pid"])
+    finally:
+        liar.kill()
+        liar.wait()
+
+
+async def test_who_takes_a_servers_port_is_not_the_server(place: ApartPlace) -> None:
+    handle, _ = await place.server("ben", environment={"JUPYTERHUB_SERVICE_PREFIX": "/user/ben/"})
+    accounts.ensure(place.settings, "ana")
+    port = handle.where["port"]
+    assert not await place.servers().is_own(handle), "nobody listens yet"
+    for owner, own in (("ana", False), ("ben", True)):
+        with listening(port, place.user(owner)):
+            assert await place.servers().is_own(handle) is own
+            assert (await place.servers()._door(handle) is not None) is own
+
+
+async def test_an_answer_of_somebody_else_is_not_waited_for(place: ApartPlace) -> None:
+    handle, _ = await place.server("ben")
+    accounts.ensure(place.settings, "ana")
+    servers = place.servers()
+
+    async def look() -> None:
+        """It runs."""
+
+    async def own() -> bool:
+        return await servers.is_own(handle)
+
+    with listening(handle.where["port"], place.user("ana")) as answers, pytest.raises(ServerSilent):
+        await until_answers("127.0.0.1", handle.where["port"], "/", look=look, timeout_s=1, own=own)
+    assert answers, "it did answer"

@@ -112,6 +112,7 @@ async def test_a_forked_lab_is_its_owners(place: ApartPlace, hub: str, tmp_path:
         return await place.report(handle) + log_of(place.settings).read_text()[-1000:]
 
     await until(answers, report, 90)
+    assert await backend.is_own(handle)
     server = psutil.Process((await place.started(handle))["pid"])
     uid = place.user("ana").pw_uid
     assert server.cmdline()[0].startswith("dure:"), await report()

@@ -6,16 +6,19 @@ import asyncio
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
 
 from dure_hub.backends.base import Kind, Phase, Reason
 from dure_hub.backends.embedded import processes
+from dure_hub.backends.embedded.runs import _leave
 from tests.contract.backends.kit import EmbeddedPlace, is_alive, no_room, until
 
 
@@ -102,3 +105,31 @@ async def until_childless(pid: int) -> None:
 async def nothing() -> str:
     """No more is known."""
     return "it did not come to this"
+
+
+def test_a_log_for_which_there_is_no_room_leaves_what_was_there_before(tmp_path: Path) -> None:
+    target, source = tmp_path / "kept", tmp_path / "log"
+    target.write_text("first ")
+    source.write_text("second")
+    with no_room():
+        _leave(source, target)
+    assert target.read_text() == "first "
+
+
+def test_a_log_that_a_killed_portal_had_begun_to_append_is_there_once(tmp_path: Path) -> None:
+    target, source = tmp_path / "kept", tmp_path / "log"
+    target.write_text("first ")
+    source.write_text("second")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def die(file: IO[bytes], out: IO[bytes], _size: int) -> None:
+            out.write(file.read(3))
+            out.flush()
+            raise KeyboardInterrupt
+
+        patch.setattr(shutil, "copyfileobj", die)
+        with pytest.raises(KeyboardInterrupt):
+            _leave(source, target)
+    assert target.read_text() == "first sec"
+    _leave(source, target)
+    assert target.read_text() == "first second"

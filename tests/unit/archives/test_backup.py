@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import stat
@@ -249,10 +250,44 @@ def test_it_is_not_put_where_the_next_one_would_take_it_in(settings: Settings, t
     assert (settings.folder.backup / "b").exists()
 
 
-def test_too_little_room_is_said_before_anything_is_written(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "place").mkdir()
+def test_a_file_of_which_nothing_is_written_fills_no_backup(settings: Settings, tmp_path: Path) -> None:
     with (settings.folder.users / "ana" / "large").open("wb") as large:
         large.truncate(2**43)
+    made = backup(settings, tmp_path / "b", True, quiet)
+    assert made.left_out == ["data/users/ana/large"]
+    assert made.size < 2**30
+
+
+def test_what_runs_have_in_their_own_tmp_is_in_no_backup(settings: Settings, tmp_path: Path) -> None:
+    (settings.folder.given / "01X" / "tmp").mkdir(parents=True)
+    (settings.folder.given / "01X" / "tmp" / "kernel-key").write_text("secret")
+    backup(settings, tmp_path / "b", False, quiet)
+    with tarfile.open(tmp_path / "b") as tar:
+        assert not [name for name in tar.getnames() if "given" in name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else's")
+def test_nothing_is_written_into_a_file_that_somebody_else_put_there(settings: Settings, tmp_path: Path) -> None:
+    laid = tmp_path / "b.partial"
+    laid.touch()
+    os.chown(laid, 12345, 12345)
+    with laid.open("rb") as theirs:
+        with pytest.raises(BadPlace, match="somebody else"):
+            backup(settings, tmp_path / "b", True, quiet)
+        assert theirs.read() == b""
+    assert not (tmp_path / "b").exists()
+    laid.unlink()
+    (tmp_path / ".b.databases.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BackupFailed):
+        backup(settings, tmp_path / "b", True, quiet)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_too_little_room_is_said_before_anything_is_written(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "place").mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(2**30, 2**30, 2**20))
     with pytest.raises(NoRoom, match="MiB are needed"):
         backup(settings, tmp_path / "place" / "b", True, quiet)
     assert list((tmp_path / "place").iterdir()) == []

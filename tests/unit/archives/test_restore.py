@@ -25,7 +25,7 @@ from dure_hub.settings import Settings, load_settings
 from dure_hub.store import Store, database_url
 from dure_hub.store.migrate import migrate
 from dure_hub.store.models import Event
-from dure_hub.supervisor import lock, revisions
+from dure_hub.supervisor import lock, revisions, swap
 from dure_hub.supervisor.errors import AlreadyUp, BadSetting, DatabaseNewer, NotDown
 from tests.support.postgres import Postgres, programs
 from tests.unit.archives.conftest import dump, quiet, state
@@ -227,12 +227,67 @@ def test_a_dump_that_does_not_load_leaves_the_tables_that_are_there(
     assert not (tmp_path / "new").exists()
 
 
+def outside(settings: Settings, tmp_path: Path) -> tuple[Settings, Path]:
+    """Its artifacts elsewhere, with a model in them."""
+    place = tmp_path / "large" / "artifacts"
+    place.mkdir(parents=True)
+    (place / "model").write_text("of the backup")
+    (settings.folder.root / "dure.yaml").write_text(f"artifacts_url: {place.as_uri()}\n")
+    return settings.model_copy(update={"artifacts_url": place.as_uri()}), place
+
+
+def test_a_database_that_does_not_load_leaves_artifacts_elsewhere_as_they_are(
+    settings: Settings, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, place = outside(settings.model_copy(update={"database_url": postgres.empty()}), tmp_path)
+    migrate(first)
+    folder = programs()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        backup(first, tmp_path / "b", True, quiet)
+    (place / "model").write_text("newer")
+    monkeypatch.setenv("DURE_DATABASE_URL", first.database_url)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no program of PostgreSQL's
+    with pytest.raises(RestoreFailed):
+        restore(tmp_path / "b", tmp_path / "new", True, quiet)
+    assert (place / "model").read_text() == "newer"
+    assert beside(place.parent) == ["artifacts"]
+
+
+@pytest.mark.usefixtures("with_programs")
+def test_where_the_folder_cannot_be_put_in_place_all_is_put_back(
+    settings: Settings, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, place = outside(settings.model_copy(update={"database_url": postgres.empty()}), tmp_path)
+    migrate(first)
+    note(first, "before")
+    backup(first, tmp_path / "b", True, quiet)
+    note(first, "newer")
+    (place / "model").write_text("newer")
+    monkeypatch.setenv("DURE_DATABASE_URL", first.database_url)
+    put = swap.put
+
+    def fail(made: Path, root: Path, old: Path) -> None:
+        if root == tmp_path / "new":
+            raise OSError(5, "Input/output error")
+        put(made, root, old)
+
+    monkeypatch.setattr(swap, "put", fail)
+    with pytest.raises(RestoreFailed, match="Input/output error"):
+        restore(tmp_path / "b", tmp_path / "new", True, quiet)
+    assert noted(first) == ["before", "newer"]
+    assert (place / "model").read_text() == "newer"
+    assert beside(place.parent) == ["artifacts"]
+
+
 def note(settings: Settings, word: str) -> None:
     """An event with this word."""
 
     store = Store(database_url(settings))
     with store.transaction() as session:
-        session.add(Event(id=word, actor="ana", verb="note", object=word, verdict={}, at=datetime.now(UTC)))
+        seq = session.query(Event).count() + 1
+        at = datetime.now(UTC)
+        session.add(Event(id=word, seq=seq, actor="ana", verb="note", object=word, verdict={}, at=at))
     store.close()
 
 

@@ -16,6 +16,7 @@ from dure_hub.backends.base import OwnUse, Reading
 from dure_hub.backends.embedded import measuregpus
 from dure_hub.backends.embedded.nvmlprocesses import OnGpu, Sample
 from dure_hub.backends.embedded.processes import marks
+from dure_hub.settings import Settings
 from tests.unit.embedded.conftest import Ask
 from tests.unit.embedded.test_nvml import FIRST, SECOND
 
@@ -186,15 +187,18 @@ def test_whose_a_process_is() -> None:
         with process("ann") as (ended, _):
             pass
         leases, asked = {4: "gone since"}, [4, late, outside, server, ended]
-        assert measuregpus.owners(INSTANCE, leases, asked, sees_all=True) == {
+        assert measuregpus.owners(Settings(instance=INSTANCE), leases, asked, sees_all=True) == {
             4: "gone since",
             late: "late",
             outside: measuregpus.OUTSIDE,
             server: None,
             ended: None,
         }
-        assert measuregpus.owners(INSTANCE, leases, [4, late], sees_all=False) == {4: "gone since", late: "late"}
-        foreign = measuregpus.owners(INSTANCE, leases, [4, late, outside], sees_all=False)
+        assert measuregpus.owners(Settings(instance=INSTANCE), leases, [4, late], sees_all=False) == {
+            4: "gone since",
+            late: "late",
+        }
+        foreign = measuregpus.owners(Settings(instance=INSTANCE), leases, [4, late, outside], sees_all=False)
         assert foreign == {4: None, late: None, outside: None}, "numbers of the machine outside"
 
 

@@ -253,6 +253,25 @@ def test_a_killed_run_is_gone_on_with(settings: Settings, tmp_path: Path, patter
     assert [one.name for one in accounts.list_users(settings)] == ["ana", "root"]
 
 
+def test_who_made_a_home_or_an_account_here_meanwhile_is_refused_by_name(
+    settings: Settings, tmp_path: Path, pattern: str
+) -> None:
+    old = old_database(tmp_path / "two.sqlite", {"ana": (), "ben": ()})
+    (tmp_path / "home" / "ana" / "b.txt").write_text("second")
+    words = [str(settings.folder.root), str(old), pattern, "file"]
+    assert subprocess.run([sys.executable, "-c", KILLED, *words], check=False, timeout=120).returncode == -9
+    assert rows.look(settings).imported["ana"] == ("ana", rows.COPYING)
+    early = bring.plan(settings, source.read_hub(str(old)), pattern)
+    (settings.folder.users / "ana").mkdir()  # her first login
+    accounts.add_user(settings, "ben", "a long password", admin=False)
+    late = bring.plan(settings, source.read_hub(str(old)), pattern)
+    assert outcomes(late) == {"ana": "taken", "ben": "taken"}
+    done = bring.bring(settings, early, "machine:root", quiet)
+    assert outcomes(done) == {"ana": "taken", "ben": "taken"}
+    assert list((settings.folder.users / "ana").iterdir()) == []
+    assert events(settings) == []
+
+
 def test_what_stands_in_the_way_is_said_before_anything_is_done(
     settings: Settings, old: Path, pattern: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +344,20 @@ def test_a_copy_keeps_modes_and_times_and_follows_no_link(tmp_path: Path) -> Non
     assert (copy / "out").readlink() == secret
     assert not any(path.name == "key" for path in copy.rglob("*"))
     assert homes.copy_home(home, copy).again == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else's")
+def test_another_name_of_somebody_elses_file_is_not_copied(tmp_path: Path) -> None:
+    home, shadow = tmp_path / "home", tmp_path / "shadow"
+    home.mkdir()
+    shadow.write_text("of root")
+    (home / "stolen").hardlink_to(shadow)
+    (home / "mine").write_text("hers")
+    (home / "mine too").hardlink_to(home / "mine")
+    for path in (home, home / "mine"):
+        os.chown(path, 12345, 12345)
+    assert homes.copy_home(home, tmp_path / "copy").left_out == 1
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["mine", "mine too"]
 
 
 def test_homes_are_looked_for_where_the_pattern_says_and_nowhere_else(tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def test_an_account_is_made_once_with_a_home_that_only_its_owner_enters(settings
     assert settings.folder.secrets.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_home_that_its_owner_opened_is_closed_again(settings: Settings) -> None:
+    home = accounts.ensure(settings, "ana").home
+    home.chmod(0o755)
+    accounts.ensure(settings, "ana")
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
 def test_what_was_there_before_is_handed_over(settings: Settings) -> None:
     home = settings.folder.users / "ana"
     home.mkdir(mode=0o755)

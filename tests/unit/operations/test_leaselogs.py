@@ -108,3 +108,14 @@ def test_the_newest_that_fit_stay() -> None:
     assert [one.path.name for one in surplus(found, 0, 10, 25)] == ["2", "1", "0"]
     assert [one.path.name for one in surplus(found, 3, 10, 100)] == ["2", "1", "0"]
     assert surplus(found, 0, 5, 50) == []
+    huge = Kept(Path("huge"), 1000, 9)
+    assert surplus([*found, huge], 0, 5, 50) == [huge], "what is dropped takes nobody's place"
+
+
+async def test_a_log_counts_with_what_it_takes_of_the_disk_from_when_it_was_kept(tmp_path: Path) -> None:
+    world, lease = World(tmp_path, lease_logs_days=1, lease_logs_mb=1), new_id()
+    forge = "import os; os.ftruncate(1, 1 << 40); os.utime(1, (1, 1))"
+    await _ran(world.settings, lease, f"print('said', flush=True); {forge}")
+    await LeaseLogs(world.settings, world.store, []).tidy()
+    assert (world.settings.folder.lease_logs / f"{lease}.log").exists()
+    await world.close()

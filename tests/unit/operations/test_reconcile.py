@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -12,9 +13,11 @@ from sqlalchemy import select
 from dure import wire
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Seen
+from dure_hub.backends.embedded import EmbeddedServers
 from dure_hub.operations.leading import lead
 from dure_hub.operations.people import Person
-from dure_hub.operations.reconcile import Decision, Ticks, Wanted, decide
+from dure_hub.operations.reconcile import Decision, Ticks, Wanted, decide, forget
+from dure_hub.settings import Settings
 from dure_hub.store.models import Environment, Lease
 from tests.support.world import World
 
@@ -303,3 +306,15 @@ async def test_a_tick_outlives_its_own_errors_and_can_be_kicked() -> None:
         await asyncio.sleep(0)
     await ticks.stop()
     assert calls == [0, 1, 2]
+
+
+async def test_what_cannot_be_forgotten_for_whatever_reason_holds_up_nobody(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def fail(_handle: Handle) -> None:
+        raise RecursionError("too deep")
+
+    runs = EmbeddedServers(Settings(data=tmp_path, instance="0123456789ab"))
+    monkeypatch.setattr(runs, "forget", fail)
+    await forget(runs, Handle("one", Kind.SERVER))
+    assert "what is left of one cannot be removed yet" in caplog.text

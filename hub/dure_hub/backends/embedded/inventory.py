@@ -67,14 +67,14 @@ class EmbeddedInventory(InventoryBackend):
     def _own(self, leases: Mapping[int, str], read: nvml.Readings) -> dict[str, dict[str, OwnUse]]:
         sees_all, ours = measuregpus.sees_all(), set(leases.values())
         pids = measuregpus.numbers(read.processes.values())
-        whose = measuregpus.owners(self.settings.instance, leases, pids, sees_all)
+        whose = measuregpus.owners(self.settings, leases, pids, sees_all)
         return {
             uuid: measuregpus.own(seen, read.devices[uuid], ours, whose, sees_all)
             for uuid, seen in read.processes.items()
         }
 
     async def _processes(self) -> tuple[measures.Look, measures.Look]:
-        before = await asyncio.to_thread(measures.look, self.settings.instance)
+        before = await asyncio.to_thread(measures.look, self.settings)
         await asyncio.sleep(measures.APART_S)
         return before, await asyncio.to_thread(measures.look_again, before)
 

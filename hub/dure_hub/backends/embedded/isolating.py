@@ -7,8 +7,8 @@ otherwise how their run went, or signal its keeper.
 
 from __future__ import annotations
 
+import logging
 import os
-import shutil
 import site
 import sys
 from collections.abc import Mapping
@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 from dure_hub.backends.base import Kind
 from dure_hub.backends.embedded import cgroups, gaps
 from dure_hub.backends.embedded.processes import Process
+from dure_hub.backends.embedded.records import run_folders
 from dure_hub.isolation import accounts, confine, ground, ways
 from dure_hub.isolation.accounts import Account
+from dure_hub.isolation.removal import remove_tree
 from dure_hub.settings import Settings
 
 if TYPE_CHECKING:
     from dure_hub.backends.embedded.runner import Plan
 
+log = logging.getLogger(__name__)
 MPS = f"{confine.TMP}/nvidia-mps"
 """Where NVIDIA's daemon listens, unless told otherwise."""
 
@@ -86,7 +89,7 @@ class Isolation:
         self.end_limits(lease)
         given = self.given(lease)
         if given.exists():
-            shutil.rmtree(given)
+            remove_tree(given)
 
     def end_limits(self, lease: str) -> None:
         """Remove the groups of a lease in which nothing lives."""
@@ -131,6 +134,17 @@ class Isolation:
         below = {one.resolve() for one in needed if one.is_absolute() and one.is_dir()}
         below = {one for one in below if Path(confine.TMP) in one.parents}
         return sorted(str(one) for one in below if not any(other in one.parents for other in below))
+
+
+def drop_unrecorded(settings: Settings) -> None:
+    """What was handed over for runs that a killed portal never recorded. Nothing may start meanwhile."""
+    known = {one.lease for kind in Kind for one in run_folders(settings.folder.run / kind)}
+    for place in settings.folder.given.iterdir() if settings.folder.given.is_dir() else ():
+        if place.name not in known:
+            try:
+                remove_tree(place)
+            except OSError:
+                log.exception("%s cannot be removed; tried again at the next start", place)
 
 
 def _others(environment: Mapping[str, str]) -> list[Path]:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from dure_hub.backends.base import OwnUse, Reading
 from dure_hub.backends.embedded import processes
+from dure_hub.backends.embedded.carriers import Carriers
 from dure_hub.backends.embedded.nvmlprocesses import OnGpu, Sample
+from dure_hub.settings import Settings
 
 OUTSIDE = ""
 """In place of a lease: a process that is none of ours."""
@@ -45,10 +47,10 @@ def numbers(seen: Iterable[OnGpu]) -> set[int]:
     return {pid for one in seen for pid in (*(sample.pid for sample in one.samples or ()), *(one.memory or ()))}
 
 
-def owners(instance: str, leases: Mapping[int, str], pids: Collection[int], sees_all: bool) -> Owners:
+def owners(settings: Settings, leases: Mapping[int, str], pids: Collection[int], sees_all: bool) -> Owners:
     """Whose these are. `leases` is who was ours before the GPUs were looked at; who came since is looked for."""
     if any(pid not in leases for pid in pids):
-        leases = {**leases, **{process.pid: process.lease for process in processes.marked(instance)}}
+        leases = {**leases, **{process.pid: process.lease for process in Carriers(settings).marked()}}
     if not sees_all and any(pid not in leases for pid in pids):
         return dict.fromkeys(pids)  # the numbers are of the machine outside: that one is ours here means nothing
     return {pid: leases.get(pid, OUTSIDE if sees_all and _is_somebodys(pid) else None) for pid in pids}

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 
 from dure_hub.backends.base import Usage
 from dure_hub.backends.embedded import limits, processes
+from dure_hub.backends.embedded.carriers import Carriers
 from dure_hub.backends.embedded.processes import Spent
+from dure_hub.settings import Settings
 
 APART_S = 0.25
 """Time between two looks: short for who waits, long enough for some ticks."""
@@ -29,9 +31,9 @@ class Look:
     place: limits.Used = field(default_factory=limits.Used)
 
 
-def look(instance: str) -> Look:
+def look(settings: Settings) -> Look:
     """Find every process of ours, of whatever kind, in one walk over /proc."""
-    return _look({process.pid: process.lease for process in processes.marked(instance)})
+    return _look({process.pid: process.lease for process in Carriers(settings).marked()})
 
 
 def look_again(before: Look) -> Look:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dure_hub.backends.base import Fault, Health, Outsider
-from dure_hub.backends.embedded import measuregpus, nvml, processes
+from dure_hub.backends.embedded import measuregpus, nvml
+from dure_hub.backends.embedded.carriers import Carriers
 from dure_hub.backends.embedded.driver import Driver, Mig, NoDriver, session
 from dure_hub.settings import Settings
 
@@ -67,8 +68,8 @@ def _outsiders(
     pids = {pid for users in used.values() for pid in users}
     if not pids:
         return {}
-    ours = {one.pid: one.lease for one in processes.marked(settings.instance)}
-    whose = measuregpus.owners(settings.instance, ours, pids, measuregpus.sees_all())
+    ours = {one.pid: one.lease for one in Carriers(settings).marked()}
+    whose = measuregpus.owners(settings, ours, pids, measuregpus.sees_all())
     found = {
         uuid: tuple(
             outsider

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dure_hub.isolation.removal import remove_tree
+
 _LEASE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
 
 
@@ -64,7 +66,7 @@ class RunFolder:
     def remove(self) -> None:
         """Drop it all. What is gone is fine."""
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.path)
+            remove_tree(self.path)
 
 
 def run_folders(place: Path) -> Iterator[RunFolder]:

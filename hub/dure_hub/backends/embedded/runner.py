@@ -21,6 +21,7 @@ from typing import Any
 
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
 from dure_hub.backends.embedded import processes
+from dure_hub.backends.embedded.carriers import Carriers
 from dure_hub.backends.embedded.isolating import Isolation
 from dure_hub.backends.embedded.ports import free_port
 from dure_hub.backends.embedded.processes import Process
@@ -98,13 +99,13 @@ class Runner:
         """Live processes of this kind, or those of one lease. A mark on somebody else's process is none."""
         found = processes.marked(self.settings.instance)
         mine = [p for p in found if (p.kind == self.kind if lease is None else p.lease == lease)]
-        return [p for p in mine if self._may_carry(p)] if self.isolation.on else mine
+        carriers = Carriers(self.settings)
+        return [p for p in mine if carriers.is_of(p, self.kind)] if self.isolation.on else mine
 
-    def _may_carry(self, process: Process) -> bool:
-        """People can write any mark into an environment: it counts from the lease's owner and from the portal."""
-        spec = self.folder(process.lease, Kind(process.kind)).read("spec") or {}
-        confined = spec.get("confined")
-        return confined is None or process.uid in (None, os.geteuid(), confined["uid"])
+    def _members(self, lease: str) -> list[Process]:
+        """What lives in the lease's groups, unless the lease is one of another kind, which is not ours to end."""
+        kinds = Carriers(self.settings).specs(lease) if self.isolation.on else {}
+        return self.isolation.members(lease) if self.kind in kinds or not kinds else []
 
     def start(self, plan: Plan, turn: Turn | None = None) -> Handle:
         """Record, then start; a lease that was started before gives what there is of it.
@@ -257,7 +258,7 @@ class Runner:
         deadline = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s)
         clean = 0
         while clean < 2:  # a process shows no mark for an instant while it executes another program
-            found = [*self.marked(lease), *self.isolation.members(lease)]
+            found = [*self.marked(lease), *self._members(lease)]
             if found and time.monotonic() > deadline:
                 return [process.pid for process in found]
             for process in found:

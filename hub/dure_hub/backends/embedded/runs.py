@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
+import logging
 import os
 import shutil
 import stat
@@ -22,6 +23,10 @@ SIMULATED = "-sim-"
 """In the UUID of everything simulated, behind NVIDIA's own `GPU` or `MIG`."""
 _KEEPERS_SHARE_S = 5.0
 """How long a keeper may take, after the grace, to end everything, before it is ended itself."""
+
+_HOLES = 1 << 20
+"""Of a log whose length was set, and never written: at most so much of that is copied."""
+log = logging.getLogger(__name__)
 
 
 class EmbeddedRuns(Runs):
@@ -64,8 +69,8 @@ class EmbeddedRuns(Runs):
         left = await asyncio.to_thread(self.runner.sweep, handle.lease)
         if left:
             raise WouldNotEnd(lease=handle.lease, pids=left)
-        log = self.runner.folder(handle.lease).log
-        await asyncio.to_thread(_leave, log, self.settings.folder.lease_logs / f"{handle.lease}.log")
+        said = self.runner.folder(handle.lease).log
+        await asyncio.to_thread(_leave, said, self.settings.folder.lease_logs / f"{handle.lease}.log")
         await asyncio.to_thread(self.runner.drop, handle.lease)
 
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
@@ -138,22 +143,50 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _leave(source: Path, target: Path) -> None:
-    """Move a log to where it stays: on a full disk that takes no room. What the lease ran before comes first."""
+    """Move a log to where it stays: on a full disk that takes no room. What the lease ran before comes first.
+
+    It is renamed to say how long that is before it is appended: done again after a kill, nothing is there twice.
+    """
+    begun = next((one for one in source.parent.glob(f"{source.name}.after-*") if _after(one) is not None), None)
+    if begun is None:
+        try:
+            about = source.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(about.st_mode) or not about.st_size:
+            return
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not target.exists():
+            source.replace(target)
+            target.chmod(0o600)
+            os.utime(target)  # whose log it is may have said anything of when it was written
+            return
+        begun = source.with_name(f"{source.name}.after-{target.stat().st_size}")
+        source.replace(begun)
+    _append(begun, target, _after(begun) or 0)
+
+
+def _append(begun: Path, target: Path, size: int) -> None:
+    """To the first `size` bytes of `target`. Without room for it, these are all that stays."""
+    file = _opened(begun)
+    if file is None:
+        return
+    about = os.fstat(file.fileno())
     try:
-        about = source.lstat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(about.st_mode) or not about.st_size:
-        return
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not target.exists():
-        source.replace(target)
-        target.chmod(0o600)
-        return
-    file = _opened(source)
-    if file is not None:
-        with file, target.open("ab") as out:
+        with file, open(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as out:  # noqa: PTH123
+            out.truncate(min(size, os.fstat(out.fileno()).st_size))
+            out.seek(0, os.SEEK_END)
+            file.seek(max(about.st_size - about.st_blocks * 512 - _HOLES, 0))
             shutil.copyfileobj(file, out, 1 << 20)
+    except OSError:
+        log.exception("the log %s is not kept behind what was there before", begun)
+        with contextlib.suppress(OSError):
+            os.truncate(target, size)
+
+
+def _after(begun: Path) -> int | None:
+    number = begun.name.rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() else None
 
 
 def _end_of(log: Path, limit: int) -> str:

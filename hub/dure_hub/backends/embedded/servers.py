@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from dure_hub.backends.base import Handle, Kind, Phase, ServerBackend, ServerWork
 from dure_hub.backends.embedded import asking
+from dure_hub.backends.embedded.ports import is_listened_by
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, places_of, port_of
 from dure_hub.backends.embedded.warm import PROGRAM, WarmStarts
@@ -58,6 +59,15 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
         """Always on loopback: people come through Envoy."""
         return "127.0.0.1", port_of(handle)
 
+    async def is_own(self, handle: Handle) -> bool:
+        """By the user who listens on its port, where people have accounts."""
+        return await asyncio.to_thread(self._is_own, handle)
+
+    def _is_own(self, handle: Handle) -> bool:
+        record = self.runner.folder(handle.lease).read("spec") or {}
+        confined = record.get("confined")
+        return confined is None or is_listened_by(int(record["port"]), confined["uid"])
+
     def recall(self, lease: str) -> tuple[Handle, str] | None:
         """From the run folder (mode 600). Reads three small files, no process."""
         handle = self.runner.handle(lease)
@@ -85,6 +95,8 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
         """Of one that runs: once it has ended, its port may be somebody else's, who must not see its token."""
         record = await asyncio.to_thread(self.runner.folder(handle.lease).read, "spec")
         if not record or not record.get("base_path") or (await self.poll(handle)).phase is not Phase.RUNNING:
+            return None
+        if record.get("confined") is not None and not await self.is_own(handle):
             return None
         base = str(record["base_path"]).rstrip("/")
         return _Door(f"http://127.0.0.1:{int(record['port'])}{base}/dure", str(record["secret"]))

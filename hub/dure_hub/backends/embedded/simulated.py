@@ -77,7 +77,7 @@ class SimulatedInventory(InventoryBackend):
 
     async def measure(self) -> Measures:
         """What our processes use is real; GPUs move with the clock, and those that our processes see are busy."""
-        before = await asyncio.to_thread(measures.look, self.settings.instance)
+        before = await asyncio.to_thread(measures.look, self.settings)
         await asyncio.sleep(measures.APART_S)
         after = await asyncio.to_thread(measures.look_again, before)
         held = await asyncio.to_thread(seen_by, before.leases)
@@ -124,7 +124,7 @@ class SimulatedInventory(InventoryBackend):
 
     def _remove(self, device: str, instance: MigInstance) -> None:
         uuid = mig_uuid(device, instance.profile, instance.start)
-        if uuid in seen_by(measures.look(self.settings.instance).leases):
+        if uuid in seen_by(measures.look(self.settings).leases):
             raise MigRefused(device=device, why=gaps.IN_USE)
         with self._cutting() as cuts:
             _, there = self._cut(device, cuts)

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from dure import wire
+from dure_hub.backends.base import Handle
 from dure_hub.policies import canary
 from dure_hub.settings import Settings
 from dure_hub.store.models import Endpoint, Lease, Replica
@@ -78,6 +79,28 @@ async def test_a_crashed_champion_is_started_again_under_its_lease(shop: Worksho
     (after,) = await shop.serving.seen()
     assert after.handle.lease == before.handle.lease
     assert after.handle.where != before.handle.where
+
+
+async def test_a_crash_counts_once_although_its_run_cannot_be_forgotten_at_once(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.endpoints.deploy(ANA, deploying())
+    await until_state(shop, "ready")
+    await shop.reconciler.look()
+    (before,) = await shop.serving.seen()
+    failing, forget = iter(range(2)), shop.serving.forget
+
+    async def full(handle: Handle) -> None:
+        if next(failing, None) is not None:
+            raise OSError(28, "No space left on device")
+        await forget(handle)
+
+    monkeypatch.setattr(shop.serving, "forget", full)
+    await shop.serving.stop(before.handle, 0)
+    await until_state(shop, "degraded")
+    ready = await until_state(shop, "ready")
+    assert ready.champion is not None
+    assert ready.champion.model_dump()["restarts"] == 1
 
 
 async def test_what_has_answered_once_is_tried_again_also_by_the_next_portal(
