@@ -65,6 +65,9 @@ class Vouched(Authenticator):  # type: ignore[misc]
         now, every_s = self.ops.clock(), 2 * self.ops.settings.login_check_s
         if state is None or (state.ended_at is None and is_due(state.checked_at, every_s, now)):
             # Nobody has asked lately: a portal that was down, or somebody who comes back after days.
+            if state is not None and state.failing_since is not None:
+                self.recheck.begin_one(user)  # the provider is away: nobody's page waits for it once more
+                return True
             try:
                 await self.recheck.one(user)
             except DureError as error:  # the store is busy; the next round asks again
