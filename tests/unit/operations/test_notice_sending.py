@@ -13,6 +13,7 @@ from dure import wire
 from dure.errors import Conflict, NotAllowed
 from dure.wire.ids import new_id
 from dure_hub.account_end import end_everything_of, sign_out
+from dure_hub.noticeapi import Checked
 from dure_hub.operations.notice_rows import MOST_AN_HOUR
 from dure_hub.operations.notices import MOST_CHANNELS, BadNoticeAddress
 from dure_hub.settings import Settings
@@ -141,7 +142,9 @@ async def test_reading_marks_what_was_shown_and_nothing_newer(site: Site) -> Non
     assert await site.notices.unread(ANN) == 0
 
 
-async def test_addresses_are_kept_closed_shown_in_part_and_bounded(site: Site, hook: Webhook) -> None:
+async def test_addresses_are_kept_closed_shown_in_part_and_bounded(
+    site: Site, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = await channel(site, hook)
     assert (made.scheme, made.host) == ("json", "127.0.0.1")
     assert "s3cret" not in made.model_dump_json() + (await site.notices.settings(ANN)).model_dump_json()
@@ -161,6 +164,11 @@ async def test_addresses_are_kept_closed_shown_in_part_and_bounded(site: Site, h
         for _ in range(MOST_CHANNELS - 1):
             values = {"person": "ann", "scheme": "json", "sealed": one.sealed, "made_at": one.made_at}
             session.add(NoticeChannel(id=new_id(), **values))
+
+    async def asked(url: str) -> Checked:
+        raise AssertionError("no process begins for a channel that has no room")
+
+    monkeypatch.setattr(site.notices._api, "check", asked)
     with pytest.raises(Conflict):
         await channel(site, hook)
 
