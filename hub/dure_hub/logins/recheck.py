@@ -74,10 +74,13 @@ class Recheck:
             state = states.get(name)
             if state is None or (state.ended_at is None and is_due(state.checked_at, round(every_s), now)):
                 due.append(name)
-        people = [user for name in due if (user := self._user(name)) is not None]
+        found = {name: self._user(name) for name in due}
+        people = [user for user in found.values() if user is not None]
         for user, error in zip(people, await self._ask_all(people), strict=True):
             if error is not None:
                 log.error("what the provider says of %s could not be taken over", user.name, exc_info=error)
+        for name in (name for name, user in found.items() if user is None):  # taken off the hub's own list
+            await self._ops.logins.unreachable(name, "the hub knows nobody of this name")
         for name in await self._ops.logins.due():
             await self._end(name)
 
