@@ -85,7 +85,9 @@ class Guard:
         found = _meant(ip_address(text.partition("%")[0]))
         if any(found.version == one.version and found in one for one in self._networks):
             return True
-        return found.is_global and not found.is_multicast
+        # Python counts as global what IPv6 keeps back: forms that stand for IPv4 ones inside, and old local ones.
+        kept_back = found.is_multicast or found.is_reserved
+        return found.is_global and not kept_back and not (isinstance(found, IPv6Address) and found.is_site_local)
 
     def _open(self, path: Any, mode: Any, flags: Any) -> None:
         if isinstance(path, int):

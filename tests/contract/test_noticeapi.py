@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from dure_hub import noticeapi
 from dure_hub.noticeapi import Message, NoticeApi
+from dure_hub.noticechild import Guard
 from dure_hub.settings import Settings
 from tests.support.receivers import FLOOD, LOOPBACK, Mails, Webhook, flood, mail_server, webhook
 
@@ -50,6 +51,24 @@ async def test_nothing_inside_is_reached_unless_an_administrator_allows_it(
     sent = await api(tmp_path).send(f"json://{host}:{hook.port}/x", [HELLO])
     assert sent["1"] in ("address_not_allowed", "bad_address", "unknown_host"), sent
     assert hook.got == []
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *("::7f00:1", "fec0::1", "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "64:ff9b:1:7f00:0:100::"),
+        *("::ffff:0:7f00:1", "2002:7f00:1::", "fe80::1%lo", "fd00::1", "::", "ff0e::1", "224.0.0.1", "240.0.0.1"),
+    ],
+)
+def test_no_writing_of_an_inner_address_is_taken_for_a_public_one(inside: str) -> None:
+    assert not Guard([], anywhere=False)._allowed(inside)
+
+
+@pytest.mark.parametrize("public", ["1.1.1.1", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"])
+def test_public_addresses_are_and_those_an_administrator_allows(public: str) -> None:
+    assert Guard([], anywhere=False)._allowed(public)
+    assert Guard(["10.0.0.0/8"], anywhere=False)._allowed("64:ff9b::a00:1")
+    assert Guard(["::1/128"], anywhere=False)._allowed("::1")
 
 
 async def test_what_a_redirect_leads_to_is_looked_at_too(tmp_path: Path, hook: Webhook) -> None:
