@@ -148,6 +148,8 @@ class Provider:
         """The key an ID token names; asked for anew where it is not known, but not all the time."""
         if head.get("alg") not in found.algorithms:
             raise jwt.InvalidAlgorithmError("not a signature of the provider's")
+        if self._keys is not None and self._now() - self._keys[0] > _FRESH_S:
+            self._keys = None  # a key that the provider has taken back is believed no longer than this
         known = _pick(self._keys[1], head) if self._keys is not None else None
         if known is None and (self._keys is None or self._now() - self._keys[0] > _KEYS_AGAIN_S):
             told = await self._json("GET", found.keys)

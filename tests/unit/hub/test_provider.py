@@ -119,6 +119,14 @@ async def test_new_keys_are_asked_for_but_not_all_the_time(world: World) -> None
     assert sum(request.url.path == "/keys" for request in world.asked) == 2
 
 
+async def test_a_key_that_was_taken_back_is_believed_for_an_hour_at_most(world: World) -> None:
+    await world.provider.claims(token(), NONCE)
+    world.keys = [jwk(CURVE, "two")]
+    world.time += 3601
+    with pytest.raises(LoginUnproven):
+        await world.provider.claims(token(), NONCE)
+
+
 async def test_somebody_who_says_to_be_another_provider_is_none(world: World) -> None:
     world.discovery["issuer"] = "https://login.example/other"
     with pytest.raises(ProviderAway):
