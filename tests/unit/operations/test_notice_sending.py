@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from dure import wire
 from dure.errors import Conflict, NotAllowed
@@ -19,7 +21,7 @@ from dure_hub.operations.notices import MOST_CHANNELS, BadNoticeAddress
 from dure_hub.settings import Settings
 from dure_hub.store.models import Notice
 from tests.support.noticing import ANN, BEN, ROOT, Site, channel, deliveries, lease_of
-from tests.support.receivers import Webhook, mail_server
+from tests.support.receivers import LOOPBACK, Webhook, mail_server, webhook
 
 
 async def test_it_is_sent_in_the_readers_language_and_zone(site: Site, hook: Webhook) -> None:
@@ -127,6 +129,48 @@ async def test_mail_of_the_portals_goes_to_the_address_made_of_the_name(tmp_path
         assert [to for to, _ in mails.got] == [["ann@example.org"]]
         assert [row.error for row in deliveries(site)] == [None, "no_mail_address"]
         await site.close()
+
+
+async def test_one_persons_silent_addresses_keep_nobody_elses_notices_nor_the_mail(
+    tmp_path: Path, hook: Webhook
+) -> None:
+    with mail_server() as mails, webhook() as silent:
+        file = tmp_path / "mail-url"
+        file.write_text(mails.url)
+        site = Site(
+            tmp_path / "data", mail_url_file=file, mail_address="{name}@example.org", notice_networks=LOOPBACK
+        )
+        silent.hold.set()
+        for _ in range(3):
+            await channel(site, silent)
+        await channel(site, hook, BEN)
+        for person in ("ann", "ben"):
+            site.happens("job.fail", f"job:{person}/digits")
+        await site.told()
+        await site.sending.send()
+        async with asyncio.timeout(40):
+            while not (hook.got and len(mails.got) == 2 and silent.got):  # noqa: ASYNC110 - threads of their own
+                await asyncio.sleep(0.01)
+        assert len(silent.got) == 1, "of three addresses of one person's"
+        await site.close()
+
+
+async def test_nobody_sends_again_before_what_came_of_it_is_written(
+    site: Site, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await channel(site, hook)
+    site.happens("job.fail", "job:ann/digits")
+    await site.told()
+    note, busy = site.sending._note, []
+
+    def watched(session: Session, *, outcome: Mapping[str, str | None]) -> None:
+        busy.append(set(site.sending._busy))
+        note(session, outcome=outcome)
+
+    monkeypatch.setattr(site.sending, "_note", watched)
+    await site.sends()
+    assert busy == [{made.id}]
+    assert not site.sending._busy
 
 
 async def test_reading_marks_what_was_shown_and_nothing_newer(site: Site) -> None:
