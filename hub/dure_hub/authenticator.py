@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from jupyterhub import orm, roles
@@ -46,6 +48,8 @@ FIRST_WAIT_S = 15.0
 LONGEST_WAIT_S = 900.0
 _REMEMBERED = 10_000
 _HASHES_AT_ONCE = 2  # each takes 19 MiB and a core for a moment
+_MOST_WAITING, _MOST_OF_ADDRESS = 400, 40
+_BUSY_S = 5  # what who comes to a full line is asked to wait
 
 
 class Throttle:
@@ -74,6 +78,39 @@ class Throttle:
         self._failures.pop(key, None)
 
 
+class Line:
+    """Attempts stand in line for the few that are looked at at a time; a line that is full takes no more.
+
+    Whoever stands first is asked about by the throttle again: what failed meanwhile counts for those behind.
+    """
+
+    def __init__(self, throttle: Throttle, at_once: int) -> None:
+        self._throttle = throttle
+        self._room = asyncio.Semaphore(at_once)
+        self._waiting: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, key: tuple[str, str]) -> AsyncIterator[None]:
+        """One's turn. Raises `TooManyFailures` before it, where the line is full or the name was guessed at."""
+        self._refuse(key)
+        address = key[1]
+        if self._waiting.total() >= _MOST_WAITING or self._waiting[address] >= _MOST_OF_ADDRESS:
+            raise TooManyFailures(_BUSY_S)
+        self._waiting[address] += 1
+        try:
+            async with self._room:
+                self._refuse(key)
+                yield
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+
+    def _refuse(self, key: tuple[str, str]) -> None:
+        if (wait := self._throttle.wait(key)) > 0:
+            raise TooManyFailures(int(wait) + 1)
+
+
 class DureAuthenticator(Authenticator):  # type: ignore[misc]
     """Checks a name and a password against the accounts in the hub's database."""
 
@@ -90,7 +127,7 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
         self.refresh_pre_spawn = True
         self.throttle = Throttle()
         self.log.addFilter(login_audit.NO_TYPED_NAMES)
-        self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
+        self._line = Line(self.throttle, _HASHES_AT_ONCE)
 
     @property
     def settings(self) -> Settings:
@@ -100,14 +137,12 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
     async def check(self, name: str, password: str, address: str) -> Account | None:
         """The account, or None. Raises 429 where this name was guessed at too often from this address."""
         key = (name, address)
-        if (wait := self.throttle.wait(key)) > 0:
-            raise TooManyFailures(int(wait) + 1)
-        async with self._hashing:
+        async with self._line.turn(key):
             account = await asyncio.to_thread(check_password, self.settings, name, password)
-        if account is None:
-            self.throttle.failed(key)
-        else:
-            self.throttle.succeeded(key)
+            if account is None:
+                self.throttle.failed(key)
+            else:
+                self.throttle.succeeded(key)
         return account
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> dict[str, Any] | None:
@@ -140,7 +175,7 @@ class DureAuthenticator(Authenticator):  # type: ignore[misc]
             name, code = None, "no_account"
         elif account.disabled:
             code = "disabled"
-        await login_audit.failed(self.audit, handler, name, code)
+        login_audit.failed(self.audit, handler, name, code)
 
     async def refresh_user(self, user: Any, handler: Any = None, **_: Any) -> bool | dict[str, Any]:
         """False ends every session and token of an account that is gone or disabled."""

@@ -41,11 +41,14 @@ def hook(audit: Audit) -> Hook:
     return after_login
 
 
-async def failed(audit: Audit, handler: Any, name: str | None, code: str) -> None:
-    """A login did not come about; `name` only where there is such an account."""
+def failed(audit: Audit, handler: Any, name: str | None, code: str) -> None:
+    """A login did not come about; `name` only where there is such an account.
+
+    The writing is not waited for: how long it takes would tell whoever guesses whether there is one.
+    """
     thing = f"user:{UNKNOWN if name is None else name}"
     verdict = {"code": code, "facts": address_of(handler)}
-    await audit.note(UNKNOWN, FAILED, thing, verdict, name=thing)
+    audit.note_soon(UNKNOWN, FAILED, thing, verdict, name=thing)
 
 
 def address_of(handler: Any) -> dict[str, str]:

@@ -21,6 +21,7 @@ NO_ANSWER = "no_answer"
 FOR_GOOD = ("bad_address", "scheme_not_allowed", "address_not_allowed", "too_late", "no_mail_address")
 """What trying again does not change."""
 _LONGEST = 1 << 16
+_CHECKS_AT_ONCE = 2  # each is a process, and anybody may ask for one
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ class NoticeApi:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._checking = asyncio.Semaphore(_CHECKS_AT_ONCE)
 
     async def check(self, url: str) -> Checked:
         """Whether notices may be sent to this address. Nothing is sent."""
-        answers = await self._ask({"do": "check", "url": url}, CHECK_S)
+        async with self._checking:
+            answers = await self._ask({"do": "check", "url": url}, CHECK_S)
         if not answers:
             return Checked(error="bad_address")
         said = answers[0]

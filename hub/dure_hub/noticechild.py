@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import Any
 
 _LIFE_S = 90
+_MEMORY = 512 << 20
+"""Several times what it needs: a receiver whose answer has no end fills this process, and not the machine."""
+_PATIENCE_S = 4.0
+"""How long a receiver may take to be connected to, and between parts of its answer, whatever its address says."""
 _STATUS = re.compile(r"error=(\d{3})\b")
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 _READABLE = (
@@ -81,7 +85,9 @@ class Guard:
         found = _meant(ip_address(text.partition("%")[0]))
         if any(found.version == one.version and found in one for one in self._networks):
             return True
-        return found.is_global and not found.is_multicast
+        # Python counts as global what IPv6 keeps back: forms that stand for IPv4 ones inside, and old local ones.
+        kept_back = found.is_multicast or found.is_reserved
+        return found.is_global and not kept_back and not (isinstance(found, IPv6Address) and found.is_site_local)
 
     def _open(self, path: Any, mode: Any, flags: Any) -> None:
         if isinstance(path, int):
@@ -123,6 +129,7 @@ def main() -> None:
     said = Said()
     logging.basicConfig(handlers=[said], level=logging.WARNING, force=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     signal.alarm(_LIFE_S)  # also where whoever asked was killed
     import apprise
     import apprise.manager_plugins
@@ -152,6 +159,8 @@ def _plugin(apprise: Any, url: str, schemes: Iterable[str]) -> tuple[Any, str | 
         return None, "bad_address"
     if _scheme(plugin, url) not in schemes:
         return None, "scheme_not_allowed"
+    plugin.socket_connect_timeout = plugin.socket_read_timeout = _PATIENCE_S
+    plugin.retry, plugin.wait = 0, 0.0  # whether and when to try again is the portal's to say
     plugin.notify_format = apprise.NotifyFormat.TEXT  # what people wrote is never read as HTML
     return plugin, None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from pydantic import ValidationError
 
 from dure_hub import noticeapi
 from dure_hub.noticeapi import Message, NoticeApi
+from dure_hub.noticechild import Guard
 from dure_hub.settings import Settings
-from tests.support.receivers import LOOPBACK, Mails, Webhook, mail_server, webhook
+from tests.support.receivers import FLOOD, LOOPBACK, Mails, Webhook, flood, mail_server, webhook
 
 HELLO = Message("1", "Title <b>", "Two & <i>three</i>\n두레")
 
@@ -49,6 +51,24 @@ async def test_nothing_inside_is_reached_unless_an_administrator_allows_it(
     sent = await api(tmp_path).send(f"json://{host}:{hook.port}/x", [HELLO])
     assert sent["1"] in ("address_not_allowed", "bad_address", "unknown_host"), sent
     assert hook.got == []
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *("::7f00:1", "fec0::1", "64:ff9b::7f00:1", "64:ff9b:1::7f00:1", "64:ff9b:1:7f00:0:100::"),
+        *("::ffff:0:7f00:1", "2002:7f00:1::", "fe80::1%lo", "fd00::1", "::", "ff0e::1", "224.0.0.1", "240.0.0.1"),
+    ],
+)
+def test_no_writing_of_an_inner_address_is_taken_for_a_public_one(inside: str) -> None:
+    assert not Guard([], anywhere=False)._allowed(inside)
+
+
+@pytest.mark.parametrize("public", ["1.1.1.1", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"])
+def test_public_addresses_are_and_those_an_administrator_allows(public: str) -> None:
+    assert Guard([], anywhere=False)._allowed(public)
+    assert Guard(["10.0.0.0/8"], anywhere=False)._allowed("64:ff9b::a00:1")
+    assert Guard(["::1/128"], anywhere=False)._allowed("::1")
 
 
 async def test_what_a_redirect_leads_to_is_looked_at_too(tmp_path: Path, hook: Webhook) -> None:
@@ -118,6 +138,47 @@ async def test_who_says_nothing_is_not_waited_for_for_ever(
     monkeypatch.setattr(noticeapi, "SEND_S", 5.0)
     sent = await api(tmp_path, notice_networks=LOOPBACK).send(f"{hook.url}?rto=300", [HELLO])
     assert sent == {"1": "no_answer"}
+
+
+async def test_an_address_cannot_ask_for_more_patience(tmp_path: Path, hook: Webhook) -> None:
+    hook.hold.set()
+    sending = api(tmp_path, notice_networks=LOOPBACK).send(
+        f"{hook.url}?rto=300&cto=300&retry=9&wait=60", [HELLO, Message("2", "b", "c")]
+    )
+    task = asyncio.create_task(sending)
+    async with asyncio.timeout(60):
+        while not hook.got:  # noqa: ASYNC110 - its thread knows no event of this loop
+            await asyncio.sleep(0.01)
+    hook.hold.clear()  # the first is held for good, the second would be answered
+    assert await task == {"1": "no_answer", "2": None}
+    assert len(hook.got) == 2
+
+
+async def test_an_answer_without_an_end_fills_no_memory(tmp_path: Path) -> None:
+    with flood() as one:
+        sent = await api(tmp_path, notice_networks=LOOPBACK).send(one.url, [HELLO])
+    assert sent == {"1": "failed"}
+    assert 0 < one.sent < FLOOD
+
+
+async def test_only_a_few_addresses_are_looked_at_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able, begun, go_on = api(tmp_path), [], asyncio.Event()
+
+    async def ask(asked: Mapping[str, Any], limit_s: float, **_: Any) -> list[dict[str, Any]]:
+        begun.append(asked["url"])
+        await go_on.wait()
+        return [{"error": None, "scheme": "json"}]
+
+    monkeypatch.setattr(able, "_ask", ask)
+    checks = [asyncio.create_task(able.check(f"json://example.org/{number}")) for number in range(20)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(begun) == 2
+    go_on.set()
+    assert {one.error for one in await asyncio.gather(*checks)} == {None}
+    assert len(begun) == 20
 
 
 async def test_mail_goes_to_its_one_person_as_text(tmp_path: Path, mails: Mails) -> None:

@@ -77,6 +77,55 @@ def webhook() -> Iterator[Webhook]:
         thread.join()
 
 
+FLOOD = 1 << 30
+
+
+@dataclass
+class Flood:
+    """Answers with a body of up to `FLOOD` bytes; how many were taken from it."""
+
+    port: int = 0
+    sent: int = 0
+
+    @property
+    def url(self) -> str:
+        """As Apprise writes it."""
+        return f"json://127.0.0.1:{self.port}/"
+
+
+@contextmanager
+def flood() -> Iterator[Flood]:
+    """One that listens."""
+    found = Flood()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            part = b"x" * (1 << 20)
+            try:
+                self.send_response(200)
+                self.end_headers()
+                while found.sent < FLOOD:
+                    self.wfile.write(part)
+                    found.sent += len(part)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # whoever read it has had enough
+
+        def log_message(self, *words: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    found.port = server.server_address[1]
+    try:
+        yield found
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @dataclass
 class Mails:
     """What was delivered, to whom."""

@@ -25,6 +25,8 @@ ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "P
 """Signatures that need the provider's private key; never `none`, nor one made with the client's own secret."""
 LEEWAY_S = 60
 _FRESH_S = 3600.0
+_AWAY_S = 5.0
+"""So long a provider that could not say where it is, is not asked that again: anybody may cause the question."""
 _KEYS_AGAIN_S = 60.0
 _TIMEOUT_S = 10.0
 
@@ -61,6 +63,7 @@ class Provider:
         self._transport = transport
         self._now = now
         self._found: tuple[float, Endpoints] | None = None
+        self._away: tuple[float, str] | None = None
         self._keys: tuple[float, jwt.PyJWKSet] | None = None
         self._client: httpx.AsyncClient | None = None
         self._turn = asyncio.Lock()
@@ -73,9 +76,20 @@ class Provider:
             return Endpoints(known.oidc_authorize_url, known.oidc_token_url, known.oidc_userdata_url)
         async with self._turn:
             if self._found is None or self._now() - self._found[0] > _FRESH_S:
-                told = await self._json("GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-                self._found = self._now(), _endpoints(issuer, told)
+                self._found = self._now(), await self._discover(issuer)
             return self._found[1]
+
+    async def _discover(self, issuer: str) -> Endpoints:
+        if self._away is not None and self._now() - self._away[0] < _AWAY_S:
+            raise ProviderAway(why=self._away[1])
+        try:
+            told = await self._json("GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            found = _endpoints(issuer, told)
+        except ProviderAway as error:
+            self._away = self._now(), str(error.facts["why"])
+            raise
+        self._away = None
+        return found
 
     async def redeem(self, code: str, *, verifier: str, redirect: str) -> dict[str, Any]:
         """The tokens for a login's code. Raises `Refused`, `ProviderAway`."""
@@ -134,6 +148,8 @@ class Provider:
         """The key an ID token names; asked for anew where it is not known, but not all the time."""
         if head.get("alg") not in found.algorithms:
             raise jwt.InvalidAlgorithmError("not a signature of the provider's")
+        if self._keys is not None and self._now() - self._keys[0] > _FRESH_S:
+            self._keys = None  # a key that the provider has taken back is believed no longer than this
         known = _pick(self._keys[1], head) if self._keys is not None else None
         if known is None and (self._keys is None or self._now() - self._keys[0] > _KEYS_AGAIN_S):
             told = await self._json("GET", found.keys)

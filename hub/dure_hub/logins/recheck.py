@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jupyterhub import orm
@@ -41,11 +42,20 @@ class Recheck:
 
     async def one(self, user: Any) -> None:
         """Ask about this person now; whoever else wants to know meanwhile waits for the same answer."""
+        await asyncio.shield(self.begin_one(user))
+
+    def begin_one(self, user: Any) -> asyncio.Task[None]:
+        """Ask about this person, without waiting for the answer; one question at a time."""
         asking = self._asking.get(user.name)
         if asking is None:
             asking = self._asking[user.name] = asyncio.create_task(self._one(user))
-            asking.add_done_callback(lambda _: self._asking.pop(user.name, None))
-        await asyncio.shield(asking)
+            asking.add_done_callback(partial(self._asked, user.name))
+        return asking
+
+    def _asked(self, name: str, task: asyncio.Task[None]) -> None:
+        self._asking.pop(name, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("%s could not be checked now: %s", name, error)
 
     async def _rounds(self) -> None:
         while True:
@@ -64,10 +74,13 @@ class Recheck:
             state = states.get(name)
             if state is None or (state.ended_at is None and is_due(state.checked_at, round(every_s), now)):
                 due.append(name)
-        people = [user for name in due if (user := self._user(name)) is not None]
+        found = {name: self._user(name) for name in due}
+        people = [user for user in found.values() if user is not None]
         for user, error in zip(people, await self._ask_all(people), strict=True):
             if error is not None:
                 log.error("what the provider says of %s could not be taken over", user.name, exc_info=error)
+        for name in (name for name, user in found.items() if user is None):  # taken off the hub's own list
+            await self._ops.logins.unreachable(name, "the hub knows nobody of this name")
         for name in await self._ops.logins.due():
             await self._end(name)
 

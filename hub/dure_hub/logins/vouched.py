@@ -12,6 +12,7 @@ from jupyterhub.user import User
 from tornado import web
 
 from dure.errors import DureError
+from dure_hub import login_audit
 from dure_hub.authenticator import REFRESH_S, give_role
 from dure_hub.hubpages import language_of
 from dure_hub.logins.outcomes import Confirmed, Gone, Outcome, Unreachable
@@ -42,6 +43,7 @@ class Vouched(Authenticator):  # type: ignore[misc]
         self.logins_of: Counter[str] = Counter()
         """How often each has signed in since the hub runs: what was asked before a login says nothing after it."""
         self.recheck = Recheck(self)
+        self.log.addFilter(login_audit.NO_TYPED_NAMES)
 
     async def look(self, user: Any) -> Outcome:
         """Ask the provider about a person who is signed in. Raises nothing that says something of the person."""
@@ -65,6 +67,9 @@ class Vouched(Authenticator):  # type: ignore[misc]
         now, every_s = self.ops.clock(), 2 * self.ops.settings.login_check_s
         if state is None or (state.ended_at is None and is_due(state.checked_at, every_s, now)):
             # Nobody has asked lately: a portal that was down, or somebody who comes back after days.
+            if state is not None and state.failing_since is not None:
+                self.recheck.begin_one(user)  # the provider is away: nobody's page waits for it once more
+                return True
             try:
                 await self.recheck.one(user)
             except DureError as error:  # the store is busy; the next round asks again

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,15 +56,15 @@ class Audit:
 
         A store that is away does not undo what has happened: that is then told by the log alone.
         """
-        key = self._key(verb, name or actor)
-        found = self._counted.get(key)
-        if found is None:
-            timer = asyncio.get_running_loop().call_later(WINDOW_S, self._over, key)
-            found = self._counted[key] = _Counted(0, (actor, thing, verdict), timer)
-        found.count += 1
-        found.last = (actor, thing, verdict)
-        if found.count <= DETAILED:
+        if self._count(actor, verb, thing, verdict, name or actor):
             await self._write(actor, verb, thing, verdict, on_behalf_of)
+
+    def note_soon(
+        self, actor: str, verb: str, thing: str, verdict: Mapping[str, Any], *, name: str | None = None
+    ) -> None:
+        """The same without waiting for the store; `close` waits."""
+        if self._count(actor, verb, thing, verdict, name or actor):
+            self._begin(self._write(actor, verb, thing, verdict, None))
 
     async def close(self) -> None:
         """Write what was only counted until now."""
@@ -72,6 +72,17 @@ class Audit:
             self._over(key)
         while self._writing:
             await asyncio.gather(*self._writing)
+
+    def _count(self, actor: str, verb: str, thing: str, verdict: Mapping[str, Any], name: str) -> bool:
+        """Whether this one is written by itself."""
+        key = self._key(verb, name)
+        found = self._counted.get(key)
+        if found is None:
+            timer = asyncio.get_running_loop().call_later(WINDOW_S, self._over, key)
+            found = self._counted[key] = _Counted(0, (actor, thing, verdict), timer)
+        found.count += 1
+        found.last = (actor, thing, verdict)
+        return found.count <= DETAILED
 
     def _key(self, verb: str, name: str) -> tuple[str, str]:
         if (verb, name) in self._counted or sum(kind == verb for kind, _ in self._counted) < NAMES:
@@ -88,7 +99,10 @@ class Audit:
         if name == OTHERS:
             actor, thing, verdict = UNKNOWN, OTHERS, {}
         told = {"code": "repeated", "facts": facts | ({"last": verdict["code"]} if "code" in verdict else {})}
-        task = asyncio.get_running_loop().create_task(self._write(actor, verb, thing, told, None))
+        self._begin(self._write(actor, verb, thing, told, None))
+
+    def _begin(self, writing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(writing)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
-from dure.errors import Conflict, NotAllowed
+from dure.errors import NotAllowed
 from dure_hub.operations.key_errors import ADMIN_ALONE, ENDPOINTS_ALONE, KeyMisfit, KeyTooLong
 from dure_hub.operations.people import ADMIN, USE, Person
 from dure_hub.operations.tokens import ENDPOINTS, KEY, Tokens
@@ -46,8 +46,6 @@ class Keys:
             raise KeyMisfit(rule=ADMIN_ALONE)
         if ask.admin and not person.admin:
             raise NotAllowed(user=person.name, scope=ADMIN)
-        if any(key.name == ask.name for key in await self.list(person, live=True)):
-            raise Conflict(kind="key", name=ask.name, rule="a key of yours that lives has this name")
         made, text = await self._tokens.mint(
             person.name,
             admin=ask.admin,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, false, or_, select
 from sqlalchemy.orm import Session
 
 from dure_hub.noticeapi import FOR_GOOD, Message, NoticeApi
@@ -29,7 +29,8 @@ from dure_hub.store.models import Delivery, Notice, NoticeChannel, NoticeWishes
 log = logging.getLogger(__name__)
 
 _AT_ONCE, _TOGETHER = 2, 8
-"""So many processes send at a time, each so many messages to its one address."""
+"""So many processes send to people's addresses at a time, each to another person's, besides one for the portal's
+mail; each so many messages to its one address."""
 _CLAIM = timedelta(seconds=90)
 """Whoever claims a sending has ended it by then, or was killed."""
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
@@ -42,6 +43,8 @@ class Batch:
     """What goes to one address: the encrypted `sealed`, or None for the portal's own mail."""
 
     channel: str
+    person: str | None
+    """Whose address it is; None is the portal's mail."""
     sealed: str | None
     messages: Sequence[Message]
 
@@ -52,18 +55,21 @@ class NoticeSending:
     def __init__(self, settings: Settings, store: Store, clock: Clock, api: NoticeApi) -> None:
         self._settings, self._store, self._clock, self._api = settings, store, clock, api
         self._box = Box(settings)
-        self._busy: set[str] = set()
+        self._busy: dict[str, str | None] = {}
+        """Where somebody sends, and whose address that is."""
         self.background = Background(self._done)
         self.kick = _nothing
         """Called when something was sent; the portal's loop, once there is one."""
 
     async def send(self) -> None:
         """Begin to send what is due; answers before that has ended."""
-        free = _AT_ONCE - len(self._busy)
-        if free <= 0 or not await self._store.read(lambda session: bool(self._due(session))):
+        free = _AT_ONCE - len(self._busy.keys() - {MAIL})
+        if free <= 0 and MAIL in self._busy:
+            return
+        if not await self._store.read(lambda session: bool(self._due(session, free))):
             return
         for batch in await self._store.run(partial(self._claim, free=free)):
-            self._busy.add(batch.channel)
+            self._busy[batch.channel] = batch.person
             self.background.run(batch.channel, partial(self._deliver, batch))
 
     async def tidy(self) -> None:
@@ -73,9 +79,9 @@ class NoticeSending:
     async def _deliver(self, batch: Batch) -> bool:
         try:
             outcome = await self._outcome(batch)
-        finally:
-            self._busy.discard(batch.channel)
-        await self._store.run(partial(self._note, outcome=outcome))
+            await self._store.run(partial(self._note, outcome=outcome))
+        finally:  # not before what came of it is on its row: else the next pass may send it once more
+            del self._busy[batch.channel]
         return True
 
     async def _outcome(self, batch: Batch) -> Mapping[str, str | None]:
@@ -88,13 +94,19 @@ class NoticeSending:
             return {one.id: "bad_address" for one in messages}
         return await self._api.send(url, messages)
 
-    def _due(self, session: Session) -> list[tuple[Delivery, Notice]]:
-        """What can be sent now, the oldest first; not to where somebody sends already."""
+    def _due(self, session: Session, free: int) -> list[tuple[Delivery, Notice]]:
+        """What can be sent now, what was tried least first; of nobody's addresses while one of theirs is sent to.
+
+        With none `free`, only the portal's mail.
+        """
+        busy = [person for person in self._busy.values() if person is not None]
+        mail = Delivery.channel.is_(None) if MAIL not in self._busy else false()
+        theirs = and_(Delivery.channel.is_not(None), Notice.person.not_in(busy)) if free > 0 else false()
         query = (
             select(Delivery, Notice)
             .join(Notice, Notice.id == Delivery.notice_id)
-            .where(Delivery.next_at <= self._clock(), func.coalesce(Delivery.channel, MAIL).not_in(self._busy))
-            .order_by(Delivery.next_at, Delivery.id)
+            .where(Delivery.next_at <= self._clock(), or_(mail, theirs))
+            .order_by(Delivery.tries, Delivery.next_at, Delivery.id)
             .limit(200)
         )
         return [(one, notice) for one, notice in session.execute(query)]
@@ -102,16 +114,24 @@ class NoticeSending:
     def _claim(self, session: Session, *, free: int) -> list[Batch]:
         now = self._clock()
         found: dict[str, list[Message]] = {}
-        for one, notice in self._due(session):
+        whose: dict[str, str] = {}
+        for one, notice in self._due(session, free):
             if late := _too_late(notice, now):
                 one.next_at, one.error, one.error_at = None, one.error or late, now
                 continue
             channel = one.channel or MAIL
-            if (channel not in found and len(found) == free) or len(found.get(channel, ())) == _TOGETHER:
+            if len(found.get(channel, ())) == _TOGETHER:
                 continue
+            if channel not in found and channel != MAIL:
+                if len(whose) == free or notice.person in whose.values():
+                    continue
+                whose[channel] = notice.person
             one.tries, one.next_at = one.tries + 1, now + _CLAIM
             found.setdefault(channel, []).append(self._message(session, one, notice))
-        return [Batch(channel, self._sealed(session, channel), messages) for channel, messages in found.items()]
+        return [
+            Batch(channel, whose.get(channel), self._sealed(session, channel), messages)
+            for channel, messages in found.items()
+        ]
 
     def _sealed(self, session: Session, channel: str) -> str | None:
         return None if channel == MAIL else session.get_one(NoticeChannel, channel).sealed

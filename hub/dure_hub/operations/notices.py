@@ -118,6 +118,7 @@ class Notices:
 
     async def add(self, person: Person, ask: wire.NoticeChannelRequest) -> wire.NoticeChannel:
         """Send to this address, too. Raises `BadNoticeAddress`, `Conflict`."""
+        await self._store.read(partial(_place_for, person=person, ask=ask))  # before a process begins for it
         checked = await self._api.check(ask.url)
         if checked.error is not None:
             raise BadNoticeAddress(why=checked.error, schemes=", ".join(self._settings.notice_schemes))
@@ -126,12 +127,8 @@ class Notices:
     def _add(
         self, session: Session, *, person: Person, ask: wire.NoticeChannelRequest, checked: Checked
     ) -> wire.NoticeChannel:
-        row = session.get(NoticeChannel, ask.id)
-        if row is not None and row.person == person.name:
+        if (row := _place_for(session, person=person, ask=ask)) is not None:
             return _channel(session, row)
-        mine = select(func.count()).where(NoticeChannel.person == person.name)
-        if row is not None or (session.scalar(mine) or 0) >= MOST_CHANNELS:
-            raise Conflict(kind="notice channel", name=ask.id)
         now = self._clock()
         host = None if checked.host is None else checked.host[:255]
         row = NoticeChannel(
@@ -207,6 +204,17 @@ class Notices:
             schemes=self._settings.notice_schemes,
             channels=[_channel(session, row) for row in session.scalars(channels)],
         )
+
+
+def _place_for(session: Session, *, person: Person, ask: wire.NoticeChannelRequest) -> NoticeChannel | None:
+    """The person's channel of this id, if it is there already; None is room for it. Raises `Conflict`."""
+    row = session.get(NoticeChannel, ask.id)
+    if row is not None and row.person == person.name:
+        return row
+    mine = select(func.count()).where(NoticeChannel.person == person.name)
+    if row is not None or (session.scalar(mine) or 0) >= MOST_CHANNELS:
+        raise Conflict(kind="notice channel", name=ask.id)
+    return None
 
 
 def _channel(session: Session, row: NoticeChannel) -> wire.NoticeChannel:

@@ -67,7 +67,8 @@ class Tokens:
         """A new token: its id, and its text, which is shown this once and kept nowhere.
 
         With a `lease` it ends with the lease; raises `Conflict` where that has ended. One of a person's own is
-        not for whom the login provider confirms no more: raises `LoginEnded`. With a `name` it is a key.
+        not for whom the login provider confirms no more: raises `LoginEnded`. With a `name` it is a key; raises
+        `Conflict` where one of the owner's that lives has that name.
         """
         text = PREFIX + mark + secrets.token_urlsafe(32)
         held_scopes = {"scopes": sorted(scopes)} | ({ENDPOINTS: sorted(endpoints)} if endpoints else {})
@@ -79,6 +80,8 @@ class Tokens:
             held = session.get(Lease, lease) if lease is not None else None
             if held is not None and held.ended_at is not None:
                 raise Conflict(kind="token", name=purpose, rule="its lease has ended")
+            if name is not None:
+                _refuse_second(session, owner, name, now)
             row = Token(
                 id=new_id(),
                 digest=_digest(text),
@@ -164,6 +167,12 @@ class Tokens:
                 record(session, self._clock, actor, "token.revoke", f"token:{token_id}", None, row.owner)
 
         await self._store.run(write)
+
+
+def _refuse_second(session: Session, owner: str, name: str, now: datetime) -> None:
+    query = select(Token.id).where(Token.owner == owner, Token.name == name)
+    if session.scalar(query.where(Token.revoked_at.is_(None), Token.expires_at > now).limit(1)) is not None:
+        raise Conflict(kind="key", name=name, rule="a key of yours that lives has this name")
 
 
 def _digest(text: str) -> str:

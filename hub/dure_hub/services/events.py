@@ -48,7 +48,7 @@ async def list_events(
     ops: Ops,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     before: Annotated[str | None, Query(pattern=ULID_PATTERN)] = None,
-    thing: Annotated[str | None, Query(alias="object", max_length=255)] = None,
+    thing: Annotated[str | None, Query(alias="object", max_length=255, pattern=TEXT_PATTERN)] = None,
 ) -> list[Event]:
     """The newest first, for administrators; for leads those of what is charged to their teams. `before` is the id
     of the last one already read."""

@@ -13,7 +13,7 @@ from dure.wire.base import Answer, Ask
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.errors import NoTokenFromToken
-from dure_hub.services.fields import PathId
+from dure_hub.services.fields import TEXT_PATTERN, PathId
 from dure_hub.services.guard import identity_of, needs, starts
 from dure_hub.services.portal import operations_of, portal_of
 
@@ -26,7 +26,7 @@ Maker = Annotated[Person, starts(USE)]
 class TokenRequest(Ask):
     """What it is for, and how long it lives; without `lifetime_s`, as long as the portal's setting says."""
 
-    purpose: str = Field(default="api", min_length=1, max_length=100)
+    purpose: str = Field(default="api", min_length=1, max_length=100, pattern=TEXT_PATTERN)
     lifetime_s: int | None = Field(default=None, ge=60, le=366 * 86400)
 
 

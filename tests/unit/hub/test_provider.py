@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -118,13 +119,32 @@ async def test_new_keys_are_asked_for_but_not_all_the_time(world: World) -> None
     assert sum(request.url.path == "/keys" for request in world.asked) == 2
 
 
+async def test_a_key_that_was_taken_back_is_believed_for_an_hour_at_most(world: World) -> None:
+    await world.provider.claims(token(), NONCE)
+    world.keys = [jwk(CURVE, "two")]
+    world.time += 3601
+    with pytest.raises(LoginUnproven):
+        await world.provider.claims(token(), NONCE)
+
+
 async def test_somebody_who_says_to_be_another_provider_is_none(world: World) -> None:
     world.discovery["issuer"] = "https://login.example/other"
     with pytest.raises(ProviderAway):
         await world.provider.endpoints()
     world.discovery |= {"issuer": ISSUER, "token_endpoint": "http://login.example/token"}
+    world.time += 6
     with pytest.raises(ProviderAway):
         await world.provider.endpoints()
+
+
+async def test_a_provider_that_is_away_is_asked_once_for_all_who_wait(world: World) -> None:
+    world.answers["/.well-known/openid-configuration"] = httpx.Response(503)
+    failed = await asyncio.gather(*(world.provider.endpoints() for _ in range(20)), return_exceptions=True)
+    assert {type(one) for one in failed} == {ProviderAway}
+    assert len(world.asked) == 1
+    del world.answers["/.well-known/openid-configuration"]
+    world.time += 6
+    assert (await world.provider.endpoints()).issuer == ISSUER
 
 
 @pytest.mark.parametrize(

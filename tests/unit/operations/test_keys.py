@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -45,6 +46,12 @@ async def test_a_key_is_shown_once_and_kept_as_a_digest(world: World, keys: Keys
     with world.store.reading() as session:
         kept = [*session.scalars(select(Token)), *session.scalars(select(Event))]
     assert all(made.key not in str(vars(row)) for row in kept)
+
+
+async def test_of_two_keys_of_a_name_made_at_once_one_is_made(keys: Keys) -> None:
+    made = await asyncio.gather(*(keys.create(ANN, ask("read")) for _ in range(4)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in made) == ["Conflict"] * 3 + ["NewKey"]
+    await keys.create(BEN, ask("read"))  # another's name is another name
 
 
 async def test_every_key_ends(world: World, keys: Keys, tokens: Tokens) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from dure import wire
 from dure.errors import Conflict, NotAllowed
 from dure.wire.ids import new_id
 from dure_hub.account_end import end_everything_of, sign_out
+from dure_hub.noticeapi import Checked
 from dure_hub.operations.notice_rows import MOST_AN_HOUR
 from dure_hub.operations.notices import MOST_CHANNELS, BadNoticeAddress
 from dure_hub.settings import Settings
 from dure_hub.store.models import Notice
 from tests.support.noticing import ANN, BEN, ROOT, Site, channel, deliveries, lease_of
-from tests.support.receivers import Webhook, mail_server
+from tests.support.receivers import LOOPBACK, Webhook, mail_server, webhook
 
 
 async def test_it_is_sent_in_the_readers_language_and_zone(site: Site, hook: Webhook) -> None:
@@ -128,6 +131,48 @@ async def test_mail_of_the_portals_goes_to_the_address_made_of_the_name(tmp_path
         await site.close()
 
 
+async def test_one_persons_silent_addresses_keep_nobody_elses_notices_nor_the_mail(
+    tmp_path: Path, hook: Webhook
+) -> None:
+    with mail_server() as mails, webhook() as silent:
+        file = tmp_path / "mail-url"
+        file.write_text(mails.url)
+        site = Site(
+            tmp_path / "data", mail_url_file=file, mail_address="{name}@example.org", notice_networks=LOOPBACK
+        )
+        silent.hold.set()
+        for _ in range(3):
+            await channel(site, silent)
+        await channel(site, hook, BEN)
+        for person in ("ann", "ben"):
+            site.happens("job.fail", f"job:{person}/digits")
+        await site.told()
+        await site.sending.send()
+        async with asyncio.timeout(40):
+            while not (hook.got and len(mails.got) == 2 and silent.got):  # noqa: ASYNC110 - threads of their own
+                await asyncio.sleep(0.01)
+        assert len(silent.got) == 1, "of three addresses of one person's"
+        await site.close()
+
+
+async def test_nobody_sends_again_before_what_came_of_it_is_written(
+    site: Site, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await channel(site, hook)
+    site.happens("job.fail", "job:ann/digits")
+    await site.told()
+    note, busy = site.sending._note, []
+
+    def watched(session: Session, *, outcome: Mapping[str, str | None]) -> None:
+        busy.append(set(site.sending._busy))
+        note(session, outcome=outcome)
+
+    monkeypatch.setattr(site.sending, "_note", watched)
+    await site.sends()
+    assert busy == [{made.id}]
+    assert not site.sending._busy
+
+
 async def test_reading_marks_what_was_shown_and_nothing_newer(site: Site) -> None:
     for number in range(3):
         site.happens("job.fail", f"job:ann/j{number}")
@@ -141,7 +186,9 @@ async def test_reading_marks_what_was_shown_and_nothing_newer(site: Site) -> Non
     assert await site.notices.unread(ANN) == 0
 
 
-async def test_addresses_are_kept_closed_shown_in_part_and_bounded(site: Site, hook: Webhook) -> None:
+async def test_addresses_are_kept_closed_shown_in_part_and_bounded(
+    site: Site, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = await channel(site, hook)
     assert (made.scheme, made.host) == ("json", "127.0.0.1")
     assert "s3cret" not in made.model_dump_json() + (await site.notices.settings(ANN)).model_dump_json()
@@ -161,6 +208,11 @@ async def test_addresses_are_kept_closed_shown_in_part_and_bounded(site: Site, h
         for _ in range(MOST_CHANNELS - 1):
             values = {"person": "ann", "scheme": "json", "sealed": one.sealed, "made_at": one.made_at}
             session.add(NoticeChannel(id=new_id(), **values))
+
+    async def asked(url: str) -> Checked:
+        raise AssertionError("no process begins for a channel that has no room")
+
+    monkeypatch.setattr(site.notices._api, "check", asked)
     with pytest.raises(Conflict):
         await channel(site, hook)
 

@@ -122,6 +122,17 @@ async def test_an_export_is_whole_in_order_and_can_go_on(
         assert (await anyone.get(EXPORT, params=wrong, headers=root)).status_code == 422
 
 
+@pytest.mark.parametrize("odd", ["a\0b", "a\nb", "a\u202eb"])
+async def test_text_that_a_database_cannot_hold_is_refused_at_the_door(
+    anyone: httpx.AsyncClient, hub: StubHub, root: dict[str, str], odd: str
+) -> None:
+    assert (await anyone.get(f"{API}/events", params={"object": odd}, headers=root)).status_code == 422
+    for name in ("actor", "verb"):
+        assert (await anyone.get(EXPORT, params={name: odd}, headers=root)).status_code == 422
+    ana = bearer(hub.person("ana"))
+    assert (await anyone.post(f"{API}/tokens", json={"purpose": odd}, headers=ana)).status_code == 422
+
+
 async def test_csv_says_the_same_and_no_cell_is_a_formula(
     anyone: httpx.AsyncClient, ops: Operations, root: dict[str, str]
 ) -> None:
