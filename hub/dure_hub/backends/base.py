@@ -278,7 +278,7 @@ class ServerBackend(Runs):
     def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """Yield a handle as soon as there is something to stop, again as it grows (with the address last).
 
-        If starting fails half-way, `stop` is given the last one. A second start of a lease yields that of the first.
+        If starting fails half-way, `stop` gets the last one. A second start of a lease yields that of the first.
         """
 
     @abstractmethod
