@@ -278,8 +278,7 @@ class ServerBackend(Runs):
     def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """Yield a handle as soon as there is something to stop, again as it grows (with the address last).
 
-        If starting fails half-way, `stop` is given the last handle yielded. A second start with the same lease
-        yields the handle of the first.
+        If starting fails half-way, `stop` gets the last one. A second start of a lease yields that of the first.
         """
 
     @abstractmethod
@@ -287,10 +286,7 @@ class ServerBackend(Runs):
         """Host and port of the server behind this handle."""
 
     async def is_own(self, handle: Handle) -> bool:
-        """Whether what listens at its address is its owner's, and not somebody's who took the port before it.
-
-        True where that cannot happen, or cannot be told.
-        """
+        """Whether what listens at its address is its owner's; also where nobody else can, or nobody can tell."""
         return True
 
     @abstractmethod
@@ -308,10 +304,7 @@ class ServerBackend(Runs):
         return None
 
     async def watches_guests(self, handle: Handle) -> bool:
-        """Whether it says that it closes at once what a guest has open who may enter no more.
-
-        False also where servers cannot be asked, and where this one does not answer within seconds.
-        """
+        """Whether it says, within seconds, that it closes at once what a guest has open who may enter no more."""
         return False
 
 
