@@ -50,8 +50,8 @@ async def test_the_example_is_applied_once_and_its_export_changes_nothing(site: 
     assert (done.changes, done.revision, done.waiting) == (looked.changes, looked.revision, [])
     assert site.hub.groups == {"vision": {"ana", "ben"}}
     assert {row.name: row.gpus for row in site.rows(Quota)} == {"*": 1, "ana": 2, "vision": 4}
-    assert sorted(site.people.accounts) == ["ana", "ben", "root"]
-    assert [note["en"].split()[0] for note in done.notes] == ["ana", "ben"]
+    assert sorted(site.people.accounts) == ["admin", "ana", "ben", "root"]
+    assert [note["en"].split()[0] for note in done.notes] == ["admin", "ana", "ben"]
     assert (await site.apply(example())).changes == []
     exported = await site.organisation.get(ROOT)
     assert (await site.apply(exported.text)).changes == []

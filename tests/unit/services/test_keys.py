@@ -36,8 +36,12 @@ JOB_READS = {
 JOB_WRITES = {("POST", "/training/jobs"), ("DELETE", "/training/jobs/{name}"), ("PUT", "/snapshots/{digest}")}
 OPEN = {"read": READS | JOB_READS, "jobs": JOB_READS | JOB_WRITES, "predict": set[tuple[str, str]]()}
 CLOSED_TO_ALL = {("POST", "/tokens"), ("POST", "/keys")}
-ADMINISTRATORS = {("GET", "/events"), ("GET", "/fleet"), ("GET", "/logins"), ("GET", "/metrics")}
-ADMINISTRATORS |= {("POST", "/gpu/devices/{device}/mig")}
+ADMINISTRATORS = {
+    ("GET", "/events/export"), ("GET", "/fleet"), ("GET", "/logins"), ("GET", "/metrics"),
+    ("POST", "/gpu/devices/{device}/mig"), ("GET", "/devices"), ("POST", "/devices/{device}/cordon"),
+    ("POST", "/devices/{device}/drain"), ("POST", "/devices/{device}/uncordon"), ("GET", "/notices/failures"),
+    ("GET", "/organisation"), ("PUT", "/organisation"), ("PUT", "/teams/{team}"), ("DELETE", "/teams/{team}"),
+}  # fmt: skip
 
 
 async def key(anyone: httpx.AsyncClient, owner: str, **ask: Any) -> str:
