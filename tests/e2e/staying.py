@@ -196,7 +196,7 @@ def in_terminal(environment: Mapping[str, str], *words: str) -> Iterator[tuple[s
     """A program that leads the session of a terminal of its own; leaving closes the terminal, which hangs up."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        ["/bin/sh", "-c", 'exec setsid --ctty "$@"', "sh", *words],
+        ["/bin/sh", "-c", 'exec env --default-signal=HUP setsid --ctty "$@"', "sh", *words],
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -233,7 +233,7 @@ def test_a_start_without_room_is_refused_with_a_sentence(tmp_path: Path) -> None
         assert "number 1 in the queue" in refused.json()["message"]
         ben = clients["ben"]
         ben.get("/hub/spawn")
-        token = ben.cookies.get("_xsrf", path="/hub/")
+        token = ben.cookies.get("_xsrf", path="/hub")
         form = ben.post(f"/hub/spawn?_xsrf={token}", data={"profile": "cpu"})
         assert "number 1 in the queue" in form.text, form.text
         assert 'href="/services/dure/' in form.text

@@ -171,7 +171,7 @@ def test_a_lead_ends_a_members_server_and_no_other_teams(people: dict[str, httpx
     start(zoe)
     seen = ana.get("/environments", params={"team": "vision"}).json()
     assert [(one["owner"], one["phase"]) for one in seen] == [("ben", "running")]
-    stop = {"owner": "ben", "reason": "the room is needed"}
+    stop = {"owner": "ben", "reason": "the room is needed", "now": "true"}
     assert ana.delete("/environments/default", params=stop).status_code == 204
     stopped = until(lambda: ended(ben), "ben's server to end")
     assert stopped is not None

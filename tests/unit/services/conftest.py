@@ -57,6 +57,7 @@ async def ops(template: Path, hub: StubHub, tmp_path: Path) -> AsyncIterator[Ope
         hub_port=hub.port,
         instance="0123456789ab",
         memory_reserved_mb=0,
+        wake_notice_s=0,  # tests move the clock as they like
         servers_per_person=1000,  # one person fills a machine of any size
     )
     settings.save()

@@ -44,7 +44,9 @@ async def ops(template: Path, hub: StubHub, tmp_path: Path) -> AsyncIterator[Ope
     shutil.copytree(template, root)
     file = tmp_path / "fleet.yaml"
     file.write_text(FLEET)
-    Settings(data=root, hub_port=hub.port, instance="0123456789ab", simulated_fleet=str(file)).save()
+    Settings(
+        data=root, wake_notice_s=0, hub_port=hub.port, instance="0123456789ab", simulated_fleet=str(file)
+    ).save()
     made = operations(root)
     yield made
     await made.close()

@@ -166,7 +166,7 @@ async def test_a_lead_ends_what_is_the_teams_with_a_reason_that_the_owner_reads(
     assert (job["state"], job["reason"]) == ("stopped", said)
     assert "팀 리드" in job["reason_text"]["ko"]
     assert (await anyone.post(f"{API}/schedules/daily/pause?owner=ana", headers=lea)).json()["paused"]
-    assert (await anyone.delete(f"{API}/environments/default?{why}", headers=lea)).status_code == 204
+    assert (await anyone.delete(f"{API}/environments/default?{why}&now=true", headers=lea)).status_code == 204
     server = (await anyone.get(f"{API}/environments/default", headers=ana)).json()
     assert server["reason"] == said
     assert (await anyone.delete(f"{API}/endpoints/of-ben", headers=lea)).status_code == 403

@@ -55,7 +55,9 @@ def start(place: Settings) -> Iterator[Start]:
     def one(*before: str, **given: Any) -> subprocess.Popen[bytes]:
         known = {name: value for name, value in os.environ.items() if not name.startswith("DURE_")}
         mine = {"DURE_DATA": str(place.folder.root), "DURE_PORT": str(place.port)}
-        begun.append(subprocess.Popen([*before, sys.executable, "-c", UP], env={**known, **mine}, **given))
+        fresh = ("env", "--default-signal=HUP")  # whoever runs the tests may ignore hang-ups
+        command = [*fresh, *before, sys.executable, "-c", UP]
+        begun.append(subprocess.Popen(command, env={**known, **mine}, **given))
         return begun[-1]
 
     yield one
