@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dure_hub.backends.embedded import processes
+from dure_hub.backends.embedded.limits import text_of
 from dure_hub.backends.embedded.processes import Process
 from dure_hub.isolation import confine
 
@@ -57,7 +58,7 @@ class Layout:
         """What lives in them, whatever mark it carries."""
         found = {}
         for folder in self.folders(portal, lease):
-            for pid in _text(folder / "cgroup.procs").split():
+            for pid in text_of(folder / "cgroup.procs").split():
                 process = processes.find(int(pid))
                 if process is not None:
                     found[process.pid] = process
@@ -102,7 +103,7 @@ def _candidates(root: Path) -> Iterator[Layout]:
     mount = root / MOUNT
     if (mount / "cgroup.controllers").exists():
         for place in _places(mount, own.get("", "/")):
-            offered = _text(place / "cgroup.controllers").split()
+            offered = text_of(place / "cgroup.controllers").split()
             yield Layout(2, dict.fromkeys((name for name in CONTROLLERS if name in (*NEEDED, *offered)), place))
     by_controller = {name: mount / name for name in CONTROLLERS if (mount / name).is_dir()}
     if all(name in by_controller for name in NEEDED):
@@ -112,7 +113,7 @@ def _candidates(root: Path) -> Iterator[Layout]:
 def _own(root: Path) -> dict[str, str]:
     """This process's group, by controller; that of version 2 under the empty name."""
     found = {}
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         _, names, path = line.split(":", 2)
         found.update(dict.fromkeys(names.split(","), path))
     return found
@@ -152,7 +153,7 @@ def _try(layout: Layout, portal: str) -> str:
 
 def _enable(place: Path, controllers: Sequence[str]) -> None:
     """Let groups below have limits. Where they have, nothing is written: it may be somebody else's to change."""
-    there = _text(place / "cgroup.subtree_control").split()
+    there = text_of(place / "cgroup.subtree_control").split()
     for name in controllers:
         if name not in there:
             confine.write(str(place / "cgroup.subtree_control"), f"+{name}")
@@ -174,10 +175,3 @@ def _version_1(cores: float | None, memory_mb: int | None) -> dict[str, dict[str
         quota, shares = int(max(cores, LEAST_CORES) * PERIOD_US), min(max(int(cores * 1024), 2), 262_144)
         cpu = {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": str(quota), "cpu.shares": str(shares)}
     return {"memory": memory, "cpu": cpu, "pids": {"pids.max": str(PROCESSES)}}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

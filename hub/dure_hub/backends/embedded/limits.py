@@ -39,11 +39,11 @@ def _cpu_seconds(root: Path) -> float | None:
     own = sorted(os.sched_getaffinity(0))
     quota, folder = min(_core_quotas(root), default=(float(len(own)), None), key=lambda found: found[0])
     if folder is not None and quota < len(own):
-        for line in _text(folder / "cpu.stat").splitlines():
+        for line in text_of(folder / "cpu.stat").splitlines():
             name, _, number = line.partition(" ")
             if name == "usage_usec" and number.isdigit():
                 return int(number) / 1e6
-        nanoseconds = _text(folder / "cpuacct.usage")
+        nanoseconds = text_of(folder / "cpuacct.usage")
         return int(nanoseconds) / 1e9 if nanoseconds.isdigit() else None
     every = psutil.cpu_times(percpu=True)
     mine = [every[number] for number in own if number < len(every)]
@@ -56,13 +56,13 @@ def _memory_used_mb(root: Path) -> int | None:
     limit, folder = min(_memory_limits(root), default=(int(machine.total), None), key=lambda found: found[0])
     if folder is None or limit >= machine.total:
         return int(machine.total - machine.available) >> 20
-    current = _text(folder / "memory.current") or _text(folder / "memory.usage_in_bytes")
+    current = text_of(folder / "memory.current") or text_of(folder / "memory.usage_in_bytes")
     if not current.isdigit():
         return None
     # files that were read once and may be dropped at any time are in it, too
     stale = {
         name: int(number)
-        for name, _, number in (line.partition(" ") for line in _text(folder / "memory.stat").splitlines())
+        for name, _, number in (line.partition(" ") for line in text_of(folder / "memory.stat").splitlines())
         if number.isdigit()
     }
     idle = stale.get("total_inactive_file", stale.get("inactive_file", 0))
@@ -71,11 +71,11 @@ def _memory_used_mb(root: Path) -> int | None:
 
 def _core_quotas(root: Path) -> Iterator[tuple[float, Path]]:
     for folder in _folders(root, ""):
-        quota, _, period = _text(folder / "cpu.max").partition(" ")
+        quota, _, period = text_of(folder / "cpu.max").partition(" ")
         if quota.isdigit() and period.strip().isdigit():
             yield int(quota) / int(period), folder
     for folder in _folders(root, "cpu"):
-        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+        quota, period = text_of(folder / "cpu.cfs_quota_us"), text_of(folder / "cpu.cfs_period_us")
         if quota.isdigit() and period.isdigit():  # no limit is -1
             yield int(quota) / int(period), folder
 
@@ -83,7 +83,7 @@ def _core_quotas(root: Path) -> Iterator[tuple[float, Path]]:
 def _memory_limits(root: Path) -> Iterator[tuple[int, Path]]:
     for controller, name in (("", "memory.max"), ("memory", "memory.limit_in_bytes")):
         for folder in _folders(root, controller):
-            limit = _text(folder / name)
+            limit = text_of(folder / name)
             if limit.isdigit():  # no limit is "max", or more than there is
                 yield int(limit), folder
 
@@ -91,14 +91,15 @@ def _memory_limits(root: Path) -> Iterator[tuple[int, Path]]:
 def _folders(root: Path, controller: str) -> Iterator[Path]:
     """This process's cgroup and those above it. In a container the upper ones may not be there."""
     mount = root / "sys/fs/cgroup" / controller
-    for line in _text(root / "proc/self/cgroup").splitlines():
+    for line in text_of(root / "proc/self/cgroup").splitlines():
         _, names, path = line.split(":", 2)
         if controller in names.split(","):
             own = Path(path.lstrip("/"))
             yield from (mount / part for part in (own, *own.parents))
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What such a file says; nothing where it is not there or may not be read."""
     try:
         return path.read_text().strip()
     except OSError:
