@@ -28,7 +28,7 @@ from dure_hub.policies.board import Board
 from dure_hub.policies.ends import End
 from dure_hub.policies.slices import Placement, Wish
 from dure_hub.policies.verdict import Verdict
-from dure_hub.store.events import PORTAL, record
+from dure_hub.store.events import PORTAL, on_behalf, record
 from dure_hub.store.models import Lease, Ticket, Token
 
 NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
@@ -203,7 +203,7 @@ def ask_end(session: Session, lease: Lease, reason: str, now: datetime, actor: s
         return False
     lease.end_reason = reason
     facts = {"code": reason}
-    record(session, now, actor, "lease.stop", f"lease:{lease.id}", facts, _behalf(actor, lease.owner))
+    record(session, now, actor, "lease.stop", f"lease:{lease.id}", facts, on_behalf(actor, lease.owner))
     _end_children(session, lease, now)
     return True
 
@@ -237,7 +237,7 @@ def end_lease(
     live = update(Token).where(Token.lease_id == lease.id, Token.revoked_at.is_(None))
     session.execute(live.values(revoked_at=now))
     facts = {"code": lease.end_reason, "at": when.at.isoformat(), "uncertain_s": when.uncertain_s}
-    record(session, now, actor, "lease.end", f"lease:{lease.id}", facts, _behalf(actor, lease.owner))
+    record(session, now, actor, "lease.end", f"lease:{lease.id}", facts, on_behalf(actor, lease.owner))
     return lease
 
 
@@ -278,7 +278,7 @@ def cancel(session: Session, ticket_id: str, state: str, now: datetime, actor: s
     if ticket is None or ticket.state != "waiting":
         return None
     ticket.state, ticket.decided_at = state, now
-    record(session, now, actor, f"ticket.{state}", f"ticket:{ticket.id}", None, _behalf(actor, ticket.owner))
+    record(session, now, actor, f"ticket.{state}", f"ticket:{ticket.id}", None, on_behalf(actor, ticket.owner))
     return ticket
 
 
@@ -365,7 +365,3 @@ def _grant(session: Session, ticket: Ticket, placed: Placement, fleet: Fleet, no
     told = {**ticket.verdict, "facts": facts}
     record(session, now, PORTAL, "lease.grant", f"lease:{lease.id}", told, ticket.owner)
     return lease
-
-
-def _behalf(actor: str, owner: str) -> str | None:
-    return None if actor == owner else owner

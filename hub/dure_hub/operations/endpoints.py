@@ -32,7 +32,7 @@ from dure_hub.policies.canary import CANARY, CHAMPION, may_canary, may_promote
 from dure_hub.policies.classes import class_of
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
-from dure_hub.store.events import record
+from dure_hub.store.events import on_behalf, record
 from dure_hub.store.models import Endpoint, Lease, Replica, Rollout
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Endpoints:
                 on_trial.percent = request.percent
                 _rollout(session, found.endpoint).percent = request.percent
             facts = {"version": request.version, "percent": request.percent}
-            behalf = _behalf(person, found)
+            behalf = on_behalf(person.name, found.endpoint.owner)
             record(session, self._clock, person.name, "endpoint.canary", f"endpoint:{name}", facts, behalf)
             session.flush()
             return serving_rows.view(session, found.endpoint)
@@ -198,7 +198,7 @@ class Endpoints:
         def change(session: Session) -> tuple[View, int]:
             found = self._mine(session, person, name)
             version = write(session, found)
-            facts, behalf = {"version": version}, _behalf(person, found)
+            facts, behalf = {"version": version}, on_behalf(person.name, found.endpoint.owner)
             record(session, self._clock, person.name, verb, f"endpoint:{name}", facts, behalf)
             session.flush()
             return serving_rows.view(session, found.endpoint), version
@@ -294,10 +294,6 @@ class Endpoints:
         if isinstance(granted, Lease):
             attach(replica, granted, now)
         session.flush()
-
-
-def _behalf(person: Person, found: View) -> str | None:
-    return None if person.name == found.endpoint.owner else found.endpoint.owner
 
 
 def _rollout(session: Session, endpoint: Endpoint) -> Rollout:

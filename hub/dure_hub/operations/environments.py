@@ -45,7 +45,7 @@ from dure_hub.operations.errors import (
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.store import Clock, Store
-from dure_hub.store.events import record
+from dure_hub.store.events import on_behalf, record
 from dure_hub.store.models import Environment, Lease, Ticket
 
 _LOG_LENGTH = 4000
@@ -207,9 +207,8 @@ class Environments:
                 lease.renewals += 1
                 row.active_at = now  # whoever wants it longer has a use for it
                 facts = verdict.to_json()
-                record(
-                    session, now, person.name, "environment.extend", rows.thing(row), facts, _behalf(person, row)
-                )
+                behalf = on_behalf(person.name, row.owner)
+                record(session, now, person.name, "environment.extend", rows.thing(row), facts, behalf)
             return self._shown(session, row, fleet, now)
 
         return await self._store.run(write)
@@ -358,10 +357,6 @@ class Environments:
     async def close(self) -> None:
         """Give up background work of this process."""
         await self.runs.close()
-
-
-def _behalf(person: Person, row: Environment) -> str | None:
-    return None if person.name == row.owner else row.owner
 
 
 def _must_wait(row: Environment, ticket: wire.Ticket | None) -> DureError:

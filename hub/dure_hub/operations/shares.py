@@ -25,7 +25,7 @@ from dure_hub.operations.people import Person
 from dure_hub.operations.share_errors import NoSuchPerson, ShareNotRunning, ShareUnguarded, SharingOff
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
-from dure_hub.store.events import PORTAL, record
+from dure_hub.store.events import PORTAL, on_behalf, record
 from dure_hub.store.models import Environment
 
 WhyNot = Callable[[str], Awaitable[str | None]]
@@ -157,7 +157,7 @@ class Shares:
 
     async def _tell(self, actor: str, owner: str, name: str, verb: str, code: str, colleague: str) -> None:
         def write(session: Session) -> None:
-            behalf = None if actor == owner else owner
+            behalf = on_behalf(actor, owner)
             facts = {"code": code, "with": colleague}
             record(session, self._clock, actor, verb, rows.thing_of(owner, name), facts, behalf)
 

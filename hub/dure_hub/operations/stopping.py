@@ -12,7 +12,7 @@ from dure_hub.operations import admission, reasons
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.people import Person
 from dure_hub.policies.verdict import Verdict
-from dure_hub.store.events import record
+from dure_hub.store.events import on_behalf, record
 from dure_hub.store.models import Environment, Lease
 
 
@@ -79,7 +79,8 @@ def want(
         facts = {"code": reason, **({"why": why} if why else {})}
         if lease is None:  # no end of a lease will tell of it
             facts["before"] = before
-        record(session, now, person.name, "environment.stop", rows.thing(row), facts, _behalf(person, row))
+        behalf = on_behalf(person.name, row.owner)
+        record(session, now, person.name, "environment.stop", rows.thing(row), facts, behalf)
     return lease
 
 
@@ -120,7 +121,3 @@ def _is_over(row: Environment, for_owner: str | None, now: datetime) -> bool:
     row.phase, row.reason = rows.STOPPED, for_owner or "cancelled"
     row.dismissed_at = None if for_owner else now  # who cancels it knows
     return True
-
-
-def _behalf(person: Person, row: Environment) -> str | None:
-    return None if person.name == row.owner else row.owner

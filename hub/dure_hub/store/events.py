@@ -49,6 +49,11 @@ def record(
     return event
 
 
+def on_behalf(actor: str, owner: str) -> str | None:
+    """Whose it is, where somebody else did it: what `record` tells beside the actor."""
+    return None if actor == owner else owner
+
+
 def _next(session: Session) -> int:
     """The next number. Whoever may write stands in line, so nobody else gives one before this commits."""
     if _LAST not in session.info:
