@@ -35,7 +35,7 @@ def put_off(session: Transaction, ops: Operations) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "words"), [("en", "put off, since the machine slept"), ("ko", "머신이 잠들어 미뤄짐")]
+    ("language", "words"), [("en", "put off, since the machine slept"), ("ko", "머신이 절전 상태여서 미뤄짐")]
 )
 async def test_the_first_page_says_why(ops: Operations, hub: StubHub, language: str, words: str) -> None:
     app = application(ops)
