@@ -17,6 +17,7 @@ from dure_hub.operations import admission
 from dure_hub.operations.leading import lead
 from dure_hub.operations.notes import note
 from dure_hub.operations.profiles import Fleet, Profiles
+from dure_hub.operations.schedule_errors import OwnerLostProfile
 from dure_hub.operations.schedule_rows import (
     attach,
     close,
@@ -36,6 +37,7 @@ from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Execution, Lease, Schedule
 
 log = logging.getLogger(__name__)
+Groups = frozenset[str]
 _CHECK = timedelta(seconds=60)
 """How often the times that are to come are compared with the clock, and after which leap of it at once."""
 
@@ -53,9 +55,9 @@ class Firing:
         self.ready: Callable[[], bool] = _always
         """Whether what the store calls running does run. Before, one that ended with the last portal would look
         like one that goes on, and what was missed would be left out."""
-        self.why_not: Callable[[str, str | None], Awaitable[str | None]] = _nothing_against
-        """Why an owner's schedules that this team pays for run no more, as a code of `notes`; raises where that
-        cannot be told now."""
+        self.why_not: Callable[[str, str | None, Groups], Awaitable[str | None]] = _nothing_against
+        """Why an owner's schedules that this team pays for, on a profile for these groups, run no more, as a code
+        of `notes`; raises where that cannot be told now."""
 
     async def fire(self) -> None:
         """Make what is due now. What was missed while nobody looked is made once, however often it was due."""
@@ -67,12 +69,13 @@ class Firing:
         if not await self._store.run(lambda session: lead(session, self._holder, self._clock(), "schedules")):
             return
         fleet = await self._profiles.fleet()
-        known: dict[tuple[str, str | None], str | None] = {}
-        for schedule_id, owner, team in await self._store.read(self._due):
+        known: dict[tuple[str, str | None, Groups], str | None] = {}
+        for schedule_id, owner, team, profile in await self._store.read(self._due):
             try:
-                if (owner, team) not in known:
-                    known[owner, team] = await self.why_not(owner, team)
-                fire = partial(self._fire, schedule_id=schedule_id, fleet=fleet, why_not=known[owner, team])
+                asked = owner, team, fleet.groups_of(profile)
+                if asked not in known:
+                    known[asked] = await self.why_not(*asked)
+                fire = partial(self._fire, schedule_id=schedule_id, fleet=fleet, why_not=known[asked])
                 await self._store.run(fire)
             except DureError as error:  # the hub is away: nothing is known of its owner, and it stays due
                 log.warning("schedule %s: %s Tried again in the next look.", schedule_id, error)
@@ -80,9 +83,12 @@ class Firing:
                 log.exception("schedule %s; tried again in the next look", schedule_id)
         self._kick()
 
-    def _due(self, session: Session) -> list[tuple[str, str, str | None]]:
+    def _due(self, session: Session) -> list[tuple[str, str, str | None, str]]:
         due = select(Schedule).where(Schedule.next_at <= self._clock(), Schedule.deleted_at.is_(None))
-        return [(row.id, row.owner, row.team) for row in session.scalars(due.order_by(Schedule.next_at)).all()]
+        return [
+            (row.id, row.owner, row.team, row.profile)
+            for row in session.scalars(due.order_by(Schedule.next_at)).all()
+        ]
 
     async def _check_times(self) -> None:
         """Set back what a clock that was once far ahead has put off; that each minute is made once stays true."""
@@ -123,7 +129,8 @@ class Firing:
         execution = made(session, schedule, new_id(), schedule.parameters, now, due)
         _record(session, schedule, execution, "execution.due", {}, now)
         if why_not is not None:
-            close(session, execution, "failed", note(why_not, schedule.team or ""), now, code=why_not)
+            detail = schedule.profile if why_not == OwnerLostProfile.code else schedule.team or ""
+            close(session, execution, "failed", note(why_not, detail), now, code=why_not)
             pause(session, schedule, now, why_not)
             return
         try:
@@ -197,7 +204,7 @@ def _always() -> bool:
     return True
 
 
-async def _nothing_against(_owner: str, _team: str | None) -> str | None:
+async def _nothing_against(_owner: str, _team: str | None, _groups: Groups) -> str | None:
     return None
 
 

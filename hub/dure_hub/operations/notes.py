@@ -87,6 +87,10 @@ SENTENCES: Mapping[str, Text] = {
         "en": "Its owner is no longer in the team {detail}, which was to pay. The schedule was paused.",
         "ko": "소유자가 비용을 낼 팀 {detail}에 더 이상 속해 있지 않아 스케줄을 일시 중지했습니다.",
     },
+    "owner_lost_profile": {
+        "en": "Its owner is in none of the teams that the profile {detail} is for. The schedule was paused.",
+        "ko": "소유자가 프로필 {detail}을(를) 쓸 수 있는 팀에 속해 있지 않아 스케줄을 일시 중지했습니다.",
+    },
     "deleted": {"en": "Its schedule was deleted.", "ko": "스케줄이 삭제되었습니다."},
     "asked": {"en": "Stopped on request.", "ko": "요청에 따라 중지했습니다."},
     "portal_down": {

@@ -106,6 +106,10 @@ class Fleet:
             raise NoSuchProfile(profile=name, offered=", ".join(self.open_to_all))
         return self.profiles[name]
 
+    def groups_of(self, name: str) -> frozenset[str]:
+        """Whom the profile is for; nobody in particular where it is everybody's, or away."""
+        return frozenset(self.profiles[name].groups) if name in self.profiles else frozenset()
+
     @cached_property
     def open_to_all(self) -> Mapping[str, ProfileSpec]:
         """Those that anybody may pick: what may be named to whoever asks."""

@@ -228,6 +228,23 @@ class OwnerLeftTeam(DureError):
     }
 
 
+class OwnerLostProfile(DureError):
+    """The profile is for other teams by now."""
+
+    code, status = "owner_lost_profile", 409
+    message: ClassVar[Text] = {
+        "en": "{owner} is in none of the teams that the profile {profile} of this schedule is for. It was paused.",
+        "ko": "{owner} 님은 이 스케줄의 프로필 {profile}을(를) 쓸 수 있는 팀에 속해 있지 않습니다. "
+        "스케줄을 일시 중지했습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "An administrator can add {owner} to such a team, and then resume it; or make it anew on another "
+        "profile. Nothing was started.",
+        "ko": "관리자가 {owner} 님을 그런 팀에 추가한 뒤 다시 시작하거나, 다른 프로필로 새로 만드세요. "
+        "시작된 것은 없습니다.",
+    }
+
+
 class NotKept(DureError):
     """It was there."""
 

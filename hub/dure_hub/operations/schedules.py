@@ -30,7 +30,7 @@ from dure_hub.operations.notes import note, sentence
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.operations.retention import Retention
-from dure_hub.operations.schedule_errors import NotKept, OwnerGone, OwnerLeftTeam, demand
+from dure_hub.operations.schedule_errors import NotKept, OwnerGone, OwnerLeftTeam, OwnerLostProfile, demand
 from dure_hub.operations.schedule_rows import (
     OVER,
     execution_object,
@@ -148,7 +148,8 @@ class Schedules:
     async def resume(self, person: Person, name: str, owner: str | None = None) -> wire.Schedule:
         """It is due again, from now on; what it missed while it was paused stays missed.
 
-        Raises `OwnerGone` where its owner may not have it run, `OwnerLeftTeam` where they may not charge its team.
+        Raises `OwnerGone` where its owner may not have it run, `OwnerLeftTeam` where they may not charge its team,
+        `OwnerLostProfile` where its profile is for others.
         """
         await self._need_owner(person, name, owner)
 
@@ -177,7 +178,7 @@ class Schedules:
     ) -> wire.Execution:
         """A new execution, whatever else of it runs. The same id sent twice is one.
 
-        Raises as `create` does, and `OwnerGone` and `OwnerLeftTeam`.
+        Raises as `create` does and as `resume` does.
         """
         self._need_support()
         schedule = await self._need_owner(person, name, owner)
@@ -279,7 +280,8 @@ class Schedules:
     async def _need_owner(self, person: Person, name: str, owner: str | None) -> Schedule:
         """The schedule, if its owner may have it run; else it is paused, and what is raised says why."""
         schedule = await self._read(person, name, owner, lambda _, row: row)
-        code = await self.firing.why_not(schedule.owner, schedule.team)
+        groups = (await self._profiles.fleet()).groups_of(schedule.profile)
+        code = await self.firing.why_not(schedule.owner, schedule.team, groups)
         if code is None:
             return schedule
 
@@ -290,6 +292,8 @@ class Schedules:
         await self._write(person, name, owner, write)
         if code == OwnerLeftTeam.code:
             raise OwnerLeftTeam(owner=schedule.owner, team=schedule.team)
+        if code == OwnerLostProfile.code:
+            raise OwnerLostProfile(owner=schedule.owner, profile=schedule.profile)
         raise OwnerGone(owner=schedule.owner, why={of: sentence(code, of) or "" for of in LANGUAGES})
 
     def _known(self, session: Session, person: Person, request: wire.ScheduleRequest) -> wire.Schedule | None:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import select
 
 from dure import wire
 from dure.errors import NotReady
 from dure.wire.ids import new_id
-from dure_hub import accounts
 from dure_hub.app import operations
-from dure_hub.hubapi import HubApi
 from dure_hub.operations import admission
 from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.operations.notes import sentence
-from dure_hub.operations.schedule_errors import NotKept, OwnerGone, OwnerLeftTeam
-from dure_hub.owners import DISABLED, LEFT_TEAM, UNKNOWN, Owners
+from dure_hub.operations.schedule_errors import NotKept, OwnerGone
+from dure_hub.owners import DISABLED, UNKNOWN
 from dure_hub.settings import Settings
 from dure_hub.store.models import Event, Execution
 from tests.support.notebooks import QuickExecutions, notebook
@@ -98,7 +94,7 @@ async def test_the_portal_itself_waits_and_asks(tmp_path: Path) -> None:
     )
     assert made.schedules.firing.ready() is False
     with pytest.raises(NotReady):
-        await made.schedules.firing.why_not("ana", None)
+        await made.schedules.firing.why_not("ana", None, frozenset())
     await made.close()
 
 
@@ -155,7 +151,7 @@ async def test_a_schedule_of_somebody_who_may_no_longer_is_paused(
     await shop.schedules.create(ANA, await ask(shop))
     await shop.schedules.create(BEN, await ask(shop))
 
-    async def why_not(owner: str, _: str | None) -> str | None:
+    async def why_not(owner: str, *_: object) -> str | None:
         return code if owner == "ana" else None
 
     shop.schedules.firing.why_not = why_not
@@ -183,7 +179,7 @@ async def test_a_schedule_of_somebody_who_may_no_longer_is_paused(
 async def test_asking_for_a_run_pauses_it_too(shop: Workshop) -> None:
     await shop.schedules.create(ANA, await ask(shop))
 
-    async def why_not(*_: str | None) -> str | None:
+    async def why_not(*_: object) -> str | None:
         return DISABLED
 
     shop.schedules.firing.why_not = why_not
@@ -196,7 +192,7 @@ async def test_asking_for_a_run_pauses_it_too(shop: Workshop) -> None:
 async def test_while_the_hub_is_away_it_stays_due(shop: Workshop, data: Settings) -> None:
     made = await shop.schedules.create(ANA, await ask(shop))
 
-    async def away(*_: str | None) -> str | None:
+    async def away(*_: object) -> str | None:
         raise NotReady(part="JupyterHub")
 
     shop.schedules.firing.why_not, usual = away, shop.schedules.firing.why_not
@@ -207,24 +203,6 @@ async def test_while_the_hub_is_away_it_stays_due(shop: Workshop, data: Settings
     shop.schedules.firing.why_not = usual
     await shop.schedules.firing.fire()
     assert (await over(shop)).due_at == made.next_at
-
-
-async def test_an_owner_is_who_may_log_in_or_whom_the_hub_knows(world: World) -> None:
-    owners = Owners(world.settings, world.hub)
-    nobody = HubApi(world.settings, httpx.MockTransport(lambda _: httpx.Response(404)))
-    assert await Owners(world.settings, nobody).why_not("ana", None) == UNKNOWN
-    world.jupyterhub.users["ana"] = {}
-    assert await owners.why_not("ana", None) is None
-    world.jupyterhub.away = True
-    with pytest.raises(NotReady):
-        await owners.why_not("ana", None)
-    accounts.add_user(world.settings, "ana", "ana-secret")
-    assert await Owners(world.settings, nobody).why_not("ana", None) is None, "before the first login"
-    accounts._change(world.settings, "ana", disabled=True)
-    assert await owners.why_not("ana", None) == DISABLED
-    by_oidc = world.settings.model_copy(update={"auth": "oidc"})
-    assert await Owners(by_oidc, nobody).why_not("ana", None) == UNKNOWN, "who logs in otherwise has no account"
-    await nobody.close()
 
 
 async def test_the_limit_says_so_with_the_cell_where_it_was(shop: Workshop, data: Settings) -> None:
@@ -340,58 +318,3 @@ async def test_all_are_kept_where_the_limit_is_none(shop: Workshop, data: Settin
             await over(shop, one.number)
         await shop.schedules.retention.tidy()
         assert all(ExecutionFolder(data, one.id).path.exists() for one in made)
-
-
-def hub_that_knows(world: World, **more: object) -> HubApi:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"name": request.url.path.rpartition("/")[2], "servers": {}, **more})
-
-    return HubApi(world.settings, httpx.MockTransport(answer))
-
-
-async def test_an_owner_is_in_the_team_that_pays(world: World) -> None:
-    red = Owners(world.settings, hub_that_knows(world, groups=["red"]))
-    assert await red.why_not("ana", "red") is None
-    assert await red.why_not("ana", None) is None
-    assert await red.why_not("ana", "blue") == LEFT_TEAM
-    assert await Owners(world.settings, hub_that_knows(world, admin=True)).why_not("ana", "blue") is None
-    accounts.add_user(world.settings, "ana", "ana-secret")
-    assert await red.why_not("ana", "red") is None
-    assert await red.why_not("ana", "blue") == LEFT_TEAM, "also where one logs in by password"
-    nobody = HubApi(world.settings, httpx.MockTransport(lambda _: httpx.Response(404)))
-    assert await Owners(world.settings, nobody).why_not("ana", "red") == LEFT_TEAM
-    accounts._change(world.settings, "ana", admin=True)
-    assert await red.why_not("ana", "blue") is None
-    accounts._change(world.settings, "ana", disabled=True)
-    assert await red.why_not("ana", "red") == DISABLED
-
-
-async def test_a_schedule_whose_owner_has_left_the_team_is_paused_with_the_reason(
-    shop: Workshop, data: Settings
-) -> None:
-    ana = replace(ANA, teams=frozenset({"red"}))
-    await shop.schedules.create(ana, await ask(shop))
-    await shop.schedules.create(ana, await ask(shop, name="hourly", team="red", cron="0 0 1 1 *"))
-
-    async def why_not(owner: str, team: str | None) -> str | None:
-        return LEFT_TEAM if (owner, team) == ("ana", "red") else None
-
-    shop.schedules.firing.why_not = why_not
-    pass_time(data, 60)
-    await shop.schedules.firing.fire()
-    execution = await shop.schedules.execution(ANA, "nightly", 1)
-    assert execution.state == "failed"
-    for language in ("en", "ko"):
-        assert "red" in execution.model_dump()["reason_text"][language]
-    assert (await shop.schedules.get(ANA, "nightly")).paused
-    with pytest.raises(OwnerLeftTeam) as caught:
-        await shop.schedules.resume(ANA, "nightly")
-    assert (caught.value.status, caught.value.facts) == (409, {"owner": "ana", "team": "red"})
-    for language in ("en", "ko"):
-        assert "{" not in caught.value.text(language) + caught.value.advice(language)
-    with pytest.raises(OwnerLeftTeam):
-        await shop.schedules.run_now(ANA, "hourly", wire.RunRequest(id=new_id()))
-    assert (await shop.schedules.get(ANA, "hourly")).paused
-    with shop.store.reading() as session:
-        paused = session.scalars(select(Event).where(Event.verb == "schedule.pause")).all()
-    assert [one.verdict["code"] for one in paused] == [LEFT_TEAM, LEFT_TEAM]
