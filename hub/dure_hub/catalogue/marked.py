@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from types import UnionType
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,7 +23,7 @@ _DEEP: Text = {"en": "nothing here is nested so deep", "ko": "이렇게 깊이 �
 _ALIAS: Text = {"en": "anchors and aliases are not used here", "ko": "앵커와 별칭은 쓸 수 없습니다"}
 _RULES: Mapping[str, Text] = {
     "missing": {"en": "it is required", "ko": "필수 항목입니다"},
-    "extra_forbidden": {"en": "there is no such field", "ko": "없는 항목입니다"},
+    "extra_forbidden": {"en": "the fields here are {fields}", "ko": "여기에 쓸 수 있는 항목은 {fields}입니다"},
     "string_type": {"en": "it is text; put it in quotes", "ko": "텍스트여야 합니다. 따옴표로 묶으세요"},
     "string_pattern_mismatch": {"en": "it matches {pattern}", "ko": "{pattern} 형식이어야 합니다"},
     "string_too_long": {"en": "it has at most {max_length} characters", "ko": "최대 {max_length}자입니다"},
@@ -124,7 +125,7 @@ class Marked:
             first = error.errors(include_url=False)[0]
             path = tuple(part for part in first["loc"] if part != "[key]")
             value = "nothing" if first["type"] == "missing" else first["input"]
-            raise self.wrong(path, value, rule_of(first)) from error
+            raise self.wrong(path, value, rule_of(first, fields_at(kind, path[:-1]))) from error
 
     def _value(self, path: Path, node: yaml.Node) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
@@ -163,11 +164,23 @@ def placed(path: Sequence[str | int]) -> str:
     return text or "the file"
 
 
-def rule_of(error: Mapping[str, Any]) -> Text:
-    """The broken rule in each language; a rare one in pydantic's own English."""
+def rule_of(error: Mapping[str, Any], fields: Sequence[str] = ()) -> Text:
+    """The broken rule in each language; a rare one in pydantic's own English. `fields` are those of the place."""
     text = _RULES.get(str(error["type"]))
     if text is None:
         said = str(error["msg"])
         return {"en": said, "ko": said}
-    facts = {name: str(value) for name, value in error.get("ctx", {}).items()}
+    facts = {"fields": ", ".join(fields), **{name: str(value) for name, value in error.get("ctx", {}).items()}}
     return {language: one.format_map(facts) for language, one in text.items()}
+
+
+def fields_at(kind: Any, path: Path) -> Sequence[str]:
+    """The fields of the type that stands at this place of a `kind`; none where it has none."""
+    if get_origin(kind) in (Union, UnionType, Annotated):
+        found = (fields_at(one, path) for one in get_args(kind))
+        return next((fields for fields in found if fields), ())
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        known = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
+        return list(known) if not path else fields_at(known.get(str(path[0])), path[1:])
+    inner = get_args(kind)
+    return fields_at(inner[-1], path[1:]) if inner and path else ()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dure.wire.organisation import DevicePolicy, ProfileEntry, ProfilesFile
+from dure.wire.organisation import DevicePolicy, OrganisationFile, ProfileEntry, ProfilesFile
 from dure_hub.catalogue.machine import Gpu, Machine
-from dure_hub.catalogue.marked import BadFile
+from dure_hub.catalogue.marked import BadFile, Marked
 from dure_hub.catalogue.profilefile import away, edited, parse, settled, written
 from dure_hub.catalogue.profiles import ProfileSpec, profiles
 from dure_hub.catalogue.rates import GIVEN, MICRO
@@ -97,6 +97,25 @@ def test_a_bad_line_is_named(text: str, line: int) -> None:
     with pytest.raises(BadFile) as caught:
         parse(text)
     assert (caught.value.facts["file"], caught.value.facts["line"]) == ("profiles.yaml", line)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "fields"),
+    [
+        (ProfilesFile, "profiles:\n  cpu: {grups: [vision]}\n", "cpu_cores, "),
+        (OrganisationFile, "team: {}\n", "users, teams, "),
+        (OrganisationFile, "teams:\n  vision: {lead: ben}\n", "members, leads, projects"),
+        (OrganisationFile, "rates:\n- {gpus: a100}\n", "gpu, rate, since"),
+        (OrganisationFile, "quotas:\n  users:\n    ana: {gpu: 1}\n", "gpus, "),
+    ],
+)
+def test_where_a_field_is_unknown_those_there_are_are_named(
+    kind: type[ProfilesFile | OrganisationFile], text: str, fields: str
+) -> None:
+    with pytest.raises(BadFile) as caught:
+        Marked(text, "a.yaml").read(kind)
+    assert f"the fields here are {fields}" in caught.value.text("en")
+    assert fields in caught.value.text("ko")
 
 
 async def test_the_first_start_writes_it_and_no_later_one_does(tmp_path: Path) -> None:
