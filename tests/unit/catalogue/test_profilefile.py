@@ -102,10 +102,14 @@ def test_a_bad_line_is_named(text: str, line: int) -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "fields"),
     [
-        (ProfilesFile, "profiles:\n  cpu: {grups: [vision]}\n", "cpu_cores, "),
+        (ProfilesFile, "profiles:\n  cpu: {grups: [vision]}\n", "like, title, "),
         (OrganisationFile, "team: {}\n", "users, teams, "),
         (OrganisationFile, "teams:\n  vision: {lead: ben}\n", "members, leads, projects"),
-        (OrganisationFile, "rates:\n- {gpus: a100}\n", "gpu, rate, since"),
+        (
+            OrganisationFile,
+            "rates:\n- {gpu: a100-sxm-80, rate: 1, since: 2026-01-01, price: 2}\n",
+            "gpu, rate, since",
+        ),
         (OrganisationFile, "quotas:\n  users:\n    ana: {gpu: 1}\n", "gpus, "),
     ],
 )
