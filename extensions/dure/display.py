@@ -41,15 +41,30 @@ class Text(str):
         return str(self)
 
 
+NOTHING = "-"
+_NOTHINGS = frozenset(
+    (
+        "since", "until", "message", "reason", "url", "why", "on_behalf_of",
+        "expires_at", "used_at", "revoked_at", "seen_at", "last_sent_at", "last_error", "mail_to", "next_at",
+    )
+)  # fmt: skip
+"""Columns where the portal knows that there is nothing, as of a key that nobody has used."""
+
+
 class Table(list[T]):
-    """A list that shows as a table. Columns are attributes of its items; unknown shows as `unknown`."""
+    """A list that shows as a table. Columns are attributes of its items. Unknown shows as `unknown`; where null
+    says that there is nothing, as an end of what has none, a dash.
+    """
 
     def __init__(self, items: Iterable[T], columns: Sequence[str]) -> None:
         super().__init__(items)
         self.columns = columns
 
     def _cells(self) -> list[list[str]]:
-        return [[shown(getattr(item, column, None)) for column in self.columns] for item in self]
+        return [[self._cell(getattr(item, column, None), column) for column in self.columns] for item in self]
+
+    def _cell(self, value: Any, column: str) -> str:
+        return NOTHING if value is None and column in _NOTHINGS else shown(value)
 
     def __repr__(self) -> str:
         rows = [list(self.columns), *self._cells()]

@@ -36,6 +36,13 @@ def test_a_cordon_says_until_when_and_why(capsys: pytest.CaptureFixture[str]) ->
     assert "cordoned" in capsys.readouterr().out
 
 
+def test_what_a_healthy_gpu_has_nothing_of_is_a_dash_and_not_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    with portal({"GET /api/v1/devices": [device(state="healthy")]}):
+        assert main(["device", "list"]) == 0
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split() == ["GPU-1", "H100", "healthy", "-", "-", "-"]
+
+
 def test_a_drain_without_a_date_leaves_it_to_the_portal() -> None:
     with portal({"POST /api/v1/devices/GPU-1/drain": device(state="draining")}) as fake:
         assert main(["device", "drain", "GPU-1", "--now", "--message", "smoke"]) == 0
