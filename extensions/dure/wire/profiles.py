@@ -13,8 +13,9 @@ class Profile(Answer):
     `rate` is in micro-units of money an hour; `memory_mb` and `gpu_memory_mb` in MiB; lifetimes in seconds.
     Of a GPU it is `gpus` whole ones, or the MIG instance `mig`, or `share` thousandths beside other holders.
     `enforced` tells whether the holder's part of the GPU's memory is kept or only agreed; null without a GPU.
-    Of GPUs of its kind `closed` of `closed_of` are given to nobody now: `closed_until` is when the first of them
-    is thought to be back, `closed_message` what an administrator says of them.
+    Of GPUs of its kind `closed` of `closed_of` are given to nobody now, by why in `closed_kinds` (`maintenance`,
+    `fault`, `outside`): `closed_until` is when the first of those in maintenance is thought to be back,
+    `closed_message` what an administrator says of them.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Profile(Answer):
     total: int | None = None
     closed: int = 0
     closed_of: int = 0
+    closed_kinds: dict[str, int] = {}
     closed_until: datetime | None = None
     closed_message: str | None = None
 

@@ -8,6 +8,7 @@ it to end says so with `ask_end`, and the reconciler ends it once nothing of it 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -173,7 +174,10 @@ def _explain(queued: Line, tickets: Iterable[str]) -> None:
         ticket = queued.tickets[ticket_id]
         verdict = queued.stopped.get(ticket_id)
         if verdict is None:
-            verdict = board.place(queued.fleet.profile(ticket.profile), wishes[ticket_id].wish).verdict
+            spec = queued.fleet.profile(ticket.profile)
+            verdict = board.place(spec, wishes[ticket_id].wish).verdict
+            if closed := 0 if verdict.allowed else queued.fleet.closed_like(spec):
+                verdict = replace(verdict, facts={**verdict.facts, "closed": closed})
         if ticket_id in queued.stopped:
             ticket.reclaims = False  # the room is not for whoever may not have it
         if verdict.allowed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -31,6 +31,7 @@ from dure_hub.operations.remembered import lost, with_lost
 from dure_hub.policies import placement
 from dure_hub.policies.board import Board
 from dure_hub.policies.classes import POOLS
+from dure_hub.policies.devices import CORDON, DRAIN, FAULT, OUTSIDE
 from dure_hub.policies.placement import Capacity
 from dure_hub.policies.slices import Slice, Wish
 from dure_hub.policies.verdict import Verdict
@@ -105,6 +106,14 @@ class Fleet:
         if name not in self.profiles:
             raise NoSuchProfile(profile=name, offered=", ".join(self.open_to_all))
         return self.profiles[name]
+
+    def closed_like(self, spec: ProfileSpec) -> int:
+        """How many GPUs of the kind that the profile asks for are closed; none where it asks for none."""
+        return self._closed_kinds[spec.gpu_key or spec.gpu_model or "", spec.mig is not None] if self.closed else 0
+
+    @cached_property
+    def _closed_kinds(self) -> Counter[_KindKey]:
+        return Counter(_kind(gpu) for node in self.machines for gpu in node.gpus if gpu.closed)
 
     def groups_of(self, name: str) -> frozenset[str]:
         """Whom the profile is for; nobody in particular where it is everybody's, or away."""
@@ -269,10 +278,20 @@ def told_closed(
     told = {
         "closed": len({row.device for row in rows}),
         "closed_of": count,
+        "closed_kinds": dict(Counter(_why_shut(rows).values())),
         "closed_until": min(dates, default=None),
         "closed_message": next((row.message for row in rows if row.message), None),
     }
     return profile.model_copy(update=told)
+
+
+def _why_shut(rows: Iterable[Closure]) -> dict[str, str]:
+    """By GPU what people are told: a fault before what is done about it, and use from outside last."""
+    ranks = {OUTSIDE: 0, CORDON: 1, DRAIN: 1, FAULT: 2}
+    worst: dict[str, int] = {}
+    for row in rows:
+        worst[row.device] = max(worst.get(row.device, 0), ranks[row.kind])
+    return {device: ("outside", "maintenance", "fault")[rank] for device, rank in worst.items()}
 
 
 def _kind(gpu: Gpu) -> _KindKey:

@@ -14,6 +14,7 @@ from dure_hub.policies.keys import SEEN
 from dure_hub.services.guard import needs
 from dure_hub.services.pages import words
 from dure_hub.services.portal import operations_of
+from dure_hub.services.why import sentence_of
 
 router = APIRouter(prefix="/queue", tags=["queue"])
 _QUOTA = "verdict.quota"
@@ -32,7 +33,7 @@ async def list_queue(
 
 def why(entry: QueueEntry, *, told: bool = True) -> dict[str, str] | None:
     """What it waits for; none for a code this version has no words for. Whose quota it is, is not told to all."""
-    key = f"verdict.{entry.code}"
+    key = sentence_of(entry.code, entry.facts)
     if key.startswith(_QUOTA) and not told:
         key = "verdict.some_quota"
     if not words.has(key):

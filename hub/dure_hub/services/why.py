@@ -35,13 +35,19 @@ def waits_for(verdict: Mapping[str, Any]) -> str | None:
     return _KINDS.get(code)
 
 
+def sentence_of(code: object, facts: Mapping[str, Any]) -> str:
+    """The name of the sentence that says it; another one where GPUs are out of use. There may be no such words."""
+    key = f"verdict.{code}"
+    return f"{key}.closed" if facts.get("closed") and words.has(f"{key}.closed") else key
+
+
 def told(server: Environment) -> Environment:
     """The same with the reason of its ticket in every language; none for a code there are no words for."""
     if server.ticket is None:
         return server
     verdict = server.ticket.verdict
-    key = f"verdict.{verdict.get('code')}"
     facts = {"profile": server.profile, **verdict.get("facts", {})}
+    key = sentence_of(verdict.get("code"), facts)
     why = {language: words.say(key, language, facts) for language in LANGUAGES} if words.has(key) else None
     ticket = server.ticket.model_copy(update={"waits_for": waits_for(verdict), "why": why})
     return server.model_copy(update={"ticket": ticket})

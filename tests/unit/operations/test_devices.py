@@ -274,10 +274,11 @@ async def test_a_cordoned_gpu_is_granted_to_nobody_by_any_look_and_its_holder_go
     with bay.store.reading() as session:
         assert session.get_one(Lease, lease.id).until == lease.until
         ticket = session.scalars(select(Ticket).where(Ticket.state == "waiting")).one()
-        assert ticket.verdict["code"] == "no_gpu_free"
+        assert (ticket.verdict["code"], ticket.verdict["facts"]["closed"]) == ("no_gpu_free", 2)
     assert {event.actor for event in bay.events("device.cordon")} == {"root"}
     shown = next(one for one in await bay.profiles.list(ANN) if one.gpus == 1)
     assert (shown.closed, shown.closed_of, shown.closed_until, shown.closed_message) == (2, 2, until, "new fans")
+    assert shown.closed_kinds == {"maintenance": 2}
 
 
 async def test_who_waits_starts_once_it_is_taken_back(bay: Sickbay) -> None:

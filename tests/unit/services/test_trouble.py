@@ -13,7 +13,8 @@ import pytest
 
 from dure.wire.ids import new_id
 from dure_hub.app import operations
-from dure_hub.operations import Operations
+from dure_hub.operations import Operations, closures
+from dure_hub.policies.devices import FAULT
 from dure_hub.policies.disk import MIB
 from dure_hub.services.places import API, BASE
 from dure_hub.settings import Settings
@@ -41,7 +42,7 @@ async def _devices(anyone: httpx.AsyncClient, root: dict[str, str]) -> list[str]
 
 
 async def test_what_is_in_maintenance_is_shown_to_who_starts_a_server(
-    anyone: httpx.AsyncClient, hub: StubHub, ana: Browser, ops: Operations, tmp_path: Path
+    anyone: httpx.AsyncClient, hub: StubHub, ana: Browser, ops: Operations
 ) -> None:
     root = bearer(hub.person("root", admin=True))
     first, second, *_ = await _devices(anyone, root)
@@ -50,17 +51,39 @@ async def test_what_is_in_maintenance_is_shown_to_who_starts_a_server(
         answer = await anyone.post(f"{API}/devices/{uuid}/cordon", json=ask, headers=root)
         assert (answer.status_code, answer.json()["state"]) == (200, "cordoned")
     page = await anyone.get(f"{BASE}/spawn", headers=ana.navigate())
-    assert "2 of 8 in maintenance until" in unescape(page.text)
+    assert "2 of 8<br>" in page.text
+    assert "2 in maintenance until" in unescape(page.text)
     assert '<time datetime="2031-01-31T09:00:00Z"' in page.text, "in the viewer's zone by the page's script"
     assert "new fans &lt;b&gt;" in page.text
-    (tmp_path / "spawn.html").write_text(page.text)
     fleet = (await anyone.get(f"{API}/fleet", headers=root)).json()
     assert {one["uuid"] for one in fleet["devices"] if one["state"] == "cordoned"} == {first, second}
+    with ops.store.transaction() as session:
+        closures.close(session, second, FAULT, "xid", ops.clock(), "dure", facts={"xid": 79})
+    page = await anyone.get(f"{BASE}/spawn", headers=ana.navigate())
+    assert "1 with a fault<" in page.text, "a fault has no date"
+    assert "1 in maintenance until" in unescape(page.text)
     answer = await anyone.post(f"{API}/devices/{first}/uncordon", headers=root)
     assert answer.json()["state"] == "healthy"
     with ops.store.reading() as session:
         verbs = {(event.verb, event.actor) for event in session.query(Event).filter(Event.verb.like("device.%"))}
     assert verbs == {("device.cordon", "root"), ("device.open", "root")}
+
+
+async def test_who_waits_reads_that_gpus_are_out_of_use(
+    anyone: httpx.AsyncClient, hub: StubHub, ops: Operations
+) -> None:
+    root, ana = bearer(hub.person("root", admin=True)), bearer(hub.person("ana"))
+    for uuid in await _devices(anyone, root):
+        (await anyone.post(f"{API}/devices/{uuid}/cordon", json={}, headers=root)).raise_for_status()
+    profiles = (await anyone.get(f"{API}/profiles", headers=ana)).json()
+    whole = next(one["name"] for one in profiles if one["gpus"] == 1)
+    ask = {"id": new_id(), "profile": whole}
+    waits = (await anyone.post(f"{API}/environments", json=ask, headers=ana)).json()
+    assert (
+        waits["ticket"]["why"]["en"] == f"Nothing is free for {whole}; 8 of the GPUs of its kind are out of use."
+    )
+    (entry,) = (await anyone.get(f"{API}/queue", headers=ana)).json()
+    assert entry["why"] == waits["ticket"]["why"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +110,7 @@ async def test_what_cannot_be_asked_changes_nothing(
 
 
 async def test_with_a_full_disk_the_form_comes_back_with_the_reason_and_uploads_are_refused(
-    anyone: httpx.AsyncClient, hub: StubHub, ana: Browser, ops: Operations, tmp_path: Path
+    anyone: httpx.AsyncClient, hub: StubHub, ana: Browser, ops: Operations
 ) -> None:
     form = await anyone.get(f"{BASE}/spawn", headers=ana.navigate())
     ops.disk._usage = lambda _path: (30 * MIB, 1000 * MIB)
@@ -97,7 +120,6 @@ async def test_with_a_full_disk_the_form_comes_back_with_the_reason_and_uploads_
     assert "Largest: not counted yet" in unescape(page.text)
     assert '<span class="choice-title">' in page.text, "the form is there as it was"
     assert "data-start><strong>now</strong>" not in page.text.replace("\n", ""), "no card promises a start"
-    (tmp_path / "full.html").write_text(page.text)
     assert "has 3.0 % free" in unescape((await anyone.get(f"{BASE}/spawn", headers=ana.navigate())).text)
     caller = bearer(hub.person("ana"))
     shown = (await anyone.get(f"{API}/disk", headers=caller)).json()

@@ -10,13 +10,23 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{percent} % 또는 {minimum_mb} MiB 아래에서는 새로 시작하지 않습니다. "
         "공간이 생기면 자동으로 시작합니다. 큰 폴더: {largest}.",
     ),
+    "verdict.no_gpu_free.closed": (
+        "Nothing is free for {profile}; {closed} of the GPUs of its kind are out of use.",
+        "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {closed}개가 사용 중지 상태입니다.",
+    ),
+    "verdict.no_slice_free.closed": (
+        "Nothing is free for {profile}; {closed} of the GPUs of its kind are out of use.",
+        "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {closed}개가 사용 중지 상태입니다.",
+    ),
     "waits.disk": ("Disk nearly full", "디스크 부족"),
     "spawn.disk": (
         "The portal's disk has {percent} % free. Nothing new starts until there is room.",
         "포털 디스크의 남은 공간이 {percent} %입니다. 공간이 생길 때까지 새로 시작하지 않습니다.",
     ),
     "spawn.closed": ("Out of use", "사용 중지"),
-    "spawn.closed.of": ("{closed} of {total} in maintenance", "{total}개 중 {closed}개 점검 중"),
-    "spawn.closed.some": ("{closed} of {total}", "{total}개 중 {closed}개"),
+    "spawn.closed.of": ("{closed} of {total}", "{total}개 중 {closed}개"),
+    "spawn.closed.maintenance": ("{n} in maintenance", "점검 중 {n}개"),
+    "spawn.closed.fault": ("{n} with a fault", "고장 {n}개"),
+    "spawn.closed.outside": ("{n} used outside Dure", "Dure 밖에서 사용 중 {n}개"),
     "spawn.closed.until": ("until", "복귀 예정"),
 }
