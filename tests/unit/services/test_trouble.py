@@ -57,16 +57,26 @@ async def test_what_is_in_maintenance_is_shown_to_who_starts_a_server(
     assert "new fans &lt;b&gt;" in page.text
     fleet = (await anyone.get(f"{API}/fleet", headers=root)).json()
     assert {one["uuid"] for one in fleet["devices"] if one["state"] == "cordoned"} == {first, second}
-    with ops.store.transaction() as session:
-        closures.close(session, second, FAULT, "xid", ops.clock(), "dure", facts={"xid": 79})
-    page = await anyone.get(f"{BASE}/spawn", headers=ana.navigate())
-    assert "1 with a fault<" in page.text, "a fault has no date"
-    assert "1 in maintenance until" in unescape(page.text)
     answer = await anyone.post(f"{API}/devices/{first}/uncordon", headers=root)
     assert answer.json()["state"] == "healthy"
     with ops.store.reading() as session:
         verbs = {(event.verb, event.actor) for event in session.query(Event).filter(Event.verb.like("device.%"))}
     assert verbs == {("device.cordon", "root"), ("device.open", "root")}
+
+
+async def test_a_fault_is_told_apart_from_maintenance_and_has_no_date(
+    anyone: httpx.AsyncClient, hub: StubHub, ana: Browser, ops: Operations
+) -> None:
+    root = bearer(hub.person("root", admin=True))
+    first, second, *_ = await _devices(anyone, root)
+    ask = {"until": "2031-01-31T18:00:00+09:00"}
+    for uuid in (first, second):
+        (await anyone.post(f"{API}/devices/{uuid}/cordon", json=ask, headers=root)).raise_for_status()
+    with ops.store.transaction() as session:
+        closures.close(session, second, FAULT, "xid", ops.clock(), "dure", facts={"xid": 79})
+    page = await anyone.get(f"{BASE}/spawn", headers=ana.navigate())
+    assert "1 with a fault<" in page.text
+    assert "1 in maintenance until" in unescape(page.text)
 
 
 async def test_who_waits_reads_that_gpus_are_out_of_use(
