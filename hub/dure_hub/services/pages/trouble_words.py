@@ -28,5 +28,5 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "spawn.closed.maintenance": ("{n} in maintenance", "점검 중 {n}개"),
     "spawn.closed.fault": ("{n} with a fault", "고장 {n}개"),
     "spawn.closed.outside": ("{n} used outside Dure", "Dure 밖에서 사용 중 {n}개"),
-    "spawn.closed.until": ("until", "복귀 예정"),
+    "spawn.closed.until": ("until", "· 복귀 예정"),
 }
