@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dure_hub.isolation.walking import folders_below
 from dure_hub.supervisor.swap import MARK
 
 MADE_ANEW = frozenset({"run", "envoy", "log/", "backup", "given", "db", "db.upgrading", "db.upgrading.lock", MARK})
@@ -16,6 +18,7 @@ MADE_ANEW = frozenset({"run", "envoy", "log/", "backup", "given", "db", "db.upgr
 With a slash at its end it is the files of a folder, and not the folders in it: logs of services, and not of work.
 """
 HOMES = "users"
+_SHOWN = 400
 _HOLES, _THIN = 2**30, 100
 """Of a file that is left out: more holes than these bytes, and so many times as long as what is written of it.
 
@@ -71,29 +74,27 @@ def walk(root: Path, skip: frozenset[str], left: LeftOut) -> Iterator[Member]:
     """
 
     def trouble(why: OSError) -> None:
-        if not isinstance(why, FileNotFoundError):
-            left.names.append(os.path.relpath(str(why.filename), root))
+        if why.errno != errno.ENOENT:
+            left.names.append(str(why.filename).rstrip("/")[:_SHOWN])
 
     homes: dict[str, int] = {}
-    for place, folders, files, descriptor in os.fwalk(root, onerror=trouble, follow_symlinks=False):
-        way = os.path.relpath(place, root)
-        way = "" if way == "." else f"{way}/"
+    for found in folders_below(root, trouble):
+        way, folders, files = found.way, found.folders, found.files
         if not way:
             folders[:] = [name for name in folders if name not in skip]
             files = [name for name in files if name not in skip]
         elif way in skip:
             files = []
-        folders.sort()
-        for name in [*folders, *sorted(files)]:
+        for name in [*folders, *files]:
             try:
-                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                status = os.stat(name, dir_fd=found.descriptor, follow_symlinks=False)
             except FileNotFoundError:
                 continue
             if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
                 if way == f"{HOMES}/":
                     homes[name] = status.st_uid
                 home = homes.get(way.split("/")[1]) if way.startswith(f"{HOMES}/") else None
-                yield Member(way + name, descriptor, status, home)
+                yield Member(way + name, found.descriptor, status, home)
 
 
 def skipped(homes: bool) -> frozenset[str]:

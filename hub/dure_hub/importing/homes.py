@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dure_hub.importing.errors import BadPattern
+from dure_hub.isolation.walking import Folder, folders_below, open_below
 
 _PIECE = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,9 +64,9 @@ def home_of(pattern: str | None, username: str) -> Home:
 def size_of(home: Path) -> int:
     """Bytes of all plain files below, hard links counted each time."""
     total = 0
-    for _folder, _names, files, at in os.fwalk(home, follow_symlinks=False):
-        for name in files:
-            about = os.stat(name, dir_fd=at, follow_symlinks=False)
+    for found in folders_below(home, lambda _unreadable: None):
+        for name in found.files:
+            about = os.stat(name, dir_fd=found.descriptor, follow_symlinks=False)
             total += about.st_size if stat.S_ISREG(about.st_mode) else 0
     return total
 
@@ -79,20 +79,31 @@ def copy_home(source: Path, target: Path, told: Callable[[Copied], None] = lambd
     """
     done = Copied()
     target.mkdir(mode=0o700, exist_ok=True)
-    with _opened(source) as old, _opened(target) as new:
-        _folder(old, new, done, told, os.fstat(old).st_uid)
+    owner, seen = source.lstat().st_uid, []
+    for found in folders_below(source, _raise):
+        new = open_below(target, found.way)
+        try:
+            _folder(found, new, done, told, owner)
+        finally:
+            os.close(new)
+        seen.append((found.way, os.fstat(found.descriptor)))
+    for way, about in reversed(seen):  # at the end: what is written into a folder changes its time, or is refused
+        copy = open_below(target, way)
+        try:
+            _like(about, copy)
+        finally:
+            os.close(copy)
     return done
 
 
-def _folder(old: int, new: int, done: Copied, told: Callable[[Copied], None], owner: int) -> None:
-    for name in sorted(os.listdir(old)):
+def _folder(found: Folder, new: int, done: Copied, told: Callable[[Copied], None], owner: int) -> None:
+    old = found.descriptor
+    for name in found.folders:
+        with contextlib.suppress(FileExistsError):  # an earlier run made it; opened below, it must be a folder
+            os.mkdir(name, 0o700, dir_fd=new)
+    for name in found.files:
         about = os.stat(name, dir_fd=old, follow_symlinks=False)
-        if stat.S_ISDIR(about.st_mode):
-            with contextlib.suppress(FileExistsError):  # an earlier run made it; opened below, it must be a folder
-                os.mkdir(name, 0o700, dir_fd=new)
-            with _opened(name, old) as inner, _opened(name, new) as copy:
-                _folder(inner, copy, done, told, owner)
-        elif stat.S_ISREG(about.st_mode):
+        if stat.S_ISREG(about.st_mode):
             _file(name, old, new, done, owner)
             told(done)
         elif stat.S_ISLNK(about.st_mode):
@@ -100,7 +111,10 @@ def _folder(old: int, new: int, done: Copied, told: Callable[[Copied], None], ow
             done.links += 1
         else:
             done.left_out += 1
-    _like(os.fstat(old), new)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _file(name: str, old: int, new: int, done: Copied, owner: int) -> None:
@@ -157,12 +171,3 @@ def _link(name: str, old: int, new: int, about: os.stat_result) -> None:
 def _like(about: os.stat_result, copy: int) -> None:
     os.fchmod(copy, stat.S_IMODE(about.st_mode) & 0o777)
     os.utime(copy, ns=(about.st_atime_ns, about.st_mtime_ns))
-
-
-@contextmanager
-def _opened(path: Path | str, at: int | None = None) -> Iterator[int]:
-    found = os.open(path, _FOLDER, dir_fd=at)
-    try:
-        yield found
-    finally:
-        os.close(found)

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from dure_hub.isolation.walking import folders_below
+
 WAY, SHOWN_FOLDER, SHOWN_FILE, OWN = 0o710, 0o750, 0o640, 0o700
 log = logging.getLogger(__name__)
 
@@ -88,8 +90,8 @@ def _names(place: Path, device: int) -> Counter[int]:
 
 def _walk(place: Path) -> Iterator[tuple[list[str], int]]:
     """Names in each folder, and the folder's descriptor. No link is followed; what cannot be read raises."""
-    for _, folders, files, descriptor in os.fwalk(place, onerror=_raise, follow_symlinks=False):
-        yield [*folders, *files], descriptor
+    for found in folders_below(place, _raise):
+        yield [*found.folders, *found.files], found.descriptor
 
 
 def _raise(error: OSError) -> None:
