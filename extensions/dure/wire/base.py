@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from dure.wire.ids import ULID_PATTERN
 
@@ -34,6 +36,28 @@ class Answer(BaseModel):
 
 
 class Ask(BaseModel):
-    """Something a client asks for. An unknown field is a mistake and is refused."""
+    """Something a client asks for. An unknown field is a mistake and is refused, and so is text with a NUL in it,
+    which PostgreSQL keeps in no column.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nul(cls, asked: Any) -> Any:
+        if _has_nul(asked):
+            raise PydanticCustomError("nul", "no text in it has the character NUL (U+0000)")
+        return asked
+
+
+def _has_nul(value: Any) -> bool:
+    left = [value]  # not by recursion: what is nested too deep is refused by name later
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and "\0" in one:
+            return True
+        if isinstance(one, Mapping):
+            left += [*one, *one.values()]
+        elif isinstance(one, list | tuple):
+            left += one
+    return False

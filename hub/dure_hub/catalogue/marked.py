@@ -51,6 +51,10 @@ _RULES: Mapping[str, Text] = {
     "date_from_datetime_parsing": {"en": "it is a day, as in 2026-01-31", "ko": "2026-01-31 같은 날짜여야 합니다"},
     "date_parsing": {"en": "it is a day, as in 2026-01-31", "ko": "2026-01-31 같은 날짜여야 합니다"},
     "date_type": {"en": "it is a day, as in 2026-01-31", "ko": "2026-01-31 같은 날짜여야 합니다"},
+    "nul": {
+        "en": "no text in it has the character NUL (U+0000)",
+        "ko": "텍스트에 NUL 문자(U+0000)를 쓸 수 없습니다",
+    },
     "project_in_team": {
         "en": "a project is named with its team: vision/segmentation",
         "ko": "프로젝트는 vision/segmentation처럼 팀과 함께 씁니다",

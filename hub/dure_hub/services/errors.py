@@ -258,7 +258,7 @@ def rule_of(error: Mapping[str, Any], language: str) -> str:
 
 def _shown(field: str, error: Mapping[str, Any]) -> str | None:
     """The refused value, cut short. A secret is never sent back, wherever it was put by mistake."""
-    if error["type"] in ("missing", "json_invalid"):
+    if error["type"] in ("missing", "json_invalid", "nul"):
         return None
     text = str(error.get("input"))
     secret = any(word in field.lower() for word in ("token", "secret", "password", "authorization"))
@@ -284,6 +284,10 @@ RULES: dict[str, Text] = {
     "greater_than_equal": {"en": "it must be at least {ge}", "ko": "{ge} 이상이어야 합니다"},
     "less_than_equal": {"en": "it must be at most {le}", "ko": "{le} 이하여야 합니다"},
     "too_long": {"en": "at most {max_length} entries", "ko": "최대 {max_length}개입니다"},
+    "nul": {
+        "en": "no text in it has the character NUL (U+0000)",
+        "ko": "텍스트에 NUL 문자(U+0000)를 쓸 수 없습니다",
+    },
     "project_in_team": {
         "en": "a project is named with its team: vision/segmentation",
         "ko": "프로젝트는 vision/segmentation처럼 팀과 함께 씁니다",

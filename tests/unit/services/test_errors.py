@@ -51,6 +51,7 @@ async def test_a_refused_value_names_field_value_and_rule(anyone: httpx.AsyncCli
             "whole number",
         ),
         ({"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "profile": "cpu", "lifetime_s": 1}, "lifetime_s", "at least 300"),
+        ({"id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "profile": "cpu", "project": "a\0b"}, "body", "NUL"),
         ([], "body", "JSON object"),
         (None, "body", "required"),
     ],
@@ -62,6 +63,18 @@ async def test_rules_are_said_in_words(
     facts = error_of(answer)["facts"]
     assert facts["field"] == field
     assert rule in facts["rule"]
+
+
+async def test_no_text_has_a_nul_however_deep_it_is(anyone: httpx.AsyncClient, hub: StubHub) -> None:
+    deep: Any = "a\0b"
+    for _ in range(400):
+        deep = [{"in": deep}]
+    for parameters in ({"name": "a\0b"}, {"a\0b": 1}, {"deep": deep}):
+        body = {"id": new_id(), "name": "one", "snapshot": "0" * 64, "entry": "a.py", "parameters": parameters}
+        answer = await anyone.post(f"{API}/training/jobs", json=body, headers=bearer(hub.person("ana")))
+        error = error_of(answer)
+        assert (answer.status_code, error["facts"]["value"]) == (422, None)
+        assert "NUL" in error["facts"]["rule"]
 
 
 async def test_a_secret_put_in_the_wrong_place_does_not_come_back(anyone: httpx.AsyncClient, hub: StubHub) -> None:
