@@ -1,4 +1,4 @@
-"""From another computer by `ssh -L` with another local port: all of the portal works, and stays at that address."""
+"""From another computer by `ssh -L` with another local port: all of the portal works, and stays there."""
 
 from __future__ import annotations
 

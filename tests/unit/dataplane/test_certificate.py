@@ -54,6 +54,11 @@ def _encrypted(cert: Path, key: Path, authority: Authority) -> None:
     key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word")))
 
 
+def _folder(cert: Path, key: Path, authority: Authority) -> None:
+    cert.unlink()
+    cert.mkdir()
+
+
 def _weak(cert: Path, key: Path, authority: Authority) -> None:
     made, secret = authority.sign(weak())
     cert.write_bytes(made.public_bytes(Encoding.PEM))
@@ -69,7 +74,7 @@ def _edwards(cert: Path, key: Path, authority: Authority) -> None:
 WRONG: dict[str, tuple[Callable[[Path, Path, Authority], object], str, str]] = {
     "no certificate": (lambda cert, key, ca: cert.unlink(), "tls_cert", "no such file"),
     "no key": (lambda cert, key, ca: key.unlink(), "tls_key", "no such file"),
-    "a folder": (lambda cert, key, ca: (cert.unlink(), cert.mkdir()), "tls_cert", "may not read"),
+    "a folder": (_folder, "tls_cert", "may not read"),
     "no PEM": (lambda cert, key, ca: cert.write_bytes(b"\x30\x82"), "tls_cert", "no certificate in PEM"),
     "empty": (lambda cert, key, ca: cert.write_text(""), "tls_cert", "no certificate in PEM"),
     "no PEM key": (lambda cert, key, ca: key.write_text("hello"), "tls_key", "no private key in PEM"),
