@@ -56,6 +56,18 @@ class Addresses(BaseModel):
     instance: str = Field("", description="Mark of this data folder's processes; `up` makes it once.")
     clock_file: Path | None = Field(None, description="File with an offset in seconds added to now; for tests.")
 
+    @field_validator("host")
+    @classmethod
+    def _of_this_machine(cls, host: str) -> str:
+        """Envoy takes addresses alone."""
+        if host == "localhost":
+            return LOOPBACK
+        try:
+            return str(ip_address(host)) if host else host
+        except ValueError:
+            rule = "it is an address of this machine, such as 127.0.0.1 (or 0.0.0.0 for all), and no name"
+            raise PydanticCustomError("not_an_address", rule) from None
+
     @field_validator("tls_cert", "tls_key")
     @classmethod
     def _same_place(cls, path: Path | None) -> Path | None:
@@ -125,11 +137,8 @@ class Addresses(BaseModel):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether nobody but this machine reaches the front port. A name may mean anything, so it does not."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        """Whether nobody but this machine reaches the front port."""
+        return self.host != "" and ip_address(self.host).is_loopback
 
 
 def _in_url(host: str) -> str:

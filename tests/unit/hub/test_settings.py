@@ -53,8 +53,16 @@ def test_what_cannot_have_hosts_below_it_is_refused(typed: str, public: str) -> 
         Settings(subdomain_host=typed, public_url=public)
 
 
+def test_the_front_port_listens_at_an_address_and_not_at_a_name() -> None:
+    assert Settings(host="localhost").host == "127.0.0.1"
+    assert Settings(host="").everywhere
+    for name in ("box", "[::1]", "127.0.0.1:8000"):
+        with pytest.raises(ValidationError, match="no name"):
+            Settings(host=name)
+
+
 def test_a_certificate_makes_the_front_port_speak_https() -> None:
-    own = Settings(tls_cert="c.pem", tls_key="k.pem", host="0.0.0.0", port=8443, inside_port=20001)  # type: ignore[arg-type]  # noqa: S104
+    own = Settings(tls_cert="c.pem", tls_key="k.pem", host="0.0.0.0", port=8443, inside_port=20001)  # noqa: S104
     assert (own.address, own.listens_at) == ("https://127.0.0.1:8443",) * 2
     assert own.front_url == "http://127.0.0.1:20001", "programs of this machine need to trust nothing"
     assert own.tls_cert == Path.cwd() / "c.pem"
