@@ -29,10 +29,13 @@ def forwarded(port: int) -> Iterator[int]:
 
     async def one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
-            while piece := await reader.read(65536):
-                writer.write(piece)
-                await writer.drain()
-        writer.close()
+            try:
+                while piece := await reader.read(65536):
+                    writer.write(piece)
+                    await writer.drain()
+            finally:
+                writer.close()
+                await writer.wait_closed()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
@@ -44,8 +47,10 @@ def forwarded(port: int) -> Iterator[int]:
         begun.set()
         await ending.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
@@ -97,9 +102,11 @@ def visit(chromium: Browser, url: str) -> Iterator[Visit]:
     )
     expect.set_options(timeout=60_000)
     made = Visit(context, url)
-    yield made
-    expect.set_options(timeout=5_000)
-    context.close()
+    try:
+        yield made
+    finally:
+        expect.set_options(timeout=5_000)
+        context.close()
     assert made.strangers == []
 
 

@@ -41,8 +41,9 @@ def test_login_server_lab_and_logout(chromium: Browser, near: Portal) -> None:
             "the kernel was spoken to by a websocket"
         )
 
-        page.goto(f"{near.url}/services/mlflow/")
-        page.wait_for_url("**/services/mlflow/#/experiments**")
+        with page.expect_response("**/ajax-api/2.0/mlflow/experiments/search*") as found:
+            page.goto(f"{near.url}/services/mlflow/#/experiments")
+        assert found.value.ok
         expect(page.get_by_text("Experiments").first).to_be_visible()
 
         page.goto(f"{near.url}/hub/logout")
