@@ -25,21 +25,21 @@ def forwarded(port: int) -> Iterator[int]:
     """Another local port that leads to this one byte by byte, as `ssh -L` does; it is the answer."""
     loop, begun = asyncio.new_event_loop(), threading.Event()
     bound: list[int] = []
-    ending = asyncio.Event()
+    ending, open_ones = asyncio.Event(), set[asyncio.StreamWriter]()
 
     async def one_way(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
-            try:
-                while piece := await reader.read(65536):
-                    writer.write(piece)
-                    await writer.drain()
-            finally:
-                writer.close()
-                await writer.wait_closed()
+            while piece := await reader.read(65536):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_ones.add(writer)
         there, back = await asyncio.open_connection("127.0.0.1", port)
+        open_ones.add(back)
         await asyncio.gather(one_way(reader, back), one_way(there, writer))
+        open_ones.difference_update((writer, back))
 
     async def serve() -> None:
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
@@ -47,10 +47,9 @@ def forwarded(port: int) -> Iterator[int]:
         begun.set()
         await ending.wait()
         server.close()
-        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        for writer in open_ones:
+            writer.transport.abort()
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not asyncio.current_task()))
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
