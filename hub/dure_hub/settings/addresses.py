@@ -36,7 +36,10 @@ class Addresses(BaseModel):
     insecure_http: bool = Field(
         False, description="Whether the front port may speak plain http at an address that others reach."
     )
-    public_url: str = Field("", description="Address people type, if a proxy of yours stands in front.")
+    public_url: str = Field(
+        "",
+        description="Address people type, if a proxy of yours stands in front, or the certificate's name is in it.",
+    )
     subdomain_host: str = Field(
         "",
         description="Address, as `https://dure.example`, below which each person's servers get a host of their "
