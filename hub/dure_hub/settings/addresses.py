@@ -38,7 +38,7 @@ class Addresses(BaseModel):
     )
     public_url: str = Field(
         "",
-        description="Address people type, if a proxy of yours stands in front, or the certificate's name is in it.",
+        description="Address people type, where a proxy of yours stands in front or a certificate names it.",
     )
     subdomain_host: str = Field(
         "",
