@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 from dure.errors import BadAnswer, BadRequest, DureError, PortalUnreachable, Text, from_wire, reader_language
-from dure.sdk_errors import NoPortal, NoToken, TokenFileMissing
+from dure.sdk_errors import CertificateNotTrusted, NoPortal, NoToken, TokenFileMissing
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -53,6 +54,7 @@ class Client:
             transport=transport,
             timeout=httpx.Timeout(60, connect=5),
             headers={"Authorization": f"Bearer {self.token}", "Accept-Language": reader_language()},
+            verify=trusted(self.url),
             # A proxy of the environment cannot reach this machine's own loopback.
             trust_env=httpx.URL(self.url).host not in LOOPBACK,
         )
@@ -121,6 +123,8 @@ class Client:
             try:
                 answer = self._once(method, path, file, request)
             except (httpx.ConnectError, httpx.ConnectTimeout) as away:
+                if (why := distrust(away)) is not None:
+                    raise CertificateNotTrusted(url=self.url, why=why) from away
                 problem, again = away, True
             except httpx.RequestError as broken:
                 problem, again = broken, repeatable
@@ -231,6 +235,10 @@ TOKEN_RULE: Text = {
     "en": "a token is one word of ASCII letters, digits and signs",
     "ko": "토큰은 공백 없이 ASCII 문자로만 이루어진 한 단어여야 합니다",
 }
+CERTIFICATES_RULE: Text = {
+    "en": "it is a PEM file with the certificates to believe",
+    "ko": "신뢰할 인증서가 든 PEM 파일이어야 합니다",
+}
 EMPTY: Text = {"en": "it is empty", "ko": "비어 있습니다"}
 NO_TEXT: Text = {"en": "it is not a text file", "ko": "텍스트 파일이 아닙니다"}
 
@@ -251,6 +259,27 @@ def checked_token(text: str) -> str:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise BadRequest(field="DURE_TOKEN", value="***", rule=TOKEN_RULE)
     return text
+
+
+def distrust(problem: BaseException) -> str | None:
+    """Why the portal's certificate was not believed, in OpenSSL's words; None where that is not the problem."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def trusted(url: str) -> ssl.SSLContext | bool:
+    """Whom to believe: what SSL_CERT_FILE names, also for this machine's loopback, the near end of an `ssh -L`."""
+    if not url.startswith("https:"):
+        return True
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ssl.SSLError) as why:
+        file = os.environ.get("SSL_CERT_FILE")
+        raise BadRequest(field="SSL_CERT_FILE", value=file, rule=CERTIFICATES_RULE) from why
 
 
 def find_url() -> str:

@@ -23,6 +23,22 @@ class NoPortal(DureError):
     }
 
 
+class CertificateNotTrusted(DureError):
+    """The portal answers by https, with a certificate that this computer does not believe."""
+
+    code, status = "certificate_not_trusted", 502
+    message: ClassVar[Text] = {
+        "en": "The certificate of {url} is not trusted here: {why}.",
+        "ko": "이 컴퓨터는 {url}의 인증서를 신뢰하지 않습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Use the name that it is for; or, where it is from an authority of your own, set SSL_CERT_FILE to a "
+        "PEM file with that authority's certificate.",
+        "ko": "인증서에 적힌 이름으로 접속하세요. 자체 인증 기관이 발급했다면 그 기관의 인증서가 든 PEM 파일을 "
+        "SSL_CERT_FILE에 지정하세요.",
+    }
+
+
 class NoToken(DureError):
     """The SDK has nothing to show who asks."""
 

@@ -148,7 +148,8 @@ class Pages:
         handler = _handler(context)
         language = language_of(handler, self.default)
         if handler.get_query_argument("lang", None) in LANGUAGES:
-            handler.set_cookie(COOKIE, language, path="/", samesite="Lax", expires_days=365)
+            secure = handler.request.protocol == "https"
+            handler.set_cookie(COOKIE, language, path="/", samesite="Lax", expires_days=365, secure=secure)
         return language
 
     @pass_context

@@ -45,6 +45,10 @@ HELP = {
     "detach": ("go to the background once it is ready", "준비되면 백그라운드로 전환합니다"),
     "port": ("front port (default: DURE_PORT, else 8000)", "포털 포트(기본값: DURE_PORT, 없으면 8000)"),
     "host": ("address to listen on (default: 127.0.0.1)", "수신 주소(기본값: 127.0.0.1)"),
+    "insecure_http": (
+        "let others reach it by plain http (behind a proxy that does TLS)",
+        "다른 컴퓨터에서 일반 http로 접속하게 합니다(TLS를 처리하는 프록시 뒤)",
+    ),
     "json": ("print JSON", "JSON으로 출력합니다"),
     "one": ("one service only", "한 서비스만 봅니다"),
     "system": ("of the whole machine (needs root)", "시스템 전체 서비스(root 필요)"),
@@ -69,6 +73,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     up.add_argument("--detach", action="store_true", help=_help("detach"))
     up.add_argument("--port", type=int, help=_help("port"))
     up.add_argument("--host", help=_help("host"))
+    up.add_argument("--insecure-http", action="store_true", help=_help("insecure_http"))
     up.add_argument("--report-fd", type=int, help=argparse.SUPPRESS)  # the background half of --detach
     _add(subparsers, "down", "dure_hub.commands.down")
     _add(subparsers, "status", "dure_hub.commands.status").add_argument(

@@ -11,6 +11,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from dure.errors import reader_language as language
 from dure_hub.backends.base import Device, Feature, Inventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.rates import BadRates
-from dure_hub.commands import gpucheck
+from dure_hub.commands import gpucheck, reachcheck
 from dure_hub.isolation import ground
 from dure_hub.operations import live_profiles
 from dure_hub.policies.naming import person_label
@@ -41,6 +42,8 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "rates": ("rates", "요금표"),
     "profiles": ("profiles", "프로필"),
     "port": ("port", "포트"),
+    "encryption": ("encryption", "암호화"),
+    "certificate": ("certificate", "인증서"),
     "hosts": ("hosts", "호스트"),
     "isolation": ("isolation", "격리"),
     "python": ("Python", "파이썬"),
@@ -166,6 +169,7 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
         *_rates(settings),
         *_profiles(settings),
         _port(settings),
+        *_reach(settings),
     ]
     machine += await _hosts(settings)
     machine += [_isolation(asked, why_one), _python(), _torch(), *await _kernels(seen)]
@@ -257,6 +261,13 @@ def _port(settings: Settings) -> Finding:
     except DureError as error:
         return Finding("port", BAD, error.text(language()), error.advice(language()))
     return Finding("port", OK, _word("port_free", host=host, port=port))
+
+
+def _reach(settings: Settings) -> Iterator[Finding]:
+    """The way to the front port: encrypted or not, and by what."""
+    for found in reachcheck.check(settings, language(), datetime.now(UTC)):
+        state = BAD if found.worst else OK if found.fine else LIMITED
+        yield Finding(found.topic, state, found.text, found.to_do)
 
 
 async def _hosts(settings: Settings) -> list[Finding]:

@@ -37,7 +37,7 @@ async def down(settings: Settings) -> int:
         return 0
     with lock.held(settings):
         await closing.close(settings, closing.stopper(settings), _say, asyncio.Event())
-        lock.write_holder(run, settings.front_url, "down")
+        lock.write_holder(run, settings.listens_at, "down")
     _say("down")
     return 0
 

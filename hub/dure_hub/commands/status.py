@@ -6,9 +6,11 @@ import argparse
 import asyncio
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from dure.errors import reader_language as language
+from dure_hub.commands import reachcheck
 from dure_hub.commands.status_text import text
 from dure_hub.operations import live_profiles
 from dure_hub.settings import Settings
@@ -64,6 +66,7 @@ async def look(settings: Settings) -> dict[str, Any]:
         "since": holder.get("since") if held else None,
         "lost": holder.get("lost") if held else None,
         "url": settings.address,
+        "certificate": reachcheck.told(settings, language(), datetime.now(UTC)),
         "data": str(settings.folder.root),
         "simulated": settings.simulated_fleet or None,
         "profiles": problem.text(language()) if (problem := live_profiles.problem_of(settings.folder)) else None,

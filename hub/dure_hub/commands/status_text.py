@@ -57,6 +57,8 @@ def text(found: Mapping[str, Any], language: str, folder: str) -> str:
         lines.append(word(key, language, url=found["url"], age=age(found["since"])))
     if found["simulated"]:
         lines.append(word("simulated", language, fleet=found["simulated"]))
+    if (found["certificate"] or {}).get("trouble"):
+        lines.append(f"  {found['certificate']['trouble']}")
     if found["profiles"]:
         lines.append(f"  {found['profiles']}")
     rows = [_row(name, service, language) for name, service in found["services"].items()]

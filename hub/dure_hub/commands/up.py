@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Start; the exit code is 0 once it was up, 1 where it could not be."""
     os.umask(0o077)  # whatever is made from here on is the portal's own
     flags = {"data": arguments.data, "port": arguments.port, "host": arguments.host}
+    flags["insecure_http"] = arguments.insecure_http or None  # not said is not "no"
     if arguments.detach:
         return _detach(flags)
     if arguments.report_fd is not None:
@@ -79,6 +80,15 @@ def _open_standard() -> None:
     os.close(descriptor)
 
 
+def _words(flags: dict[str, Any]) -> list[str]:
+    """The same flags as they are typed."""
+    words: list[str] = []
+    for name, value in flags.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
+
+
 def _detach(flags: dict[str, Any]) -> int:
     """Start again in a session of its own, pass on what it says until it is ready, and leave it."""
     from dure_hub.supervisor import prepare
@@ -87,7 +97,7 @@ def _detach(flags: dict[str, Any]) -> int:
     if prepare.make_folder(settings):
         _say(sys.stdout, "made", folder=settings.folder.root)
     _open_standard()
-    words = [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
+    words = _words(flags)
     read, write = os.pipe()
     log = os.open(settings.folder.log / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:

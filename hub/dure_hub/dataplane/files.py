@@ -27,6 +27,7 @@ class Files:
         self.bootstrap = folder.envoy / "bootstrap.json"
         self.clusters = folder.envoy / "clusters.json"
         self.routes = folder.envoy / "routes.json"
+        self.certificate = folder.envoy / "certificate.json"
         self.leaving = folder.envoy / "leaving"
         self.trial = folder.envoy / "trial.json"
         self.fragments = folder.envoy / "fragments"

@@ -99,7 +99,8 @@ async def language(
     response = RedirectResponse(safe_next(target), status_code=303)
     if to in LANGUAGES:
         # No secret, and the hub's own pages read it too.
-        response.set_cookie(LANGUAGE_COOKIE, to, max_age=365 * 86400, path="/", samesite="lax")
+        secure = portal_of(request).jar.secure
+        response.set_cookie(LANGUAGE_COOKIE, to, max_age=365 * 86400, path="/", samesite="lax", secure=secure)
     return response
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 DEFAULT_DATA = Path("~/.dure")
+LOOPBACK = "127.0.0.1"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOSTS = re.compile(rf"https?://(?:{_LABEL}\.)+(?=[a-z]){_LABEL}(?::[1-9][0-9]{{0,4}})?", flags=re.ASCII)
 
@@ -24,7 +27,19 @@ class Addresses(BaseModel):
         "127.0.0.1", description="Address the front port listens on; loopback unless told otherwise."
     )
     port: int = Field(8000, ge=1, le=65535, description="Front port: the one port people use.")
-    public_url: str = Field("", description="Address people type, if a proxy of yours stands in front.")
+    tls_cert: Path | None = Field(
+        None, description="PEM file with the certificate and its chain, for https at the front port."
+    )
+    tls_key: Path | None = Field(
+        None, validate_default=True, description="PEM file of mode 600 with the certificate's key."
+    )
+    insecure_http: bool = Field(
+        False, description="Whether the front port may speak plain http at an address that others reach."
+    )
+    public_url: str = Field(
+        "",
+        description="Address people type, where a proxy of yours stands in front or a certificate names it.",
+    )
     subdomain_host: str = Field(
         "",
         description="Address, as `https://dure.example`, below which each person's servers get a host of their "
@@ -34,13 +49,48 @@ class Addresses(BaseModel):
 
     hub_port: int = Field(0, ge=0, le=65535, description="JupyterHub's own port on loopback; 0 lets `up` choose.")
     portal_port: int = Field(0, ge=0, le=65535, description="The service's port on loopback; 0 lets `up` choose.")
+    inside_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on loopback for this machine's own programs where the front port speaks https; 0 lets "
+        "`up` choose.",
+    )
     instance: str = Field("", description="Mark of this data folder's processes; `up` makes it once.")
     clock_file: Path | None = Field(None, description="File with an offset in seconds added to now; for tests.")
 
+    @field_validator("host")
+    @classmethod
+    def _of_this_machine(cls, host: str) -> str:
+        """Envoy takes addresses alone."""
+        if host == "localhost":
+            return LOOPBACK
+        try:
+            return str(ip_address(host)) if host else host
+        except ValueError:
+            rule = "it is an address of this machine, such as 127.0.0.1 (or 0.0.0.0 for all), and no name"
+            raise PydanticCustomError("not_an_address", rule) from None
+
+    @field_validator("tls_cert", "tls_key")
+    @classmethod
+    def _same_place(cls, path: Path | None) -> Path | None:
+        """Found from every folder. A link stays one: at a renewal it is made to point elsewhere."""
+        return None if path is None else Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - as said
+
+    @field_validator("tls_key")
+    @classmethod
+    def _both(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        """Neither is of use alone."""
+        if (key is None) != (info.data.get("tls_cert") is None):
+            raise PydanticCustomError("one_without_other", "tls_cert and tls_key are set both, or neither is")
+        return key
+
     @field_validator("public_url")
     @classmethod
-    def _without_slash(cls, address: str) -> str:
+    def _without_slash(cls, address: str, info: ValidationInfo) -> str:
         """Paths are put behind it, and they begin with one."""
+        if address and info.data.get("tls_cert") and not address.lower().startswith("https://"):
+            raise PydanticCustomError("not_https", "with tls_cert it begins with https://")
         return address.rstrip("/")
 
     @field_validator("subdomain_host")
@@ -51,19 +101,48 @@ class Addresses(BaseModel):
         if address and not _HOSTS.fullmatch(address):
             rule = "it is http:// or https://, a name with a dot in it, and a port where it has one"
             raise PydanticCustomError("not_a_host", rule)
-        public = info.data.get("public_url", "").lower()
-        if address and (public or address.startswith("https:")) and public != address:
-            # Envoy speaks plain http; https means that a proxy stands in front, which public_url says.
+        public, own_tls = info.data.get("public_url", "").lower(), info.data.get("tls_cert") is not None
+        if address and own_tls and not address.startswith("https:"):
+            raise PydanticCustomError("not_https", "with tls_cert it begins with https://")
+        if address and (public or (address.startswith("https:") and not own_tls)) and public != address:
+            # Envoy speaks plain http without a certificate; https then means a proxy, which public_url says.
             raise PydanticCustomError("not_public_url", "with https or a public_url, the two are the same address")
         return address
 
     @property
     def address(self) -> str:
         """The address that people type."""
-        return self.public_url or self.subdomain_host or self.front_url
+        return self.public_url or self.subdomain_host or self.listens_at
+
+    @property
+    def listens_at(self) -> str:
+        """The front port from this machine; https where it has a certificate."""
+        scheme = "http" if self.tls_cert is None else "https"
+        return f"{scheme}://{_in_url(LOOPBACK if self.everywhere else self.host)}:{self.port}"
 
     @property
     def front_url(self) -> str:
-        """The address of the front port from this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
-        return f"http://{host}:{self.port}"
+        """The portal for programs of this machine: plain http, so that they need to trust no certificate."""
+        return self.listens_at if self.tls_cert is None else f"http://{LOOPBACK}:{self.inside_port}"
+
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether a proxy of theirs stands in front, whose word on scheme and client counts.
+
+        With a certificate of ours, `public_url` is only its name: nobody is believed who says who they are for.
+        """
+        return bool(self.public_url) and self.tls_cert is None
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the front port listens on all addresses of this machine."""
+        return self.host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether nobody but this machine reaches the front port."""
+        return self.host != "" and ip_address(self.host).is_loopback
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -20,6 +20,7 @@ from dure_hub.supervisor.errors import (
     DiskTooSmall,
     FolderNewer,
     NetworkFileSystem,
+    OpenToReaders,
     PathTooLong,
     PortTaken,
     PythonTooOld,
@@ -111,6 +112,12 @@ def profiles_usable(folder: DataFolder) -> None:
     live_profiles.usable(folder)
 
 
+def reached_safely(settings: Settings) -> None:
+    """Raise `OpenToReaders` where passwords would go by plain http to an address that others reach."""
+    if settings.tls_cert is None and not settings.on_loopback and not settings.insecure_http:
+        raise OpenToReaders(host=settings.host or "0.0.0.0", port=settings.port)  # noqa: S104 - told, not bound
+
+
 def port_free(host: str, port: int, ours: Collection[int] = ()) -> None:
     """Raise `PortTaken`, naming the holder, unless the port can be bound or one of the pids `ours` holds it."""
     reason = bind_error(host, port)
@@ -161,9 +168,12 @@ def free_near(host: str, port: int) -> int | None:
     return next((p for p in range(port + 1, min(port + 100, 65536)) if bind_error(host, p) is None), None)
 
 
-def own_port(wanted: int, avoid: Collection[int]) -> int:
-    """A free loopback port for a service: `wanted` (the last run's) where it is free, else a random one."""
-    if wanted and wanted not in avoid and bind_error("127.0.0.1", wanted) is None:
+def own_port(wanted: int, avoid: Collection[int], ours: Collection[int] = ()) -> int:
+    """A free loopback port for a service: `wanted` (the last run's) where it is free, else a random one.
+
+    What one of the pids `ours` holds counts as free.
+    """
+    if wanted and wanted not in avoid and (bind_error("127.0.0.1", wanted) is None or listener(wanted) in ours):
         return wanted
     for port in random.sample(OWN_PORTS, 200):  # chance only spreads two portals of one machine
         if port not in avoid and bind_error("127.0.0.1", port) is None:

@@ -50,6 +50,22 @@ class AddressNotOurs(DureError):
     }
 
 
+class OpenToReaders(DureError):
+    """Plain http at an address that others reach, and nobody said that this is meant."""
+
+    code, status = "open_to_readers", 422
+    message: ClassVar[Text] = {
+        "en": "The portal does not listen on {host} by plain http: whoever is on the way reads every password.",
+        "ko": "포털은 {host}에서 일반 http로 수신하지 않습니다. 도중에 있는 누구나 비밀번호를 읽을 수 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Leave `host` at 127.0.0.1 and come by `ssh -L {port}:127.0.0.1:{port}`; or set `tls_cert` and "
+        "`tls_key` for https; or, behind a proxy that does TLS, say --insecure-http (`insecure_http: true`).",
+        "ko": "`host`를 127.0.0.1로 두고 `ssh -L {port}:127.0.0.1:{port}`로 접속하거나, `tls_cert`와 `tls_key`를 "
+        "설정해 https를 쓰거나, TLS를 처리하는 프록시 뒤라면 --insecure-http(`insecure_http: true`)를 지정하세요.",
+    }
+
+
 class DiskTooSmall(DureError):
     """Databases on a full disk are lost databases."""
 

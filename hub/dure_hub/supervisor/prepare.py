@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from dure.wire.organisation import ProfilesFile
 from dure_hub.catalogue import profilefile
 from dure_hub.catalogue.rates import GIVEN, written
+from dure_hub.dataplane import certificate
 from dure_hub.isolation import ground
 from dure_hub.isolation.errors import NoGroundForAccounts
 from dure_hub.operations import live_profiles
@@ -132,12 +133,19 @@ def check(settings: Settings) -> None:
     checks.rates_usable(settings.folder)
     upgrade.plan(settings)
     checks.profiles_usable(settings.folder)
+    checks.reached_safely(settings)
+    certificate.load(settings)
+    checks.port_free(settings.host, settings.port, _envoys(settings))
+
+
+def _envoys(settings: Settings) -> set[int]:
+    """Pids of this portal's Envoy, which may go on from one supervisor to the next."""
     envoy = processes.load_record(record_path(settings.folder, "envoy"))
     # One whose supervisor was killed between its start and its record is known by its mark alone.
     ours = {process.pid for process in marked(settings, "envoy")}
     if envoy is not None and envoy.process.alive():
         ours.add(envoy.process.pid)
-    checks.port_free(settings.host, settings.port, ours)
+    return ours
 
 
 def with_accounts(settings: Settings) -> Settings:
@@ -166,7 +174,12 @@ def with_ports(settings: Settings) -> Settings:
     hub = settings.hub_port or checks.own_port(last.hub_port if last else 0, avoid)
     avoid.add(hub)
     portal = settings.portal_port or checks.own_port(last.portal_port if last else 0, avoid)
-    return settings.model_copy(update={"hub_port": hub, "portal_port": portal})
+    avoid.add(portal)
+    inside = 0 if settings.tls_cert is None else settings.inside_port
+    if settings.tls_cert is not None and not inside:
+        # Envoy goes on with its port; another would be another listener, and end what is open through it.
+        inside = checks.own_port(last.inside_port if last else 0, avoid, _envoys(settings))
+    return settings.model_copy(update={"hub_port": hub, "portal_port": portal, "inside_port": inside})
 
 
 async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:

@@ -10,15 +10,19 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dure_hub.backends.base import Feature, Kind
+from dure_hub.dataplane import certificate
+from dure_hub.dataplane.certificate import CertificateUnusable
 from dure_hub.settings import Settings
-from dure_hub.supervisor import closing, lock, prepare
+from dure_hub.supervisor import closing, lock, prepare, reaching
 from dure_hub.supervisor.errors import StillRunning
 from dure_hub.supervisor.keeper import Keeper, end_leftovers, log_path
 from dure_hub.supervisor.logs import rotate
+from dure_hub.supervisor.renewal import LOOK_S, Renewal
 from dure_hub.supervisor.services import portal_services
 from dure_hub.supervisor.spec import Service
 from dure_hub.supervisor.words import line
@@ -72,6 +76,13 @@ class Supervisor:
         while True:
             await asyncio.to_thread(self._rotate)
             await asyncio.sleep(ROTATE_EVERY_S)
+
+    async def renew(self) -> None:
+        """Serve what becomes of the certificate's files, for as long as the portal is up."""
+        renewal = Renewal(self.settings, self.note)
+        while True:
+            await asyncio.to_thread(renewal.look)
+            await asyncio.sleep(LOOK_S)
 
     def _rotate(self) -> None:
         """The services' logs and those of servers and models, which have no end. A job's is kept whole for it."""
@@ -165,13 +176,13 @@ async def up(
         say("made", folder=str(settings.folder.root))
     with lock.held(settings):
         settings = prepare.with_instance(settings)
-        lock.write_holder(settings.folder.run, settings.front_url, "starting")
+        lock.write_holder(settings.folder.run, settings.listens_at, "starting")
         stop = Stop()
         stop.listen(say)
         try:
             await _live(settings, say, ready, make, stop)
         finally:
-            lock.write_holder(settings.folder.run, settings.front_url, "left" if stop.leave else "down")
+            lock.write_holder(settings.folder.run, settings.listens_at, "left" if stop.leave else "down")
     if stop.leave:
         os._exit(0)  # asyncio's clean-up may kill the children that are to run on
 
@@ -195,9 +206,9 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
     try:
         if await _unless(stop.asked, supervisor.start()):
             await greet(settings, say)
-            lock.write_holder(settings.folder.run, settings.front_url, "up")
+            lock.write_holder(settings.folder.run, settings.listens_at, "up")
             ready()
-            await _unless(stop.asked, supervisor.watch())
+            await _unless(stop.asked, asyncio.gather(supervisor.watch(), supervisor.renew()))
     except BaseException:
         await supervisor.abandon()
         raise
@@ -205,7 +216,7 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
         await supervisor.leave()
         supervisor.note("leaves what runs to the next supervisor")
         return
-    lock.write_holder(settings.folder.run, settings.front_url, "closing")
+    lock.write_holder(settings.folder.run, settings.listens_at, "closing")
 
     def told(key: str, **facts: object) -> None:
         supervisor.note(line(key, "en", **facts))  # in the background nobody hears what is said
@@ -224,8 +235,11 @@ async def greet(settings: Settings, say: Say) -> None:
     from dure_hub.backends.embedded import EmbeddedServers
 
     say("ready", url=settings.address)
-    command = f"ssh -L {settings.port}:127.0.0.1:{settings.port} {getpass.getuser()}@{os.uname().nodename}"
-    say("ssh", command=command, port=settings.port)
+    served = None
+    with contextlib.suppress(CertificateUnusable):  # just being renewed: the log has what the next look finds
+        served = certificate.load(settings)
+    for key, facts in reaching.lines(settings, served, getpass.getuser(), os.uname().nodename, datetime.now(UTC)):
+        say(key, **facts)
     login = await asyncio.to_thread(prepare.add_first_admin, settings)
     if login is not None:
         say("admin", name=login[0], password=login[1])

@@ -90,8 +90,30 @@ LINES: dict[str, Text] = {
         "ko": "포털이 준비되었습니다:  {url}",
     },
     "ssh": {
-        "en": "From another computer:  {command}   and then open http://127.0.0.1:{port}",
-        "ko": "다른 컴퓨터에서는:  {command}   실행 후 http://127.0.0.1:{port} 을(를) 여세요",
+        "en": "From another computer:  {command}   and then open {url}",
+        "ko": "다른 컴퓨터에서는:  {command}   실행 후 {url} 을(를) 여세요",
+    },
+    "elsewhere": {
+        "en": "From another computer:  {url}",
+        "ko": "다른 컴퓨터에서는:  {url}",
+    },
+    "readable": {
+        "en": "Passwords are readable on the way to {host}:{port}, which speaks plain http: let nobody but a "
+        "proxy of yours that does TLS reach it.",
+        "ko": "{host}:{port}은(는) 일반 http라서 도중에 비밀번호를 읽을 수 있습니다. TLS를 처리하는 프록시만 "
+        "접속하게 하세요.",
+    },
+    "certificate_ends": {
+        "en": "The certificate ends on {ends}, in {days} days. A renewed one is served without a restart.",
+        "ko": "인증서가 {ends}에 만료됩니다({days}일 남음). 갱신하면 재시작 없이 바로 쓰입니다.",
+    },
+    "certificate_ended": {
+        "en": "The certificate ended on {ends}: browsers warn of it. A renewed one is served without a restart.",
+        "ko": "인증서가 {ends}에 만료되어 브라우저가 경고합니다. 갱신하면 재시작 없이 바로 쓰입니다.",
+    },
+    "certificate_not_begun": {
+        "en": "The certificate begins on {begins} only: browsers warn of it until then.",
+        "ko": "인증서가 {begins}부터 유효하므로 그때까지 브라우저가 경고합니다.",
     },
     "admin": {
         "en": "Administrator:  {name}\nPassword:       {password}\n"

@@ -9,6 +9,7 @@ import pytest
 from dure.errors import BadRequest
 from dure_hub.dataplane.bootstrap import command, make_bootstrap, write_bootstrap
 from dure_hub.settings import Settings
+from tests.support.certificates import Authority
 
 
 def manager(settings: Settings) -> dict[str, object]:
@@ -61,3 +62,39 @@ def test_the_files_are_there_before_envoy_is(tmp_path: Path) -> None:
 def test_a_data_folder_too_deep_for_a_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="107 bytes"):
         write_bootstrap(Settings(data=tmp_path / ("d" * 100)))
+
+
+def test_with_a_certificate_there_is_a_port_for_this_machine_beside_the_front(tmp_path: Path) -> None:
+    pair = {"tls_cert": tmp_path / "c", "tls_key": tmp_path / "k"}
+    settings = Settings.model_validate({"data": tmp_path, "host": "10.1.2.3", "inside_port": 20001, **pair})
+    front, inside = make_bootstrap(settings)["static_resources"]["listeners"]
+    assert front["address"]["socket_address"]["address"] == "10.1.2.3"
+    assert inside["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 20001}
+    (encrypted,), (plain,) = front["filter_chains"], inside["filter_chains"]
+    assert encrypted["filter_chain_match"] == {"transport_protocol": "tls"}
+    assert "transport_socket" not in front["default_filter_chain"]
+    same = {**encrypted["filters"][0]["typed_config"], "stat_prefix": "inside"}
+    assert plain == {"filters": [{**encrypted["filters"][0], "typed_config": same}]}, (
+        "the same filters, all of them"
+    )
+    answers = front["default_filter_chain"]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0][
+        "routes"
+    ]
+    assert all("redirect" in one or one["direct_response"]["status"] == 400 for one in answers)
+    # Who says nothing, or begins TLS and stops, is let go.
+    assert (front["listener_filters_timeout"], encrypted["transport_socket_connect_timeout"]) == ("15s", "15s")
+
+
+def test_a_certificate_that_is_renewed_changes_no_listener(tmp_path: Path) -> None:
+    authority, cert, key = Authority(tmp_path), tmp_path / "cert.pem", tmp_path / "key.pem"
+    settings = Settings(data=tmp_path / "d", tls_cert=cert, tls_key=key)
+    settings.folder.create()
+    authority.write(cert, key)
+    before = write_bootstrap(settings).read_text()
+    served = (settings.folder.envoy / "certificate.json").read_text()
+    authority.write(cert, key)
+    assert write_bootstrap(settings).read_text() == before
+    assert (settings.folder.envoy / "certificate.json").read_text() != served
+    assert "PRIVATE" not in before
+    write_bootstrap(Settings(data=settings.data))
+    assert not (settings.folder.envoy / "certificate.json").exists(), "no key lies about that nobody serves"

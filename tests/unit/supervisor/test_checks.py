@@ -179,3 +179,9 @@ def test_every_sentence_is_there_in_both_languages_with_the_same_facts() -> None
 def facts(sentence: str) -> set[str]:
     """The names in braces."""
     return {part.split("}")[0] for part in sentence.split("{")[1:]}
+
+
+def test_what_our_envoy_holds_counts_as_free_for_it(taken: int) -> None:
+    assert checks.own_port(taken, (), {os.getpid()}) == taken
+    assert checks.own_port(taken, (), {1}) != taken
+    assert checks.own_port(taken, {taken}, {os.getpid()}) != taken

@@ -284,7 +284,8 @@ class Runner:
 
     def _ports(self, but: RunFolder) -> set[int]:
         """Ports of the portal and of runs that have not ended. What holds one may not listen on it yet."""
-        taken = {self.settings.port, self.settings.hub_port, self.settings.portal_port}
+        own = self.settings
+        taken = {own.port, own.hub_port, own.portal_port, own.inside_port}
         for kind in Kind:
             for folder in run_folders(self.run / kind):
                 if folder.path != but.path and not (folder.path / "exit.json").exists():
