@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 DEFAULT_DATA = Path("~/.dure")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PATH = re.compile(r"/(?:(?!\.{1,2}/)[A-Za-z0-9._~-]+/)*", flags=re.ASCII)
 _HOSTS = re.compile(rf"https?://(?:{_LABEL}\.)+(?=[a-z]){_LABEL}(?::[1-9][0-9]{{0,4}})?", flags=re.ASCII)
 
 
@@ -24,6 +26,11 @@ class Addresses(BaseModel):
         "127.0.0.1", description="Address the front port listens on; loopback unless told otherwise."
     )
     port: int = Field(8000, ge=1, le=65535, description="Front port: the one port people use.")
+    base_url: str = Field(
+        "/",
+        description="Path below which all of the portal is, as `/dure/`, where a proxy of yours leads no other path "
+        "here. Change it while the portal is down.",
+    )
     public_url: str = Field("", description="Address people type, if a proxy of yours stands in front.")
     subdomain_host: str = Field(
         "",
@@ -37,11 +44,25 @@ class Addresses(BaseModel):
     instance: str = Field("", description="Mark of this data folder's processes; `up` makes it once.")
     clock_file: Path | None = Field(None, description="File with an offset in seconds added to now; for tests.")
 
+    @field_validator("base_url")
+    @classmethod
+    def _closed_path(cls, path: str) -> str:
+        """It begins and ends with one slash, as paths are put behind it and compared with it."""
+        path = f"{'' if path.startswith('/') else '/'}{path}{'' if path.endswith('/') else '/'}"
+        if not _PATH.fullmatch(path):
+            rule = "it is a path as /dure/ or /gpu/dure/, of letters, digits and - . _ ~, and no part is . or .."
+            raise PydanticCustomError("not_a_path", rule)
+        return path
+
     @field_validator("public_url")
     @classmethod
-    def _without_slash(cls, address: str) -> str:
-        """Paths are put behind it, and they begin with one."""
-        return address.rstrip("/")
+    def _without_path(cls, address: str, info: ValidationInfo) -> str:
+        """Paths are put behind it, `base_url` first, which may be written there too."""
+        base = info.data.get("base_url", "/")[:-1]
+        address = address.rstrip("/").removesuffix(base)
+        if base and urlsplit(address).path:
+            raise PydanticCustomError("other_path", "its path is that of base_url, or none")
+        return address
 
     @field_validator("subdomain_host")
     @classmethod
@@ -51,6 +72,8 @@ class Addresses(BaseModel):
         if address and not _HOSTS.fullmatch(address):
             rule = "it is http:// or https://, a name with a dot in it, and a port where it has one"
             raise PydanticCustomError("not_a_host", rule)
+        if address and info.data.get("base_url", "/") != "/":
+            raise PydanticCustomError("no_whole_host", "with hosts of people's own, base_url is /")
         public = info.data.get("public_url", "").lower()
         if address and (public or address.startswith("https:")) and public != address:
             # Envoy speaks plain http; https means that a proxy stands in front, which public_url says.
@@ -60,10 +83,18 @@ class Addresses(BaseModel):
     @property
     def address(self) -> str:
         """The address that people type."""
-        return self.public_url or self.subdomain_host or self.front_url
+        return (self.public_url or self.subdomain_host or self._front) + self.at("")
 
     @property
     def front_url(self) -> str:
-        """The address of the front port from this machine."""
+        """The address of the portal from this machine: the front port, and the path that all is below."""
+        return self._front + self.at("")
+
+    def at(self, path: str) -> str:
+        """A path of the portal, as `/hub/`, as the front port and browsers know it: below `base_url`."""
+        return self.base_url[:-1] + path
+
+    @property
+    def _front(self) -> str:
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
         return f"http://{host}:{self.port}"

@@ -128,7 +128,8 @@ class Failures:
         """Say what there is not; a bug's text stays in the log."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
-        self.finish(self.settings["voila_jinja2_env"].get_template("failed.html.j2").render(status=status_code))
+        template = self.settings["voila_jinja2_env"].get_template("failed.html.j2")
+        self.finish(template.render(status=status_code, root=self.settings["settings_of_portal"].at("")))
 
 
 class Dashboard(Failures, TornadoVoilaHandler):  # type: ignore[misc]
@@ -182,7 +183,14 @@ class Dashboards(Voila):  # type: ignore[misc]
         return [
             *(handler for handler in theirs if handler[1] in KEPT),
             (f"{base}health", Health),
-            (base, RedirectHandler, {"url": dashboards.address("fleet"), "permanent": False}),
+            (
+                base,
+                RedirectHandler,
+                {
+                    "url": f"{base}{dashboards.address('fleet').removeprefix(dashboards.PREFIX)[1:]}",
+                    "permanent": False,
+                },
+            ),
             (rf"{base}voila/render/(.*)", Dashboard, render),
             (rf"{base}voila/api/shutdown/(.*)", End),
         ]

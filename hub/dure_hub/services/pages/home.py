@@ -60,7 +60,7 @@ async def home(
         models=models,
         near=[_warning(one) for one in near[:MOST_WARNINGS]],
         more=max(len(near) - MOST_WARNINGS, 0),
-        address=ops.settings.public_url or str(request.base_url).rstrip("/"),
+        address=(ops.settings.public_url or str(request.base_url).rstrip("/")) + ops.settings.at(""),
     )
 
 
