@@ -28,8 +28,8 @@ class Addresses(BaseModel):
     port: int = Field(8000, ge=1, le=65535, description="Front port: the one port people use.")
     base_url: str = Field(
         "/",
-        description="Path below which all of the portal is, as `/dure/`, where a proxy of yours leads no other path "
-        "here. Change it while the portal is down.",
+        description="Path below which all of the portal is, as `/dure/`, where a proxy of yours leads no other "
+        "path here. Change it while the portal is down.",
     )
     public_url: str = Field("", description="Address people type, if a proxy of yours stands in front.")
     subdomain_host: str = Field(
