@@ -48,7 +48,8 @@ class Addresses(BaseModel):
     @classmethod
     def _closed_path(cls, path: str) -> str:
         """It begins and ends with one slash, as paths are put behind it and compared with it."""
-        path = f"{'' if path.startswith('/') else '/'}{path}{'' if path.endswith('/') else '/'}"
+        path = path if path.startswith("/") else f"/{path}"
+        path = path if path.endswith("/") else f"{path}/"
         if not _PATH.fullmatch(path):
             rule = "it is a path as /dure/ or /gpu/dure/, of letters, digits and - . _ ~, and no part is . or .."
             raise PydanticCustomError("not_a_path", rule)
