@@ -175,6 +175,7 @@ class Dashboards(Voila):  # type: ignore[misc]
         """The few that a dashboard needs."""
         theirs: Sequence[Any] = super().init_handlers()
         base = self.server_url
+        first = self.tornado_settings["settings_of_portal"].at(dashboards.address("fleet"))
         render = {
             "template_paths": self.template_paths,
             "config": self.config,
@@ -183,14 +184,7 @@ class Dashboards(Voila):  # type: ignore[misc]
         return [
             *(handler for handler in theirs if handler[1] in KEPT),
             (f"{base}health", Health),
-            (
-                base,
-                RedirectHandler,
-                {
-                    "url": f"{base}{dashboards.address('fleet').removeprefix(dashboards.PREFIX)[1:]}",
-                    "permanent": False,
-                },
-            ),
+            (base, RedirectHandler, {"url": first, "permanent": False}),
             (rf"{base}voila/render/(.*)", Dashboard, render),
             (rf"{base}voila/api/shutdown/(.*)", End),
         ]
