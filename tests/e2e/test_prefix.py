@@ -50,7 +50,7 @@ http {{
       proxy_pass http://127.0.0.1:{front};
       proxy_http_version 1.1;
       proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection $connection_upgrade;
@@ -61,7 +61,7 @@ http {{
   }}
 }}
 """
-"""As docs/operating.md has it, but for where it listens and writes."""
+"""As docs/under-a-path.md has it, but for where it listens and writes."""
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -186,6 +186,11 @@ def leads_nowhere_else(shown: Window, portal: Below) -> None:
     assert found
 
 
+def cookie_places(shown: Window) -> set[str]:
+    """The first part of the path of each cookie that the browser was given."""
+    return {one.get("path", "").split("/")[1] for one in shown.context.cookies()}
+
+
 def test_from_login_to_an_endpoint_that_answers(
     chromium: Browser, portal: Below, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +227,10 @@ def test_from_login_to_an_endpoint_that_answers(
         page.goto(f"{portal.url}/services/mlflow/#/models/{endpoint.model}")
         expect(page.get_by_text("Version 1").first).to_be_visible()
         shown.said.clear()
+        sockets = f"101 GET {BASE}/user/ana/api/kernels/"  # told when they close, as they do with their page
+        until(
+            lambda: sockets in (portal.folder / "access.log").read_text(), "a kernel's socket to have gone through"
+        )
 
 
 def test_a_page_of_each_kind_leads_nowhere_else(chromium: Browser, portal: Below) -> None:
@@ -243,8 +252,7 @@ def test_a_page_of_each_kind_leads_nowhere_else(chromium: Browser, portal: Below
         shown.page.get_by_role("link", name="한국어").click()
         expect(shown.page.locator("html")).to_have_attribute("lang", "ko")
         assert urlsplit(shown.page.url).path == HOME + MORE_PAGES[-1]
-        kept = shown.context.cookies()
-        assert {one["path"].split("/")[1] for one in kept} == {BASE[1:]}
+        assert cookie_places(shown) == {BASE[1:]}
 
 
 def test_dashboards_are_live(chromium: Browser, portal: Below) -> None:
@@ -277,6 +285,8 @@ def test_a_login_goes_on_where_it_was_asked_for_and_a_logout_ends_it(chromium: B
         page.wait_for_url(f"**{BASE}/hub/**")
         page.goto(portal.url + "/services/dure/")
         page.wait_for_url(f"**{BASE}/hub/login**")
+        shown.open(f"{BASE}/hub/login?lang=ko", 200)
+        assert cookie_places(shown) == {BASE[1:]}
         shown.said.clear()
 
 
