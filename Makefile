@@ -24,7 +24,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	@sh tools/packages.sh chromium fonts-nanum postgresql slapd
+	@sh tools/packages.sh chromium fonts-nanum nginx-light postgresql slapd
 	$(BIN)/pytest -n 2 --dist loadfile
 
 format: $(STAMP)

@@ -9,7 +9,7 @@ from importlib.resources import files
 from dure_hub.app import operations
 from dure_hub.authenticator import DureAuthenticator
 from dure_hub.backends.base import Feature
-from dure_hub.cookies import keep_apart_in_hub
+from dure_hub.cookies import FORM_PATH, keep_apart_in_hub
 from dure_hub.hubdb import CONNECT
 from dure_hub.hubpages import Pages
 from dure_hub.login_audit import hook
@@ -25,8 +25,8 @@ reads = ["list:users", "read:users", "read:servers"]
 
 c = get_config()  # type: ignore[name-defined]
 hub = c.JupyterHub
-hub.bind_url = f"http://{settings.host}:{settings.port}"
-hub.public_url = settings.public_url or settings.subdomain_host
+hub.bind_url = f"{settings.listens_at}/"  # only named: Envoy listens there
+hub.public_url = f"{settings.address}/" if settings.public_url or settings.subdomain_host else ""
 hub.hub_bind_url = hub.hub_connect_url = f"http://127.0.0.1:{settings.hub_port}"
 hub.db_url = f"sqlite:///{folder.db / 'hub.sqlite'}"
 hub.db_kwargs = {"connect_args": CONNECT}
@@ -46,11 +46,11 @@ c.Spawner.poll_interval = 10
 c.Spawner.consecutive_failure_limit = 0
 # Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.
 hub.tornado_settings = {"slow_spawn_timeout": 2, "slow_stop_timeout": 10}
-hub.tornado_settings.update(keep_apart_in_hub())
+hub.tornado_settings.update(keep_apart_in_hub(settings.at(FORM_PATH)))
 hub.allow_named_servers = True  # how many is the portal's to say: the hub would count stopped ones, too
 hub.concurrent_spawn_limit = 64
 
-hub.default_url = "/services/dure/"
+hub.default_url = settings.at("/services/dure/")
 hub.template_paths = [str(files("dure_hub") / "templates" / "hub")]
 hub.template_vars = {"dure": Pages(settings, one_account=Feature.USER_ISOLATION in ops.servers.unsupported)}
 
@@ -62,7 +62,7 @@ hub.services = [
         "api_token": folder.secret("portal-token"),
         "oauth_no_confirm": True,
         "oauth_client_id": "service-dure",
-        "oauth_redirect_uri": "/services/dure/oauth_callback",
+        "oauth_redirect_uri": settings.at("/services/dure/oauth_callback"),
         "oauth_client_allowed_scopes": everything,
         "timeout": 2,
         "display": False,

@@ -14,7 +14,7 @@ present() {
   case $1 in
     chromium) [ -n "${DURE_CHROMIUM:-}" ] || has chromium chromium-browser google-chrome ;;
     fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
-    nginx-light) has nginx ;;
+    nginx-light) PATH="$PATH:/usr/sbin:/usr/local/sbin" has nginx ;;
     slapd) PATH="$PATH:/usr/sbin:/usr/local/sbin" has slapd ;;
     postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb ;;
     *) has "$1" ;;

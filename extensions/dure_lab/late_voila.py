@@ -7,7 +7,9 @@ who guesses a name.
 
 from __future__ import annotations
 
+import os
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyter_server.base.handlers import FileFindHandler, JupyterHandler
 from jupyter_server.serverapp import ServerApp
@@ -67,6 +69,7 @@ class _Late(Router):
         # Scripts, styles and fonts of packages are as public as JupyterLab's: a page asks for some of them in ways
         # that the hub takes no cookie from.
         public = FileFindHandler, MultiStaticFileHandler, TemplateStaticFileHandler
+        _tell_root(self._server_app)
         rules: list[Rule] = self._server_app.web_app.default_router.rules
         before = list(rules)
         try:
@@ -103,6 +106,16 @@ class _Load(_Closed):
         else:
             assert self.request.uri is not None  # noqa: S101 - its path has led here
             self.redirect(self.request.uri, status=307)
+
+
+def _tell_root(server_app: ServerApp) -> None:
+    """Have our template's links lead below the path that the whole portal is below, where there is one."""
+    root = urlsplit(os.environ.get("DURE_URL", "")).path.rstrip("/")
+    if root:
+        voila = server_app.config.VoilaConfiguration
+        given = voila.get("resources")  # an owner's own, where they have set any
+        resources = given if isinstance(given, dict) else {}
+        voila.resources = {**resources, "dure": {**resources.get("dure", {}), "root": root}}
 
 
 def _close(router: Any, public: tuple[type[RequestHandler], ...]) -> None:

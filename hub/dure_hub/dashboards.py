@@ -19,7 +19,7 @@ EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab
 
 
 def address(dashboard: str) -> str:
-    """The path of one dashboard on the front port."""
+    """The path of one dashboard, below the portal's `base_url`."""
     return f"{RENDER}{SHOWN[dashboard]}"
 
 

@@ -77,7 +77,7 @@ class HubApi:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
         self._http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{settings.hub_port}/hub/api",
+            base_url=f"http://127.0.0.1:{settings.hub_port}{settings.at('/hub/api')}",
             timeout=httpx.Timeout(30, connect=5),
             transport=transport,
             trust_env=False,

@@ -139,8 +139,9 @@ class Pages:
         self.own_passwords = settings.auth == "password"
         self.one_account = one_account
         self.directory = (settings.login_title or "LDAP") if settings.auth == "ldap" else ""
-        self.home = "/services/dure/"
-        self.spawn = "/services/dure/spawn"
+        self.root = settings.base_url
+        self.home = settings.at("/services/dure/")
+        self.spawn = f"{self.home}spawn"
 
     @pass_context
     def language(self, context: Context) -> str:
@@ -149,7 +150,9 @@ class Pages:
         language = language_of(handler, self.default)
         if handler.get_query_argument("lang", None) in LANGUAGES:
             secure = handler.request.protocol == "https"
-            handler.set_cookie(COOKIE, language, path="/", samesite="Lax", expires_days=365, secure=secure)
+            handler.set_cookie(
+                COOKIE, language, path=self.root, samesite="Lax", expires_days=365, secure=secure
+            )
         return language
 
     @pass_context
@@ -165,7 +168,7 @@ class Pages:
 
     def wait(self, server_name: str) -> str:
         """The portal's page that follows this server; the hub's default server has no name."""
-        return f"/services/dure/wait/{server_name or 'default'}"
+        return f"{self.home}wait/{server_name or 'default'}"
 
     @pass_context
     def reader(self, context: Context) -> str | None:

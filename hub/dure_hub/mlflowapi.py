@@ -78,7 +78,9 @@ class MlflowApi:
 
     def __init__(self, settings: Settings) -> None:
         transport = httpx.AsyncHTTPTransport(uds=str(settings.folder.run / "mlflow.sock"))
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=30)
+        self._http = httpx.AsyncClient(
+            transport=transport, base_url=f"http://localhost{settings.at('')}", timeout=30
+        )
 
     def acting(self, user: str, *, admin: bool = False) -> MlflowSession:
         """Requests of this person."""

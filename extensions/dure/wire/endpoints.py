@@ -52,7 +52,9 @@ class Replica(Answer):
 
 
 class Endpoint(Answer):
-    """A served name. `state` is starting, ready, degraded, failed or stopped; `url` a path on the front port."""
+    """A served name. `state` is starting, ready, degraded, failed or stopped; `url` a path below the portal's
+    address.
+    """
 
     name: str
     owner: str

@@ -158,8 +158,8 @@ class PutOff(Answer):
 class Environment(Answer):
     """A server: `phase` is waiting, held, starting, running, stopping, stopped or failed.
 
-    `url` opens it: a path on the front port, or an address where people have hosts of their own; `page` is the
-    waiting page while there is no server yet.
+    `url` opens it: a path below the portal's address, or an address where people have hosts of their own; `page`
+    is the waiting page while there is no server yet.
     `idle_since` is when it was last seen in use, null while unknown; `idle_end` is when it ends if it stays idle,
     null where idleness ends nothing. `extendable_until` is the latest end that may be asked for now.
     Its turn has come while it is `held`: its place is kept until `held_until` for its owner to start it.

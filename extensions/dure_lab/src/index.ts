@@ -47,7 +47,8 @@ const plugin: JupyterFrontEndPlugin<void> = {
     document.head.append(Object.assign(document.createElement('style'), { textContent: style }));
     const watch = new Watch(server);
     const save = (): Promise<unknown> => saveAll(app, documents);
-    const popup = new Popup(watch, words, server, save, PageConfig.getOption('hubHost'));
+    const root = PageConfig.getOption('hubPrefix').replace(/\/hub\/$/, ''); // what all of the portal is below
+    const popup = new Popup(watch, words, server, save, PageConfig.getOption('hubHost') + root);
     bar?.registerStatusItem('dure-lab:status', {
       item: new StatusItem(watch, words, () => popup.open()),
       align: 'left',

@@ -33,7 +33,7 @@ export class Popup {
     private readonly words: Words,
     private readonly server: Server,
     private readonly saveAll: () => Promise<unknown>,
-    hub: string
+    portal: string
   ) {
     const say = (word: Parameters<Words['say']>[0], facts = {}): string => words.say(word, facts);
     const close = button('×', 'dure-lab-close', () => this.dialog.close());
@@ -44,7 +44,7 @@ export class Popup {
     this.again.hidden = true;
     this.latest = this.action('', () => this.extendTo(this.watch.environment?.extendable_until ?? null));
     this.move = h('a', { class: 'dure-lab-button', target: '_blank', rel: 'noopener' }, say('move'));
-    this.move.dataset['base'] = `${hub}/services/dure/spawn`;
+    this.move.dataset['base'] = `${portal}/services/dure/spawn`;
     const stop = this.action(say('stop'), () => this.stop(), 'dure-lab-danger');
     this.dialog.append(
       h('header', {}, h('h2', { id: 'dure-lab-title' }, say('title')), close),

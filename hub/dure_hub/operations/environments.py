@@ -280,7 +280,8 @@ class Environments:
                 granted = asks.ask(session, row, new_id(), wanted, fleet, now)
                 if granted is not None:
                     return asks.take(session, row, granted, granted.id, now)
-            return _must_wait(row, self._shown(session, row, fleet, now).ticket)
+            page = self.runs.settings.at(rows.wait_page(row.name))
+            return _must_wait(row, self._shown(session, row, fleet, now).ticket, page)
 
         taken = await self._store.run(write)  # raised only now: the ticket must stay
         if not isinstance(taken, Lease):
@@ -359,9 +360,8 @@ class Environments:
         await self.runs.close()
 
 
-def _must_wait(row: Environment, ticket: wire.Ticket | None) -> DureError:
+def _must_wait(row: Environment, ticket: wire.Ticket | None, page: str) -> DureError:
     """What a start straight through the hub is told."""
-    page = rows.wait_page(row.name)
     if ticket is not None and str(ticket.verdict.get("code")).startswith(("quota_", "over_budget")):
         return MustWaitForLimit(profile=row.profile, page=page)
     if ticket is None or ticket.position is None:

@@ -133,7 +133,7 @@ class EndpointRuns:
         async with self._publishing:
             views = await self._store.read(serving_rows.open_views)
             nobody = f"unix:{self._settings.folder.run / 'nobody.sock'}"
-            wanted = serving_rows.fragment_for(views, self._address, nobody)
+            wanted = serving_rows.fragment_for(views, self._address, nobody, self._settings.base_url)
             try:
                 if await asyncio.to_thread(self._dataplane.read, "endpoints") != wanted:
                     await self._dataplane.publish("endpoints", wanted)

@@ -76,7 +76,9 @@ def cluster_of(endpoint: Endpoint, replica: Replica) -> str:
     return f"{endpoint.name}-{replica.id.lower()}"
 
 
-def fragment_for(views: Sequence[View], address: Callable[[Lease], str | None], nobody: str) -> Fragment:
+def fragment_for(
+    views: Sequence[View], address: Callable[[Lease], str | None], nobody: str, base_url: str = "/"
+) -> Fragment:
     """Routes and clusters of all endpoints. `address` gives a lease's, None if it has none; `nobody` answers 503.
 
     A retired server keeps its cluster without any share, so that what it is answering is not cut off.
@@ -100,7 +102,7 @@ def fragment_for(views: Sequence[View], address: Callable[[Lease], str | None], 
             shares = {"nobody": 100}
         routes.append(
             Route(
-                prefix=f"/serve/{one.endpoint.name}/",
+                prefix=f"{base_url}serve/{one.endpoint.name}/",
                 targets=tuple((names[key], share) for key, share in shares.items()),
                 auth=True,
                 rewrite="/",

@@ -90,6 +90,7 @@ def application(ops: Operations) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": ops.settings.at("")}] if ops.settings.at("") else None,
         generate_unique_id_function=lambda route: route.name,
     )
     identities = Identities(ops.hub, ops.tokens)

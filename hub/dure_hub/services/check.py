@@ -21,7 +21,7 @@ from dure_hub.services.errors import (
 from dure_hub.services.guard import SAFE, count_call
 from dure_hub.services.identity import Identity
 from dure_hub.services.languages import language_of
-from dure_hub.services.places import BASE, LOGIN, is_navigation, safe_next
+from dure_hub.services.places import BASE, LOGIN, is_navigation, root_of, safe_next
 from dure_hub.services.portal import portal_of
 
 PREFIX = f"{BASE}/check"
@@ -32,7 +32,14 @@ router = APIRouter(include_in_schema=False)
 
 @router.api_route(PREFIX + "/{path:path}", methods=VERBS)
 async def check(request: Request, path: str) -> Response:
-    """200 with the person's name in `x-dure-user`, else the answer that the asker gets."""
+    """200 with the person's name in `x-dure-user`, else the answer that the asker gets.
+
+    Envoy asks with the path as it came, below `base_url`.
+    """
+    base = portal_of(request).ops.settings.base_url
+    if not f"/{path}".startswith(base):
+        raise NoSuchPage(path=f"/{path}")
+    path = f"/{path}".removeprefix(base)
     served, dashboard = path.startswith("serve/"), _is_under(path, dashboards.PREFIX)
     if not (served or dashboard or _is_under(path, "/services/mlflow")):
         raise NoSuchPage(path=f"/{path}")
@@ -40,8 +47,11 @@ async def check(request: Request, path: str) -> Response:
     identity = await portal_of(request).identify(request, cookies=not served)
     if identity is None:
         if not served and _is_visit(request):
-            asked = f"/{path}" + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"{LOGIN}?{urlencode({'next': safe_next(asked)})}", status_code=302)
+            root = root_of(request)
+            asked = f"{root}/{path}" + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(
+                f"{root}{LOGIN}?{urlencode({'next': safe_next(asked, root)})}", status_code=302
+            )
         raise NotLoggedIn
     request.state.identity = identity
     _check_scope(identity, path)
@@ -108,7 +118,7 @@ def _viewer(request: Request, identity: Identity, path: str) -> dict[str, str]:
         if not is_navigation(request):
             raise NotANavigation
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise OpenedFromElsewhere(page=quote(f"/{path}"))
+            raise OpenedFromElsewhere(page=quote(f"{root_of(request)}/{path}"))
     return about | {"x-dure-viewer-token": identity.token}
 
 

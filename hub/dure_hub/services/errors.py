@@ -17,7 +17,7 @@ from dure.errors import BadRequest, DureError, NotLoggedIn, ServerFault, Text
 from dure.wire.ids import new_id
 from dure_hub.services.languages import language_of
 from dure_hub.services.pages.rendering import page
-from dure_hub.services.places import BASE, login_url, wants_html
+from dure_hub.services.places import BASE, login_url, root_of, wants_html
 from dure_hub.services.refusals import tell_refusal
 
 log = logging.getLogger("dure.services")
@@ -30,8 +30,8 @@ class NoSuchPage(DureError):
     code, status = "no_such_page", 404
     message: ClassVar[Text] = {"en": "There is nothing at {path}.", "ko": "{path}에는 아무것도 없습니다."}
     next_step: ClassVar[Text] = {
-        "en": "Start again from /services/dure/; the API is listed at /services/dure/docs.",
-        "ko": "/services/dure/에서 다시 시작하세요. API 목록은 /services/dure/docs에 있습니다.",
+        "en": "Start again from the portal's home page; its page “API” lists the API.",
+        "ko": "포털의 홈에서 다시 시작하세요. API 목록은 “API” 페이지에 있습니다.",
     }
 
 
@@ -72,8 +72,8 @@ class BadMessage(DureError):
         "ko": "요청을 읽을 수 없습니다: {rule}.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Send JSON with `Content-Type: application/json`; /services/dure/docs shows the fields.",
-        "ko": "`Content-Type: application/json`으로 JSON을 보내세요. 항목은 /services/dure/docs에 있습니다.",
+        "en": "Send JSON with `Content-Type: application/json`; the portal's page “API” shows the fields.",
+        "ko": "`Content-Type: application/json`으로 JSON을 보내세요. 항목은 포털의 “API” 페이지에 있습니다.",
     }
 
 
@@ -173,9 +173,10 @@ class NoTokenFromToken(DureError):
         "ko": "포털 토큰으로는 다른 토큰을 만들 수 없습니다.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Log in and make it at /hub/token, or ask an administrator, who has `dure token` on the portal's "
-        "machine.",
-        "ko": "로그인해서 /hub/token에서 만들거나, 포털 머신에서 `dure token`을 쓸 수 있는 관리자에게 부탁하세요.",
+        "en": "Log in and make it by “Make a token” on the home page, or ask an administrator, who has "
+        "`dure token` on the portal's machine.",
+        "ko": "로그인해서 홈의 “토큰 만들기”로 만들거나, 포털 머신에서 `dure token`을 쓸 수 있는 관리자에게 "
+        "부탁하세요.",
     }
 
 
@@ -188,8 +189,8 @@ class LoginFailed(DureError):
         "ko": "로그인을 마치지 못했습니다: {why_ko}.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Open /services/dure/ again; a login must be finished within ten minutes in the same browser.",
-        "ko": "/services/dure/를 다시 여세요. 로그인은 같은 브라우저에서 10분 안에 마쳐야 합니다.",
+        "en": "Open the portal again; a login must be finished within ten minutes in the same browser.",
+        "ko": "포털을 다시 여세요. 로그인은 같은 브라우저에서 10분 안에 마쳐야 합니다.",
     }
 
 
@@ -227,7 +228,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-    path = request.url.path
+    path = root_of(request) + request.url.path
     kinds: dict[int, DureError] = {
         404: NoSuchPage(path=path),
         405: MethodNotAllowed(path=path, method=request.method),

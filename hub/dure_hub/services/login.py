@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse
 
 from dure.errors import LANGUAGES
 from dure_hub.services.errors import LoginFailed, NotANavigation
-from dure_hub.services.places import CALLBACK, LOGIN, is_navigation, safe_next
+from dure_hub.services.places import CALLBACK, LOGIN, is_navigation, root_of, safe_next
 from dure_hub.services.portal import portal_of
 from dure_hub.services.sessions import (
     LANGUAGE_COOKIE,
@@ -47,19 +47,19 @@ async def login(
     request: Request, target: Annotated[str, Query(alias="next", max_length=4000)] = ""
 ) -> RedirectResponse:
     """Send the browser to the hub; who is logged in there comes straight back."""
-    portal = portal_of(request)
+    portal, root = portal_of(request), root_of(request)
     verifier, state = secrets.token_urlsafe(48), secrets.token_urlsafe(24)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     query = {
         "client_id": CLIENT,
-        "redirect_uri": CALLBACK,
+        "redirect_uri": root + CALLBACK,
         "response_type": "code",
         "state": state,
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     }
-    response = RedirectResponse(f"{AUTHORIZE}?{urlencode(query)}", status_code=302)
-    kept = portal.seal.close("login", {"state": state, "verifier": verifier, "next": safe_next(target)})
+    response = RedirectResponse(f"{root}{AUTHORIZE}?{urlencode(query)}", status_code=302)
+    kept = portal.seal.close("login", {"state": state, "verifier": verifier, "next": safe_next(target, root)})
     set_cookie(response, _cookie(state), kept, LOGIN_LIFETIME_S, portal.jar)
     return response
 
@@ -80,10 +80,10 @@ async def oauth_callback(
         raise LoginFailed(**_NOT_BEGUN)
     if error or not code:
         raise LoginFailed(**_NOT_AGREED)
-    token = await portal.ops.hub.exchange(code, verifier=kept["verifier"], redirect=CALLBACK)
+    token = await portal.ops.hub.exchange(code, verifier=kept["verifier"], redirect=root_of(request) + CALLBACK)
     if token is None:
         raise LoginFailed(**_CODE_REFUSED)
-    response = RedirectResponse(safe_next(kept["next"]), status_code=302)
+    response = RedirectResponse(safe_next(kept["next"], root_of(request)), status_code=302)
     write_session(portal.seal, response, Session.new(token), portal.jar)
     drop_cookie(response, _cookie(state), portal.jar)
     return response
@@ -96,11 +96,12 @@ async def language(
     target: Annotated[str, Query(alias="next", max_length=4000)] = "",
 ) -> RedirectResponse:
     """Choose the language of the pages."""
-    response = RedirectResponse(safe_next(target), status_code=303)
+    root = root_of(request)
+    response = RedirectResponse(safe_next(target, root), status_code=303)
     if to in LANGUAGES:
         # No secret, and the hub's own pages read it too.
-        secure = portal_of(request).jar.secure
-        response.set_cookie(LANGUAGE_COOKIE, to, max_age=365 * 86400, path="/", samesite="lax", secure=secure)
+        kept = {"max_age": 365 * 86400, "path": f"{root}/", "secure": portal_of(request).jar.secure}
+        response.set_cookie(LANGUAGE_COOKIE, to, samesite="lax", **kept)
     return response
 
 

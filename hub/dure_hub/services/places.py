@@ -1,4 +1,8 @@
-"""Paths of the portal, and where a browser may be sent."""
+"""Paths of the portal, and where a browser may be sent.
+
+They are as this service gets them: Envoy takes `base_url` off what comes in. What goes out to a browser has it
+before the path: by `settings.at`, or by `root_of` where there is only the request.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +18,38 @@ CALLBACK = f"{BASE}/oauth_callback"
 STATIC = f"{BASE}/static"
 
 
-def safe_next(text: str | None) -> str:
-    """`text` if it is a path of ours or of a service behind our login, else the home page.
+def root_of(request: Request) -> str:
+    """What stands before each path of ours where browsers see it: `/dure` where `base_url` is `/dure/`."""
+    portal = getattr(request.app.state, "portal", None)
+    return "" if portal is None else str(portal.ops.settings.at(""))
 
-    No other host, scheme, or path that a browser would read as one (`//`, a backslash, a control character).
+
+def safe_next(text: str | None, root: str = "") -> str:
+    """`text` if it is a path of ours or of a service behind our login, else the home page; as browsers see them.
+
+    No other host, scheme, or path that a browser would read as one (`//`, a backslash, a control character), nor
+    one that climbs out of ours (`..`, however it is spelled).
     """
-    if not text or not text.startswith("/services/") or len(text) > 2000:
-        return HOME
+    home = root + HOME
+    if not text or not text.startswith(f"{root}/services/") or len(text) > 2000:
+        return home
+    path = text.partition("?")[0]
     if (
         "\\" in text
-        or "//" in text.split("?")[0]
+        or "//" in path
         or any(ord(letter) <= 32 or ord(letter) == 127 for letter in text)
+        or any(part.lower().replace("%2e", ".") in (".", "..") for part in path.split("/"))
     ):
-        return HOME
+        return home
     return text
 
 
 def login_url(request: Request) -> str:
     """Where to log in, and come back to the page asked for; a lost form comes back to where it was shown."""
+    root = root_of(request)
     path = request.url.path if request.method in ("GET", "HEAD") else HOME
     query = f"?{request.url.query}" if request.url.query and path != HOME else ""
-    return f"{LOGIN}?{urlencode({'next': safe_next(path + query)})}"
+    return f"{root}{LOGIN}?{urlencode({'next': safe_next(root + path + query, root)})}"
 
 
 def wants_html(request: Request) -> bool:

@@ -22,8 +22,9 @@ class Portal:
     @property
     def jar(self) -> Jar:
         """How cookies are set: where browsers reach the portal by https, they may insist on it."""
-        secure = self.ops.settings.address.startswith("https:")
-        return Jar(secure=secure, alone=secure and bool(self.ops.settings.subdomain_host))
+        settings = self.ops.settings
+        secure = settings.address.startswith("https:")
+        return Jar(secure=secure, alone=secure and bool(settings.subdomain_host), root=settings.at(""))
 
     async def identify(self, request: Request, *, cookies: bool = True, now: bool = False) -> Identity | None:
         """Who sends this request. A token decides where there is one; a cookie is not looked at beside it.

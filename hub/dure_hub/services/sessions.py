@@ -69,10 +69,12 @@ class Jar:
 
     Where people have hosts below ours, a page of theirs may set cookies for ours: another login, say. Browsers
     keep `__Host-` for those that our own answers set; their path is `/`, under which nobody's server is then.
+    `root` is what stands before our paths, `/dure`: what else is on the host does not get them.
     """
 
     secure: bool = False
     alone: bool = False
+    root: str = ""
 
     def name(self, name: str) -> str:
         """What a cookie is called."""
@@ -81,7 +83,7 @@ class Jar:
     @property
     def path(self) -> str:
         """Where browsers send it."""
-        return "/" if self.alone else COOKIE_PATH
+        return "/" if self.alone else self.root + COOKIE_PATH
 
 
 def read_session(seal: Seal, request: Request, jar: Jar) -> Session | None:

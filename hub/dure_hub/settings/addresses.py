@@ -7,6 +7,7 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +15,10 @@ from pydantic_core import PydanticCustomError
 DEFAULT_DATA = Path("~/.dure")
 LOOPBACK = "127.0.0.1"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PATH = re.compile(r"/(?:(?!\.{1,2}/)[A-Za-z0-9._~-]+/)*", flags=re.ASCII)
+_OPEN_IN_MLFLOW = ("/static", "/health", "/favicon.ico")
+"""How the paths begin that MLflow's own authorisation lets everybody pass."""
+_OPEN_RULE = "it does not begin with /static, /health or /favicon.ico, which MLflow leaves open to all"
 _HOSTS = re.compile(rf"https?://(?:{_LABEL}\.)+(?=[a-z]){_LABEL}(?::[1-9][0-9]{{0,4}})?", flags=re.ASCII)
 
 
@@ -46,6 +51,11 @@ class Addresses(BaseModel):
         "own; needs wildcard DNS. Empty is one host for all.",
     )
     language: Literal["en", "ko"] = Field("en", description="Language where the reader has not said one.")
+    base_url: str = Field(
+        "/",
+        description="Path below which all of the portal is, as `/dure/`, where a proxy of yours leads no other "
+        "path here. Change it while the portal is down.",
+    )
 
     hub_port: int = Field(0, ge=0, le=65535, description="JupyterHub's own port on loopback; 0 lets `up` choose.")
     portal_port: int = Field(0, ge=0, le=65535, description="The service's port on loopback; 0 lets `up` choose.")
@@ -88,8 +98,10 @@ class Addresses(BaseModel):
     @field_validator("public_url")
     @classmethod
     def _without_slash(cls, address: str, info: ValidationInfo) -> str:
-        """Paths are put behind it, and they begin with one."""
-        if address and info.data.get("tls_cert") and not address.lower().startswith("https://"):
+        """Paths are put behind it, and they begin with one. Its scheme is compared with small letters."""
+        scheme, between, rest = address.partition("://")
+        address = f"{scheme.lower()}{between}{rest}"
+        if address and info.data.get("tls_cert") and not address.startswith("https://"):
             raise PydanticCustomError("not_https", "with tls_cert it begins with https://")
         return address.rstrip("/")
 
@@ -109,21 +121,48 @@ class Addresses(BaseModel):
             raise PydanticCustomError("not_public_url", "with https or a public_url, the two are the same address")
         return address
 
+    @field_validator("base_url")
+    @classmethod
+    def _closed_path(cls, path: str, info: ValidationInfo) -> str:
+        """It begins and ends with one slash, as paths are put behind it and compared with it."""
+        path = path if path.startswith("/") else f"/{path}"
+        path = path if path.endswith("/") else f"{path}/"
+        if not _PATH.fullmatch(path):
+            rule = "it is a path as /dure/ or /gpu/dure/, of letters, digits and - . _ ~, and no part is . or .."
+            raise PydanticCustomError("not_a_path", rule)
+        if path.startswith(_OPEN_IN_MLFLOW):
+            raise PydanticCustomError("open_in_mlflow", _OPEN_RULE)
+        if path != "/" and info.data.get("subdomain_host"):
+            raise PydanticCustomError(
+                "no_whole_host", "with subdomain_host it is /, as each person has a whole host"
+            )
+        if path != "/" and urlsplit(info.data.get("public_url", "")).path not in ("", path[:-1]):
+            raise PydanticCustomError("other_path", "the path in public_url is the same, or there is none")
+        return path
+
     @property
     def address(self) -> str:
         """The address that people type."""
-        return self.public_url or self.subdomain_host or self.listens_at
+        root = self.at("")
+        if not self.public_url:
+            return f"{self.subdomain_host}{root}" if self.subdomain_host else self.listens_at
+        return self.public_url if urlsplit(self.public_url).path == root else f"{self.public_url}{root}"
 
     @property
     def listens_at(self) -> str:
-        """The front port from this machine; https where it has a certificate."""
+        """The portal at the front port, from this machine; https where it has a certificate."""
         scheme = "http" if self.tls_cert is None else "https"
-        return f"{scheme}://{_in_url(LOOPBACK if self.everywhere else self.host)}:{self.port}"
+        return f"{scheme}://{_in_url(LOOPBACK if self.everywhere else self.host)}:{self.port}{self.at('')}"
 
     @property
     def front_url(self) -> str:
         """The portal for programs of this machine: plain http, so that they need to trust no certificate."""
-        return self.listens_at if self.tls_cert is None else f"http://{LOOPBACK}:{self.inside_port}"
+        inside = f"http://{LOOPBACK}:{self.inside_port}{self.at('')}"
+        return self.listens_at if self.tls_cert is None else inside
+
+    def at(self, path: str) -> str:
+        """A path of the portal, as `/hub/`, as the front port and browsers know it: below `base_url`."""
+        return self.base_url[:-1] + path
 
     @property
     def behind_proxy(self) -> bool:

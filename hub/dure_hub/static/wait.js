@@ -71,7 +71,7 @@ if (box && box.dataset.moving === "yes") {
     lost.hidden = true;
     if (found.phase === "running" && found.url) {
       stop();
-      location.replace(found.url);
+      location.replace(box.dataset.root + found.url);
     } else if (found.gone || found.phase !== box.dataset.phase) {
       stop();
       location.reload();

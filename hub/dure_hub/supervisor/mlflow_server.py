@@ -25,8 +25,9 @@ def socket_path(settings: Settings) -> Path:
     return settings.folder.run / "mlflow.sock"
 
 
-def environment(folder: DataFolder, artifacts: str) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """What MLflow reads from the environment; nothing of it is secret."""
+    folder = settings.folder
     return {
         "MLFLOW_AUTH_CONFIG_PATH": str(folder.run / "mlflow-auth.ini"),
         "MLFLOW_SERVER_ALLOWED_HOSTS": "localhost",
@@ -37,11 +38,11 @@ def environment(folder: DataFolder, artifacts: str) -> dict[str, str]:
         "MLFLOW_ENABLE_WORKSPACES": "false",
         "_MLFLOW_IN_JOB_EXECUTOR": "false",
         "_MLFLOW_SGI_NAME": "uvicorn",
-        "_MLFLOW_STATIC_PREFIX": PREFIX,
+        "_MLFLOW_STATIC_PREFIX": settings.at(PREFIX),
         "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder.db / 'mlflow.sqlite'}",
         "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
-        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": f"{artifacts}/mlflow",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": f"{settings.artifacts}/mlflow",
     }
 
 
@@ -69,7 +70,7 @@ def main() -> None:
     settings = load_settings(os.environ["DURE_DATA"])
     folder = settings.folder
     write_auth_config(folder)
-    os.environ.update(environment(folder, settings.artifacts))
+    os.environ.update(environment(settings))
     # After exec, so that /proc/<pid>/environ does not show it; MLflow reads it from here and nowhere else.
     os.environ["MLFLOW_FLASK_SERVER_SECRET_KEY"] = folder.secret("mlflow-flask-key")
 

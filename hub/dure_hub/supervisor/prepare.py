@@ -186,7 +186,7 @@ async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
     """All of it but the folder and the leftovers; saves the settings that every other process will read."""
     from dure_hub.dataplane import Dataplane
     from dure_hub.supervisor import upgrade
-    from dure_hub.supervisor.services import of_other_hosts, routes
+    from dure_hub.supervisor.services import of_other_places, routes
 
     make_secrets(settings)
     for unfinished in settings.folder.uploads.iterdir():  # what a killed portal was still receiving
@@ -197,7 +197,7 @@ async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
     upgrade.upgrade(settings, say)
     plane = Dataplane(settings)
     await plane.publish("services", routes(settings))
-    await plane.change("hub", lambda fragment: fragment.without(partial(of_other_hosts, settings)))
+    await plane.change("hub", lambda fragment: fragment.without(partial(of_other_places, settings)))
     return settings
 
 

@@ -27,7 +27,7 @@ def lines(settings: Settings, served: Certificate | None, user: str, machine: st
 
 def here(settings: Settings) -> str:
     """What is typed at the other end of `ssh -L`."""
-    return f"{urlsplit(settings.listens_at).scheme}://127.0.0.1:{settings.port}"
+    return f"{urlsplit(settings.listens_at).scheme}://127.0.0.1:{settings.port}{settings.at('')}"
 
 
 def elsewhere(settings: Settings, served: Certificate | None, machine: str) -> str:
@@ -35,7 +35,7 @@ def elsewhere(settings: Settings, served: Certificate | None, machine: str) -> s
     names = () if served is None else served.names
     name = next((one for one in names if "*" not in one and "=" not in one and one != "localhost"), machine)
     scheme = urlsplit(settings.listens_at).scheme
-    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{settings.port}"
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{settings.port}{settings.at('')}"
 
 
 def readable(settings: Settings) -> bool:

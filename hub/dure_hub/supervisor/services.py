@@ -49,10 +49,10 @@ def checks(settings: Settings) -> dict[str, Ready]:
 
     return {
         "envoy": envoy,
-        "hub": answers(f"127.0.0.1:{settings.hub_port}", "/hub/api/"),
+        "hub": answers(f"127.0.0.1:{settings.hub_port}", settings.at("/hub/api/")),
         "portal": answers(f"127.0.0.1:{settings.portal_port}", "/services/dure/health"),
-        "mlflow": answers(f"unix:{socket_path(settings)}", f"{PREFIX}/health"),
-        "voila": answers(f"unix:{voila_server.socket_path(settings)}", f"{dashboards.PREFIX}/health"),
+        "mlflow": answers(f"unix:{socket_path(settings)}", f"{settings.at(PREFIX)}/health"),
+        "voila": answers(f"unix:{voila_server.socket_path(settings)}", f"{settings.at(dashboards.PREFIX)}/health"),
         "warm": listens(warm.socket_path(settings)),
     }
 
@@ -165,16 +165,23 @@ def routes(settings: Settings) -> Fragment:
         ),
         routes=(
             *_hosts_of_people(settings),
-            Route("/", ((hub, 100),)),
-            Route("/services/dure/", ((portal, 100),)),
+            Route(settings.base_url, ((hub, 100),)),
+            Route(settings.at("/services/dure/"), ((portal, 100),), rewrite=_moved(settings, "/services/dure/")),
             # Tokens only: without a cookie no page of somebody's server can act as its visitor here.
-            Route("/api/v1/", ((portal, 100),), rewrite="/services/dure/api/v1/", strip=("cookie",)),
+            Route(settings.at("/api/v1/"), ((portal, 100),), rewrite="/services/dure/api/v1/", strip=("cookie",)),
             # MLflow refuses foreign hosts and origins; the check before it has already judged both.
-            Route(f"{PREFIX}/", (("mlflow", 100),), auth=True, strip=CHECKED, host="localhost"),
+            Route(f"{settings.at(PREFIX)}/", (("mlflow", 100),), auth=True, strip=CHECKED, host="localhost"),
             # Of the viewer's token Voila gets what the check says, and where the check says it.
-            Route(f"{dashboards.PREFIX}/", (("voila", 100),), auth=True, strip=CHECKED, host="localhost"),
+            Route(
+                f"{settings.at(dashboards.PREFIX)}/", (("voila", 100),), auth=True, strip=CHECKED, host="localhost"
+            ),
         ),
     )
+
+
+def _moved(settings: Settings, path: str) -> str | None:
+    """What takes the place of a path of the portal's own, which knows nothing of `base_url`."""
+    return None if settings.at(path) == path else path
 
 
 def _hosts_of_people(settings: Settings) -> tuple[Route, ...]:
@@ -183,9 +190,10 @@ def _hosts_of_people(settings: Settings) -> tuple[Route, ...]:
     return (Route("/", (), domain=f"*.{name}", redirect=settings.subdomain_host),) if name else ()
 
 
-def of_other_hosts(settings: Settings, route: Route) -> bool:
-    """Whether a route of the hub's is from before people got hosts of their own, or lost them."""
-    return route.prefix != "/" and bool(route.domain) != bool(settings.subdomain_host)
+def of_other_places(settings: Settings, route: Route) -> bool:
+    """Whether a route is from before people got hosts of their own, or lost them, or from another `base_url`."""
+    other_host = route.prefix != "/" and bool(route.domain) != bool(settings.subdomain_host)
+    return other_host or not route.prefix.startswith(settings.base_url)
 
 
 def fingerprint(*parts: str) -> str:

@@ -128,7 +128,8 @@ class Failures:
         """Say what there is not; a bug's text stays in the log."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
-        self.finish(self.settings["voila_jinja2_env"].get_template("failed.html.j2").render(status=status_code))
+        template = self.settings["voila_jinja2_env"].get_template("failed.html.j2")
+        self.finish(template.render(status=status_code, root=self.settings["settings_of_portal"].at("")))
 
 
 class Dashboard(Failures, TornadoVoilaHandler):  # type: ignore[misc]
@@ -174,6 +175,7 @@ class Dashboards(Voila):  # type: ignore[misc]
         """The few that a dashboard needs."""
         theirs: Sequence[Any] = super().init_handlers()
         base = self.server_url
+        first = self.tornado_settings["settings_of_portal"].at(dashboards.address("fleet"))
         render = {
             "template_paths": self.template_paths,
             "config": self.config,
@@ -182,7 +184,7 @@ class Dashboards(Voila):  # type: ignore[misc]
         return [
             *(handler for handler in theirs if handler[1] in KEPT),
             (f"{base}health", Health),
-            (base, RedirectHandler, {"url": dashboards.address("fleet"), "permanent": False}),
+            (base, RedirectHandler, {"url": first, "permanent": False}),
             (rf"{base}voila/render/(.*)", Dashboard, render),
             (rf"{base}voila/api/shutdown/(.*)", End),
         ]

@@ -46,7 +46,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
     idle_s = settings.dashboard_idle_s
     return {
         "Voila": {
-            "base_url": f"{dashboards.PREFIX}/",
+            "base_url": f"{settings.at(dashboards.PREFIX)}/",
             "root_dir": str(dashboards.notebooks()),
             "open_browser": False,
             "connection_dir_root": str(settings.folder.run / "voila"),
@@ -70,7 +70,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "http_header_envs": ["x-dure-user", "x-dure-viewer-token", "x-dure-viewer-language"],
             "multi_kernel_manager_class": "dure_hub.supervisor.voila_handlers.ViewerKernels",
             "kernel_spec_manager_class": "dure_hub.supervisor.voila_handlers.OwnPython",
-            "resources": {"dure": {"language": settings.language, "dashboards": dashboards.SHOWN}},
+            "resources": {
+                "dure": {"language": settings.language, "dashboards": dashboards.SHOWN, "root": settings.at("")}
+            },
         },
         "VoilaExecutor": {"cell_error_instruction": CELL_FAILED},
         # A page that is looked at asks every few seconds; one in the background does not keep its kernel.

@@ -9,9 +9,10 @@ import numpy
 import pytest
 
 import dure
+from dure.client import Client, use
 from dure.errors import BadAnswer, BadRequest
 from dure.sdk_errors import BadRows, EndpointFailed, WaitedTooLong
-from tests.unit.sdk.portal import JOB, URL, Queue, endpoint, error, portal, replica
+from tests.unit.sdk.portal import JOB, URL, FakePortal, Queue, endpoint, error, portal, replica
 
 PATH = "/api/v1/endpoints"
 VERSION = {"name": "digits", "version": 2, "aliases": ["champion"], "tags": {}, "metrics": {"accuracy": 0.97}}
@@ -43,6 +44,18 @@ def test_deploy_waits_until_every_version_answers(capsys: pytest.CaptureFixture[
     assert deployed.address == f"{URL}/serve/digits/invocations"
     assert fake.bodies[0]["version"] == 1
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_portal_below_a_path_is_asked_there() -> None:
+    answer = httpx.Response(200, json={"predictions": [7]})
+    routes = {f"GET /dure{PATH}/digits": endpoint("ready"), "POST /dure/serve/digits/invocations": answer}
+    use(Client(f"{URL}/dure/", "secret-token", transport=httpx.MockTransport(FakePortal(routes))))
+    try:
+        found = dure.endpoints.get("digits")
+        assert found.address == f"{URL}/dure/serve/digits/invocations"
+        assert found.predict([[1.0]]) == [7]
+    finally:
+        use(None)
 
 
 def test_wait_raises_where_a_version_fails() -> None:

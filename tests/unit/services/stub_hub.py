@@ -17,6 +17,8 @@ from starlette.routing import Route
 
 from tests.unit.services.waiting import until
 
+CALLBACK = "/services/dure/oauth_callback"
+
 
 class StubHub:
     """`tokens` are users by token; `away` makes every answer a 503; `asked` counts questions by path."""
@@ -27,6 +29,7 @@ class StubHub:
         self.shares: dict[tuple[str, str], dict[str, str]] = {}
         """Of each owner and server, the people who may enter, and since when."""
         self.away = False
+        self.callback = CALLBACK
         self.asked: dict[str, int] = {}
         self.port = 0
 
@@ -37,6 +40,7 @@ class StubHub:
         self.shares.clear()
         self.asked.clear()
         self.away = False
+        self.callback = CALLBACK
 
     def person(self, name: str, *, admin: bool = False, session: str | None = None, use: bool = True) -> str:
         """A new user with a token, which is the answer."""
@@ -121,7 +125,7 @@ class StubHub:
         shown = hashlib.sha256(str(form["code_verifier"]).encode()).digest()
         right = base64.urlsafe_b64encode(shown).rstrip(b"=").decode() == challenge
         known = form["client_id"] == "service-dure" and form["client_secret"] == "portal-secret"
-        if not (token and right and known and form["redirect_uri"] == "/services/dure/oauth_callback"):
+        if not (token and right and known and form["redirect_uri"] == self.callback):
             return JSONResponse({"error": "invalid_grant"}, 400)
         return JSONResponse({"access_token": token, "token_type": "Bearer"})
 

@@ -153,6 +153,8 @@ async def test_pages_let_nobody_frame_or_reach_them(anyone: httpx.AsyncClient, a
         "/user/ben/",
         "/hub/logout",
         "/services/" + "x" * 3000,
+        "/services/../user/ben/",
+        "/services/dure/%2E%2e/..",
     ],
 )
 def test_nobody_is_sent_elsewhere(text: str | None) -> None:

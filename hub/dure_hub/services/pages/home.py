@@ -60,8 +60,14 @@ async def home(
         models=models,
         near=[_warning(one) for one in near[:MOST_WARNINGS]],
         more=max(len(near) - MOST_WARNINGS, 0),
-        address=ops.settings.public_url or str(request.base_url).rstrip("/"),
+        address=_address(ops, request),
     )
+
+
+def _address(ops: Operations, request: Request) -> str:
+    """What a program elsewhere takes for DURE_URL: as it is set, else as this browser came here."""
+    settings = ops.settings
+    return settings.address if settings.public_url else str(request.base_url).rstrip("/") + settings.at("")
 
 
 def _listed(names: Sequence[str], language: str) -> str:

@@ -53,7 +53,7 @@ async def read_all(request: Request, person: Visitor, ops: Ops) -> Response:
     """Mark all as read that the page has shown, and what is older."""
     through = str((await request.form()).get("through", ""))
     await ops.notices.seen(person, _read(wire.SeenRequest, {"through": through}))
-    return _back()
+    return _back(ops)
 
 
 @router.post("/settings")
@@ -69,7 +69,7 @@ async def save(request: Request, person: Visitor, ops: Ops) -> Response:
         "off": [kind for kind in kinds if kind not in wanted and kind != "test"],
     }
     await ops.notices.set(person, _read(wire.NoticeSettingsRequest, values))
-    return _back()
+    return _back(ops)
 
 
 @router.post("/channels")
@@ -78,21 +78,21 @@ async def add(request: Request, person: Visitor, ops: Ops) -> Response:
     form = await request.form()
     values = {"id": str(form.get("id", "")), "url": str(form.get("url", "")).strip()}
     await ops.notices.add(person, _read(wire.NoticeChannelRequest, values))
-    return _back()
+    return _back(ops)
 
 
 @router.post("/channels/{channel}/remove")
 async def remove(channel: PathId, person: Visitor, ops: Ops) -> Response:
     """Send there no more."""
     await ops.notices.remove(person, channel)
-    return _back()
+    return _back(ops)
 
 
 @router.post("/test")
 async def test(person: Visitor, ops: Ops) -> Response:
     """Send a notice everywhere."""
     await ops.notices.test(person)
-    return _back()
+    return _back(ops)
 
 
 def _read(kind: Any, values: dict[str, Any]) -> Any:
@@ -118,5 +118,5 @@ def _place(scheme: str, host: str | None, language: str) -> str:
     return f"{scheme}://{host or '…'}"
 
 
-def _back() -> Response:
-    return RedirectResponse(PLACE, status_code=303)
+def _back(ops: Operations) -> Response:
+    return RedirectResponse(ops.settings.at(PLACE), status_code=303)

@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from dure_hub import dashboards
 from dure_hub.services.languages import language_of
 from dure_hub.services.pages.words import say
-from dure_hub.services.places import BASE, HOME, STATIC
+from dure_hub.services.places import BASE, HOME, STATIC, root_of
 
 ROOT = Path(__file__).parents[2]
 STATIC_FOLDER = ROOT / "static"
@@ -42,7 +42,7 @@ def page(
     With `frames` it may show pages of this portal in frames.
     """
     language = language_of(request)
-    nonce = secrets.token_urlsafe(16)
+    nonce, root = secrets.token_urlsafe(16), root_of(request)
     identity = getattr(request.state, "identity", None)
     text = (
         templates()
@@ -51,13 +51,14 @@ def page(
             t=lambda key, **facts: say(key, language, facts),
             language=language,
             nonce=nonce,
-            base=BASE,
+            root=root,
+            base=root + BASE,
             identity=identity,
             unread=getattr(request.state, "unread", 0),
             simulated=_simulated(request),
             here=_here(request),
-            asset=asset,
-            dashboard=dashboards.address,
+            asset=lambda name: root + asset(name),
+            dashboard=lambda name: root + dashboards.address(name),
             sentence=lambda texts: texts.get(language, texts.get("en", "")),
             reason=lambda thing: reason_of(thing, language),
             **values,
@@ -116,7 +117,7 @@ def templates() -> Environment:
 
 @cache
 def asset(name: str) -> str:
-    """The address of a static file, which changes with its content, so that browsers may keep it."""
+    """The path of a static file, which changes with its content, so that browsers may keep it."""
     digest = sha256((STATIC_FOLDER / name).read_bytes()).hexdigest()[:12]
     return f"{STATIC}/{name}?v={digest}"
 
@@ -166,4 +167,4 @@ def _simulated(request: Request) -> bool:
 
 def _here(request: Request) -> str:
     # Where the language links come back to; a form's answer has no address of its own.
-    return request.url.path if request.method == "GET" else HOME
+    return root_of(request) + (request.url.path if request.method == "GET" else HOME)

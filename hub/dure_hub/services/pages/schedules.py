@@ -77,21 +77,21 @@ async def show_one(name: PathName, request: Request, person: Visitor, ops: Ops, 
 async def pause(name: PathName, person: Visitor, ops: Ops, owner: Owner = None) -> Response:
     """Let it run no more."""
     await ops.schedules.pause(person, name, owner=owner)
-    return _to("", person, owner)
+    return _to(ops, "", person, owner)
 
 
 @router.post("/{name}/resume")
 async def resume(name: PathName, person: Visitor, ops: Ops, owner: Owner = None) -> Response:
     """Let it run again."""
     await ops.schedules.resume(person, name, owner=owner)
-    return _to("", person, owner)
+    return _to(ops, "", person, owner)
 
 
 @router.post("/{name}/delete")
 async def delete(name: PathName, person: Visitor, ops: Ops, owner: Owner = None) -> Response:
     """End it for good."""
     await ops.schedules.delete(person, name, owner=owner)
-    return _to("", person, owner)
+    return _to(ops, "", person, owner)
 
 
 @router.post("/{name}/run")
@@ -103,7 +103,7 @@ async def run(name: PathName, request: Request, person: Visitor, ops: Ops, owner
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
     execution = await ops.schedules.run_now(person, name, ask, owner=owner)
-    return _to(f"/{name}/{execution.number}", person, owner)
+    return _to(ops, f"/{name}/{execution.number}", person, owner)
 
 
 @router.get("/{name}/{number}")
@@ -121,7 +121,7 @@ async def show_execution(
         moving=execution.state not in OVER,
         log=await _tail(ops, person, name, number, owner),
         kept=await ops.schedules.keeps(person, name, number, owner=owner),
-        call=f"{API}/schedules/{name}/executions/{number}",
+        call=ops.settings.at(f"{API}/schedules/{name}/executions/{number}"),
         **_whose(person, owner),
     )
 
@@ -130,7 +130,7 @@ async def show_execution(
 async def stop(name: PathName, number: Number, person: Visitor, ops: Ops, owner: Owner = None) -> Response:
     """Ask it to stop; what has run is kept."""
     await ops.schedules.stop(person, name, number, owner=owner)
-    return _to(f"/{name}/{number}", person, owner)
+    return _to(ops, f"/{name}/{number}", person, owner)
 
 
 @router.get("/{name}/{number}/notebook")
@@ -155,9 +155,11 @@ def _whose(person: Person, owner: str | None) -> dict[str, Any]:
     return {"mine": mine, "owner": owner or person.name, "query": {} if mine else {"owner": owner}}
 
 
-def _to(where: str, person: Person, owner: str | None) -> Response:
+def _to(ops: Operations, where: str, person: Person, owner: str | None) -> Response:
     query = _whose(person, owner)["query"]
-    return RedirectResponse(f"{PLACE}{where}{'?' + urlencode(query) if query else ''}", status_code=303)
+    return RedirectResponse(
+        f"{ops.settings.at(PLACE)}{where}{'?' + urlencode(query) if query else ''}", status_code=303
+    )
 
 
 def _in_words(cron: str, request: Request) -> str | None:

@@ -53,7 +53,7 @@ async def add_person(name: PathName, request: Request, person: Visitor, ops: Ops
     """Let a colleague in."""
     ask = _read(ShareRequest, await request.form(), "with")
     await ops.shares.share(person, name, ask.person, owner)
-    return _back(name, person, owner)
+    return _back(ops, name, person, owner)
 
 
 @router.post(ONE + "/{name}/remove")
@@ -63,7 +63,7 @@ async def remove_person(
     """Let a colleague in no more."""
     ask = _read(ShareRequest, await request.form(), "with")
     await ops.shares.unshare(person, name, ask.person, owner)
-    return _back(name, person, owner)
+    return _back(ops, name, person, owner)
 
 
 @router.get(ALL)
@@ -87,7 +87,7 @@ async def add_notebook(request: Request, person: Visitor, ops: Ops) -> Response:
     """Show a colleague a copy of a notebook."""
     ask = _read(NotebookShareRequest, await request.form(), "environment", "path", "with")
     await ops.shares.notebooks.share(person, ask)
-    return RedirectResponse(ALL, status_code=303)
+    return RedirectResponse(ops.settings.at(ALL), status_code=303)
 
 
 @router.get(ALL + "/{share}")
@@ -117,7 +117,7 @@ async def download(share: PathId, person: Visitor, ops: Ops) -> Response:
 async def remove_notebook(share: PathId, person: Visitor, ops: Ops) -> Response:
     """Show it no more."""
     await ops.shares.notebooks.unshare(person, share)
-    return RedirectResponse(ALL, status_code=303)
+    return RedirectResponse(ops.settings.at(ALL), status_code=303)
 
 
 def _read(kind: type[M], form: Mapping[str, Any], *fields: str) -> M:
@@ -127,6 +127,6 @@ def _read(kind: type[M], form: Mapping[str, Any], *fields: str) -> M:
         raise RequestValidationError(error.errors()) from error
 
 
-def _back(name: str, person: Person, owner: str | None) -> Response:
+def _back(ops: Operations, name: str, person: Person, owner: str | None) -> Response:
     query = "" if owner in (None, person.name) else f"?{urlencode({'owner': owner})}"
-    return RedirectResponse(f"{ONE}/{name}{query}", status_code=303)
+    return RedirectResponse(ops.settings.at(f"{ONE}/{name}{query}"), status_code=303)

@@ -55,7 +55,7 @@ async def send(request: Request, person: Visitor, ops: Ops) -> Response:
     except DureError as error:
         refused = error
     else:
-        return RedirectResponse(f"{BASE}/wait/{ask.name}", status_code=303)
+        return RedirectResponse(ops.settings.at(f"{BASE}/wait/{ask.name}"), status_code=303)
     return await _form(request, person, ops, given, refused)
 
 

@@ -33,7 +33,7 @@ async def follow(name: PathName, request: Request, person: Visitor, ops: Ops) ->
     """How far it is; straight on to the server if it runs."""
     server = told(await ops.environments.get(person, name))
     if server.phase == "running" and server.url:
-        return RedirectResponse(server.url, status_code=303)
+        return RedirectResponse(ops.settings.at(server.url), status_code=303)
     ticket = server.ticket
     return page(
         request,
@@ -51,7 +51,7 @@ async def follow(name: PathName, request: Request, person: Visitor, ops: Ops) ->
 async def stop(name: PathName, person: Visitor, ops: Ops) -> Response:
     """Stop it, or leave the queue."""
     await ops.environments.stop(person, name)
-    return RedirectResponse(HOME, status_code=303)
+    return RedirectResponse(ops.settings.at(HOME), status_code=303)
 
 
 @router.post("/{name}/instead")
@@ -59,32 +59,32 @@ async def instead(name: PathName, request: Request, person: Visitor, ops: Ops) -
     """Leave the queue and ask for another profile under the same name; what was granted meanwhile goes on."""
     form = await request.form()
     await ops.turns.instead(person, name, await _id_of(request), str(form.get("profile", "")))
-    return _back(name)
+    return _back(ops, name)
 
 
 @router.post("/{name}/start")
 async def start(name: PathName, person: Visitor, ops: Ops) -> Response:
     """Take up the place that is held."""
     await ops.turns.start(person, name)
-    return _back(name)
+    return _back(ops, name)
 
 
 @router.post("/{name}/again")
 async def again(name: PathName, request: Request, person: Visitor, ops: Ops) -> Response:
     """Ask for the same once more: profile, image, lifetime, team and project."""
     await ops.turns.again(person, name, await _id_of(request))
-    return _back(name)
+    return _back(ops, name)
 
 
 @router.post("/{name}/dismiss")
 async def dismiss(name: PathName, person: Visitor, ops: Ops) -> Response:
     """Put away what is said of its end."""
     await ops.turns.dismiss(person, name)
-    return RedirectResponse(HOME, status_code=303)
+    return RedirectResponse(ops.settings.at(HOME), status_code=303)
 
 
-def _back(name: str) -> Response:
-    return RedirectResponse(f"{BASE}/wait/{name}", status_code=303)
+def _back(ops: Operations, name: str) -> Response:
+    return RedirectResponse(ops.settings.at(f"{BASE}/wait/{name}"), status_code=303)
 
 
 async def _id_of(request: Request) -> str:
