@@ -150,9 +150,7 @@ class Pages:
         language = language_of(handler, self.default)
         if handler.get_query_argument("lang", None) in LANGUAGES:
             secure = handler.request.protocol == "https"
-            handler.set_cookie(
-                COOKIE, language, path=self.root, samesite="Lax", expires_days=365, secure=secure
-            )
+            handler.set_cookie(COOKIE, language, path=self.root, samesite="Lax", expires_days=365, secure=secure)
         return language
 
     @pass_context

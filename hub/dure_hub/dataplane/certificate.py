@@ -15,7 +15,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, SECP521R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from dure.errors import DureError, Text
 from dure_hub.dataplane.files import Files
@@ -27,6 +33,9 @@ SOON = timedelta(days=14)
 """A certificate that ends sooner is told of."""
 _TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
 _CURVES = (SECP256R1, SECP384R1, SECP521R1)
+_UNREADABLE_PEM = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
 
 MISSING: Text = {"en": "there is no such file", "ko": "파일이 없습니다"}
 UNREADABLE: Text = {"en": "the portal may not read it", "ko": "포털이 읽을 수 없습니다"}
@@ -109,19 +118,24 @@ def load(settings: Settings) -> Certificate | None:
     if settings.tls_key.stat().st_mode & 0o077:
         raise CertificateUnusable("tls_key", settings.tls_key, OPEN_KEY, GIVE_ACCESS)
     try:
-        first = x509.load_pem_x509_certificates(chain)[0]
-    except ValueError as why:
+        certificates = x509.load_pem_x509_certificates(chain)
+        first, names = certificates[0], _names(certificates[0])
+        public = _spki(first.public_key())
+    except _UNREADABLE_PEM as why:
         raise CertificateUnusable("tls_cert", settings.tls_cert, NO_CERTIFICATE) from why
     try:
         secret = load_pem_private_key(key, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as why:
+    except _UNREADABLE_PEM as why:
         raise CertificateUnusable("tls_key", settings.tls_key, NO_KEY) from why
-    if _spki(secret.public_key()) != _spki(first.public_key()):
+    if _spki(secret.public_key()) != public:
         raise CertificateUnusable("tls_key", settings.tls_key, OTHER_KEY)
     if not _served(secret):
         raise CertificateUnusable("tls_key", settings.tls_key, WEAK_KEY)
     begins, ends = first.not_valid_before_utc, first.not_valid_after_utc
-    return Certificate(chain.decode(), key.decode(), _names(first), begins, ends)
+    # Written anew: what stands between the blocks of such a file may be text in any encoding.
+    served = "".join(one.public_bytes(Encoding.PEM).decode() for one in certificates)
+    own = secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return Certificate(served, own, names, begins, ends)
 
 
 def signature(settings: Settings) -> tuple[object, ...]:
@@ -133,7 +147,9 @@ def signature(settings: Settings) -> tuple[object, ...]:
         except OSError as why:
             found.append(why.errno)
             continue
-        found.append(status and (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode))
+        # the last is another after chown and setfacl, too
+        told = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_mode", "st_ctime_ns")
+        found.append(status and tuple(getattr(status, name) for name in told))
     return tuple(found)
 
 

@@ -100,8 +100,8 @@ async def language(
     response = RedirectResponse(safe_next(target, root), status_code=303)
     if to in LANGUAGES:
         # No secret, and the hub's own pages read it too.
-        kept = {"max_age": 365 * 86400, "path": f"{root}/", "secure": portal_of(request).jar.secure}
-        response.set_cookie(LANGUAGE_COOKIE, to, samesite="lax", **kept)
+        path, secure = f"{root}/", portal_of(request).jar.secure
+        response.set_cookie(LANGUAGE_COOKIE, to, 365 * 86400, path=path, samesite="lax", secure=secure)
     return response
 
 

@@ -6,7 +6,8 @@ before the path: by `settings.at`, or by `root_of` where there is only the reque
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+import re
+from urllib.parse import unquote, urlencode
 
 from fastapi import Request
 
@@ -38,7 +39,7 @@ def safe_next(text: str | None, root: str = "") -> str:
         "\\" in text
         or "//" in path
         or any(ord(letter) <= 32 or ord(letter) == 127 for letter in text)
-        or any(part.lower().replace("%2e", ".") in (".", "..") for part in path.split("/"))
+        or any(part in (".", "..") for part in re.split(r"[/\\]", unquote(unquote(path))))
     ):
         return home
     return text

@@ -18,6 +18,7 @@ class Renewal:
         self.settings = settings
         self.note = note
         self._seen: tuple[object, ...] | None = None
+        self._said = ""
 
     def look(self) -> None:
         """Give Envoy what is in the files, where either is another than at the last look."""
@@ -33,10 +34,18 @@ class Renewal:
                 certificate.give(self.settings, served)
         except CertificateUnusable as why:
             # Between two writes a key may be beside another's certificate: the next look sees the second.
-            self.note(f"the certificate that is served stays: {why}")
+            self._say(f"the certificate that is served stays: {why}")
+            if why.facts["why"] == certificate.UNREADABLE:  # perhaps only now: tried again
+                return
         except OSError as why:  # a full disk: tried again
-            self.note(f"cannot hand on the certificate: {why}")
+            self._say(f"cannot hand on the certificate: {why}")
             return
         else:
-            self.note(f"serves {served}")
+            self._say(f"serves {served}")
         self._seen = found
+
+    def _say(self, sentence: str) -> None:
+        """Once, however often it is found."""
+        if sentence != self._said:
+            self._said = sentence
+            self.note(sentence)

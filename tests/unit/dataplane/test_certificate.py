@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from dure_hub.dataplane import certificate
 from dure_hub.dataplane.certificate import CertificateUnusable
 from dure_hub.settings import Settings
+from dure_hub.supervisor.renewal import Renewal
 from tests.support.certificates import Authority, pem_of, weak
 
 
@@ -153,3 +155,38 @@ def test_a_link_that_points_elsewhere_is_another_certificate(settings: Settings,
     cert.symlink_to(second)
     assert certificate.signature(settings) != before
     assert Settings(tls_cert=cert, tls_key=key).tls_cert == cert, "the link, and not where it leads today"
+
+
+def test_words_in_any_encoding_between_the_blocks_are_not_served(settings: Settings) -> None:
+    found = certificate.load(settings)
+    for file in files(settings):
+        file.write_bytes("Aussteller: Müller & Söhne\n".encode("latin-1") + file.read_bytes())
+    assert certificate.load(settings) == found
+
+
+def test_a_changed_owner_or_right_is_a_change(settings: Settings) -> None:
+    _, key = files(settings)
+    before = certificate.signature(settings)
+    os.chown(key, os.geteuid(), os.getegid())
+    assert certificate.signature(settings) != before
+
+
+def test_what_may_not_be_read_is_tried_again_and_told_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    renewal = Renewal(settings, told.append)
+    renewal.look()
+    assert [one.partition(" ")[0] for one in told] == ["serves"]
+    with monkeypatch.context() as patch:
+
+        def refuse(_: Path) -> bytes:
+            raise PermissionError
+
+        patch.setattr(Path, "read_bytes", refuse)
+        files(settings)[0].touch()
+        renewal.look()
+        renewal.look()
+    assert len(told) == 2, "nothing else happened to the files, and nothing else is said"
+    renewal.look()
+    assert told[2] == told[0]

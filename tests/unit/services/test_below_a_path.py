@@ -86,6 +86,9 @@ async def test_the_language_is_kept_below_the_path(anyone: httpx.AsyncClient) ->
         "/dure/services/../hub/logout",
         "/dure/services/dure/%2e%2E/%2e./../else",
         "/dure/services/../../else",
+        "/dure/services/..%2f..%2felse",
+        "/dure/services/..%5C..%5Celse",
+        "/dure/services/%252e%252e/%252e%252e/else",
         "https://evil.example/dure/services/dure/",
     ],
 )

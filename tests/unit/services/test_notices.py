@@ -43,6 +43,7 @@ async def test_the_page_lists_what_is_new_and_marks_what_it_showed(
     page = await opened(anyone, ana)
     assert "The job digits has failed." in page
     assert page.count("data-unread") == 1
+    assert 'href="/services/dure/" aria-label="Open where' in page, "at the address that the page was opened at"
     assert "1 unread" in await opened(anyone, ana, path="/services/dure/")
     through = re.search(r'name="through" value="(\w+)"', page)
     assert through is not None

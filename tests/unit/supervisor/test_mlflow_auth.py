@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,3 +131,16 @@ def test_files_and_environment_hold_no_secret_for_others(server: Settings) -> No
         if "dure_hub.supervisor.mlflow_server" in command:
             environment = Path(f"/proc/{process.pid}/environ").read_bytes()
             assert key.encode() not in environment
+
+
+def test_mlflow_asks_who_comes_below_every_path_that_the_portal_may_have() -> None:
+    text = (
+        "import json, sys\nfrom mlflow.server.auth import is_unprotected_route\n"
+        "print(json.dumps([is_unprotected_route(path) for path in sys.argv[1:]]))"
+    )
+    delete = f"{API}/experiments/delete"
+    refused = [f"{base}{delete}" for base in ("/health", "/healthcare", "/static-lab", "/favicon.ico")]
+    taken = [Settings(base_url=base).at(delete) for base in ("/", "/dure/", "/lab/health/")]
+    command = [sys.executable, "-W", "ignore", "-c", text, *refused, *taken]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert json.loads(done.stdout.splitlines()[-1]) == [True] * 4 + [False] * 3

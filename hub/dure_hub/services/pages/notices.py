@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from dure import wire
 from dure.wire.ids import ULID_PATTERN, new_id
 from dure_hub.operations import Operations
-from dure_hub.operations.notice_rows import MAIL
+from dure_hub.operations.notice_rows import MAIL, page_of
 from dure_hub.operations.people import USE, Person
 from dure_hub.services.fields import PathId
 from dure_hub.services.guard import opens_for
@@ -39,6 +39,7 @@ async def show(request: Request, person: Visitor, ops: Ops, before: Before = Non
         request,
         "notices.html",
         notices=found,
+        page_of=page_of,  # and not its `page`, which is for mail: people stay at the address that they came to
         older=found[-1].id if len(found) == SHOWN else None,
         settings=await ops.notices.settings(person),
         troubles=await ops.notices.failures(person, TROUBLES) if person.admin else [],
