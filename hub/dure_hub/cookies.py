@@ -25,14 +25,17 @@ class _OwnPlace(dict[str, Any]):
         return self  # a copy would be made item by item, and lose the path
 
 
-def keep_apart_in_hub() -> dict[str, Any]:
-    """Give this process's hub the names; what belongs into its `tornado_settings`."""
+def keep_apart_in_hub(*, https: bool = False) -> dict[str, Any]:
+    """Give this process's hub the names; what belongs into its `tornado_settings`.
+
+    With `https` its form cookie keeps to that; JupyterHub sees to the others.
+    """
     from jupyterhub.handlers import base
     from jupyterhub.objects import Hub
 
     Hub.cookie_name = LOGIN
     base.SESSION_COOKIE_NAME = SESSION
-    return {"xsrf_cookie_kwargs": _OwnPlace(path=FORM_PATH)}
+    return {"xsrf_cookie_kwargs": _OwnPlace(path=FORM_PATH, **({"secure": True} if https else {}))}
 
 
 def keep_apart_in_server() -> None:

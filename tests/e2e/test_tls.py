@@ -125,6 +125,7 @@ def test_login_lab_and_a_notebook_that_asks(chromium: Browser, portal: Encrypted
     with visit(chromium, portal.url) as window:
         page = window.page()
         log_in(page, portal, "ana")
+        expect(page.get_by_text(portal.url, exact=False).first).to_be_attached()  # what to set DURE_URL to
         start_server(page, portal, "ana")
         said = compute_in_lab(page, portal, "ana", FROM_A_NOTEBOOK, re.compile("I am ana and it says 1"))
         assert said.startswith("http://127.0.0.1 http://127.0.0.1\n")
