@@ -23,6 +23,7 @@ from tests.contract.digits import CODE, held_out
 from tests.e2e.kernels import compute, kernel_socket
 from tests.e2e.portal import Portal, free_port, until
 from tests.e2e.reached import compute_in_lab, start_server, trained, visit
+from tests.e2e.test_dashboards import start
 from tests.e2e.test_main_job import log_in
 from tests.support.certificates import Authority
 
@@ -148,9 +149,10 @@ def test_who_types_http_is_led_to_https(chromium: Browser, portal: Encrypted) ->
 def test_a_renewal_and_a_new_supervisor_keep_open_sockets(
     portal: Encrypted, authority: Authority, folder: Path
 ) -> None:
+    start(portal, "open")
     with portal.client("ana") as api:
-        until(lambda: api.get("/environments/default").json()["phase"] == "running", "ana's server to run", 90)
-    with kernel_socket(portal) as kernel:
+        lease = api.get("/environments/open").json()["lease"]["id"]
+    with kernel_socket(portal, lease, "open") as kernel:
         assert compute(kernel, "print(6 * 7)") == "42\n"
         before, inside, envoy = portal.serial(), portal.settings["inside_port"], portal.pid("envoy")
         serial = authority.write(folder / "cert.pem", folder / "key.pem")
