@@ -25,17 +25,18 @@ class _OwnPlace(dict[str, Any]):
         return self  # a copy would be made item by item, and lose the path
 
 
-def keep_apart_in_hub(form_path: str = FORM_PATH) -> dict[str, Any]:
+def keep_apart_in_hub(form_path: str = FORM_PATH, *, https: bool = False) -> dict[str, Any]:
     """Give this process's hub the names; what belongs into its `tornado_settings`.
 
-    `form_path` is `FORM_PATH` where the hub is.
+    `form_path` is `FORM_PATH` where the hub is. With `https` its form cookie keeps to that; JupyterHub sees to the
+    others.
     """
     from jupyterhub.handlers import base
     from jupyterhub.objects import Hub
 
     Hub.cookie_name = LOGIN
     base.SESSION_COOKIE_NAME = SESSION
-    return {"xsrf_cookie_kwargs": _OwnPlace(path=form_path)}
+    return {"xsrf_cookie_kwargs": _OwnPlace(path=form_path, **({"secure": True} if https else {}))}
 
 
 def keep_apart_in_server() -> None:

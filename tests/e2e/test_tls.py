@@ -23,6 +23,7 @@ from tests.contract.digits import CODE, held_out
 from tests.e2e.kernels import compute, kernel_socket
 from tests.e2e.portal import Portal, free_port, until
 from tests.e2e.reached import compute_in_lab, start_server, trained, visit
+from tests.e2e.test_dashboards import start
 from tests.e2e.test_main_job import log_in
 from tests.support.certificates import Authority
 
@@ -125,6 +126,7 @@ def test_login_lab_and_a_notebook_that_asks(chromium: Browser, portal: Encrypted
     with visit(chromium, portal.url) as window:
         page = window.page()
         log_in(page, portal, "ana")
+        expect(page.get_by_text(portal.url, exact=False).first).to_be_attached()  # what to set DURE_URL to
         start_server(page, portal, "ana")
         said = compute_in_lab(page, portal, "ana", FROM_A_NOTEBOOK, re.compile("I am ana and it says 1"))
         assert said.startswith("http://127.0.0.1 http://127.0.0.1\n")
@@ -147,9 +149,10 @@ def test_who_types_http_is_led_to_https(chromium: Browser, portal: Encrypted) ->
 def test_a_renewal_and_a_new_supervisor_keep_open_sockets(
     portal: Encrypted, authority: Authority, folder: Path
 ) -> None:
+    start(portal, "open")
     with portal.client("ana") as api:
-        until(lambda: api.get("/environments/default").json()["phase"] == "running", "ana's server to run", 90)
-    with kernel_socket(portal) as kernel:
+        lease = api.get("/environments/open").json()["lease"]["id"]
+    with kernel_socket(portal, lease, "open") as kernel:
         assert compute(kernel, "print(6 * 7)") == "42\n"
         before, inside, envoy = portal.serial(), portal.settings["inside_port"], portal.pid("envoy")
         serial = authority.write(folder / "cert.pem", folder / "key.pem")

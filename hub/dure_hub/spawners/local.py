@@ -26,6 +26,7 @@ from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServerWork
 from dure_hub.hubapi import portal_name
 from dure_hub.hubpages import language_of
 from dure_hub.isolation import accounts, confine, ground
+from dure_hub.spawners import https_cookies
 from dure_hub.spawners.folder import prepare_folder
 from dure_hub.spawners.naming import is_server_name
 from dure_hub.spawners.refusal import Refused
@@ -168,6 +169,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             "LOGNAME": self.user.name,
             "DURE_URL": settings.front_url,
             "DURE_LANGUAGE": settings.language,
+            **({https_cookies.SAID: "1"} if settings.address.startswith("https:") else {}),
             "MLFLOW_TRACKING_URI": f"{settings.front_url}/services/mlflow",
             "MLFLOW_TRACKING_TOKEN": self.api_token,
             "MLFLOW_EXPERIMENT_NAME": f"{self.user.name}/default",  # MLflow's own default is nobody's to write
