@@ -46,9 +46,8 @@ c.Spawner.poll_interval = 10
 c.Spawner.consecutive_failure_limit = 0
 # Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.
 hub.tornado_settings = {"slow_spawn_timeout": 2, "slow_stop_timeout": 10}
-hub.tornado_settings.update(
-    keep_apart_in_hub(settings.at(FORM_PATH), https=settings.address.startswith("https:"))
-)
+https = settings.address.startswith("https:")
+hub.tornado_settings.update(keep_apart_in_hub(settings.at(FORM_PATH), https=https))
 hub.allow_named_servers = True  # how many is the portal's to say: the hub would count stopped ones, too
 hub.concurrent_spawn_limit = 64
 

@@ -33,6 +33,10 @@ import os, dure
 print(os.environ["DURE_URL"].rpartition(":")[0], os.environ["MLFLOW_TRACKING_URI"].rpartition(":")[0])
 print("I am", dure.whoami().name, "and it says", len(dure.endpoints.get("encrypted").predict([[0.0] * 64])))
 """
+WHERE_AM_I = """\
+import os, dure
+print(os.environ["DURE_URL"], os.environ["MLFLOW_TRACKING_URI"], dure.whoami().name)
+"""
 
 
 class Encrypted(Portal):
@@ -40,8 +44,8 @@ class Encrypted(Portal):
 
     @property
     def url(self) -> str:
-        """The front port."""
-        return f"https://127.0.0.1:{self.port}"
+        """The front port, and the path that all is below."""
+        return f"https://127.0.0.1:{self.port}{self.environment.get('DURE_BASE_URL', '').rstrip('/')}"
 
     def serial(self) -> int:
         """Of the certificate that a new handshake sees."""
@@ -96,9 +100,7 @@ def endpoint(portal: Encrypted, folder: Path) -> Iterator[dure.Endpoint]:
         patch.setenv("DURE_URL", portal.url)
         patch.setenv("DURE_TOKEN", portal.token("ana"))
         version = trained("encrypted")
-        made = dure.endpoints.deploy("encrypted", version.name, version.version).wait(timeout=120)
-        yield made
-        made.delete()
+        yield dure.endpoints.deploy("encrypted", version.name, version.version).wait(timeout=120)
 
 
 def test_status_and_doctor_tell_of_https(portal: Encrypted) -> None:
@@ -167,3 +169,23 @@ def test_a_renewal_and_a_new_supervisor_keep_open_sockets(
         assert "certificate ends" not in said, "the new one has long to go"
         assert (portal.settings["inside_port"], portal.pid("envoy")) == (inside, envoy), "Envoy has gone on"
         assert compute(kernel, "print(6 * 9)") == "54\n"
+
+
+def test_a_certificate_and_a_path_together(portal: Encrypted) -> None:
+    portal.down()
+    portal.environment["DURE_BASE_URL"] = "/dure/"
+    said = portal.up()
+    assert portal.url.endswith("/dure")
+    assert f"The portal is up:  {portal.url}\n" in said
+    assert f"and then open {portal.url}" in said
+    assert json.loads(portal.dure("status", "--json"))["url"] == portal.url
+    login = httpx.get(f"{portal.url}/", follow_redirects=True, timeout=60)
+    assert (login.status_code, login.url.path) == (200, "/dure/hub/login")
+    assert all("secure" in cookie.lower() for cookie in login.headers.get_list("set-cookie"))
+    start(portal, "below")
+    with portal.client("ana") as api:
+        lease = api.get("/environments/below").json()["lease"]["id"]
+    inside = f"http://127.0.0.1:{portal.settings['inside_port']}/dure"
+    with kernel_socket(portal, lease, "below") as kernel:
+        said = compute(kernel, WHERE_AM_I)
+    assert said == f"{inside} {inside}/services/mlflow ana\n"
