@@ -128,7 +128,11 @@ class Isolation:
         bases = {
             program.parent.parent,
             program.resolve().parent.parent,
-        }  # an image's Python, and what that is made of
+        }  # an image's Python and what that is made of
+        if program.is_relative_to(
+            self._data.users
+        ):  # links there lead where their owner wants; it is made of ours
+            bases = set()
         needed = {self._data.root, *homes, *bases, *_others(plan.environment)}
         needed.add(Path(plan.environment.get("CUDA_MPS_PIPE_DIRECTORY", MPS)))
         below = {one.resolve() for one in needed if one.is_absolute() and one.is_dir()}
