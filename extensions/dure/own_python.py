@@ -140,13 +140,24 @@ def installed(folder: Path) -> list[tuple[str, str, str]]:
     for one in distributions(path=[str(folder)]):
         try:
             name, version, source = one.metadata["Name"], one.version, one.read_text("direct_url.json")
-            url = json.loads(source).get("url") if source else None
+            if name and version:
+                found[name.lower().replace("_", "-")] = (name, version, _line(name, version, source))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # what is broken in there cannot be named
-        if name and version:
-            line = f"{name} @ {url}" if url else f"{name}=={version}"
-            found[name.lower().replace("_", "-")] = (str(name), str(version), line)
     return [found[key] for key in sorted(found)]
+
+
+def _line(name: str, version: str, source: str | None) -> str:
+    """As pip notes where a package came from, if not from an index (packaging.python.org, direct_url.json)."""
+    if not source:
+        return f"{name}=={version}"
+    said = json.loads(source)
+    url = str(said["url"])
+    if said.get("dir_info", {}).get("editable"):
+        return f"-e {url.removeprefix('file://')}"
+    if repository := said.get("vcs_info"):
+        return f"{name} @ {repository['vcs']}+{url}@{repository['commit_id']}"
+    return f"{name} @ {url}"
 
 
 @contextmanager
