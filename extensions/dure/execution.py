@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dure import own_python
 from dure.display import write
 
 EXECUTED, RESULT = "executed.ipynb", "result.json"
@@ -277,6 +278,8 @@ def main() -> int:
     asked = json.loads(Path(os.environ.pop("DURE_EXECUTION_FILE")).read_text())
     outputs = Path(asked["outputs"]).resolve()
     outputs.mkdir(parents=True, exist_ok=True)
+    if python := asked.get("python"):
+        own_python.note_packages(Path(python).parents[1], outputs)
     run = Run(asked["notebook"], asked.get("parameters") or {}, outputs, asked.get("python"))
     hand_over_token()
     signal.signal(signal.SIGALRM, run.out_of_time)

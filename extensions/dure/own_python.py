@@ -28,6 +28,8 @@ LIST = "requirements.txt"
 LARGEST_MARK = 1 << 14
 LAST = "zzz_dure_portal.pth"
 """Python reads these files by name, and those of the person's own packages are to come first."""
+RAN_WITH = "own-packages.txt"
+"""The same, among the outputs of a job or an execution that ran with one."""
 PIPS = ("pip", "pip3")
 PIP = """#!/bin/sh
 # pip is the portal's, and works on this Python's packages. `pip install -U pip` gives it one of its own.
@@ -145,6 +147,15 @@ def installed(folder: Path) -> list[tuple[str, str, str]]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # what is broken in there cannot be named
     return [found[key] for key in sorted(found)]
+
+
+def note_packages(own: Path, outputs: Path) -> int:
+    """Leave the list of its packages there, for who wants to run the same again; how many they are. None, no file."""
+    portal = made_for(own)
+    lines = [line for _, _, line in installed(packages(own, portal.version))] if portal is not None else []
+    if lines:
+        (outputs / RAN_WITH).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return len(lines)
 
 
 def _line(name: str, version: str, source: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What a person installs in a notebook is theirs: after a restart, in jobs and schedules, and in nobody else's way.
+"""What a person installs in a notebook is theirs: after a restart, in jobs and schedules, in nobody else's way.
 
 Once where everybody is one user of the system, and once as root, where each has an account.
 """
@@ -181,6 +181,8 @@ def test_a_job_has_the_same(installed: Ana, tmp_path: Path, monkeypatch: pytest.
     job = dure.train("train.py", name="own", processes=1)
     job.wait(timeout=300)
     assert f"tiny 1.0 {installed.own}" in job.logs()
+    (listed,) = (installed.portal.data / "jobs").glob("*/outputs/own-packages.txt")
+    assert listed.read_text().startswith("tiny @ file://")
 
 
 def test_a_notebook_that_runs_by_itself_has_the_same(installed: Ana) -> None:
