@@ -150,7 +150,7 @@ def installed(folder: Path) -> list[tuple[str, str, str]]:
 
 
 def note_packages(own: Path, outputs: Path) -> int:
-    """Leave the list of its packages there, for who wants to run the same again; how many they are. None, no file."""
+    """Leave the list of its packages there, for who wants to run the same again; how many they are."""
     portal = made_for(own)
     lines = [line for _, _, line in installed(packages(own, portal.version))] if portal is not None else []
     if lines:

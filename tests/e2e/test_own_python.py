@@ -5,21 +5,17 @@ Once where everybody is one user of the system, and once as root, where each has
 
 from __future__ import annotations
 
-import json
 import shutil
 import sysconfig
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 import dure
 from dure.wire.ids import new_id
-from tests.e2e.kernels import compute
+from tests.e2e.own_server import OwnServer
 from tests.e2e.portal import Portal, free_port, make_portal, until
 from tests.support.accounts import ApartPortal, ground
 from tests.support.notebooks import notebook
@@ -51,78 +47,13 @@ def lived(portal: Portal) -> Iterator[Portal]:
         portal.down()
 
 
-@dataclass
-class Ana:
-    """She has a server, and what is in it."""
-
-    portal: Portal
-    client: httpx.Client
-    token: str = ""
-
-    @property
-    def home(self) -> Path:
-        """Her folder."""
-        return self.portal.data / "users" / "ana"
+class Ana(OwnServer):
+    """She has a server, and a Python of her own."""
 
     @property
     def own(self) -> str:
-        """Her own Python."""
+        """Its folder."""
         return str(self.home / ".dure" / "python")
-
-    @property
-    def base(self) -> str:
-        """Her server's address."""
-        return f"{self.portal.url}/user/ana"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What opens it."""
-        return {"Authorization": f"token {self.token}"}
-
-    def start(self) -> None:
-        """Her server, and wait until it runs."""
-        answer = self.client.post("/environments", json={"id": new_id(), "profile": "cpu"})
-        assert answer.status_code == 202, answer.text
-        until(lambda: self.phase() == "running", lambda: f"her server{self.portal.logs()}", timeout=120)
-        records = (self.portal.data / "run" / "server").glob("*/spec.json")
-        self.token = [json.loads(record.read_text())["secret"] for record in records][-1]
-
-    def phase(self) -> str:
-        """How far her server is."""
-        answer = self.client.get("/environments/default")
-        return str(answer.json()["phase"]) if answer.status_code == 200 else "none"
-
-    def restart(self) -> None:
-        """Stop it, and start it once nothing of it is left."""
-        assert self.client.delete("/environments/default").status_code in (202, 204)
-        server = self.portal.data / "run" / "server"
-        until(lambda: not list(server.glob("*/spec.json")), "her server to be gone", timeout=60)
-        self.start()
-
-    def kernel(self) -> str:
-        """Of a new one, the id."""
-        made = httpx.post(f"{self.base}/api/kernels", headers=self.headers, json={}, timeout=60)
-        return str(made.raise_for_status().json()["id"])
-
-    def run(self, code: str) -> str:
-        """What this prints in a new kernel."""
-        address = f"{self.base.replace('http', 'ws')}/api/kernels/{self.kernel()}/channels"
-        with connect(address, additional_headers=self.headers) as socket:
-            return compute(socket, code, patience_s=90)
-
-    def type(self, line: str, last: str, patience_s: float = 60) -> str:
-        """What a new terminal shows after this line, up to the word `last`, which the line may not hold."""
-        made = httpx.post(f"{self.base}/api/terminals", headers=self.headers, json={}, timeout=30)
-        name = made.raise_for_status().json()["name"]
-        address = f"{self.base.replace('http', 'ws')}/terminals/websocket/{name}"
-        said, deadline = "", time.monotonic() + patience_s
-        with connect(address, additional_headers=self.headers) as socket:
-            socket.send(json.dumps(["stdin", f"{line}\r"]))
-            while last not in said:
-                kind, *text = json.loads(socket.recv(timeout=max(deadline - time.monotonic(), 0.1)))
-                said += str(text[0]) if kind == "stdout" else ""
-        httpx.delete(f"{self.base}/api/terminals/{name}", headers=self.headers, timeout=30).raise_for_status()
-        return said
 
 
 @pytest.fixture(scope="module")

@@ -172,9 +172,9 @@ class ServerWork(Work):
 
 @dataclass(frozen=True)
 class TrainingWork(Work):
-    """A training job: code is at `folder`; `entry`, `parameters` and `processes` as the wire type says. `token_file`
-    holds the job's own token; `outputs` is the folder for what the job keeps (checkpoints). `python` is the program
-    that runs it; null is the backend's own."""
+    """A training job: code is at `folder`; `entry`, `parameters` and `processes` as the wire type says.
+    `token_file` holds the job's own token; `outputs` is the folder for what the job keeps (checkpoints). `python`
+    is the program that runs it; null is the backend's own."""
 
     entry: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
