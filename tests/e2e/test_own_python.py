@@ -95,7 +95,8 @@ def test_a_cell_installs_for_good_and_the_portal_stays_as_it_was(
 
 
 def test_a_terminal_has_the_same(installed: Ana) -> None:
-    said = installed.type("echo $VIRTUAL_ENV $(command -v pip python dure) END=$((1+1))", "END=2")
+    where = " ".join(f"$(command -v {name})" for name in ("pip", "python", "dure"))
+    said = installed.type(f"echo $VIRTUAL_ENV {where} END=$((1+1))", "END=2")
     shown = said.rpartition("END=2")[0].split()[-4:]
     programs = Path(installed.own) / "bin"
     assert shown[:3] == [installed.own, str(programs / "pip"), str(programs / "python")]

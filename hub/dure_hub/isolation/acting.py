@@ -17,8 +17,8 @@ from dure_hub.isolation.errors import AccountFailed
 PATIENCE_S = 60
 
 
-def act_as(account: Account, program: Path, words: Sequence[str]) -> None:
-    """Run this file, which needs the standard library only. Raises `AccountFailed` with the last that it said."""
+def act_as(account: Account, program: Path, words: Sequence[str]) -> str:
+    """Run this file, of the standard library alone; its output. Raises `AccountFailed`, with its last line."""
     # A Python that was linked elsewhere finds its own library by this alone.
     passed = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     try:
@@ -40,3 +40,4 @@ def act_as(account: Account, program: Path, words: Sequence[str]) -> None:
         raise AccountFailed(name=account.name, why=f"{program.name} does not end") from late
     if done.returncode != 0:
         raise AccountFailed(name=account.name, why=(done.stderr.strip().splitlines() or ["no reason"])[-1][:200])
+    return done.stdout

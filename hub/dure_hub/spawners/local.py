@@ -26,6 +26,7 @@ from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServerWork
 from dure_hub.hubapi import portal_name
 from dure_hub.hubpages import language_of
 from dure_hub.isolation import accounts, confine, ground, pythons
+from dure_hub.operations import shared_folders
 from dure_hub.spawners.folder import prepare_folder
 from dure_hub.spawners.naming import is_server_name
 from dure_hub.spawners.refusal import Refused
@@ -119,6 +120,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         try:
             # before the environment is made, and in a thread: the first start of a person makes their account
             await asyncio.to_thread(prepare_folder, self.operations.settings, self.user.name)
+            await shared_folders.arrange(self.operations.settings, self.operations.store, self.user.name)
             if self._runs_lab():
                 self.python = await asyncio.to_thread(pythons.ensure, self.operations.settings, self.user.name)
             work = self._work()
