@@ -23,6 +23,7 @@ from dure_hub.supervisor.errors import (
     PathTooLong,
     PortTaken,
     PythonTooOld,
+    SharedFolderUnfit,
 )
 
 PYTHON_NEEDED = (3, 11)
@@ -34,6 +35,8 @@ NETWORK_KINDS = frozenset(
 )
 SOCKET_LIMIT = 107
 LONGEST_SOCKET = "/run/envoy-admin.sock"
+NO_FOLDER = {"en": "is no folder", "ko": "폴더가 아닙니다"}
+PORTALS_OWN = {"en": "is in the portal's own data folder or around it", "ko": "포털의 데이터 폴더와 겹칩니다"}
 OWN_PORTS = range(20000, 32000)
 """Below the kernel's range for outgoing connections, so that none takes the port of a service that restarts."""
 
@@ -98,6 +101,17 @@ def refuse_newer_layout(place: str, found: str) -> None:
     """Raise `FolderNewer` where a layout's version is none that this portal knows."""
     if not found.isdigit() or int(found) > LAYOUT:
         raise FolderNewer(folder=place, found=found[:20], known=LAYOUT)
+
+
+def shared_folders_fit(settings: Settings) -> None:
+    """Raise `SharedFolderUnfit` where one is not there, or is in the portal's own folder or around it."""
+    own = settings.folder.root
+    for folder in settings.shared_folders:
+        found = folder.path.resolve()
+        if not found.is_dir():
+            raise SharedFolderUnfit(name=folder.name, path=str(folder.path), why=NO_FOLDER)
+        if found == own or found in own.parents or own in found.parents:
+            raise SharedFolderUnfit(name=folder.name, path=str(folder.path), why=PORTALS_OWN)
 
 
 def rates_usable(folder: DataFolder) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from dure.errors import DureError
 from dure_hub.settings import DataFolder, Settings
+from dure_hub.settings.shared import SharedFolder
 from dure_hub.supervisor import checks, errors, prepare, words
 
 MOUNTS = r"""
@@ -179,3 +180,20 @@ def test_every_sentence_is_there_in_both_languages_with_the_same_facts() -> None
 def facts(sentence: str) -> set[str]:
     """The names in braces."""
     return {part.split("}")[0] for part in sentence.split("{")[1:]}
+
+
+def test_a_shared_folder_that_cannot_be_given_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "file").write_text("")
+
+    def settings(path: Path) -> Settings:
+        return Settings(data=tmp_path / "portal", shared_folders=[SharedFolder(name="sets", path=path)])
+
+    checks.shared_folders_fit(settings(tmp_path / "sets"))
+    for path in (tmp_path / "none", tmp_path / "file", tmp_path, tmp_path / "portal"):
+        with pytest.raises(errors.SharedFolderUnfit, match=f"sets.*{path}"):
+            checks.shared_folders_fit(settings(path))
+    (tmp_path / "portal" / "db").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "portal" / "db")
+    with pytest.raises(errors.SharedFolderUnfit, match="own data folder"):
+        checks.shared_folders_fit(settings(tmp_path / "link"))
