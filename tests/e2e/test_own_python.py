@@ -5,6 +5,7 @@ Once where everybody is one user of the system, and once as root, where each has
 
 from __future__ import annotations
 
+import json
 import shutil
 import sysconfig
 from collections.abc import Iterator
@@ -23,18 +24,32 @@ from tests.support.wheels import tree, wheel
 from tests.support.zips import zipped
 
 pytestmark = pytest.mark.timeout(900)
-SAYS = "import tiny, sys\nprint('tiny', tiny.VERSION, sys.prefix)"
+SAYS = """
+import pathlib, sys, tiny
+print("tiny", tiny.VERSION, sys.prefix)
+print("shared", pathlib.Path("~/shared/sets/set.csv").expanduser().read_text())
+"""
 
 
 @pytest.fixture(scope="module", params=["one_user", "accounts"])
 def portal(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal of its own, with ana."""
     if request.param == "one_user":
-        yield from lived(make_portal(tmp_path_factory.mktemp("own")))
+        folder = tmp_path_factory.mktemp("own")
+        yield from lived(make_portal(folder, DURE_SHARED_FOLDERS=shared(folder)))
         return
     with ground() as made:
         told = {"DURE_LANGUAGE": "en", "DURE_SYSTEM_ACCOUNT_PREFIX": made.prefix, **made.environment}
+        told["DURE_SHARED_FOLDERS"] = shared(made.folder)
         yield from lived(ApartPortal(made.folder / "data", free_port(), told, python=made.python))
+
+
+def shared(folder: Path) -> str:
+    """A setting that shares a folder with one file, to read."""
+    (folder / "sets").mkdir(mode=0o755)
+    (folder / "sets" / "set.csv").write_text("1,2")
+    (folder / "sets" / "set.csv").chmod(0o644)
+    return json.dumps([{"name": "sets", "path": str(folder / "sets")}])
 
 
 def lived(portal: Portal) -> Iterator[Portal]:
@@ -86,7 +101,7 @@ def installed(ana: Ana, before: dict[str, tuple[int, int]]) -> Ana:
 def test_a_cell_installs_for_good_and_the_portal_stays_as_it_was(
     installed: Ana, before: dict[str, tuple[int, int]]
 ) -> None:
-    assert installed.run(SAYS).split() == ["tiny", "1.0", installed.own]
+    assert installed.run(SAYS).split() == ["tiny", "1.0", installed.own, "shared", "1,2"]
     assert tree(Path(sysconfig.get_path("purelib"))) == before
     made = Path(installed.own) / "dure.json"
     assert made.stat().st_uid == installed.home.stat().st_uid
@@ -113,6 +128,7 @@ def test_a_job_has_the_same(installed: Ana, tmp_path: Path, monkeypatch: pytest.
     job = dure.train("train.py", name="own", processes=1)
     job.wait(timeout=300)
     assert f"tiny 1.0 {installed.own}" in job.logs()
+    assert "shared 1,2" in job.logs()
     (listed,) = (installed.portal.data / "jobs").glob("*/outputs/own-packages.txt")
     assert listed.read_text().startswith("tiny @ file://")
 
@@ -133,6 +149,7 @@ def test_a_notebook_that_runs_by_itself_has_the_same(installed: Ana) -> None:
     said = client.get("/schedules/own/executions/1/logs").json()["text"]
     assert state() == "succeeded", said
     assert f"tiny 1.0 {installed.own}" in said
+    assert "shared 1,2" in said
 
 
 def test_who_has_broken_it_gets_in_and_mends_it(installed: Ana) -> None:
