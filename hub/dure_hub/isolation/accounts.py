@@ -80,8 +80,8 @@ def ensure(settings: Settings, person: str) -> Account:
 
 
 def folder_groups(settings: Settings) -> str:
-    """How the names of groups of shared folders begin; no person's account can be called so, for its length."""
-    return f"{settings.system_account_prefix}in-"
+    """How the names of groups of shared folders begin; no account can be called so, as no slug begins with `-`."""
+    return f"{settings.system_account_prefix}-in-"
 
 
 def hold_group(settings: Settings, account: Account, folder: str, member: bool) -> int:

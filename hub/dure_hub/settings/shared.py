@@ -13,7 +13,7 @@ class SharedFolder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9](?:[._-]?[a-z0-9])*$", max_length=16)
+    name: str = Field(pattern=r"^[a-z0-9](?:[_-]?[a-z0-9])*$", max_length=16)
     path: Path
     write: bool = False
     teams: list[str] = []

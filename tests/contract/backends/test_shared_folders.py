@@ -100,6 +100,15 @@ async def test_a_teams_folder_is_its_peoples_alone(place: ApartPlace) -> None:
     assert facts["attempts"] == ["PermissionError"] * 4
 
 
+async def test_somebody_who_is_called_like_a_folders_group_gets_nothing_by_it(place: ApartPlace) -> None:
+    path = place.ground.folder / "shared folders" / "team" / "there"
+    await tries(place, "ana")
+    home = accounts.ensure(place.settings, "in-team").home
+    shared.arrange(place.settings, "in-team", [], home)
+    _, facts = await place.server("in-team", ("read", str(path)))
+    assert facts["attempts"] == ["PermissionError"]
+
+
 async def test_who_leaves_a_team_loses_its_folder_with_the_next_start(place: ApartPlace) -> None:
     assert await tries(place, "ana", ("read", "team/there")) == ["team"]
     home = place.settings.folder.users / "ana"
