@@ -302,9 +302,8 @@ def _shared(settings: Settings) -> Iterator[Finding]:
     """Each shared folder: whether it can be given, and what of its rules is not enforced."""
     apart = settings.system_accounts == "on"
     for folder in settings.shared_folders:
-        alone = settings.model_copy(update={"shared_folders": [folder]})
         try:
-            checks.shared_folders_fit(alone)
+            checks.shared_folder_fits(settings, folder)
         except DureError as error:
             yield Finding("shared", BAD, error.text(language()), error.advice(language()))
             continue

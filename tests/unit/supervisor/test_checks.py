@@ -193,6 +193,13 @@ def test_a_shared_folder_that_cannot_be_given_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path / "file", tmp_path, tmp_path / "portal"):
         with pytest.raises(errors.SharedFolderUnfit, match=f"sets.*{path}"):
             checks.shared_folders_fit(settings(path))
+    (tmp_path / "sets" / "inner").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "sets" / "inner")
+    for inner in (tmp_path / "sets" / "inner", tmp_path / "linked"):
+        both = [SharedFolder(name="sets", path=tmp_path / "sets"), SharedFolder(name="inner", path=inner)]
+        for order in (both, both[::-1]):
+            with pytest.raises(errors.SharedFolderUnfit, match="is in another shared folder"):
+                checks.shared_folders_fit(Settings(data=tmp_path / "portal", shared_folders=order))
     (tmp_path / "portal" / "db").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "portal" / "db")
     with pytest.raises(errors.SharedFolderUnfit, match="own data folder"):
