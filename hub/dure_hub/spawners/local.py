@@ -170,7 +170,6 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         environment = {key: value for key, value in super().get_env().items() if value is not None}
         return environment | {
             "PATH": f"{PROGRAMS}{os.pathsep}{environment.get('PATH', os.defpath)}",
-            "DURE_PROGRAMS": PROGRAMS,
             "LANG": environment.get("LANG", "C.UTF-8"),
             "HOME": folder,
             "USER": self.user.name,
@@ -210,7 +209,15 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         own = pythons.environment(str(self.python), environment["PATH"])
         shared = os.pathsep.join((environment["JUPYTER_PATH"], str(self.python / "share" / "jupyter")))
         programs = f"{self.python / 'bin'}{os.pathsep}{PROGRAMS}"
-        return {**own, "DURE_OWN_PYTHON": str(self.python), "DURE_PROGRAMS": programs, "JUPYTER_PATH": shared}
+        # an image may lack what this names, so it is no part of every server's configuration
+        configured = (str(files("dure_hub.spawners") / "own"), environment["JUPYTER_CONFIG_PATH"])
+        return {
+            **own,
+            "DURE_OWN_PYTHON": str(self.python),
+            "DURE_PROGRAMS": programs,
+            "JUPYTER_PATH": shared,
+            "JUPYTER_CONFIG_PATH": os.pathsep.join(configured),
+        }
 
     def _work(self) -> ServerWork:
         environment = self.get_env()

@@ -61,7 +61,12 @@ def test_what_is_in_its_way_keeps_nobody_out(
 def test_a_server_is_told_of_it_and_runs_with_the_portals(tmp_path: Path) -> None:
     spawner = make_spawner(tmp_path)
     spawner.lease = "01M8NEDNBVN5071FS5V39478P0"
-    assert "VIRTUAL_ENV" not in spawner._work().environment
+    before = spawner._work().environment
+    assert "VIRTUAL_ENV" not in before
+    for folder in before["JUPYTER_CONFIG_PATH"].split(
+        os.pathsep
+    ):  # those of an image, which may know nothing of ours
+        assert "kernel_spec_manager_class" not in (Path(folder) / "jupyter_server_config.json").read_text()
     home = tmp_path / "users" / "ana"
     spawner.python = own_python.make(home, own_python.here())
     work = spawner._work()
@@ -70,6 +75,8 @@ def test_a_server_is_told_of_it_and_runs_with_the_portals(tmp_path: Path) -> Non
     assert work.environment["VIRTUAL_ENV"] == work.environment["DURE_OWN_PYTHON"] == str(home / ".dure/python")
     assert work.environment["DURE_PROGRAMS"] == os.pathsep.join((first, second))
     assert work.command[0] == sys.executable
+    own_first = Path(work.environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0])
+    assert "OwnPython" in (own_first / "jupyter_server_config.json").read_text()
 
 
 def test_jobs_and_notebooks_find_its_programs_first(
