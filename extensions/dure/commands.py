@@ -45,6 +45,7 @@ def register(subparsers: Any) -> None:
         audit_commands,
         cost_commands,
         device_commands,
+        env_commands,
         gpu_commands,
         key_commands,
         notice_commands,
@@ -58,6 +59,7 @@ def register(subparsers: Any) -> None:
     schedule_commands.register(subparsers)
     gpu_commands.register(subparsers)
     device_commands.register(subparsers)
+    env_commands.register(subparsers)
     cost_commands.register(subparsers)
     share_commands.register(subparsers)
     audit_commands.register(subparsers)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dure import own_python
 from dure.display import write
 
 EXECUTED, RESULT = "executed.ipynb", "result.json"
@@ -40,8 +41,11 @@ class Stopped(SystemExit):
 class Run:
     """One notebook on its way: what the hooks of papermill and the signals have to know of each other."""
 
-    def __init__(self, notebook: str, parameters: Mapping[str, Any], outputs: Path) -> None:
+    def __init__(
+        self, notebook: str, parameters: Mapping[str, Any], outputs: Path, python: str | None = None
+    ) -> None:
         self.notebook, self.parameters, self.outputs = notebook, dict(parameters), outputs
+        self.python = python or sys.executable
         self.stopping = False
         self.manager: Any = None
         self.numbers: list[int | None] = []
@@ -199,7 +203,7 @@ class Plain:
 
 
 def kernel_manager(run: Run, sockets: Path) -> type[Any]:
-    """A manager that starts the kernel of this very interpreter, whatever kernels are installed on this machine.
+    """A manager that starts the kernel with the run's Python, whatever kernels are installed on this machine.
 
     Kernel and executor speak by sockets in a folder of their own: with ports, two executions that start at once
     could pick the same ones.
@@ -207,8 +211,8 @@ def kernel_manager(run: Run, sockets: Path) -> type[Any]:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = KernelSpec(argv=command, display_name="Python 3", language="python")
+    command = [run.python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = KernelSpec(argv=command, display_name="Python 3", language="python", env=found_here(run.python))
 
     class OurKernel(AsyncKernelManager):
         def __init__(self, **options: Any) -> None:
@@ -221,6 +225,14 @@ def kernel_manager(run: Run, sockets: Path) -> type[Any]:
             return spec
 
     return OurKernel
+
+
+def found_here(python: str) -> dict[str, str]:
+    """Where a kernel of another Python finds what packages have beside their code here, such as templates."""
+    if python == sys.executable:
+        return {}
+    places = (os.environ.get("JUPYTER_PATH", ""), str(Path(sys.prefix) / "share" / "jupyter"))
+    return {"JUPYTER_PATH": os.pathsep.join(one for one in places if one)}
 
 
 def plain(text: str) -> str:
@@ -266,7 +278,9 @@ def main() -> int:
     asked = json.loads(Path(os.environ.pop("DURE_EXECUTION_FILE")).read_text())
     outputs = Path(asked["outputs"]).resolve()
     outputs.mkdir(parents=True, exist_ok=True)
-    run = Run(asked["notebook"], asked.get("parameters") or {}, outputs)
+    if python := asked.get("python"):
+        own_python.note_packages(Path(python).parents[1], outputs)
+    run = Run(asked["notebook"], asked.get("parameters") or {}, outputs, asked.get("python"))
     hand_over_token()
     signal.signal(signal.SIGALRM, run.out_of_time)
     signal.signal(signal.SIGTERM, run.asked_to_stop)

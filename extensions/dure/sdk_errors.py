@@ -269,3 +269,60 @@ class NeedsTorch(DureError):
         "en": "Run `make install` without DURE_TORCH=none on the portal's machine, or ask whoever runs it.",
         "ko": "포털 머신에서 DURE_TORCH=none 없이 `make install`을 실행하거나 포털 관리자에게 문의하세요.",
     }
+
+
+class NoOwnPython(DureError):
+    """Asked for where nobody has one."""
+
+    code, status = "no_own_python", 409
+    message: ClassVar[Text] = {
+        "en": "There is no Python of your own here: {why}.",
+        "ko": "여기에는 내 파이썬 환경이 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "`dure env` works in a terminal or a notebook of a server that the portal has started.",
+        "ko": "`dure env`는 포털이 시작한 서버의 터미널이나 노트북에서 동작합니다.",
+    }
+
+
+class OwnPythonFailed(DureError):
+    """One's own Python could not be made."""
+
+    code, status = "own_python_failed", 409
+    message: ClassVar[Text] = {
+        "en": "Your Python in {folder} could not be made: {why}.",
+        "ko": "{folder}에 내 파이썬 환경을 만들 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "What was there is kept beside it. Look whether there is room left; the next start of your server "
+        "tries again.",
+        "ko": "이전 것은 옆에 보관되어 있습니다. 남은 공간을 확인하세요. 서버를 다시 시작하면 다시 만듭니다.",
+    }
+
+
+class NotConfirmed(DureError):
+    """A reset that nobody has said yes to."""
+
+    code, status = "not_confirmed", 409
+    message: ClassVar[Text] = {
+        "en": "Your Python was not reset: nobody has said yes.",
+        "ko": "확인하지 않아 내 파이썬 환경을 초기화하지 않았습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Nothing has changed. `dure env reset --yes` does not ask.",
+        "ko": "바뀐 것은 없습니다. `dure env reset --yes`는 묻지 않고 초기화합니다.",
+    }
+
+
+class FileNotWritten(DureError):
+    """A file of the reader's own that could not be written."""
+
+    code, status = "file_not_written", 409
+    message: ClassVar[Text] = {
+        "en": "{path} could not be written: {why}.",
+        "ko": "{path}을(를) 쓸 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Name a file in a folder of yours, and look whether there is room left. Nothing has changed.",
+        "ko": "내 폴더 안의 파일을 지정하고 남은 공간을 확인하세요. 바뀐 것은 없습니다.",
+    }

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dure import injob
+from dure import injob, own_python
 from dure.source import CONTEXT
 
 
@@ -51,7 +51,9 @@ def announce(current: injob.Context) -> None:
 
         where = torch.cuda.get_device_name(current.local_rank)
     ranks = f"{current.world_size} processes ({current.backend})" if current.world_size > 1 else "1 process"
-    sys.stdout.write(f"Training on {where}, {ranks}\n")
+    own = own_python.note_packages(Path(sys.prefix), current.outputs)
+    with_own = f", with {own} packages of your own" if own else ""
+    sys.stdout.write(f"Training on {where}, {ranks}{with_own}\n")
     sys.stdout.flush()
 
 

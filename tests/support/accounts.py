@@ -82,6 +82,8 @@ def reachable_python(folder: Path) -> Path:
     (venv / "lib" / name).mkdir(parents=True)
     (venv / "lib" / name / "site-packages").symlink_to(sysconfig.get_path("purelib"))
     (venv / "share").symlink_to(Path(sys.prefix) / "share")
+    if (Path(sys.prefix) / "etc").is_dir():  # what turns on the parts of a server that come with packages
+        shutil.copytree(Path(sys.prefix) / "etc", venv / "etc")
     for path in (folder, *folder.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dure_hub.settings import Image, Settings
+from dure_hub.settings.shared import SharedFolder
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "settings.md"
@@ -56,7 +57,15 @@ def kind(field: FieldInfo) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in typing.get_args(annotation))
     inner = [one for one in typing.get_args(annotation) if one is not type(None)] or [annotation]
-    names = {int: "whole number", float: "number", str: "text", Path: "path", bool: "yes or no", Image: "image"}
+    names = {
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Path: "path",
+        bool: "yes or no",
+        Image: "image",
+        SharedFolder: "folder",
+    }
     word = names[inner[0]]
     if typing.get_origin(annotation) is list:
         word = f"list of {word}s"

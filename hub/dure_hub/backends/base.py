@@ -173,15 +173,15 @@ class ServerWork(Work):
 @dataclass(frozen=True)
 class TrainingWork(Work):
     """A training job: code is at `folder`; `entry`, `parameters` and `processes` as the wire type says.
-
-    `token_file` holds the job's own token; `outputs` is the folder for what the job keeps (checkpoints).
-    """
+    `token_file` holds the job's own token; `outputs` is the folder for what the job keeps (checkpoints). `python`
+    is the program that runs it; null is the backend's own."""
 
     entry: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     processes: int | None = None
     outputs: Path = Path()
     token_file: Path | None = None
+    python: str | None = None
 
 
 @dataclass(frozen=True)
@@ -198,13 +198,13 @@ class ExecutionWork(Work):
     """One run of a notebook: `notebook` is a path under `folder`; `outputs` is the folder for what it leaves.
 
     There it leaves `executed.ipynb`, saved after each cell, and at its end `result.json`. `parameters` were
-    checked against the notebook's own. `token_file` holds the execution's own token.
-    """
+    checked against the notebook's own. `token_file` holds the execution's own token. `python` runs the kernel."""
 
     notebook: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     outputs: Path = Path()
     token_file: Path | None = None
+    python: str | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "certificate": ("certificate", "인증서"),
     "hosts": ("hosts", "호스트"),
     "isolation": ("isolation", "격리"),
+    "shared": ("shared folder", "공유 폴더"),
     "python": ("Python", "파이썬"),
     "torch": ("PyTorch", "PyTorch"),
     "memory_limit": ("memory limit", "메모리 제한"),
@@ -101,6 +102,15 @@ WORDS = {
         "one trusting team: everybody's servers run as {user}, since {why}",
         "서로 신뢰하는 한 팀: 모든 서버가 {user}(으)로 실행됩니다. 이유: {why}",
     ),
+    "shared_by_trust": (
+        "{name}: nothing keeps people from writing into it, or other teams from it; here all are one user",
+        "{name}: 읽기 전용이나 팀 제한이 강제되지 않습니다. 여기서는 모두가 한 사용자입니다",
+    ),
+    "shared_written": (
+        "{name}: nothing keeps people from writing into it but its own rights; this kernel allows no mounts",
+        "{name}: 폴더 권한 외에는 쓰기를 막지 못합니다. 이 커널에서는 읽기 전용 마운트를 쓸 수 없습니다",
+    ),
+    "shared": ("{name}: {path}", "{name}: {path}"),
     "no_torch": ("not installed", "설치되지 않음"),
     "model": (
         "{architecture}, compute capability {capability}, {sms} SMs",
@@ -172,6 +182,7 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
         *_reach(settings),
     ]
     machine += await _hosts(settings)
+    machine += _shared(settings)
     machine += [_isolation(asked, why_one), _python(), _torch(), *await _kernels(seen)]
     limits = [
         Finding(str(feature), LIMITED, why.get(language(), why["en"]), _pick(TO_DO.get(feature)))
@@ -296,6 +307,23 @@ def _isolation(settings: Settings, why: ground.Why | None) -> Finding:
         return Finding("isolation", OK, _word("apart"))
     state = BAD if settings.system_accounts == "on" else OK
     return Finding("isolation", state, _word("together", user=getpass.getuser(), why=why[language()]))
+
+
+def _shared(settings: Settings) -> Iterator[Finding]:
+    """Each shared folder: whether it can be given, and what of its rules is not enforced."""
+    apart = settings.system_accounts == "on"
+    for folder in settings.shared_folders:
+        try:
+            checks.shared_folder_fits(settings, folder)
+        except DureError as error:
+            yield Finding("shared", BAD, error.text(language()), error.advice(language()))
+            continue
+        if not apart and (folder.teams or not folder.write):
+            yield Finding("shared", LIMITED, _word("shared_by_trust", name=folder.name))
+        elif apart and not folder.write and not ground.own_tmp():
+            yield Finding("shared", LIMITED, _word("shared_written", name=folder.name))
+        else:
+            yield Finding("shared", OK, _word("shared", name=folder.name, path=folder.path))
 
 
 def _python() -> Finding:

@@ -79,6 +79,34 @@ def ensure(settings: Settings, person: str) -> Account:
     return account
 
 
+def folder_groups(settings: Settings) -> str:
+    """How the names of groups of shared folders begin; no account can be called so, as no slug begins with `-`."""
+    return f"{settings.system_account_prefix}-in-"
+
+
+def hold_group(settings: Settings, account: Account, folder: str, member: bool) -> int:
+    """The id of the group of a shared folder of some teams, made where it is missing; the account is in it or not.
+
+    What runs already keeps the groups it has. Raises `AccountFailed`.
+    """
+    name = folder_groups(settings) + folder
+    with _alone(settings):
+        try:
+            found = grp.getgrnam(name)
+        except KeyError:
+            _run(name, ["groupadd", name])
+            found = grp.getgrnam(name)
+        if (account.name in found.gr_mem) is not member:
+            _run(name, ["gpasswd", "--add" if member else "--delete", account.name, name])
+    return found.gr_gid
+
+
+def groups_of(settings: Settings, account: Account) -> list[int]:
+    """The groups that an account's runs are in: its own, the people's, those of shared folders of its teams."""
+    folders = [one for one in grp.getgrall() if one.gr_name.startswith(folder_groups(settings))]
+    return [account.gid, account.shared, *(one.gr_gid for one in folders if account.name in one.gr_mem)]
+
+
 def _add(settings: Settings, person: str, name: str) -> Account:
     group, home = shared_group(settings), settings.folder.users / slug(person)
     try:

@@ -2,8 +2,8 @@
 
 The keeper (backends/embedded/keeper.py) imports it, so it knows the standard library only, and little of that. A
 plan is plain JSON: `uid`, `gid`, `groups`; `tmp`, the folder that is to be /tmp, or null; `kept`, folders below
-/tmp that stay where they are; `cgroups`, each with its `folder`, the `limits` to write there, by file, and what to
-write `above` first.
+/tmp that stay where they are; `read_only`, folders to read from alone; `cgroups`, each with its `folder`,
+the `limits` to write there, by file, and what to write `above` first.
 
 Run as a program it says by its exit code whether a process here can have a /tmp of its own.
 """
@@ -22,7 +22,16 @@ if TYPE_CHECKING:  # typing itself would be half of a keeper's start
     from typing import Any
 
 CLONE_NEWNS = 0x20000
-MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_SLAVE = 2, 4, 4096, 16384, 1 << 19
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
+AS_THEY_ARE = {
+    "nosuid": MS_NOSUID,
+    "nodev": MS_NODEV,
+    "noexec": 8,
+    "noatime": 1024,
+    "nodiratime": 2048,
+    "relatime": 1 << 21,
+}
+"""What a mount keeps when it becomes one to read from."""
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
 TMP, SHARED_MEMORY = "/tmp", "/dev/shm"  # noqa: S108 - what others call so is what is taken away
 PATIENCE_S = 2.0
@@ -58,6 +67,8 @@ def enter(plan: Mapping[str, Any]) -> None:
         write(os.path.join(group["folder"], "cgroup.procs"), "0")  # noqa: PTH118
     if plan["tmp"] is not None:
         own_tmp(plan["tmp"], plan["kept"])
+        for folder in plan.get("read_only", ()):
+            read_only(folder)
     for number in (1, 2):  # its log, which programs open again as /dev/stderr
         if stat.S_ISREG(os.fstat(number).st_mode):
             os.fchown(number, plan["uid"], plan["gid"])
@@ -89,6 +100,23 @@ def own_tmp(folder: str, kept: Sequence[str]) -> None:
         mount("tmpfs", SHARED_MEMORY, MS_NOSUID | MS_NODEV, "tmpfs", "mode=1777")
     for descriptor in (source, *(one for one, _ in places)):
         os.close(descriptor)
+
+
+def read_only(folder: str) -> None:
+    """Let nothing be written there, nor in what is mounted below; in this namespace alone. Raises `OSError`.
+
+    One that is not there is left out: a disk that is away keeps nobody from working.
+    """
+    folder = os.path.realpath(folder)
+    if not os.path.isdir(folder):  # noqa: PTH112
+        return
+    mount(folder, folder, MS_BIND | MS_REC)
+    for line in lines("/proc/self/mountinfo"):
+        words = line.split()
+        place = words[4].encode().decode("unicode_escape").encode("latin-1").decode(errors="surrogateescape")
+        if place == folder or place.startswith(f"{folder}/"):
+            flags = sum(AS_THEY_ARE.get(word, 0) for word in words[5].split(","))
+            mount(None, place, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
 
 
 def missing(path: str) -> None:

@@ -6,6 +6,7 @@ started. The lease's end is its limit: the reconciler asks it to end then, and t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure_hub.backends.base import ExecutionBackend, ExecutionWork, Handle, Kind, Seen
-from dure_hub.operations import admission
+from dure_hub.isolation import pythons
+from dure_hub.operations import admission, shared_folders
 from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.operations.jobruns import outcome
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
@@ -102,7 +104,9 @@ class ExecutionRuns(LeasedWork[Execution]):
         schedule = await self._store.read(lambda session: session.get_one(Schedule, item.row.schedule_id))
         await self._unpack(schedule.snapshot, folder)
         await self._give_token(item, folder)
-        return partial(self._executions.start, work_of(self._settings, schedule, item, folder))
+        await shared_folders.arrange(self._settings, self._store, schedule.owner, folder.home)
+        python = await asyncio.to_thread(pythons.program_of, self._settings, schedule.owner)
+        return partial(self._executions.start, work_of(self._settings, schedule, item, folder, python))
 
     def _started(self, session: Session, item: Item[Execution], handle: Handle) -> None:
         execution = session.get_one(Execution, item.row.id)
@@ -137,11 +141,15 @@ def _over_limit(failure: wire.Failure | None, limit_s: int) -> wire.Failure | No
 
 
 def work_of(
-    settings: Settings, schedule: Schedule, item: Item[Execution], folder: ExecutionFolder
+    settings: Settings,
+    schedule: Schedule,
+    item: Item[Execution],
+    folder: ExecutionFolder,
+    python: str | None = None,
 ) -> ExecutionWork:
-    """What the backend starts. The token is in its file, never in the environment."""
+    """What the backend starts. The token is in its file, never in the environment. `python` is its owner's own."""
     environment = {
-        **common_environment(settings, schedule.owner, folder),
+        **common_environment(settings, schedule.owner, folder, python),
         "DURE_EXECUTION": f"{schedule.name}/{item.row.number}",
         "MLFLOW_EXPERIMENT_NAME": f"{schedule.owner}/default",
     }
@@ -158,4 +166,5 @@ def work_of(
         parameters=item.row.parameters,
         outputs=folder.outputs,
         token_file=folder.token,
+        python=python,
     )

@@ -17,14 +17,14 @@ from dure_hub.store.models import Job, Lease
 RUN_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 
-def work_of(settings: Settings, job: Job, lease: Lease) -> TrainingWork:
-    """What the backend starts. The token is in its file, never in the environment."""
+def work_of(settings: Settings, job: Job, lease: Lease, python: str | None = None) -> TrainingWork:
+    """What the backend starts. The token is in its file, never in the environment. `python` is its owner's own."""
     folder = JobFolder(settings, job.id)
     return TrainingWork(
         lease=lease.id,
         owner=job.owner,
         folder=folder.code,
-        environment=environment(settings, job, folder),
+        environment=environment(settings, job, folder, python),
         devices=admission.visible(lease),
         mps=admission.mps(lease),
         cores=admission.cores(lease),
@@ -34,13 +34,14 @@ def work_of(settings: Settings, job: Job, lease: Lease) -> TrainingWork:
         processes=job.processes,
         outputs=folder.outputs,
         token_file=folder.token,
+        python=python,
     )
 
 
-def environment(settings: Settings, job: Job, folder: JobFolder) -> dict[str, str]:
+def environment(settings: Settings, job: Job, folder: JobFolder, python: str | None = None) -> dict[str, str]:
     """The whole environment of a job."""
     return {
-        **common_environment(settings, job.owner, folder),
+        **common_environment(settings, job.owner, folder, python),
         "DURE_JOB": job.name,
         "MLFLOW_RUN_ID": job.run_id or "",
     }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dure_hub.backends.base import LogPiece, begin
+from dure_hub.isolation import pythons
 from dure_hub.isolation.removal import remove_tree
 from dure_hub.mlflowapi import PREFIX
 from dure_hub.settings import Settings
@@ -197,13 +198,21 @@ def write_private(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def common_environment(settings: Settings, owner: str, folder: WorkFolder) -> dict[str, str]:
-    """What every job and execution finds; of the portal's own only where programs and libraries are."""
+def common_environment(
+    settings: Settings, owner: str, folder: WorkFolder, python: str | None = None
+) -> dict[str, str]:
+    """What every job and execution finds; of the portal's own only where programs and libraries are.
+
+    `python` is its owner's own, whose programs come first.
+    """
     passed = {
         name: os.environ[name]
         for name in ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
         if name in os.environ
     }
+    if python is not None:
+        own = str(Path(python).parents[1])
+        passed |= pythons.environment(own, passed.get("PATH", os.defpath))
     return {
         "LANG": "C.UTF-8",
         **passed,

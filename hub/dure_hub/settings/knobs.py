@@ -14,13 +14,14 @@ from dure_hub.settings.images import Image
 from dure_hub.settings.isolation import Isolation
 from dure_hub.settings.login import Login
 from dure_hub.settings.notices import NoticeSending
+from dure_hub.settings.shared import Sharing
 from dure_hub.settings.trouble import Trouble
 
 FLEETS = ("workstation", "dgx-a100", "dgx-h100", "campus")
 """Simulated fleets that come with the portal."""
 
 
-class Settings(Trouble, Login, Isolation, Addresses, NoticeSending):
+class Settings(Trouble, Login, Isolation, Addresses, NoticeSending, Sharing):
     """What can be set. Each field is `DURE_<NAME>` in the environment and `<name>` in dure.yaml."""
 
     cpu_profile_cores: float = Field(0.5, gt=0, le=512, description="Cores a holder of `cpu` is promised.")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 
 from dure_hub.isolation import accounts, layout
-from dure_hub.isolation.accounts import Account
-from dure_hub.isolation.errors import AccountFailed
+from dure_hub.isolation.acting import act_as
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
 TUTORIALS, SCHEDULED = "tutorials", "scheduled"
-LAYING_S = 60
 
 
 def prepare_folder(settings: Settings, person: str) -> Path:
@@ -32,28 +28,8 @@ def prepare_folder(settings: Settings, person: str) -> Path:
             if account is None:
                 layout.lay(folder / name, notebooks)
             else:
-                _lay_as(account, folder / name, notebooks)
+                act_as(account, Path(layout.__file__), [str(folder / name), *map(str, notebooks)])
     return folder
-
-
-def _lay_as(account: Account, target: Path, notebooks: list[Path]) -> None:
-    """The home is theirs, links and all: the portal, which is root, writes nothing into it itself."""
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(layout.__file__), str(target), *map(str, notebooks)],
-        env={},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LAYING_S,
-        check=False,
-        cwd="/",
-        user=account.uid,
-        group=account.gid,
-        extra_groups=[account.shared],
-        umask=0o077,
-    )
-    if done.returncode != 0:
-        raise AccountFailed(name=account.name, why=(done.stderr.strip().splitlines() or ["no reason"])[-1][:200])
 
 
 def shipped(name: str) -> Path | None:

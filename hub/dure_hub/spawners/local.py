@@ -25,7 +25,8 @@ from dure_hub import dashboards
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServerWork
 from dure_hub.hubapi import portal_name
 from dure_hub.hubpages import language_of
-from dure_hub.isolation import accounts, confine, ground
+from dure_hub.isolation import accounts, confine, ground, pythons
+from dure_hub.operations import shared_folders
 from dure_hub.spawners import https_cookies
 from dure_hub.spawners.folder import prepare_folder
 from dure_hub.spawners.naming import is_server_name
@@ -41,6 +42,9 @@ INHERITED = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 """What a server sees of the hub's own environment. Nothing else: the hub's holds secrets of the portal."""
+
+PROGRAMS = str(Path(sys.executable).parent)
+"""Where the portal's own are: `dure`, `jupyter`. A terminal puts it first once its profile has been read."""
 
 LAB = (sys.executable, "-P", "-m", "dure_hub.spawners.jupyterhub_singleuser")
 """With -P, no `random.py` in a person's folder takes the place of Python's own."""
@@ -72,6 +76,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         self.command: tuple[str, ...] = ()
         self.cores: float | None = None
         self.memory_mb: int | None = None
+        self.python: Path | None = None
         self.steps = Steps()
         super().__init__(**kwargs)
         self.ip = "127.0.0.1"
@@ -116,6 +121,9 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         try:
             # before the environment is made, and in a thread: the first start of a person makes their account
             await asyncio.to_thread(prepare_folder, self.operations.settings, self.user.name)
+            await shared_folders.arrange(self.operations.settings, self.operations.store, self.user.name)
+            if self._runs_lab():
+                self.python = await asyncio.to_thread(pythons.ensure, self.operations.settings, self.user.name)
             work = self._work()
             self.steps.add("folder")
             async for handle in self.operations.servers.start(work):
@@ -162,7 +170,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         folder = str(prepare_folder(settings, self.user.name))
         environment = {key: value for key, value in super().get_env().items() if value is not None}
         return environment | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
+            "PATH": f"{PROGRAMS}{os.pathsep}{environment.get('PATH', os.defpath)}",
             "LANG": environment.get("LANG", "C.UTF-8"),
             "HOME": folder,
             "USER": self.user.name,
@@ -191,8 +199,31 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         places = [str(files("dure_hub.spawners") / name) for name in ("apart", "lab")]
         return {"JUPYTER_RUNTIME_DIR": f"{confine.TMP}/.jupyter", "JUPYTER_CONFIG_PATH": os.pathsep.join(places)}
 
+    def _runs_lab(self) -> bool:
+        """Whether it is our own server. What an image brings has a Python of its own."""
+        return not (self.command or self.operations.settings.server_command)
+
+    def _own_python(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """What kernels and terminals need to work with their owner's Python. The server itself runs with ours,
+        so that nothing that is installed there keeps anybody out."""
+        if self.python is None:
+            return {}
+        own = pythons.environment(str(self.python), environment["PATH"])
+        shared = os.pathsep.join((environment["JUPYTER_PATH"], str(self.python / "share" / "jupyter")))
+        programs = f"{self.python / 'bin'}{os.pathsep}{PROGRAMS}"
+        # an image may lack what this names, so it is no part of every server's configuration
+        configured = (str(files("dure_hub.spawners") / "own"), environment["JUPYTER_CONFIG_PATH"])
+        return {
+            **own,
+            "DURE_OWN_PYTHON": str(self.python),
+            "DURE_PROGRAMS": programs,
+            "JUPYTER_PATH": shared,
+            "JUPYTER_CONFIG_PATH": os.pathsep.join(configured),
+        }
+
     def _work(self) -> ServerWork:
         environment = self.get_env()
+        environment |= self._own_python(environment)
         rooted = os.geteuid() == 0 and not accounts.is_on(self.operations.settings)
         lab = [*LAB, "--allow-root"] if rooted else LAB
         command = self.command or self.operations.settings.server_command or lab

@@ -15,6 +15,7 @@ import psutil
 
 from dure_hub.operations import live_profiles, rates
 from dure_hub.settings import DataFolder, Settings
+from dure_hub.settings.shared import SharedFolder
 from dure_hub.supervisor.errors import (
     AddressNotOurs,
     DiskTooSmall,
@@ -24,6 +25,7 @@ from dure_hub.supervisor.errors import (
     PathTooLong,
     PortTaken,
     PythonTooOld,
+    SharedFolderUnfit,
 )
 
 PYTHON_NEEDED = (3, 11)
@@ -35,6 +37,9 @@ NETWORK_KINDS = frozenset(
 )
 SOCKET_LIMIT = 107
 LONGEST_SOCKET = "/run/envoy-admin.sock"
+NO_FOLDER = {"en": "is no folder", "ko": "폴더가 아닙니다"}
+PORTALS_OWN = {"en": "is in the portal's own data folder or around it", "ko": "포털의 데이터 폴더와 겹칩니다"}
+IN_ANOTHER = {"en": "is in another shared folder", "ko": "다른 공유 폴더 안에 있습니다"}
 OWN_PORTS = range(20000, 32000)
 """Below the kernel's range for outgoing connections, so that none takes the port of a service that restarts."""
 
@@ -99,6 +104,30 @@ def refuse_newer_layout(place: str, found: str) -> None:
     """Raise `FolderNewer` where a layout's version is none that this portal knows."""
     if not found.isdigit() or int(found) > LAYOUT:
         raise FolderNewer(folder=place, found=found[:20], known=LAYOUT)
+
+
+def shared_folders_fit(settings: Settings) -> None:
+    """Raise `SharedFolderUnfit` for the first that cannot be given to people."""
+    for folder in settings.shared_folders:
+        shared_folder_fits(settings, folder)
+
+
+def shared_folder_fits(settings: Settings, folder: SharedFolder) -> None:
+    """Raise `SharedFolderUnfit` where it is not there, or overlaps the portal's own folder, or is in another one.
+
+    Who writes into that other one could put something else in its place.
+    """
+    found, own = folder.path.resolve(), settings.folder.root
+    others = [one.path.resolve() for one in settings.shared_folders if one.name != folder.name]
+    why = None
+    if not found.is_dir():
+        why = NO_FOLDER
+    elif found.is_relative_to(own) or own.is_relative_to(found):
+        why = PORTALS_OWN
+    elif any(found.is_relative_to(other) for other in others):
+        why = IN_ANOTHER
+    if why is not None:
+        raise SharedFolderUnfit(name=folder.name, path=str(folder.path), why=why)
 
 
 def rates_usable(folder: DataFolder) -> None:

@@ -280,3 +280,19 @@ class NotDown(DureError):
         "en": "End it first: dure down. Nothing was changed.",
         "ko": "먼저 종료하세요: dure down. 변경된 것은 없습니다.",
     }
+
+
+class SharedFolderUnfit(DureError):
+    """A folder of the setting `shared_folders` that cannot be given to people."""
+
+    code, status = "shared_folder_unfit", 409
+    message: ClassVar[Text] = {
+        "en": "The shared folder {name} cannot be given: {path} {why}.",
+        "ko": "공유 폴더 {name}을(를) 줄 수 없습니다: {path} {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Correct its path in `shared_folders` of dure.yaml, make it, or mount the disk that is to be there. "
+        "Nothing was started.",
+        "ko": "dure.yaml의 `shared_folders`에서 경로를 고치거나 폴더를 만드세요. 디스크라면 먼저 마운트하세요. "
+        "아무것도 시작하지 않았습니다.",
+    }

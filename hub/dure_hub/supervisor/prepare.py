@@ -122,6 +122,7 @@ def check(settings: Settings) -> None:
     checks.python_new_enough()
     checks.disk_enough(settings)
     checks.disk_local(settings.folder)
+    checks.shared_folders_fit(settings)
     if settings.database_url:
         from dure_hub.supervisor import database
 

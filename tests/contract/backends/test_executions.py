@@ -38,6 +38,7 @@ async def test_the_program_finds_notebook_parameters_token_and_devices(embedded:
         outputs=embedded.code / "outputs",
         token_file=embedded.code / "token",
         devices=("GPU-1f",),
+        python="/home/ann/python",
     )
     assert isinstance(work, ExecutionWork)
     handle = [one async for one in EmbeddedExecutions(embedded.settings, "report").start(work)][-1]
@@ -49,6 +50,7 @@ async def test_the_program_finds_notebook_parameters_token_and_devices(embedded:
         "notebook": "in/work.ipynb",
         "parameters": given,
         "outputs": str(embedded.code / "outputs"),
+        "python": "/home/ann/python",
     }
     assert (said["cwd"], said["CUDA_VISIBLE_DEVICES"]) == (str(folder), "GPU-1f")
     assert said["DURE_TOKEN_FILE"] == str(embedded.code / "token")

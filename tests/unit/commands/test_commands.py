@@ -125,3 +125,21 @@ def test_doctor_names_the_records_that_hosts_of_people_need(tmp_path: Path, lang
     assert words in said
     (tmp_path / "dure.yaml").unlink()
     assert "hosts" not in dure("doctor", data=tmp_path).stdout
+
+
+def test_doctor_says_of_each_shared_folder_what_is_not_enforced(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    folders = [
+        {"name": "read", "path": str(tmp_path / "sets")},
+        {"name": "away", "path": str(tmp_path / "none")},
+        {"name": "write", "path": "/usr", "write": True},
+    ]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dure.yaml").write_text(json.dumps({"shared_folders": folders, "system_accounts": "off"}))
+    told = dure("doctor", "--json", data=tmp_path / "data")
+    assert told.returncode == 1
+    found = [one for one in json.loads(told.stdout)["machine"] if one["topic"] == "shared"]
+    assert [one["state"] for one in found] == ["limited", "bad", "ok"]
+    assert "nothing keeps people" in found[0]["text"]
+    assert "away" in found[1]["text"]
+    assert "읽기 전용" in dure("doctor", data=tmp_path / "data", language="ko").stdout

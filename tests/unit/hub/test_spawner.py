@@ -34,6 +34,7 @@ class Parts:
 
     settings: Settings
     servers: EmbeddedServers
+    store: None = None
     clock: Clock = field(default_factory=partial(system_clock, None))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dure_hub.isolation import accounts, ground
+from dure_hub.isolation import accounts, ground, pythons
 from dure_hub.isolation.errors import AccountTaken, NoGroundForAccounts
 from dure_hub.policies.naming import account_name
 from dure_hub.settings import Settings
@@ -135,3 +135,33 @@ def test_a_server_is_not_told_that_root_is_fine_and_keeps_its_kernels_sockets_in
         first, second = work.environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)
         assert (Path(first) / "jupyter_server_config.json").exists()
         assert (Path(second) / "jupyter_server_config.json").exists()
+
+
+def test_a_persons_own_python_is_theirs_and_no_link_leads_the_portal_out(
+    settings: Settings, made: support.Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "_base_executable", str(made.python.resolve()))  # as in a portal that runs by it
+    account = accounts.ensure(settings, "ana")
+    own = pythons.ensure(settings, "ana")
+    assert own == account.home / ".dure" / "python"
+    assert {one.lstat().st_uid for one in own.rglob("*")} == {account.uid}
+    done = subprocess.run(
+        [own / "bin" / "python", "-c", "import dure, os; print(os.getuid())"],
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[account.shared],
+        env=made.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.strip() == str(account.uid), done.stderr
+    outside = made.folder / "outside-python"
+    outside.mkdir(mode=0o700)
+    ben = accounts.ensure(settings, "ben")
+    (ben.home / ".dure").symlink_to(outside)
+    os.chown(ben.home / ".dure", ben.uid, ben.gid, follow_symlinks=False)
+    assert pythons.ensure(settings, "ben") is None
+    assert list(outside.iterdir()) == []
+    assert pythons.ensure(settings, "nobody") is None

@@ -11,6 +11,7 @@ import pytest
 
 from dure.errors import DureError
 from dure_hub.settings import DataFolder, Settings
+from dure_hub.settings.shared import SharedFolder
 from dure_hub.supervisor import checks, errors, prepare, words
 
 MOUNTS = r"""
@@ -185,3 +186,27 @@ def test_what_our_envoy_holds_counts_as_free_for_it(taken: int) -> None:
     assert checks.own_port(taken, (), {os.getpid()}) == taken
     assert checks.own_port(taken, (), {1}) != taken
     assert checks.own_port(taken, {taken}, {os.getpid()}) != taken
+
+
+def test_a_shared_folder_that_cannot_be_given_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "file").write_text("")
+
+    def settings(path: Path) -> Settings:
+        return Settings(data=tmp_path / "portal", shared_folders=[SharedFolder(name="sets", path=path)])
+
+    checks.shared_folders_fit(settings(tmp_path / "sets"))
+    for path in (tmp_path / "none", tmp_path / "file", tmp_path, tmp_path / "portal"):
+        with pytest.raises(errors.SharedFolderUnfit, match=f"sets.*{path}"):
+            checks.shared_folders_fit(settings(path))
+    (tmp_path / "sets" / "inner").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path / "sets" / "inner")
+    for inner in (tmp_path / "sets" / "inner", tmp_path / "linked"):
+        both = [SharedFolder(name="sets", path=tmp_path / "sets"), SharedFolder(name="inner", path=inner)]
+        for order in (both, both[::-1]):
+            with pytest.raises(errors.SharedFolderUnfit, match="is in another shared folder"):
+                checks.shared_folders_fit(Settings(data=tmp_path / "portal", shared_folders=order))
+    (tmp_path / "portal" / "db").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "portal" / "db")
+    with pytest.raises(errors.SharedFolderUnfit, match="own data folder"):
+        checks.shared_folders_fit(settings(tmp_path / "link"))

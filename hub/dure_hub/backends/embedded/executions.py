@@ -48,4 +48,9 @@ class EmbeddedExecutions(EmbeddedRuns, ExecutionBackend):
 
 def make_execution(work: ExecutionWork) -> dict[str, Any]:
     """What the program reads."""
-    return {"notebook": work.notebook, "parameters": dict(work.parameters), "outputs": str(work.outputs)}
+    return {
+        "notebook": work.notebook,
+        "parameters": dict(work.parameters),
+        "outputs": str(work.outputs),
+        "python": work.python,
+    }

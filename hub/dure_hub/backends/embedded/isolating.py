@@ -72,9 +72,10 @@ class Isolation:
         confined = {
             "uid": account.uid,
             "gid": account.gid,
-            "groups": [account.gid, account.shared],
+            "groups": accounts.groups_of(self.settings, account),
             "tmp": str(tmp) if own else None,
             "kept": self._kept(plan) if own else [],
+            "read_only": [str(one.path) for one in self.settings.shared_folders if own and not one.write],
             "cgroups": self._layout.plan(self.settings.instance, plan.lease, plan.cores, plan.memory_mb),
         }
         cwd = given if plan.cwd == self._data.run else plan.cwd  # the portal's own is no place for them
@@ -128,8 +129,13 @@ class Isolation:
         bases = {
             program.parent.parent,
             program.resolve().parent.parent,
-        }  # an image's Python, and what that is made of
+        }  # an image's Python and what that is made of
+        if program.is_relative_to(
+            self._data.users
+        ):  # links there lead where their owner wants; it is made of ours
+            bases = set()
         needed = {self._data.root, *homes, *bases, *_others(plan.environment)}
+        needed |= {one.path for one in self.settings.shared_folders}
         needed.add(Path(plan.environment.get("CUDA_MPS_PIPE_DIRECTORY", MPS)))
         below = {one.resolve() for one in needed if one.is_absolute() and one.is_dir()}
         below = {one for one in below if Path(confine.TMP) in one.parents}

@@ -38,7 +38,7 @@ class EmbeddedTraining(EmbeddedRuns, TrainingBackend):
             Plan(
                 lease=work.lease,
                 owner=work.owner,
-                command=make_command(processes, self.worker),
+                command=make_command(processes, self.worker, work.python),
                 cwd=work.folder,
                 environment={**defaults, **environment_of(work), "DURE_JOB_FILE": str(file)},
                 files={"job.json": job},
@@ -61,9 +61,9 @@ def threads_each(processes: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
-def make_command(processes: int, worker: str) -> list[str]:
-    """torchrun on this machine alone, under the SDK's launcher; it finds itself a port."""
-    launcher = [sys.executable, "-m", "dure.launch", "--standalone", "--nnodes=1"]
+def make_command(processes: int, worker: str, python: str | None = None) -> list[str]:
+    """torchrun on this machine alone, under the SDK's launcher; it finds itself a port. Ranks get its Python."""
+    launcher = [python or sys.executable, "-m", "dure.launch", "--standalone", "--nnodes=1"]
     return [*launcher, f"--nproc-per-node={processes}", "-m", worker]
 
 

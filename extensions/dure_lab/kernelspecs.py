@@ -1,0 +1,39 @@
+"""Kernels of a person's server: Python's runs with their own Python, where they have one, and never with ours.
+
+It is looked for at each start of a kernel, so that one that was made anew meanwhile counts, and none at all is no
+reason to start nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
+
+from dure import own_python
+
+_ANY_PYTHON = ("python", "python3")
+"""By such a word a package's own kernel means the Python of whoever starts it."""
+
+
+class OwnPython(KernelSpecManager):
+    """As Jupyter's, but for which Python the kernel `python3` runs with."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """What Jupyter finds. A `python3` for which its owner has named another program stays as it is."""
+        spec = super().get_kernel_spec(kernel_name)
+        own = os.environ.get("DURE_OWN_PYTHON")
+        if not own or kernel_name.lower() != NATIVE_KERNEL_NAME or own_python.made_for(Path(own)) is None:
+            return spec
+        if spec.argv and spec.argv[0] in (*_ANY_PYTHON, sys.executable):
+            spec.argv = [str(own_python.program(Path(own))), *spec.argv[1:]]
+            spec.env = {**spec.env, "JUPYTER_PATH": _with_ours(os.environ.get("JUPYTER_PATH", ""))}
+        return spec
+
+
+def _with_ours(path: str) -> str:
+    """Templates and the like of the portal's packages, which a Python elsewhere would not look for here."""
+    ours = str(Path(sys.prefix) / "share" / "jupyter")
+    return os.pathsep.join(one for one in (*path.split(os.pathsep), ours) if one)
