@@ -56,11 +56,15 @@ def record(root: Path, plan: Plan) -> None:
     """Write it down for good: from now on it is carried on, whatever happens."""
     file = _file(root)
     new = file.with_suffix(".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as out:
-        out.write(plan.model_dump_json())
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as out:
+            out.write(plan.model_dump_json())
+            out.flush()
+            os.fsync(out.fileno())
+        new.replace(file)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
     swap.sync(root.parent)
 
 
