@@ -123,7 +123,7 @@ def start(client: httpx.Client, profile: str = "cpu", **more: Any) -> dict[str, 
 
 def running(client: httpx.Client) -> dict[str, Any] | None:
     found: dict[str, Any] = client.get("/environments/default").json()
-    return found if found["phase"] == "running" else None
+    return found if found.get("phase") == "running" else None
 
 
 def ended(client: httpx.Client) -> dict[str, Any] | None:
