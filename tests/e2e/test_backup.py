@@ -6,9 +6,14 @@ The tests of this module are one story, in order: upgraded by `up`, used, backed
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,6 +36,15 @@ pytestmark = pytest.mark.timeout(600)
 PREVIOUS = Path(__file__).parents[1] / "data" / "dure-0.1.0-0006.tar.xz"
 WAITING = [("dan", "third"), ("eve", "fourth"), ("dan", "fifth"), ("eve", "sixth")]
 """Of people who have used nothing yet: by any rule they come in this order."""
+KEPT = {
+    "tickets": "id, owner, subject, profile, asked_at FROM tickets WHERE state = 'waiting' ORDER BY asked_at, id",
+    "leases": "id, owner, subject, profile, slices, granted_at, until, ended_at FROM leases ORDER BY id",
+    "schedules": "id, owner, name, cron, timezone, next_at FROM schedules ORDER BY id",
+    "endpoints": "id, owner, name FROM endpoints ORDER BY id",
+    "environments": "id, owner, name, lease_id FROM environments ORDER BY id",
+}
+"""What is in a backup to the letter."""
+LARGE = 64 * 2**20
 DAY, WHILE_AWAY = 86400.0, 900.0
 
 
@@ -44,6 +58,7 @@ class Story:
         self.file = folder / "backup.tar.gz"
         self.backed_up_at = 0.0
         self.line: list[str] = []
+        self.kept: dict[str, list[Any]] = {}
 
     def client(self, name: str) -> httpx.Client:
         """With the token that was made before everything else."""
@@ -63,6 +78,10 @@ class Story:
         """From the portal's own database."""
         with closing(sqlite3.connect(self.portal.data / "db" / "dure.sqlite", timeout=30)) as connection:
             return connection.execute(query).fetchall()
+
+    def keeps(self) -> dict[str, list[Any]]:
+        """The rows of what people have."""
+        return {name: self.rows(f"SELECT {query}") for name, query in KEPT.items()}
 
     def move_clock(self, seconds: float) -> None:
         """Later by so much."""
@@ -121,6 +140,26 @@ def test_up_upgrades_the_folder_of_the_previous_release_and_everything_is_there(
         until(lambda who=(owner, name): story.phase(*who) == "running", f"{name} to run")  # type: ignore[misc]
 
 
+def test_a_backup_that_is_killed_leaves_the_portal_as_it_is_and_no_file(story: Story) -> None:
+    large, partial = story.portal.data / "users" / "ana" / "large", Path(f"{story.file}.partial")
+    large.write_bytes(random.Random(0).randbytes(LARGE))
+    environment = {**os.environ, "DURE_DATA": str(story.portal.data)}
+    words = [sys.executable, "-m", "dure.cli", "backup", str(story.file)]
+    backup = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    until(
+        lambda: backup.poll() is not None or (partial.exists() and partial.stat().st_size > LARGE // 4),
+        "the middle of it",
+        every=0.005,
+    )
+    backup.kill()
+    said, _ = backup.communicate()
+    assert backup.returncode == -signal.SIGKILL, said
+    large.unlink()
+    assert partial.exists()
+    assert not story.file.exists()
+    everything_is_there(story)
+
+
 def test_it_is_backed_up_while_it_is_up(story: Story) -> None:
     for name in ("dan", "eve"):
         story.portal.add_user(name)
@@ -133,6 +172,8 @@ def test_it_is_backed_up_while_it_is_up(story: Story) -> None:
     with story.client("admin") as admin:
         story.line = lived_in.line(admin)
     assert len(story.line) == len(WAITING)
+    story.kept = story.keeps()
+    assert all(story.kept.values()), "else it shows nothing"
     said = story.portal.dure("backup", str(story.file))
     story.backed_up_at = time.time() + float((story.folder / "clock").read_text())
     assert "6 people, 4 waiting, 3 leases, 1 schedules, 1 endpoints, 1 models" in said
@@ -150,6 +191,7 @@ def test_wiped_and_restored_it_is_the_same_portal(story: Story) -> None:
     assert "end that first" in said
     waiting = story.rows("SELECT id FROM tickets WHERE state = 'waiting'")
     assert {ticket for (ticket,) in waiting} == set(story.line)
+    assert story.keeps() == story.kept
     story.move_clock(WHILE_AWAY)
     portal.up()
     everything_is_there(story)
@@ -195,4 +237,34 @@ def test_what_a_schedule_missed_while_the_portal_was_away_runs_once(story: Story
 def test_a_restore_refuses_while_the_portal_is_up(story: Story) -> None:
     said = story.portal.dure("restore", str(story.file), "--replace", check=False)
     assert "is already up at" in said
+    everything_is_there(story)
+
+
+KILLED = """
+import os, runpy, signal, sys
+from dure_hub.supervisor import restoring
+
+record = restoring.record
+
+def record_and_die(*words):
+    record(*words)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+restoring.record = record_and_die
+sys.argv = ["dure", "restore", sys.argv[1], "--replace"]
+runpy.run_module("dure.cli", run_name="__main__")
+"""
+
+
+def test_a_restore_that_is_killed_before_its_renames_is_carried_on_by_up(story: Story) -> None:
+    portal = story.portal
+    portal.down()
+    instance = (portal.data / "instance").read_text()
+    environment = {**os.environ, "DURE_DATA": str(portal.data)}
+    words = [sys.executable, "-c", KILLED, str(story.file)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    assert (portal.data / "instance").read_text() == instance, "it is the old one still"
+    assert "it was carried on" in portal.up()
+    assert (portal.data / "instance").read_text() != instance
     everything_is_there(story)

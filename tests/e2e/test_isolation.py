@@ -7,24 +7,21 @@ Ben has a server with a kernel, a trained model, an endpoint and a schedule.
 from __future__ import annotations
 
 import json
-import pwd
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 import dure
 from dure.wire.ids import new_id
 from dure_hub.isolation import confine
 from dure_hub.isolation import ground as grounds
-from dure_hub.policies.naming import account_name
 from tests.contract.digits import CODE, held_out
-from tests.e2e.kernels import compute
+from tests.e2e.apart import REFUSED, Someone
 from tests.e2e.portal import free_port, until
 from tests.support.accounts import ApartPortal, ground, groups_left
 from tests.support.notebooks import notebook
@@ -32,68 +29,9 @@ from tests.support.zips import zipped
 
 pytestmark = pytest.mark.timeout(900)
 
-ATTEMPTS = Path(__file__).parents[1] / "contract" / "backends" / "attempts.py"
-REFUSED = ("PermissionError", "FileNotFoundError", "ConnectionRefusedError")
 SECRET = "bens-own-secret"
+REFUSALS = (401, 403, 404)
 FILES = {"train.py": CODE, "work.ipynb": notebook("import os\nprint('I am', os.getuid())")}
-
-
-@dataclass
-class Someone:
-    """A person with a token, a server and a kernel."""
-
-    name: str
-    client: httpx.Client
-    portal: ApartPortal
-    lease: str = ""
-    token: str = ""
-    kernel: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def user(self) -> pwd.struct_passwd:
-        """Their account as the system has it."""
-        return pwd.getpwnam(account_name(str(self.portal.settings["system_account_prefix"]), self.name))
-
-    @property
-    def home(self) -> Path:
-        """Their folder."""
-        return self.portal.data / "users" / self.name
-
-    def start(self) -> None:
-        """A server, and a kernel in it."""
-        asked = {"id": new_id(), "profile": "cpu"}
-        answer = self.client.post("/environments", json=asked)
-        assert answer.status_code == 202, answer.text
-
-        def running() -> dict[str, Any] | None:
-            seen: dict[str, Any] = self.client.get("/environments/default").json()
-            assert seen["phase"] != "failed", f"{seen}{self.portal.logs()}"
-            return seen if seen["phase"] == "running" else None
-
-        found = until(running, f"{self.name}'s server", timeout=120)
-        assert found is not None
-        for record in (self.portal.data / "run" / "server").glob("*/spec.json"):
-            spec = json.loads(record.read_text())
-            if spec["owner"] == self.name:
-                self.lease, self.token = spec["lease"], spec["secret"]
-        base, headers = f"{self.portal.url}/user/{self.name}", {"Authorization": f"token {self.token}"}
-        made = httpx.post(f"{base}/api/kernels", headers=headers, json={}, timeout=60)
-        assert made.status_code == 201, made.text
-        self.kernel = base.replace("http", "ws") + f"/api/kernels/{made.json()['id']}/channels"
-        said = self.run("import os, json; print(json.dumps([os.getpid(), os.getppid(), os.getuid()]))")
-        self.facts = dict(zip(("kernel", "server", "uid"), json.loads(said), strict=True))
-
-    def run(self, code: str) -> str:
-        """What this prints in their kernel."""
-        with connect(self.kernel, additional_headers={"Authorization": f"token {self.token}"}) as socket:
-            return compute(socket, code, patience_s=60)
-
-    def tries(self, *attempts: tuple[str, Any]) -> list[Any]:
-        """What comes of these in their kernel."""
-        text = ATTEMPTS.read_text().partition("def status(")[0]
-        code = f"{text}\nprint(json.dumps([tried(*one) for one in {list(attempts)!r}]))"
-        return list(json.loads(self.run(code).splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +143,9 @@ def test_files(ana: Someone, ben: Someone) -> None:
         ("list", str(ben.home)),
         ("read", str(ben.home / "diary")),
         ("write", str(ben.home / "diary")),
+        *((action, str(ben.home / "diary")) for action in ("link", "delete", "rename", "chmod")),
+        ("write", str(ben.home / "from-ana")),
+        ("chmod", str(ben.home)),
         ("read", f"/proc/{ben.facts['kernel']}/root{ben.home}/diary"),
         ("list", f"/proc/{ben.facts['kernel']}/cwd"),
         ("read", f"{confine.TMP}/bens"),
@@ -217,11 +158,19 @@ def test_files(ana: Someone, ben: Someone) -> None:
 
 
 def test_environments_of_processes(ana: Someone, ben: Someone) -> None:
+    start = f"run = subprocess.Popen(['sleep', '600'], env={{'HIDDEN': {SECRET!r}}})"
+    hidden = int(ben.run(f"import subprocess\n{start}\nprint(run.pid)"))
+    assert SECRET in ben.tries(("read", f"/proc/{hidden}/environ"))[0]
     keepers = [psutil.Process(ben.facts["server"]).ppid()]
-    services = [ana.portal.pid(name) for name in ("hub", "portal", "mlflow", "envoy", "warm")]
-    pids = [ben.facts["kernel"], ben.facts["server"], *keepers, *services]
-    attempts = [("read", f"/proc/{pid}/{name}") for pid in pids for name in ("environ", "mem", "maps")]
+    services = [
+        ana.portal.pid(name) for name in ("supervisor", "hub", "portal", "mlflow", "envoy", "voila", "warm")
+    ]
+    pids = [hidden, ben.facts["kernel"], ben.facts["server"], *keepers, *services]
+    names = ("environ", "mem", "maps", "fd/0", "root/etc/hostname")
+    attempts = [("read", f"/proc/{pid}/{name}") for pid in pids for name in names]
+    attempts += [("list", f"/proc/{pid}/{name}") for pid in pids for name in ("fd", "cwd")]
     assert [one for one in ana.tries(*attempts) if one not in REFUSED] == []
+    ben.run("run.kill(); run.wait()")
 
 
 def test_tokens(ana: Someone, ben: Someone) -> None:
@@ -233,8 +182,28 @@ def test_tokens(ana: Someone, ben: Someone) -> None:
         ("list", str(ana.portal.data / "given" / ben.lease)),
     )
     assert [one for one in said if one not in REFUSED] == []
-    other = httpx.get(f"{ana.portal.url}/user/ben/api/contents", headers={"Authorization": f"token {ana.token}"})
-    assert other.status_code in (401, 403, 404)
+    url = f"{ana.portal.url}/user/ben/api/contents/diary"
+    assert httpx.get(url, headers=bearer(ben.token)).json()["content"] == SECRET, "it works for him"
+    for token in (ana.token, ana.portal.token("ana")):
+        for verb in ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"):
+            for path in ("user/ben/api/contents/diary", "user/ben/api/kernels", "user/ben/lab"):
+                answer = httpx.request(verb, f"{ana.portal.url}/{path}", headers=bearer(token), timeout=60)
+                assert answer.status_code in (*REFUSALS, 405), (verb, path, answer.text)
+        for verb, path in (
+            ("GET", "hub/api/users/ben"),
+            ("GET", "hub/api/users/ben/tokens"),
+            ("POST", "hub/api/users/ben/tokens"),
+            ("DELETE", "hub/api/users/ben/server"),
+            ("GET", "api/v1/keys?owner=ben"),
+            ("GET", "api/v1/environments/default?owner=ben"),
+            ("DELETE", "api/v1/environments/default?owner=ben"),
+            ("POST", "api/v1/environments/default/checkpoint?owner=ben"),
+            ("GET", f"api/v1/leases/{ben.lease}/logs"),
+        ):
+            answer = httpx.request(verb, f"{ana.portal.url}/{path}", headers=bearer(token), timeout=60)
+            assert answer.status_code in REFUSALS, (verb, path, answer.text)
+            assert ben.token not in answer.text
+    assert httpx.get(url, headers=bearer(ben.token)).json()["content"] == SECRET
 
 
 def test_sockets(ana: Someone, ben: Someone) -> None:
@@ -243,6 +212,16 @@ def test_sockets(ana: Someone, ben: Someone) -> None:
     assert str(run / "warm.sock") in sockets
     said = ana.tries(*(("connect", path) for path in sockets))
     assert [one for one in said if one not in REFUSED] == []
+    file = ben.run("import ipykernel.connect as c; print(c.get_connection_file())").strip()
+    assert "key" in ben.tries(("read", file))[0], "who has the key of a kernel's sockets runs code in it"
+    ways = [file, f"/proc/{ben.facts['kernel']}/root{file}"]  # it may be in a /tmp of his own
+    said = ana.tries(*((action, way) for way in ways for action in ("read", "link")))
+    said += ana.tries(("write", ways[1]), ("delete", ways[1]), ("rename", ways[1]))
+    assert [one for one in said if one not in REFUSED] == []
+    for token in (ana.token, ana.portal.token("ana")):
+        with pytest.raises(InvalidStatus) as refused, connect(ben.kernel, additional_headers=bearer(token)):
+            pytest.fail("ana has a socket of ben's kernel")
+        assert refused.value.response.status_code in REFUSALS
     if grounds.own_tmp():
         say = "import glob; print(len(glob.glob('/tmp/.jupyter/*-ipc-*')))"
         assert int(ben.run(say)) >= 5
@@ -256,40 +235,79 @@ def test_signals(ana: Someone, ben: Someone) -> None:
     assert ben.run("print(1)").strip() == "1"
 
 
-def test_mlflow_runs(ana: Someone, version: Any, portal: ApartPortal) -> None:
-    headers = {"Authorization": f"Bearer {portal.token('ana')}"}
-    with httpx.Client(base_url=f"{portal.url}/services/mlflow/api/2.0/mlflow", headers=headers) as mlflow:
-        for path, body in (
-            ("/runs/set-tag", {"run_id": version.run_id, "key": "x", "value": "y"}),
-            ("/runs/log-metric", {"run_id": version.run_id, "key": "loss", "value": 0, "timestamp": 1, "step": 1}),
-            ("/runs/delete", {"run_id": version.run_id}),
+def test_mlflow_runs(ana: Someone, ben: Someone, version: Any, portal: ApartPortal) -> None:
+    run = {"run_id": version.run_id}
+    point = {"key": "loss", "value": 0, "timestamp": 1, "step": 1}
+    model = {"name": version.name}
+    with tracking(portal, "ana") as mlflow, tracking(portal, "ben") as his:
+        found = his.get("/runs/get", params=run).raise_for_status().json()["run"]
+        assert found["data"]["metrics"], "it has a metric"
+        experiment = {"experiment_id": found["info"]["experiment_id"]}
+        for verb, path, body in (
+            ("POST", "/runs/set-tag", {**run, "key": "x", "value": "y"}),
+            ("POST", "/runs/log-metric", {**run, **point}),
+            ("POST", "/runs/log-parameter", {**run, "key": "x", "value": "y"}),
+            ("POST", "/runs/log-batch", {**run, "metrics": [point], "params": [], "tags": []}),
+            ("POST", "/runs/update", {**run, "status": "FAILED"}),
+            ("POST", "/runs/delete", run),
+            ("POST", "/runs/restore", run),
+            ("POST", "/experiments/update", {**experiment, "new_name": "anas"}),
+            ("POST", "/experiments/delete", experiment),
+            ("POST", "/experiments/set-experiment-tag", {**experiment, "key": "x", "value": "y"}),
+            ("PATCH", "/registered-models/update", {**model, "description": "anas"}),
+            ("POST", "/registered-models/alias", {**model, "alias": "champion", "version": "1"}),
+            ("DELETE", "/registered-models/delete", model),
+            ("DELETE", "/model-versions/delete", {**model, "version": str(version.version)}),
         ):
-            assert mlflow.post(path, json=body).status_code == 403
-        assert (
-            mlflow.get("/runs/get", params={"run_id": version.run_id}).json()["run"]["info"]["status"]
-            == "FINISHED"
-        )
+            answer = mlflow.request(verb, path, json=body)
+            assert answer.status_code == 403, (path, answer.text)
+        stored = f"{portal.url}/services/mlflow/api/2.0/mlflow-artifacts/artifacts"
+        place = f"{stored}/{experiment['experiment_id']}/{version.run_id}/artifacts/anas.txt"
+        for verb in ("PUT", "DELETE"):
+            answer = mlflow.request(verb, place, content=b"anas" if verb == "PUT" else None)
+            assert answer.status_code in REFUSALS, (verb, answer.text)
+        assert his.get("/runs/get", params=run).json()["run"] == found, "nothing of it has changed"
+        his.post("/runs/set-tag", json={**run, "key": "mine", "value": "y"}).raise_for_status()
     artifacts = portal.data / "artifacts"
     assert ana.tries(("list", str(artifacts)), ("list", str(artifacts / "mlflow"))) == ["PermissionError"] * 2
 
 
-def test_endpoints(ana: Someone, ben: Someone, endpoint: Any, portal: ApartPortal) -> None:
+def tracking(portal: ApartPortal, name: str) -> httpx.Client:
+    """MLflow's API as this person."""
+    url = f"{portal.url}/services/mlflow/api/2.0/mlflow"
+    return httpx.Client(base_url=url, headers=bearer(portal.token(name)), timeout=60)
+
+
+def test_endpoints(ana: Someone, ben: Someone, version: Any, endpoint: Any, portal: ApartPortal) -> None:
     rows, _ = held_out()
     assert len(endpoint.predict(rows[:2])) == 2
     (server,) = [one for one in portal.processes() if is_model_server(one)]
     assert server.uids().real == ben.user.pw_uid
-    for answer in (
-        ana.client.delete("/endpoints/bens"),
-        ana.client.post("/endpoints/bens/promote", json={}),
-        ana.client.post("/endpoints/bens/rollback", json={}),
+    before = ben.client.get("/endpoints/bens").raise_for_status().json()
+    for verb, path, body in (
+        ("DELETE", "/endpoints/bens", None),
+        ("POST", "/endpoints/bens/promote", None),
+        ("POST", "/endpoints/bens/rollback", None),
+        ("POST", "/endpoints/bens/canary", {"id": new_id(), "version": version.version}),
+        ("POST", "/endpoints", {"id": new_id(), "name": "bens", "model": "bens-digits", "version": 1}),
+        ("PUT", "/endpoints/bens", {}),
+        ("PATCH", "/endpoints/bens", {}),
+        ("PUT", "/models/bens-digits/aliases/champion", {"version": 1}),
     ):
-        assert answer.status_code in (403, 404), answer.text
+        answer = ana.client.request(verb, path, json=body)
+        assert answer.status_code in (*REFUSALS, 405, 409), (verb, path, answer.text)
+    assert ben.client.get("/endpoints/bens").json() == before
     assert ana.tries(("signal", server.pid), ("read", f"/proc/{server.pid}/environ")) == ["PermissionError"] * 2
     models = portal.data / "artifacts" / "models"
     assert (
         ana.tries(("list", str(models)), ("write", str(models / "bens-digits" / "x"))) == ["PermissionError"] * 2
     )
     assert server.is_running()
+
+
+def bearer(token: str) -> dict[str, str]:
+    """What a token is shown by."""
+    return {"Authorization": f"Bearer {token}"}
 
 
 def is_model_server(process: psutil.Process) -> bool:
@@ -309,30 +327,64 @@ def test_schedules(ana: Someone, ben: Someone, scheduled: dict[str, Any], portal
     said = ben.client.get("/schedules/bens/executions/1/logs").json()["text"]
     assert scheduled["state"] == "succeeded", said
     assert f"I am {ben.user.pw_uid}" in said
-    for answer in (
-        ana.client.get("/schedules/bens"),
-        ana.client.get("/schedules/bens/executions"),
-        ana.client.get("/schedules/bens/executions/1/notebook"),
-        ana.client.post("/schedules/bens/run", json={"id": new_id()}),
-        ana.client.delete("/schedules/bens"),
-    ):
-        assert answer.status_code == 404, answer.text
+    run = {"id": new_id()}
+    for of in ("", "?owner=ben"):
+        for verb, path, body in (
+            ("GET", "", None),
+            ("GET", "/executions", None),
+            ("GET", "/executions/1", None),
+            ("GET", "/executions/1/notebook", None),
+            ("GET", "/executions/1/logs", None),
+            ("DELETE", "/executions/1", None),
+            ("POST", "/pause", None),
+            ("POST", "/resume", None),
+            ("POST", "/run", run),
+            ("DELETE", "", None),
+        ):
+            answer = ana.client.request(verb, f"/schedules/bens{path}{of}", json=body)
+            assert answer.status_code == (403 if of else 404), (verb, path, answer.text)
+    assert ana.client.get("/schedules?everyone=true").status_code == 403
     (folder,) = (portal.data / "executions").iterdir()
     assert (
         ana.tries(("list", str(folder)), ("read", str(folder / "outputs" / "executed.ipynb")))
         == ["PermissionError"] * 2
     )
-    assert ben.client.get("/schedules/bens").status_code == 200
+    his = ben.client.get("/schedules/bens").raise_for_status().json()
+    assert (his["paused"], len(ben.client.get("/schedules/bens/executions").json())) == (False, 1), his
 
 
-def test_the_ledger(ana: Someone, version: Any, portal: ApartPortal) -> None:
-    mine = ana.client.get("/costs", params={"by": "user"})
-    assert mine.status_code == 200
-    assert "ben" not in json.dumps(mine.json())
-    assert (
-        ana.tries(("read", str(portal.data / "db" / "dure.sqlite")), ("list", str(portal.data / "db")))
-        == ["PermissionError"] * 2
+def test_the_ledger(ana: Someone, ben: Someone, version: Any, portal: ApartPortal) -> None:
+    (his,) = ben.client.get("/costs", params={"by": "user"}).json()["lines"]
+    assert (his["key"], his["hours"] > 0) == ("ben", True), "he has something in it"
+    for by in ("user", "team", "project", "profile", "purpose", "day"):
+        mine = ana.client.get("/costs", params={"by": by})
+        assert mine.status_code == 200
+        assert "ben" not in json.dumps(mine.json())
+    for path in (
+        "/recommendations",
+        "/forecast",
+        "/quotas",
+        "/budgets",
+        "/queue",
+        "/environments",
+        "/training/jobs",
+    ):
+        assert '"ben' not in ana.client.get(path).raise_for_status().text, path
+    for verb, path, body in (
+        ("GET", "/events", None),
+        ("GET", "/events/export", None),
+        ("GET", "/fleet", None),
+        ("GET", "/metrics", None),
+        ("PUT", "/quotas", {"kind": "user", "name": "ben", "gpus": 0}),
+        ("PUT", "/budgets", {"kind": "user", "name": "ben", "amount": 0}),
+    ):
+        assert ana.client.request(verb, path, json=body).status_code in (403, 422), path
+    place = portal.data / "db"
+    tried = ana.tries(
+        ("read", str(place / "dure.sqlite")), ("write", str(place / "dure.sqlite")), ("list", str(place))
     )
+    assert tried == ["PermissionError"] * 3
+    assert ben.client.get("/costs", params={"by": "user"}).json()["lines"][0]["hours"] >= his["hours"]
 
 
 def test_a_kernel_that_takes_too_much_ends_and_nobody_else_does(ana: Someone, ben: Someone) -> None:

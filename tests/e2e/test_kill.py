@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -14,6 +15,8 @@ from dure.training import Job
 from dure.wire.ids import new_id
 from tests.e2e.kernels import compute, kernel_socket
 from tests.e2e.portal import Portal, is_lab, make_portal, mark_of, until
+from tests.support.notebooks import notebook
+from tests.support.zips import zipped
 
 pytestmark = pytest.mark.timeout(400)
 Running = tuple[Job, list[int], Path]
@@ -142,6 +145,41 @@ def test_after_a_killed_supervisor_the_next_up_adopts_and_resumes(
     assert only_server(own) == server
     assert_one_of_each(own)
     assert ranks(own) == job[1]
+
+
+def test_a_killed_keeper_of_a_scheduled_notebook_costs_none_of_its_work_but_its_outcome(
+    own: Portal, api: httpx.Client, tmp_path: Path
+) -> None:
+    go, done = tmp_path / "go", tmp_path / "done"
+    code = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.1)\n"
+    digest, content = zipped({"work.ipynb": notebook(f"{code}pathlib.Path({str(done)!r}).open('a').write('1')")})
+    api.put(f"/snapshots/{digest}", content=content).raise_for_status()
+    rare = {"id": new_id(), "name": "rare", "snapshot": digest, "notebook": "work.ipynb", "cron": "0 0 29 2 *"}
+    api.post("/schedules", json=rare).raise_for_status()
+    api.post("/schedules/rare/run", json={"id": new_id()}).raise_for_status()
+
+    def execution() -> dict[str, Any]:
+        (found,) = api.get("/schedules/rare/executions").raise_for_status().json()
+        return dict(found)
+
+    until(lambda: execution()["state"] == "running", lambda: f"it to run: {execution()}", timeout=90)
+    (keeper,) = [p for p in of_executions(own) if "keeper.py" in " ".join(p.cmdline())]
+    keeper.kill()
+    psutil.wait_procs([keeper], timeout=20)
+    assert of_executions(own), "the notebook goes on"
+    go.touch()
+    until(lambda: execution()["state"] in ("succeeded", "failed"), lambda: f"its end: {execution()}", timeout=90)
+    assert done.read_text() == "1", "it went through, and once"
+    said = execution()
+    assert said["state"] == "failed", "its exit code is known to nobody now"
+    assert "without a trace" in str(said["reason"]), said
+    until(lambda: not of_executions(own), "nothing of it to be left")
+    api.delete("/schedules/rare").raise_for_status()
+
+
+def of_executions(portal: Portal) -> list[psutil.Process]:
+    """What runs for scheduled notebooks, keepers too."""
+    return [p for p in portal.processes() if (mark_of(p) or ("", ""))[1] == "execution"]
 
 
 def test_the_job_went_through_all_of_it_once(own: Portal, job: Running) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,7 @@ def start(client: httpx.Client, profile: str = "cpu", **more: Any) -> dict[str, 
 
 def running(client: httpx.Client) -> dict[str, Any] | None:
     found: dict[str, Any] = client.get("/environments/default").json()
-    return found if found["phase"] == "running" else None
+    return found if found.get("phase") == "running" else None
 
 
 def ended(client: httpx.Client) -> dict[str, Any] | None:
@@ -233,6 +235,47 @@ def test_what_is_applied_while_the_hub_is_silent_survives_a_kill_of_the_portal(
     until(lambda: hub_groups(site) == wanted, lambda: f"{wanted}; it is {hub_groups(site)}", timeout=90)
     until(lambda: people["root"].get("/me").status_code == 200, "the new portal")
     assert changed(people, text) == []
+
+
+def test_what_is_applied_while_the_hub_is_killed_is_in_the_hub_once_it_is_back(
+    site: ShortPortal, people: dict[str, httpx.Client]
+) -> None:
+    text = (
+        "teams:\n  vision: {members: [ana, ben], leads: [ana]}\n  night: {members: [zoe]}\n"
+        "  dawn: {members: [ben, zoe]}\n"
+    )
+    wanted = {"vision": {"ana", "ben"}, "night": {"zoe"}, "dawn": {"ben", "zoe"}}
+    hub, portal = site.service("hub"), site.service("portal")
+    assert hub_groups(site) != wanted
+    assert people["root"].get("/me").status_code == 200
+    hub.send_signal(signal.SIGSTOP)  # so that what is asked of it is on its way when it is killed
+    try:
+        with pytest.raises(httpx.TimeoutException):
+            people["root"].put("/organisation", json={"text": text}, timeout=10)
+        assert members(site, "dawn") == {"ben", "zoe"}, "it is in the store"
+    finally:
+        hub.kill()
+    until(lambda: known_groups(site) == wanted, lambda: f"{wanted}; it is {known_groups(site)}", timeout=90)
+    assert site.pid("hub") != hub.pid
+    assert site.service("portal") == portal, "it is the same portal that brings what it could not"
+    assert changed(people, text) == []
+    leading = people["ana"].get("/environments", params={"team": "vision"})
+    assert leading.status_code == 200
+
+
+def members(site: ShortPortal, team: str) -> set[str]:
+    """Who is in a team, by the portal's own database."""
+    with closing(sqlite3.connect(site.data / "db" / "dure.sqlite", timeout=30)) as database:
+        rows = database.execute("SELECT name FROM team_members WHERE team = ? AND NOT leaving", (team,))
+        return {name for (name,) in rows}
+
+
+def known_groups(site: ShortPortal) -> dict[str, set[str]] | None:
+    """The hub's groups; None while it does not answer."""
+    try:
+        return hub_groups(site)
+    except httpx.HTTPError:
+        return None
 
 
 def test_who_is_disabled_by_the_file_is_out_and_their_server_ends(

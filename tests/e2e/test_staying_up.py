@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from websockets.exceptions import ConnectionClosed
 
+from dure_hub.backends.base import Kind
 from tests.e2e.kernels import compute
 from tests.e2e.portal import until
 from tests.e2e.staying import HOUR, SERVICES, WORK, Site, dure_words, in_terminal, read_until, remembers
@@ -76,6 +78,15 @@ def test_every_log_that_is_rotated_is_written_by_appending(site: Site) -> None:
     assert {f"{name}.log" for name in SERVICES} | set(WORK) <= written, written
 
 
+def test_whatever_the_supervisor_runs_is_killed_by_a_test(site: Site) -> None:
+    """Nothing else is its child; and nothing has a keeper but what the tests below kill the keepers of."""
+    supervisor = site.portal.service("supervisor")
+    assert {child.pid for child in supervisor.children()} == {site.portal.pid(name) for name in SERVICES}
+    records = {path.name.partition(".")[0] for path in (site.portal.data / "run" / "services").glob("*.json")}
+    assert records == {"supervisor", *SERVICES}
+    assert {str(kind) for kind in Kind} == {*WORK, "execution"}, "that of an execution: test_kill.py"
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_killed_service_is_back_with_all_that_leant_on_it(site: Site, name: str) -> None:
     before = site.portal.service(name)
@@ -84,7 +95,10 @@ def test_a_killed_service_is_back_with_all_that_leant_on_it(site: Site, name: st
         before.kill()
         until(lambda: site.portal.pid(name) != before.pid, f"{name} to be started again", WHOLE_S)
         site.whole_within(WHOLE_S)
-        if name != "envoy":  # through which the socket goes
+        if name == "envoy":  # through which the socket goes
+            with pytest.raises(ConnectionClosed):
+                remembers(socket, VALUE)
+        else:
             assert remembers(socket, VALUE)
     with site.kernel.connect() as socket:
         assert remembers(socket, VALUE)
@@ -137,8 +151,12 @@ def test_all_at_once(site: Site) -> None:
     """Supervisor, services, keepers: whatever is not people's work itself."""
     killed = [one for one in site.portal.processes() if not work_of(one, site.before["processes"])]
     assert {site.portal.pid(name) for name in ("supervisor", *SERVICES)} <= {one.pid for one in killed}
-    for process in killed:
-        process.kill()
+    with site.kernel.connect() as socket:
+        assert remembers(socket, VALUE)
+        for process in killed:
+            process.kill()
+        with pytest.raises(ConnectionClosed):  # Envoy was among them
+            remembers(socket, VALUE)
     site.portal.up()
     site.whole_within(WHOLE_S)
     with site.kernel.connect() as socket:

@@ -18,8 +18,8 @@ from dure_hub.store import engines
 _COUNT = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
 
 
-def restore(settings: Settings, dump: Path, replace: bool) -> list[str]:
-    """Fill the database that the settings name from `dump`, all of it or nothing.
+def restore(settings: Settings, dump: Path, replace: bool, mark: str) -> list[str]:
+    """Fill the database that the settings name from `dump`, all of it or nothing; `mark` is in it then.
 
     Tables that are there are in the way (`DatabaseInUse`), or, with `replace`, go into a schema of another name,
     which is the answer. Raises `RestoreFailed` where PostgreSQL's programs are missing or fail.
@@ -31,12 +31,12 @@ def restore(settings: Settings, dump: Path, replace: bool) -> list[str]:
     except psycopg.Error as why:
         raise RestoreFailed(file=dump.name, reason=" ".join(str(why).split())) from why
     if row is None or not row[0]:
-        _load(settings, dump, "")
+        _load(settings, dump, mark)
         return []
     if not replace:
         raise DatabaseInUse
     old = f"before_restore_{time.strftime('%Y%m%dt%H%M%S', time.gmtime())}"
-    _load(settings, dump, f"ALTER SCHEMA public RENAME TO {old};\nCREATE SCHEMA public;\n")
+    _load(settings, dump, mark, f"ALTER SCHEMA public RENAME TO {old};\nCREATE SCHEMA public;\n")
     return [f"schema {old}"]
 
 
@@ -53,7 +53,7 @@ def put_back(settings: Settings, asides: list[str]) -> None:
         )
 
 
-def _load(settings: Settings, dump: Path, first: str) -> None:
+def _load(settings: Settings, dump: Path, mark: str, first: str = "") -> None:
     """`pg_restore` writes a script, and `psql` runs it in one transaction: a failure of either changes nothing."""
     programs = {name: shutil.which(name) for name in ("pg_restore", "psql")}
     missing = [name for name, path in programs.items() if path is None]
@@ -72,6 +72,7 @@ def _load(settings: Settings, dump: Path, first: str) -> None:
         with script.open("wb") as out, body.open("rb") as rest:
             out.write(first.encode())
             shutil.copyfileobj(rest, out)
+            out.write(f"\nCOMMENT ON TABLE public.alembic_version IS '{mark}';\n".encode())
         options = ["--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--set=ON_ERROR_STOP=1"]
         run([str(programs["psql"]), *options, f"--file={script}", f"--dbname={place}"], environment)
     except RuntimeError as why:

@@ -21,9 +21,10 @@ from dure_hub.archives.backup import Progress, enough_room, outside_artifacts
 from dure_hub.archives.errors import BadPlace, FolderInUse, OtherDatabase, RestoreFailed
 from dure_hub.archives.reading import Archive, reading
 from dure_hub.settings import DataFolder, Settings
-from dure_hub.supervisor import checks, revisions, swap
+from dure_hub.supervisor import checks, restoring, revisions, swap
 from dure_hub.supervisor.errors import BadSetting
-from dure_hub.supervisor.prepare import restoring, settle
+from dure_hub.supervisor.prepare import settle
+from dure_hub.supervisor.restoring import Move, Plan
 from dure_hub.supervisor.standstill import standing_still
 
 Say = Callable[..., None]
@@ -48,13 +49,15 @@ def restore(file: Path, root: Path, replace: bool, say: Say) -> Restored:
     """
     root = root.expanduser().resolve()
     try:
+        if restoring.finish(root):
+            say("restore_finished", folder=root)
         _check_place(root, replace)
         with reading(file) as archive:
             if missing := _SAID - archive.manifest.keys():
                 raise archive.damaged(f"it does not say {min(missing)}", f"{min(missing)} 정보가 없습니다")
             older = _check_revisions(archive)
             enough_room(_nearest(root), int(archive.manifest["bytes"]))
-            with _nobody_in(root), swap.making(restoring(root)) as stage:
+            with _nobody_in(root), swap.making(restoring.unpacking(root)) as stage:
                 archive.unpack(stage, Progress(say, int(archive.manifest["bytes"])))
                 asides = _put(archive, stage, root, replace)
     except DureError:
@@ -67,7 +70,8 @@ def restore(file: Path, root: Path, replace: bool, say: Say) -> Restored:
 def _put(archive: Archive, stage: Path, root: Path, replace: bool) -> list[str]:
     """The unpacked archive becomes the data folder; the names of what was moved aside for it.
 
-    What takes long or fails easily comes first, then the renames; where one of these fails, all is put back.
+    What takes long or fails easily comes first, then the renames, which are recorded: where one of them fails, all
+    is put back, and after a kill whoever comes next carries them on.
     """
     made = _finish(archive, stage)
     settings = _settings(stage, made, root)
@@ -76,20 +80,33 @@ def _put(archive: Archive, stage: Path, root: Path, replace: bool) -> list[str]:
     asides: list[str] = []
     with _artifacts(settings, stage / ARTIFACTS, made, replace) as outside, contextlib.ExitStack() as back:
         os.sync()  # all of it is on the disk before any of it counts
+        moves = [_move(*one) for one in ([outside] if outside else []) + [(made, root)]]
+        mark = secrets.token_hex(8) if dump.exists() else ""
+        back.callback(restoring.forget, root)
+        restoring.record(root, _plan(settings, moves, mark))
         if dump.exists():
-            asides += postgres.restore(settings, dump, replace)
+            asides += postgres.restore(settings, dump, replace, mark)
             back.callback(postgres.put_back, settings, [*asides])
-        if outside is not None:
-            asides += _swap_in(*outside, back)
-        asides += _swap_in(made, root, back)
+        for move in moves:
+            asides += _swap_in(move, back)
         back.pop_all()
+        restoring.forget(root)
     return asides
 
 
-def _swap_in(made: Path, place: Path, back: contextlib.ExitStack) -> list[str]:
-    """`made` becomes `place`, and `back` undoes that."""
+def _plan(settings: Settings, moves: list[Move], mark: str) -> Plan:
+    place = {"database_url": settings.database_url, "database_password_file": settings.database_password_file}
+    return Plan(moves=tuple(moves), mark=mark, **(place if mark else {}))
+
+
+def _move(made: Path, place: Path) -> Move:
     swap.clear(place.parent.glob(f"{place.name}.before-restore-*"))
-    before = swap.aside(place, "before-restore")
+    return Move(made=made, place=place, old=swap.aside(place, "before-restore"))
+
+
+def _swap_in(move: Move, back: contextlib.ExitStack) -> list[str]:
+    """Do it, and `back` undoes it; the name of what was there before."""
+    made, place, before = move.made, move.place, move.old
     swap.put(made, place, before)
 
     def undo() -> None:

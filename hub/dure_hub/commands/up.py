@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from typing import Any, TextIO
 
 from dure.cli import say_error
@@ -93,7 +94,7 @@ def _detach(flags: dict[str, Any]) -> int:
     """Start again in a session of its own, pass on what it says until it is ready, and leave it."""
     from dure_hub.supervisor import prepare
 
-    settings = prepare.settle(**flags)
+    settings = prepare.settle_whole(partial(_say, sys.stdout), **flags)
     if prepare.make_folder(settings):
         _say(sys.stdout, "made", folder=settings.folder.root)
     _open_standard()

@@ -7,7 +7,6 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,7 +22,7 @@ from dure_hub.operations import live_profiles
 from dure_hub.operations.profiles import fleet_of
 from dure_hub.operations.rates import RateCards
 from dure_hub.settings import Settings, load_settings, resolve_settings
-from dure_hub.supervisor import checks, processes, swap
+from dure_hub.supervisor import checks, processes, restoring, swap
 from dure_hub.supervisor.errors import BadSetting, FolderUnusable, NotUp
 from dure_hub.supervisor.keeper import marked, record_path
 
@@ -50,6 +49,15 @@ def settle(**flags: Any) -> Settings:
         raise BadSetting(name="dure.yaml", value="its text", rule=" ".join(str(why).split())) from why
 
 
+def settle_whole(say: Callable[..., None], **flags: Any) -> Settings:
+    """The same, once a restore that was killed between its renames is carried on: it has a `dure.yaml`, too."""
+    settings = settle(**flags)
+    if not restoring.finish(settings.folder.root):
+        return settings
+    say("restore_finished", folder=settings.folder.root)
+    return settle(**flags)
+
+
 def last_settings(**flags: Any) -> Settings:
     """The settings of the portal that runs, or last ran, in the folder that flags and variables name."""
     data = settle(**flags).folder
@@ -63,7 +71,6 @@ def make_folder(settings: Settings) -> bool:
     """Make and check the data folder. Returns whether it is new. One of a newer version stays untouched."""
     folder = settings.folder
     checks.path_short_enough(folder)
-    swap.recover(restoring(folder.root) / "data", folder.root)
     swap.recover(folder.upgrading, folder.db)
     new = not folder.db.exists()
     try:
@@ -80,11 +87,6 @@ def make_folder(settings: Settings) -> bool:
     except OSError as why:
         raise FolderUnusable(folder=str(folder.root), reason=why.strerror or str(why)) from why
     return new
-
-
-def restoring(root: Path) -> Path:
-    """Where a restore unpacks what becomes the data folder `root`: its subfolder `data`."""
-    return root.with_name(f".{root.name}.restoring")
 
 
 def make_secrets(settings: Settings) -> None:

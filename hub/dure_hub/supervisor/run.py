@@ -171,7 +171,7 @@ async def up(
     Where it fails instead, its services have ended when it raises, but people's servers and jobs, which an earlier
     run may have left, go on.
     """
-    settings = prepare.settle(**flags)
+    settings = prepare.settle_whole(say, **flags)
     if prepare.make_folder(settings):
         say("made", folder=str(settings.folder.root))
     with lock.held(settings):

@@ -26,7 +26,7 @@ def making(place: Path) -> Iterator[Path]:
 
     What a killed one left there is removed first. Raises `SomebodyElseWorks` while another process makes it.
     """
-    with _alone(place):
+    with alone(place):
         put_away(place)
         place.mkdir(mode=0o700, parents=True)
         (place / MARK).touch(mode=0o600)
@@ -38,8 +38,11 @@ def making(place: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Hold a lock beside `place`, which is removed at the end: so what was locked may be a removed one."""
+def alone(place: Path) -> Iterator[None]:
+    """Nobody else makes a folder at `place` meanwhile. Raises `SomebodyElseWorks`.
+
+    The lock beside it is removed at the end: so what was locked may be a removed one.
+    """
     path = place.with_name(f"{place.name}.lock")
     while True:
         guard = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -79,7 +82,7 @@ def put(made: Path, place: Path, old: Path) -> None:
     else:
         _swap(made, place, old)
     for parent in {place.parent, old.parent}:
-        _sync(parent)
+        sync(parent)
 
 
 def _swap(made: Path, place: Path, old: Path) -> None:
@@ -112,6 +115,19 @@ def recover(made: Path, place: Path) -> bool:
     return True
 
 
+def finish(made: Path, place: Path, old: Path) -> None:
+    """Do what is left of a `put` that was killed anywhere; of one that ended, nothing."""
+    if not made.exists() and (old / MARK).exists():
+        old.rename(made)
+    if not recover(made, place):
+        if made.exists():
+            (made / MARK).touch(mode=0o600)
+            put(made, place, old)
+        (place / MARK).unlink(missing_ok=True)
+    for parent in {place.parent, old.parent}:
+        sync(parent)
+
+
 def aside(place: Path, word: str) -> Path:
     """A free name beside `place` that says what was put there, and when."""
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
@@ -129,7 +145,8 @@ def _exchange(one: Path, other: Path) -> None:
         raise OSError(number, os.strerror(number), str(one))
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """The names in a folder are on the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

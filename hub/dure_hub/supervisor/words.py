@@ -63,6 +63,11 @@ LINES: dict[str, Text] = {
         "ko": "{machine}의 {made_at} 상태(Dure {program})로 {folder}을(를) 복원했습니다: 사용자 {people}명, 대기 "
         "{waiting}건, 임대 {leases}건, 스케줄 {schedules}개, 엔드포인트 {endpoints}개, 모델 {models}개.",
     },
+    "restore_finished": {
+        "en": "A restore had been interrupted after everything was unpacked: it was carried on, and {folder} is "
+        "what it restored.",
+        "ko": "압축을 모두 푼 뒤 중단된 복원을 마저 끝냈습니다. {folder}은(는) 복원된 폴더입니다.",
+    },
     "restore_aside": {
         "en": "What was there before is now: {place}",
         "ko": "이전에 있던 것의 새 위치: {place}",

@@ -10,8 +10,17 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+OTHERWISE: dict[str, Callable[[str], Any]] = {
+    "link": lambda on: Path(f"link-{os.getpid()}").hardlink_to(on),
+    "delete": lambda on: Path(on).unlink(),
+    "rename": lambda on: Path(on).rename(f"{on}.mine"),
+    "chmod": lambda on: Path(on).chmod(0o755),
+}
+"""What else can be tried on a file."""
 
 
 def tried(action: str, on: Any) -> Any:
@@ -23,6 +32,9 @@ def tried(action: str, on: Any) -> Any:
             return sorted(one.name for one in Path(on).iterdir())
         if action == "write":
             return Path(on).write_text("mine") and "done"
+        if action in OTHERWISE:
+            OTHERWISE[action](on)
+            return "done"
         if action == "signal":
             os.kill(on, signal.SIGTERM)
             return "done"
