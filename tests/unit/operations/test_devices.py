@@ -277,7 +277,6 @@ async def test_a_cordoned_gpu_is_granted_to_nobody_by_any_look_and_its_holder_go
         assert (ticket.verdict["code"], ticket.verdict["facts"]["closed"]) == ("no_gpu_free", 2)
     assert {event.actor for event in bay.events("device.cordon")} == {"root"}
     shown = next(one for one in await bay.profiles.list(ANN) if one.gpus == 1)
-    assert shown.closed_kinds == {"maintenance": 2}
     assert (shown.closed, shown.closed_until, shown.closed_message) == (2, until, "new fans")
 
 

@@ -86,6 +86,7 @@ async def test_who_waits_reads_that_gpus_are_out_of_use(
     for uuid in await _devices(anyone, root):
         (await anyone.post(f"{API}/devices/{uuid}/cordon", json={}, headers=root)).raise_for_status()
     profiles = (await anyone.get(f"{API}/profiles", headers=ana)).json()
+    assert {one["closed_kinds"].get("maintenance") for one in profiles if one["gpus"]} == {8}
     whole = next(one["name"] for one in profiles if one["gpus"] == 1)
     ask = {"id": new_id(), "profile": whole}
     waits = (await anyone.post(f"{API}/environments", json=ask, headers=ana)).json()
