@@ -84,6 +84,9 @@ def reachable_python(folder: Path) -> Path:
     (venv / "share").symlink_to(Path(sys.prefix) / "share")
     if (Path(sys.prefix) / "etc").is_dir():  # what turns on the parts of a server that come with packages
         shutil.copytree(Path(sys.prefix) / "etc", venv / "etc")
+    command = venv / "bin" / "dure"
+    command.write_text(f"#!{venv / 'bin' / 'python'}\nimport sys\nfrom dure.cli import main\nsys.exit(main())\n")
+    command.chmod(0o755)
     for path in (folder, *folder.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
