@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
+from traitlets import default
 
 from dure import own_python
 
@@ -19,13 +20,26 @@ _ANY_PYTHON = ("python", "python3")
 
 
 class OwnPython(KernelSpecManager):
-    """As Jupyter's, but for which Python the kernel `python3` runs with."""
+    """As Jupyter's, but for which Python the kernel `python3` runs with, and for kernels of one's own packages.
+
+    Only kernels are looked for in there: an extension of the page that is half installed, or switches others off,
+    would keep its owner out of JupyterLab.
+    """
+
+    @default("kernel_dirs")
+    def _kernel_dirs_default(self) -> list[str]:
+        dirs: list[str] = [*super()._kernel_dirs_default()]
+        own = os.environ.get("DURE_OWN_PYTHON")
+        return [*dirs, str(Path(own) / "share" / "jupyter" / "kernels")] if own else dirs
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """What Jupyter finds. A `python3` for which its owner has named another program stays as it is."""
         spec = super().get_kernel_spec(kernel_name)
         own = os.environ.get("DURE_OWN_PYTHON")
-        if not own or kernel_name.lower() != NATIVE_KERNEL_NAME or own_python.made_for(Path(own)) is None:
+        if not own or own_python.made_for(Path(own)) is None:
+            return spec
+        came_with_own = Path(spec.resource_dir).is_relative_to(own)
+        if kernel_name.lower() != NATIVE_KERNEL_NAME and not came_with_own:
             return spec
         if spec.argv and spec.argv[0] in (*_ANY_PYTHON, sys.executable):
             spec.argv = [str(own_python.program(Path(own))), *spec.argv[1:]]

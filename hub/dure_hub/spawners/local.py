@@ -209,7 +209,6 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         if self.python is None:
             return {}
         own = pythons.environment(str(self.python), environment["PATH"])
-        shared = os.pathsep.join((environment["JUPYTER_PATH"], str(self.python / "share" / "jupyter")))
         programs = f"{self.python / 'bin'}{os.pathsep}{PROGRAMS}"
         # an image may lack what this names, so it is no part of every server's configuration
         configured = (str(files("dure_hub.spawners") / "own"), environment["JUPYTER_CONFIG_PATH"])
@@ -217,7 +216,6 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             **own,
             "DURE_OWN_PYTHON": str(self.python),
             "DURE_PROGRAMS": programs,
-            "JUPYTER_PATH": shared,
             "JUPYTER_CONFIG_PATH": os.pathsep.join(configured),
         }
 

@@ -49,6 +49,15 @@ def test_what_its_owner_has_named_stays(own: Path, tmp_path: Path) -> None:
     assert OwnPython().get_kernel_spec("other").argv[0] == "python"
 
 
+def test_a_kernel_of_ones_own_packages_is_found_and_runs_with_ones_own(own: Path) -> None:
+    shared = own / "share" / "jupyter"
+    kernel(shared, "octave", "python", "-m", "octave_kernel", "-f", "{connection_file}")
+    kernel(shared, "other", "/opt/other/bin/kernel")
+    assert {"python3", "octave", "other"} <= set(OwnPython().find_kernel_specs())
+    assert OwnPython().get_kernel_spec("octave").argv[0] == str(own / "bin" / "python")
+    assert OwnPython().get_kernel_spec("other").argv[0] == "/opt/other/bin/kernel"
+
+
 @pytest.mark.parametrize("lost", ["the variable", "the folder"])
 def test_without_one_it_is_the_servers_own(own: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     if lost == "the variable":

@@ -126,17 +126,14 @@ class Isolation:
         """What lies below /tmp and is no one's passing file: the data folder, the portal's Python and its code."""
         program = Path(plan.command[0])
         homes = [Path(one) for one in (sys.prefix, sys.base_prefix, *sys.path, *site.getsitepackages()) if one]
-        bases = {
-            program.parent.parent,
-            program.resolve().parent.parent,
-        }  # an image's Python and what that is made of
-        if program.is_relative_to(
-            self._data.users
-        ):  # links there lead where their owner wants; it is made of ours
-            bases = set()
-        needed = {self._data.root, *homes, *bases, *_others(plan.environment)}
+        bases = {program.parent.parent}
+        if not program.is_relative_to(self._data.users):
+            bases.add(program.resolve().parent.parent)  # what an image's Python is made of
+        needed = {*homes, *bases, *_others(plan.environment)}
         needed |= {one.path for one in self.settings.shared_folders}
         needed.add(Path(plan.environment.get("CUDA_MPS_PIPE_DIRECTORY", MPS)))
+        # links in a home lead where its owner wants, and root follows none of them
+        needed = {one for one in needed if not one.is_relative_to(self._data.users)} | {self._data.root}
         below = {one.resolve() for one in needed if one.is_absolute() and one.is_dir()}
         below = {one for one in below if Path(confine.TMP) in one.parents}
         return sorted(str(one) for one in below if not any(other in one.parents for other in below))
