@@ -18,6 +18,7 @@ from tests.e2e.portal import until
 from tests.support.accounts import ApartPortal
 
 ATTEMPTS = Path(__file__).parents[1] / "contract" / "backends" / "attempts.py"
+REFUSALS = (401, 403, 404)
 REFUSED = ("PermissionError", "FileNotFoundError", "ConnectionRefusedError")
 """What an attempt on somebody else's may come to."""
 
@@ -78,3 +79,10 @@ class Someone:
         text = ATTEMPTS.read_text().partition("def status(")[0]
         code = f"{text}\nprint(json.dumps([tried(*one) for one in {list(attempts)!r}]))"
         return list(json.loads(self.run(code).splitlines()[-1]))
+
+
+def is_shut(answer: httpx.Response) -> bool:
+    """Whether a server of somebody else's answered with nothing: a refusal, or the way to a login."""
+    login = "/hub/api/oauth2/authorize?"
+    to_login = answer.status_code == 302 and answer.headers["location"].startswith(login) and not answer.text
+    return to_login or answer.status_code in (*REFUSALS, 405)
