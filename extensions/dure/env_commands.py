@@ -118,7 +118,7 @@ def _agreed(folder: str) -> bool:
 
 def _back(listed: str | None, language: str) -> str:
     if listed is None:
-        return "It had no packages." if language == "en" else "설치된 패키지는 없었습니다."
+        return "No packages were found in it." if language == "en" else "그 안에서 찾은 패키지는 없습니다."
     command = f"pip install -r {listed}"
     return f"`{command}` brings its packages back." if language == "en" else f"`{command}`로 패키지를 되돌립니다."
 

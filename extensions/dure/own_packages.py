@@ -5,6 +5,7 @@ Nothing here imports what is installed there, so that it works where that is bro
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def snapshot(file: Path) -> int:
     """
     own, portal = found()
     lines = [line for _, _, line in own_python.installed(own_python.packages(own, portal.version))]
+    if os.path.isdir(file):  # noqa: PTH112 - it says no where a path cannot be looked at, and writing says why
+        raise FileNotWritten(path=str(file), why=os.strerror(errno.EISDIR))
     beside = file.with_name(f".{file.name}.new")
     try:
         beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

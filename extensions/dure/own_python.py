@@ -9,12 +9,15 @@ Nothing of theirs is ever deleted. What cannot go on being used is moved aside, 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,6 +29,10 @@ MARK = "dure.json"
 LIST = "requirements.txt"
 """What one had when it was moved aside, as `pip install -r` takes it."""
 LARGEST_MARK = 1 << 14
+UNKNOWN = "unknown"
+"""In place of a version, where no mark says it."""
+PATIENCE_S = 10.0
+"""For whoever else is changing the same one, which takes less than a second."""
 LAST = "zzz_dure_portal.pth"
 """Python reads these files by name, and those of the person's own packages are to come first."""
 RAN_WITH = "own-packages.txt"
@@ -87,25 +94,30 @@ def made_for(own: Path) -> Portal | None:
             return None
         try:
             said = json.loads(file.read(LARGEST_MARK))
-            return Portal(str(said["version"]), str(said["python"]), tuple(map(str, said["packages"])))
-        except (ValueError, KeyError, TypeError):
+            found_for = Portal(str(said["version"]), str(said["python"]), tuple(map(str, said["packages"])))
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
+    # It becomes part of names of folders.
+    return found_for if re.fullmatch(r"[0-9]{1,3}\.[0-9]{1,3}", found_for.version) else None
 
 
 def make(home: Path, portal: Portal) -> Path:
     """The person's own Python, made, mended, or as it was where nothing is to do; its folder. Raises `OSError`.
 
-    One for another version of Python is moved aside first, since its packages are of no use to this one.
+    One for another version of Python is moved aside first, since its packages are of no use to this one. One that
+    lost its mark and has packages for this version goes on being used.
     """
+    own = place(home)
+    if made_for(own) == portal and is_whole(own, portal):
+        return own  # also while somebody else holds it
     with alone(home):
-        own = place(home)
         known = made_for(own)
+        if known == portal and is_whole(own, portal):
+            return own
         if known is not None and known.version != portal.version:
             move_aside(own, known.version)
-        elif known is None and os.path.lexists(own):
-            move_aside(own, "unknown")
-        if known == portal and _is_whole(own, portal):
-            return own
+        elif known is None and os.path.lexists(own) and not _goes_on(own, portal):
+            move_aside(own, UNKNOWN)
         if os.path.lexists(own):
             _furnish(own, portal)
             return own
@@ -120,12 +132,14 @@ def make(home: Path, portal: Portal) -> Path:
 
 
 def move_aside(own: Path, version: str) -> Path:
-    """Keep it under another name, with the list of its packages; where it is now. Call it `alone`."""
-    if not (own / LIST).exists():
-        own_packages = packages(own, version)
-        lines = [line for _, _, line in installed(own_packages)] if own_packages.is_dir() else []
-        if lines:
-            _write(own / LIST, "".join(f"{line}\n" for line in lines))
+    """Keep it under another name, with the list of its packages; where it is now. Call it `alone`.
+
+    Where nothing is known to be for this version, the packages of every version there are listed.
+    """
+    own_packages = packages(own, version)
+    folders = [own_packages] if own_packages.is_dir() else sorted(own.glob("lib/python*/site-packages"), key=_age)
+    if lines := [line for _, _, line in installed(*folders)]:
+        _write(own / LIST, "".join(f"{line}\n" for line in lines))
     number, aside = 1, own.with_name(f"{NAME}-{version}")
     while os.path.lexists(aside):
         number += 1
@@ -134,17 +148,17 @@ def move_aside(own: Path, version: str) -> Path:
     return aside
 
 
-def installed(folder: Path) -> list[tuple[str, str, str]]:
-    """Name, version and line of a requirements file of each package in a folder, by name."""
+def installed(*folders: Path) -> list[tuple[str, str, str]]:
+    """Name, version and line of a requirements file of each package in these folders, by name; the last has it."""
     from importlib.metadata import distributions
 
     found = {}
-    for one in distributions(path=[str(folder)]):
+    for one in distributions(path=[str(one) for one in folders]):
         try:
             name, version, source = one.metadata["Name"], one.version, one.read_text("direct_url.json")
             if name and version:
                 found[name.lower().replace("_", "-")] = (name, version, _line(name, version, source))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # what is broken in there cannot be named
     return [found[key] for key in sorted(found)]
 
@@ -165,20 +179,47 @@ def _line(name: str, version: str, source: str | None) -> str:
     said = json.loads(source)
     url = str(said["url"])
     if said.get("dir_info", {}).get("editable"):
-        return f"-e {url.removeprefix('file://')}"
+        return f"-e {url}"  # as it is, quoted: pip takes it, and a path may have spaces
+    inside = f"#subdirectory={said['subdirectory']}" if said.get("subdirectory") else ""
     if repository := said.get("vcs_info"):
-        return f"{name} @ {repository['vcs']}+{url}@{repository['commit_id']}"
-    return f"{name} @ {url}"
+        return f"{name} @ {repository['vcs']}+{url}@{repository['commit_id']}{inside}"
+    return f"{name} @ {url}{inside}"
 
 
 @contextmanager
 def alone(home: Path) -> Iterator[None]:
-    """One at a time in this home: two servers may start at once. Ends with the process that holds it."""
+    """One at a time in this home: two servers may start at once. Ends with the process that holds it.
+
+    Raises `OSError`; `TimeoutError` where somebody holds it for longer than `PATIENCE_S`.
+    """
     folder = home / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     with open(os.open(folder / f"{NAME}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb") as lock:  # noqa: PTH123
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        until = time.monotonic() + PATIENCE_S
+        while not _locked(lock.fileno()):
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, "another process is changing it, and does not end")
+            time.sleep(0.02)
         yield
+
+
+def _locked(lock: int) -> bool:
+    """Whether it is ours now. The system's own waiting has no end in a thread."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _goes_on(own: Path, portal: Portal) -> bool:
+    """Whether one without a mark is for this version; a link may lead to a Python that is not the person's own."""
+    return not own.is_symlink() and packages(own, portal.version).is_dir()
+
+
+def _age(folder: Path) -> list[int]:
+    """By the version in the name, 3.9 before 3.10."""
+    return [int(one) for one in re.findall("[0-9]+", folder.parent.name)]
 
 
 def _furnish(own: Path, portal: Portal) -> None:
@@ -199,8 +240,11 @@ def _furnish(own: Path, portal: Portal) -> None:
     _write(own / MARK, json.dumps(asdict(portal)))
 
 
-def _is_whole(own: Path, portal: Portal) -> bool:
-    """Whether what makes it start is there as we put it, which its owner may have changed."""
+def is_whole(own: Path, portal: Portal) -> bool:
+    """Whether what makes it start is there as we put it, which its owner may have changed.
+
+    Also for whoever may not trust the folder: nothing is opened.
+    """
     return (
         os.access(program(own), os.X_OK)
         and (own / "pyvenv.cfg").is_file()
@@ -231,11 +275,13 @@ def _link(link: Path, target: str) -> None:
 
 
 def _write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Whole, or not at all."""
+    """Whole, or not at all, even if the power fails."""
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     beside.replace(path)
 
 

@@ -22,6 +22,7 @@ from dure.sdk_errors import MissingFile, SnapshotTooLarge
 
 IGNORED = frozenset(
     {
+        ".dure",
         ".git",
         ".hg",
         ".venv",
@@ -48,7 +49,8 @@ class Snapshot:
 
 
 def collect(folder: Path, wanted: Iterable[str | Path]) -> dict[str, Path]:
-    """Files to send by their name in the zip. Folders are taken whole but for caches and environments.
+    """Files to send by their name in the zip. Folders are taken whole but for caches and environments,
+    a person's own Python (`~/.dure`) among them.
 
     Names count from `folder`, as they were given: a link goes as a file of the link's name. What lies outside of
     it is taken under its own last name.

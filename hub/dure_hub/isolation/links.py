@@ -39,7 +39,7 @@ def recorded(home: Path) -> dict[str, str]:
     try:
         said = json.loads((home / RECORD).read_text(encoding="utf-8"))
         return {str(name): str(path) for name, path in said.items() if "/" not in name}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 

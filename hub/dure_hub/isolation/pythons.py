@@ -10,7 +10,7 @@ from pathlib import Path
 from dure import own_python
 from dure_hub.isolation import accounts
 from dure_hub.isolation.acting import act_as
-from dure_hub.isolation.errors import AccountFailed
+from dure_hub.isolation.errors import AccountTaken
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
@@ -18,10 +18,12 @@ log = logging.getLogger(__name__)
 
 
 def ensure(settings: Settings, person: str) -> Path | None:
-    """The folder of the person's own Python, made or mended first. Blocks; a hundredth of a second, or less.
+    """The folder of the person's own Python, made or mended first. Blocks: a hundredth of a second where
+    nothing is to do, and no longer than `own_python.PATIENCE_S` or `acting.PATIENCE_S` in the worst case.
 
-    None where it cannot be made (a full disk, something of theirs in its way): they work with the portal's then,
-    since nothing that is in a home may keep its owner out. The log says why. Raises `AccountTaken`.
+    None where it cannot be made (a full disk, something of theirs in its way, another process that holds it): they
+    work with the portal's then, since nothing that is in a home may keep its owner out. The log says why. Raises
+    `AccountTaken`.
     """
     home, portal = settings.folder.users / slug(person), own_python.here()
     try:
@@ -30,13 +32,16 @@ def ensure(settings: Settings, person: str) -> Path | None:
         account = accounts.find(settings, person)
         if account is None:
             return None
-        if own_python.made_for(own_python.place(home)) != portal:
+        own = own_python.place(home)
+        if own_python.made_for(own) != portal or not own_python.is_whole(own, portal):
             words = [str(home), portal.python, *portal.packages]
             act_as(account, Path(own_python.__file__), words)
-    except (OSError, AccountFailed):
+    except AccountTaken:
+        raise
+    except Exception:
         log.exception("%s has no Python of their own, and works with the portal's", person)
         return None
-    return own_python.place(home)
+    return own
 
 
 def program_of(settings: Settings, person: str) -> str | None:

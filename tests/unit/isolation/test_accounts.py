@@ -157,6 +157,11 @@ def test_a_persons_own_python_is_theirs_and_no_link_leads_the_portal_out(
         timeout=60,
     )
     assert done.stdout.strip() == str(account.uid), done.stderr
+    for lost in (own / "bin" / "python", own / "pyvenv.cfg"):
+        lost.unlink()
+        assert pythons.ensure(settings, "ana") == own
+        assert lost.exists()
+        assert lost.lstat().st_uid == account.uid
     outside = made.folder / "outside-python"
     outside.mkdir(mode=0o700)
     ben = accounts.ensure(settings, "ben")

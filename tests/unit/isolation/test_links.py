@@ -81,7 +81,7 @@ def test_killed_between_record_and_link_it_goes_on(home: Path, data: Path) -> No
     assert links.recorded(home) == {"sets": str(data)}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "no json", '{"../up": "/etc"}'])
+@pytest.mark.parametrize("text", ["", "[]", "no json", "[" * 8000, '{"../up": "/etc"}'])
 def test_a_record_that_is_none_removes_nothing(home: Path, data: Path, text: str) -> None:
     (home / ".dure").mkdir()
     (home / links.RECORD).write_text(text)

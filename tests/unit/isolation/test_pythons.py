@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -56,6 +57,38 @@ def test_what_is_in_its_way_keeps_nobody_out(
     assert pythons.ensure(settings, "ana") is None
     assert "works with the portal's" in caplog.text
     assert os.path.lexists(place)
+
+
+@pytest.mark.parametrize("mark", ["[" * 8000 + "]" * 8000, '{"version": "../x", "python": "/x", "packages": []}'])
+def test_a_mark_of_any_kind_keeps_nobody_out(settings: Settings, mark: str) -> None:
+    own = own_python.make(settings.folder.users / "ana", own_python.here())
+    (own / own_python.MARK).write_text(mark)
+    assert pythons.ensure(settings, "ana") == own
+    assert own_python.made_for(own) == own_python.here()
+
+
+def test_what_nobody_thought_of_keeps_nobody_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_python.make(settings.folder.users / "ana", own_python.here())
+    monkeypatch.setattr(own_python, "is_whole", lambda *_: 1 / 0)
+    assert pythons.ensure(settings, "ana") is None
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_one_that_is_held_and_not_whole_is_done_without(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(own_python, "PATIENCE_S", 0.1)
+    own = own_python.make(settings.folder.users / "ana", own_python.here())
+    with (own.parent / "python.lock").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert pythons.ensure(settings, "ana") == own
+        own_python.program(own).unlink()
+        assert pythons.ensure(settings, "ana") is None
+    assert "is changing it" in caplog.text
+    assert pythons.ensure(settings, "ana") == own
+    assert own_python.program(own).exists()
 
 
 def test_a_server_is_told_of_it_and_runs_with_the_portals(tmp_path: Path) -> None:

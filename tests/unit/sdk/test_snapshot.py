@@ -46,6 +46,7 @@ def test_folders_are_taken_without_caches_and_environments(tmp_path: Path) -> No
         "data/.venv/x",
         "data/.git/x",
         "data/.ipynb_checkpoints/a",
+        ".dure/python/bin/python",
     )
     assert set(collect(tmp_path, ["data"])) == {"data/a.csv"}
     assert set(collect(tmp_path, ["."])) == {"data/a.csv"}
