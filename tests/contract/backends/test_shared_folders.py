@@ -224,7 +224,12 @@ async def test_jobs_and_notebooks_have_the_folders_of_their_owners_start(place: 
         for name in ("code", "outputs", "home"):
             (folder / name).mkdir(mode=0o700, parents=True)
         environment = place.environment(("read", path)) | {"HOME": str(folder / "home")}
-        common = {"lease": new_id(), "owner": "ana", "folder": folder / "code", "outputs": folder / "outputs"}
+        common: dict[str, Any] = {
+            "lease": new_id(),
+            "owner": "ana",
+            "folder": folder / "code",
+            "outputs": folder / "outputs",
+        }
         common |= {"environment": environment, "shared": names}
         backend: EmbeddedTraining | EmbeddedExecutions
         if kind is Kind.JOB:

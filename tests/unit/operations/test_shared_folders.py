@@ -17,13 +17,17 @@ from tests.support.schedules import ANA, ask, over, run
 from tests.support.workshop import Workshop, end_all, workshop, workshop_settings
 from tests.unit.hub.test_spawner import make_spawner
 
-FOLDERS = [{"name": "all"}, {"name": "vision", "teams": ["vision"]}, {"name": "sound", "teams": ["sound"]}]
+FOLDERS: list[dict[str, Any]] = [
+    {"name": "all"},
+    {"name": "vision", "teams": ["vision"]},
+    {"name": "sound", "teams": ["sound"]},
+]
 
 
 @pytest.fixture
 async def settings(tmp_path: Path, mlflow: Settings) -> AsyncIterator[Settings]:
     """With three folders."""
-    folders = [{**one, "path": str(tmp_path / str(one["name"]))} for one in FOLDERS]
+    folders = [{**one, "path": str(tmp_path / one["name"])} for one in FOLDERS]
     made = workshop_settings(tmp_path / "data", mlflow, shared_folders=folders)
     yield made
     await end_all(made)
@@ -42,13 +46,13 @@ class Told(Exception):
     """Instead of a start: what it was told."""
 
 
-def told(patch: pytest.MonkeyPatch, backend: Any) -> list[list[str]]:
-    """The folders of what it starts from now on."""
-    found: list[list[str]] = []
+def told(patch: pytest.MonkeyPatch, backend: Any) -> set[tuple[str, ...]]:
+    """The folders of what it starts from now on; a start may be asked for twice."""
+    found = set[tuple[str, ...]]()
     start = backend.start
 
     def watched(work: Work) -> AsyncIterator[Handle]:
-        found.append([*work.shared])
+        found.add((*work.shared,))
         return start(work)  # type: ignore[no-any-return]
 
     patch.setattr(backend, "start", watched)
@@ -65,7 +69,7 @@ async def test_a_job_is(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None
         return (await shop.jobs.get(ANA, "first")).state == "succeeded"
 
     await shop.until(ended, "it ends")
-    assert found == [["all", "vision"]]
+    assert found == {("all", "vision")}
 
 
 async def test_a_notebook_that_runs_by_itself_is(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +77,7 @@ async def test_a_notebook_that_runs_by_itself_is(shop: Workshop, monkeypatch: py
     await shop.schedules.create(ANA, await ask(shop))
     await run(shop)
     await over(shop)
-    assert found == [["all", "vision"]]
+    assert found == {("all", "vision")}
 
 
 async def test_a_server_is(shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
