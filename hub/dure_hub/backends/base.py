@@ -147,7 +147,8 @@ class Work:
     `devices` are the GPU UUIDs of the lease; the process sees exactly these. `folder` is its working directory;
     `environment` is the whole of its environment but for the marks and device variables the backend adds. With
     `mps` it shares its GPU through MPS: thousandths of the processors, and MiB of memory if known. `cores` and
-    `memory_mb` are what its lease holds, and its limits where a backend has any; null is no limit.
+    `memory_mb` are what its lease holds, and its limits where a backend has any; null is no limit. `shared` names
+    the shared folders that its owner is admitted to as it starts.
     """
 
     lease: str
@@ -158,12 +159,12 @@ class Work:
     mps: tuple[int, int | None] | None = None
     cores: float | None = None
     memory_mb: int | None = None
+    shared: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class ServerWork(Work):
-    """A person's server. The port is the backend's choice: it takes the place of `{port}` wherever that stands in
-    `command` and in the values of `environment`."""
+    """A person's server. `{port}` in `command` and in values of `environment` is the port the backend chooses."""
 
     command: Sequence[str] = ()
     name: str = ""
@@ -252,8 +253,7 @@ class Runs(ABC):
 
     @abstractmethod
     async def keep_log(self, handle: Handle, target: Path) -> None:
-        """Copy its whole log, byte for byte, to a local file of mode 600 that appears whole; an empty one where
-        there is none."""
+        """Copy its whole log, byte for byte, to a file of mode 600 that appears whole; empty if there is none."""
 
     @abstractmethod
     async def tail(self, handle: Handle, limit: int) -> str:

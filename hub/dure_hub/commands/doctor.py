@@ -21,7 +21,7 @@ from dure_hub.backends.base import Device, Feature, Inventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.rates import BadRates
 from dure_hub.commands import gpucheck, reachcheck
-from dure_hub.isolation import ground
+from dure_hub.isolation import ground, shared
 from dure_hub.operations import live_profiles
 from dure_hub.policies.naming import person_label
 from dure_hub.settings import Settings
@@ -109,6 +109,10 @@ WORDS = {
     "shared_written": (
         "{name}: nothing keeps people from writing into it but its own rights; this kernel allows no mounts",
         "{name}: 폴더 권한 외에는 쓰기를 막지 못합니다. 이 커널에서는 읽기 전용 마운트를 쓸 수 없습니다",
+    ),
+    "shared_no_acls": (
+        "{name}: the file system keeps no ACLs, so new files there are their owner's alone",
+        "{name}: 파일 시스템이 ACL을 지원하지 않아 새 파일은 만든 사람만 볼 수 있습니다",
     ),
     "shared": ("{name}: {path}", "{name}: {path}"),
     "no_torch": ("not installed", "설치되지 않음"),
@@ -283,14 +287,14 @@ def _reach(settings: Settings) -> Iterator[Finding]:
 
 async def _hosts(settings: Settings) -> list[Finding]:
     """Only where people have hosts of their own: the names that must be found, and whether they are."""
-    shared = urlsplit(settings.subdomain_host).hostname
-    if shared is None:
+    host = urlsplit(settings.subdomain_host).hostname
+    if host is None:
         return []
-    for name in (shared, f"{person_label('doctor')}.{shared}"):
+    for name in (host, f"{person_label('doctor')}.{host}"):
         if not await _is_found(name):
-            todo = _word("hosts_todo", shared=shared)
+            todo = _word("hosts_todo", shared=host)
             return [Finding("hosts", LIMITED, _word("hosts_missing", name=name), todo)]
-    return [Finding("hosts", OK, _word("hosts_found", shared=shared))]
+    return [Finding("hosts", OK, _word("hosts_found", shared=host))]
 
 
 async def _is_found(name: str) -> bool:
@@ -322,6 +326,8 @@ def _shared(settings: Settings) -> Iterator[Finding]:
             yield Finding("shared", LIMITED, _word("shared_by_trust", name=folder.name))
         elif apart and not folder.write and not ground.own_tmp():
             yield Finding("shared", LIMITED, _word("shared_written", name=folder.name))
+        elif apart and folder.write and not shared.keeps_acls(folder):
+            yield Finding("shared", LIMITED, _word("shared_no_acls", name=folder.name))
         else:
             yield Finding("shared", OK, _word("shared", name=folder.name, path=folder.path))
 

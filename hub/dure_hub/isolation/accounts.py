@@ -12,7 +12,7 @@ import os
 import pwd
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,27 +84,42 @@ def folder_groups(settings: Settings) -> str:
     return f"{settings.system_account_prefix}-in-"
 
 
-def hold_group(settings: Settings, account: Account, folder: str, member: bool) -> int:
-    """The id of the group of a shared folder of some teams, made where it is missing; the account is in it or not.
-
-    What runs already keeps the groups it has. Raises `AccountFailed`.
-    """
+def folder_group(settings: Settings, folder: str) -> int:
+    """The id of the group of a shared folder of some teams, made where it is missing. Raises `AccountFailed`."""
     name = folder_groups(settings) + folder
     with _alone(settings):
         try:
-            found = grp.getgrnam(name)
+            return grp.getgrnam(name).gr_gid
         except KeyError:
             _run(name, ["groupadd", name])
-            found = grp.getgrnam(name)
-        if (account.name in found.gr_mem) is not member:
+        return _group(name).gr_gid
+
+
+def hold(settings: Settings, account: Account, folder: str, member: bool) -> None:
+    """Have the account in the group of a shared folder, or not. Raises `AccountFailed`."""
+    name = folder_groups(settings) + folder
+    with _alone(settings):
+        if (account.name in _group(name).gr_mem) is not member:
             _run(name, ["gpasswd", "--add" if member else "--delete", account.name, name])
-    return found.gr_gid
 
 
-def groups_of(settings: Settings, account: Account) -> list[int]:
-    """The groups that an account's runs are in: its own, the people's, those of shared folders of its teams."""
-    folders = [one for one in grp.getgrall() if one.gr_name.startswith(folder_groups(settings))]
-    return [account.gid, account.shared, *(one.gr_gid for one in folders if account.name in one.gr_mem)]
+def groups_of(settings: Settings, account: Account, admitted: Collection[str]) -> list[int]:
+    """The groups that a run of an account's is in: its own, the people's, those of the folders it is admitted to.
+
+    To be in a group is not enough: somebody may be in it still who could not be taken out, or whose folder is no
+    longer in the settings. What runs already keeps the groups it has.
+    """
+    given = [one.name for one in settings.shared_folders if one.teams and one.name in admitted]
+    names = {folder_groups(settings) + name for name in given}
+    folders = [one for one in grp.getgrall() if one.gr_name in names and account.name in one.gr_mem]
+    return [account.gid, account.shared, *(one.gr_gid for one in folders)]
+
+
+def _group(name: str) -> grp.struct_group:
+    try:
+        return grp.getgrnam(name)
+    except KeyError as none:
+        raise AccountFailed(name=name, why="the system does not show it") from none
 
 
 def _add(settings: Settings, person: str, name: str) -> Account:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # typing itself would be half of a keeper's start
     from typing import Any
 
 CLONE_NEWNS = 0x20000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_SLAVE = 1, 2, 4, 32, 4096, 16384, 1 << 19
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 32, 4096, 16384
+MS_PRIVATE, MS_SLAVE = 1 << 18, 1 << 19
 AS_THEY_ARE = {
     "nosuid": MS_NOSUID,
     "nodev": MS_NODEV,
@@ -105,12 +106,14 @@ def own_tmp(folder: str, kept: Sequence[str]) -> None:
 def read_only(folder: str) -> None:
     """Let nothing be written there, nor in what is mounted below; in this namespace alone. Raises `OSError`.
 
-    One that is not there is left out: a disk that is away keeps nobody from working.
+    One that is not there is left out: a disk that is away keeps nobody from working. What is mounted below
+    later is not seen.
     """
     folder = os.path.realpath(folder)
     if not os.path.isdir(folder):  # noqa: PTH112
         return
     mount(folder, folder, MS_BIND | MS_REC)
+    mount(None, folder, MS_REC | MS_PRIVATE)  # a disk that comes there later would be one to write on
     for line in lines("/proc/self/mountinfo"):
         words = line.split()
         place = words[4].encode().decode("unicode_escape").encode("latin-1").decode(errors="surrogateescape")

@@ -7,6 +7,7 @@ changed, never what is in it. What may only be read is mounted so for each run (
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -42,22 +43,25 @@ def concerns(settings: Settings, home: Path) -> bool:
     return bool(settings.shared_folders) or os.path.lexists(home / links.RECORD)
 
 
-def arrange(settings: Settings, person: str, teams: Collection[str], home: Path) -> None:
-    """Have the person, who is in these teams, find in this home what they may. Blocks; safe to do again.
+def arrange(settings: Settings, person: str, teams: Collection[str], home: Path) -> Sequence[str]:
+    """Have the person, who is in these teams, find in this home what they may: the names of these folders.
 
-    What keeps us from it is logged, and keeps nobody from working. Raises `AccountTaken`.
+    What keeps us from it is logged, and keeps nobody from working, without that folder. Blocks; safe to do again.
+    Raises `AccountTaken`.
     """
-    mine = of_teams(settings, teams)
+    mine: Sequence[SharedFolder] = []
+    taken: Sequence[str] = []
     try:
         account = accounts.ensure(settings, person) if accounts.is_on(settings) else None
+        mine = of_teams(settings, teams)
         if account is not None:
             mine = [one for one in settings.shared_folders if _admit(settings, account, one, one in mine)]
         taken = _lay(account, home, mine)
     except (OSError, AccountFailed):
         log.exception("%s does not find the shared folders", person)
-        return
     if taken:
         log.warning("%s has something else where shared folders are to be: %s", person, ", ".join(taken))
+    return [one.name for one in mine]
 
 
 def _lay(account: Account | None, home: Path, folders: Sequence[SharedFolder]) -> list[str]:
@@ -69,30 +73,55 @@ def _lay(account: Account | None, home: Path, folders: Sequence[SharedFolder]) -
 
 
 def _admit(settings: Settings, account: Account, folder: SharedFolder, member: bool) -> bool:
-    """See that the person gets there, or that they do not; whether they do."""
-    group = account.shared
-    if folder.teams:
-        group = accounts.hold_group(settings, account, folder.name, member)
-    elif not folder.write:
+    """See that the person gets there, or that they do not; whether they do. What fails is this folder's alone."""
+    if not folder.teams and not folder.write:
         return True
+    ready = True
     try:
-        _open_to(folder, group)
-    except OSError as error:
+        _open_to(folder, accounts.folder_group(settings, folder.name) if folder.teams else account.shared)
+    except (OSError, AccountFailed) as error:
         log.warning("the shared folder %s (%s) is not made ready: %s", folder.name, folder.path, error)
-        return member and not folder.teams
-    return member
+        ready = False
+    if not folder.teams:
+        return member
+    try:
+        accounts.hold(settings, account, folder.name, member)
+    except (OSError, AccountFailed) as error:
+        log.warning("%s is not in the right groups for the shared folder %s: %s", account.name, folder.name, error)
+        return False
+    return member and ready
 
 
 def _open_to(folder: SharedFolder, group: int) -> None:
-    """Let this group in, and nobody else; what is in there stays as it is. Raises `OSError`."""
+    """Let this group in, and nobody else; what is in there stays as it is. Raises `OSError`.
+
+    Others are kept out first: a file system without ACLs is no reason to let them in.
+    """
     place = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         found, mode = os.fstat(place), WRITTEN if folder.write else READ
         if found.st_gid != group:
             os.fchown(place, -1, group)
-        if folder.write and ACL not in os.listxattr(place):
-            os.setxattr(place, ACL, OWNER_AND_GROUP)
         if stat.S_IMODE(found.st_mode) != mode or found.st_gid != group:
             os.fchmod(place, mode)
+        if folder.write:
+            _share_what_is_new(folder, place)
     finally:
         os.close(place)
+
+
+def _share_what_is_new(folder: SharedFolder, place: int) -> None:
+    try:
+        if ACL not in os.listxattr(place):
+            os.setxattr(place, ACL, OWNER_AND_GROUP)
+    except OSError as error:
+        log.warning("new files in %s (%s) are their owner's alone: %s", folder.name, folder.path, error)
+
+
+def keeps_acls(folder: SharedFolder) -> bool:
+    """Whether what is new there can be made the group's; nothing is changed."""
+    try:
+        os.getxattr(folder.path, ACL)
+    except OSError as error:
+        return error.errno == errno.ENODATA
+    return True

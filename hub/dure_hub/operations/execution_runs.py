@@ -104,9 +104,10 @@ class ExecutionRuns(LeasedWork[Execution]):
         schedule = await self._store.read(lambda session: session.get_one(Schedule, item.row.schedule_id))
         await self._unpack(schedule.snapshot, folder)
         await self._give_token(item, folder)
-        await shared_folders.arrange(self._settings, self._store, schedule.owner, folder.home)
+        shared = await shared_folders.arrange(self._settings, self._store, schedule.owner, folder.home)
         python = await asyncio.to_thread(pythons.program_of, self._settings, schedule.owner)
-        return partial(self._executions.start, work_of(self._settings, schedule, item, folder, python))
+        work = work_of(self._settings, schedule, item, folder, python, shared)
+        return partial(self._executions.start, work)
 
     def _started(self, session: Session, item: Item[Execution], handle: Handle) -> None:
         execution = session.get_one(Execution, item.row.id)
@@ -146,8 +147,11 @@ def work_of(
     item: Item[Execution],
     folder: ExecutionFolder,
     python: str | None = None,
+    shared: Sequence[str] = (),
 ) -> ExecutionWork:
-    """What the backend starts. The token is in its file, never in the environment. `python` is its owner's own."""
+    """What the backend starts. The token is in its file, never in the environment. `python` is its owner's own,
+    and `shared` names the shared folders that they are admitted to.
+    """
     environment = {
         **common_environment(settings, schedule.owner, folder, python),
         "DURE_EXECUTION": f"{schedule.name}/{item.row.number}",
@@ -162,6 +166,7 @@ def work_of(
         mps=admission.mps(item.lease),
         cores=admission.cores(item.lease),
         memory_mb=admission.memory_mb(item.lease),
+        shared=shared,
         notebook=schedule.notebook,
         parameters=item.row.parameters,
         outputs=folder.outputs,

@@ -114,9 +114,9 @@ class JobRuns(LeasedWork[Job]):
             job.run_id = await jobwork.make_run(self._mlflow, job, self._clock())
             await self._store.run(lambda session: _keep_run(session, job))
         await self._give_token(item, folder)
-        await shared_folders.arrange(self._settings, self._store, job.owner, folder.home)
+        shared = await shared_folders.arrange(self._settings, self._store, job.owner, folder.home)
         python = await asyncio.to_thread(pythons.program_of, self._settings, job.owner)
-        return partial(self._training.start, jobwork.work_of(self._settings, job, lease, python))
+        return partial(self._training.start, jobwork.work_of(self._settings, job, lease, python, shared))
 
     def _started(self, session: Session, item: Item[Job], handle: Handle) -> None:
         job, attempt = session.get_one(Job, item.row.id), _attempt(session, item.lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from datetime import datetime
 
 from dure_hub.backends.base import TrainingWork
@@ -17,8 +18,12 @@ from dure_hub.store.models import Job, Lease
 RUN_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 
-def work_of(settings: Settings, job: Job, lease: Lease, python: str | None = None) -> TrainingWork:
-    """What the backend starts. The token is in its file, never in the environment. `python` is its owner's own."""
+def work_of(
+    settings: Settings, job: Job, lease: Lease, python: str | None = None, shared: Sequence[str] = ()
+) -> TrainingWork:
+    """What the backend starts. The token is in its file, never in the environment. `python` is its owner's own,
+    and `shared` names the shared folders that they are admitted to.
+    """
     folder = JobFolder(settings, job.id)
     return TrainingWork(
         lease=lease.id,
@@ -29,6 +34,7 @@ def work_of(settings: Settings, job: Job, lease: Lease, python: str | None = Non
         mps=admission.mps(lease),
         cores=admission.cores(lease),
         memory_mb=admission.memory_mb(lease),
+        shared=shared,
         entry=job.entry,
         parameters=job.parameters,
         processes=job.processes,

@@ -16,13 +16,13 @@ from dure_hub.store import Store
 from dure_hub.store.models import TeamMember
 
 
-async def arrange(settings: Settings, store: Store, person: str, home: Path | None = None) -> None:
-    """Lay the links into this home, which is the person's own where none is named."""
+async def arrange(settings: Settings, store: Store, person: str, home: Path | None = None) -> Sequence[str]:
+    """Lay the links into this home, which is the person's own where none is named; the names of their folders."""
     place = settings.folder.users / slug(person) if home is None else home
     if not shared.concerns(settings, place):
-        return
+        return ()
     teams = await store.read(lambda session: _teams(session, person))
-    await asyncio.to_thread(shared.arrange, settings, person, teams, place)
+    return await asyncio.to_thread(shared.arrange, settings, person, teams, place)
 
 
 def _teams(session: Session, person: str) -> Sequence[str]:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -77,6 +77,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         self.cores: float | None = None
         self.memory_mb: int | None = None
         self.python: Path | None = None
+        self.shared: Sequence[str] = ()
         self.steps = Steps()
         super().__init__(**kwargs)
         self.ip = "127.0.0.1"
@@ -121,7 +122,9 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         try:
             # before the environment is made, and in a thread: the first start of a person makes their account
             await asyncio.to_thread(prepare_folder, self.operations.settings, self.user.name)
-            await shared_folders.arrange(self.operations.settings, self.operations.store, self.user.name)
+            self.shared = await shared_folders.arrange(
+                self.operations.settings, self.operations.store, self.user.name
+            )
             if self._runs_lab():
                 self.python = await asyncio.to_thread(pythons.ensure, self.operations.settings, self.user.name)
             work = self._work()
@@ -234,6 +237,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             mps=self.mps,
             cores=self.cores,
             memory_mb=self.memory_mb,
+            shared=self.shared,
             command=command,
             name=self.name,
             api_token=self.api_token,

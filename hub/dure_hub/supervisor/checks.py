@@ -8,7 +8,7 @@ import random
 import shutil
 import socket
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import psutil
@@ -119,15 +119,21 @@ def shared_folder_fits(settings: Settings, folder: SharedFolder) -> None:
     """
     found, own = folder.path.resolve(), settings.folder.root
     others = [one.path.resolve() for one in settings.shared_folders if one.name != folder.name]
-    why = None
-    if not found.is_dir():
-        why = NO_FOLDER
-    elif found.is_relative_to(own) or own.is_relative_to(found):
+    why = _no_folder(found)
+    if why is None and (found.is_relative_to(own) or own.is_relative_to(found)):
         why = PORTALS_OWN
-    elif any(found.is_relative_to(other) for other in others):
+    if why is None and any(found.is_relative_to(other) for other in others):
         why = IN_ANOTHER
     if why is not None:
         raise SharedFolderUnfit(name=folder.name, path=str(folder.path), why=why)
+
+
+def _no_folder(path: Path) -> Mapping[str, str] | None:
+    try:
+        return None if path.is_dir() else NO_FOLDER
+    except OSError as error:
+        said = error.strerror or str(error)
+        return {"en": f"cannot be looked at by the portal ({said})", "ko": f"포털이 볼 수 없습니다({said})"}
 
 
 def rates_usable(folder: DataFolder) -> None:

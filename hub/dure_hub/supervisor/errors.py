@@ -291,8 +291,8 @@ class SharedFolderUnfit(DureError):
         "ko": "공유 폴더 {name}을(를) 줄 수 없습니다: {path} {why}.",
     }
     next_step: ClassVar[Text] = {
-        "en": "Correct its path in `shared_folders` of dure.yaml, make it, or mount the disk that is to be there. "
-        "Nothing was started.",
-        "ko": "dure.yaml의 `shared_folders`에서 경로를 고치거나 폴더를 만드세요. 디스크라면 먼저 마운트하세요. "
-        "아무것도 시작하지 않았습니다.",
+        "en": "Correct its path in `shared_folders` of dure.yaml, make it, mount the disk that is to be there, "
+        "or let the portal's user pass the folders above it. Nothing was started.",
+        "ko": "dure.yaml의 `shared_folders`에서 경로를 고치거나 폴더를 만드세요. 디스크라면 먼저 마운트하고, "
+        "포털의 사용자가 상위 폴더를 지날 수 있게 하세요. 아무것도 시작하지 않았습니다.",
     }

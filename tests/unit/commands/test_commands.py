@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from dure.cli import make_parser
+from dure_hub.commands import doctor
+from dure_hub.settings import Settings
+from dure_hub.settings.shared import SharedFolder
 
 
 def dure(
@@ -143,3 +146,19 @@ def test_doctor_says_of_each_shared_folder_what_is_not_enforced(tmp_path: Path) 
     assert "nothing keeps people" in found[0]["text"]
     assert "away" in found[1]["text"]
     assert "읽기 전용" in dure("doctor", data=tmp_path / "data", language="ko").stdout
+
+
+def test_doctor_says_where_new_files_stay_their_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DURE_LANGUAGE", "en")
+    folders = [
+        SharedFolder(name=name, path=Path(path), write=True)
+        for name, path in (("none", "/proc/sys"), ("some", "/usr"))
+    ]
+    settings = Settings(data=tmp_path, shared_folders=folders, system_accounts="on")
+    found = [(one.state, one.text) for one in doctor._shared(settings)]
+    assert found == [
+        ("limited", "none: the file system keeps no ACLs, so new files there are their owner's alone"),
+        ("ok", "some: /usr"),
+    ]

@@ -188,6 +188,24 @@ def test_what_our_envoy_holds_counts_as_free_for_it(taken: int) -> None:
     assert checks.own_port(taken, {taken}, {os.getpid()}) != taken
 
 
+def test_a_shared_folder_that_the_portal_may_not_reach_is_named_with_the_reason(tmp_path: Path) -> None:
+    closed = tmp_path / "closed" / "sets"
+    closed.mkdir(parents=True)
+    settings = Settings(data=tmp_path / "portal", shared_folders=[SharedFolder(name="sets", path=closed)])
+    closed.parent.chmod(0)
+    rights = os.geteuid()
+    if rights == 0:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(errors.SharedFolderUnfit, match=r"sets.*Permission denied") as told:
+            checks.shared_folders_fit(settings)
+    finally:
+        os.seteuid(rights)
+        closed.parent.chmod(0o700)
+    assert "볼 수 없습니다(Permission denied)" in told.value.text("ko")
+    assert "pass the folders above it" in told.value.advice("en")
+
+
 def test_a_shared_folder_that_cannot_be_given_is_named(tmp_path: Path) -> None:
     (tmp_path / "sets").mkdir()
     (tmp_path / "file").write_text("")

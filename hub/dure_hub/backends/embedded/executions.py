@@ -42,6 +42,7 @@ class EmbeddedExecutions(EmbeddedRuns, ExecutionBackend):
                 own=places_of(work.folder, work.outputs, work.token_file, environment=work.environment),
                 cores=work.cores,
                 memory_mb=work.memory_mb,
+                shared=work.shared,
             )
         )
 

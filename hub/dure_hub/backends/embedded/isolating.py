@@ -72,7 +72,7 @@ class Isolation:
         confined = {
             "uid": account.uid,
             "gid": account.gid,
-            "groups": accounts.groups_of(self.settings, account),
+            "groups": accounts.groups_of(self.settings, account, plan.shared),
             "tmp": str(tmp) if own else None,
             "kept": self._kept(plan) if own else [],
             "read_only": [str(one.path) for one in self.settings.shared_folders if own and not one.write],

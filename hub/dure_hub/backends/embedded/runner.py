@@ -41,7 +41,8 @@ _spawned: set[int] = set()
 class Plan:
     """What to run: `{port}` in command and environment becomes a free port, if `port` is asked for.
 
-    Where people have accounts, `own` are the places that the owner's user gets, and `shown` those it may read.
+    Where people have accounts, `own` are the places that the owner's user gets, `shown` those it may read, and
+    `shared` the shared folders, by name, whose groups it may be in.
     """
 
     lease: str
@@ -57,6 +58,7 @@ class Plan:
     shown: Sequence[Path] = ()
     cores: float | None = None
     memory_mb: int | None = None
+    shared: Sequence[str] = ()
 
 
 class CalledOff(Exception):

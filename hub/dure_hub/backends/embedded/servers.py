@@ -52,6 +52,7 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
                 own=places_of(work.folder, environment=work.environment),
                 cores=work.cores,
                 memory_mb=work.memory_mb,
+                shared=work.shared,
             )
         )
 

@@ -45,6 +45,7 @@ class EmbeddedTraining(EmbeddedRuns, TrainingBackend):
                 own=places_of(work.folder, work.outputs, work.token_file, environment=work.environment),
                 cores=work.cores,
                 memory_mb=work.memory_mb,
+                shared=work.shared,
             )
         )
 
