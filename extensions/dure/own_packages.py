@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from dure.sdk_errors import FileNotWritten, NoOwnPython, OwnPythonFailed
 NOT_A_SERVER = {
     "en": "DURE_OWN_PYTHON is not set",
     "ko": "DURE_OWN_PYTHON이 설정되지 않았습니다",
+}
+LOST_MARK = {
+    "en": "it lost its mark, and mends itself when your server starts anew",
+    "ko": "표시 파일이 없어졌습니다. 서버를 다시 시작하면 복구됩니다",
 }
 
 
@@ -106,6 +111,8 @@ def found() -> tuple[Path, Portal]:
     portal = own_python.made_for(own)
     if portal is None:
         home = own.parents[1]
+        if Path(sys.prefix) == own:  # what asks would take itself for the portal's
+            raise OwnPythonFailed(folder=str(own), why=LOST_MARK)
         try:
             own_python.make(home, own_python.here())
         except OSError as error:

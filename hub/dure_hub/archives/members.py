@@ -88,7 +88,8 @@ def walk(root: Path, skip: frozenset[str], left: LeftOut) -> Iterator[Member]:
         for name in [*folders, *files]:
             try:
                 status = os.stat(name, dir_fd=found.descriptor, follow_symlinks=False)
-            except FileNotFoundError:
+            except OSError as why:  # a folder may be one to read and not to pass
+                trouble(OSError(why.errno, why.strerror, way + name))
                 continue
             if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
                 if way == f"{HOMES}/":

@@ -14,6 +14,7 @@ from dure_hub.archives.errors import DatabaseInUse, RestoreFailed
 from dure_hub.archives.snapshot import place_and_environment, run
 from dure_hub.settings import Settings
 from dure_hub.store import engines
+from dure_hub.supervisor import restoring
 
 _COUNT = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
 
@@ -70,7 +71,7 @@ def _load(settings: Settings, dump: Path, mark: str, first: str = "") -> None:
             environment,
         )
         with script.open("wb") as out, body.open("rb") as rest:
-            out.write(first.encode())
+            out.write(f"SELECT pg_advisory_xact_lock({restoring.LOCK});\n{first}".encode())
             shutil.copyfileobj(rest, out)
             out.write(f"\nCOMMENT ON TABLE public.alembic_version IS '{mark}';\n".encode())
         options = ["--no-psqlrc", "--quiet", "--no-password", "--single-transaction", "--set=ON_ERROR_STOP=1"]

@@ -101,7 +101,8 @@ def _plan(settings: Settings, moves: list[Move], mark: str) -> Plan:
 
 def _move(made: Path, place: Path) -> Move:
     swap.clear(place.parent.glob(f"{place.name}.before-restore-*"))
-    return Move(made=made, place=place, old=swap.aside(place, "before-restore"))
+    old = swap.aside(place, "before-restore")
+    return Move(made=made, place=place, old=old, inode=made.stat().st_ino)
 
 
 def _swap_in(move: Move, back: contextlib.ExitStack) -> list[str]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from dure.errors import reader_language as language
-from dure_hub.supervisor import prepare
+from dure_hub.supervisor import prepare, restoring
 from dure_hub.supervisor.words import line
 
 
@@ -17,6 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     os.umask(0o077)
     here = prepare.settle(data=arguments.data).folder.root
+    restoring.refuse(here)
     settings = prepare.last_settings(data=arguments.data).model_copy(
         update={"data": here}
     )  # it may have been moved

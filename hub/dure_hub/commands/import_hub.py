@@ -14,7 +14,7 @@ from dure.errors import reader_language as language
 from dure_hub.importing import bring, source, volumes
 from dure_hub.importing.homes import Copied
 from dure_hub.policies.importing import Mapped
-from dure_hub.supervisor import prepare
+from dure_hub.supervisor import prepare, restoring
 
 WORDS = {
     "kept": ("same name", "같은 이름"),
@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         users = [one for one in users if one.name in arguments.only]
     steps = bring.plan(settings, users, arguments.homes, arguments.allow_empty, _asked(arguments.as_name))
     if not arguments.dry_run:
+        restoring.refuse(settings.folder.root)
         if not arguments.copy:
             raise BadRequest(field="import", value="", rule="say --dry-run to look, or --copy to copy homes")
         steps = bring.bring(settings, steps, prepare.who_types(), _Progress())

@@ -7,7 +7,7 @@ import os
 
 from dure.errors import reader_language as language
 from dure_hub.settings import Settings
-from dure_hub.supervisor import checks, prepare, revisions, swap, upgrade
+from dure_hub.supervisor import checks, prepare, restoring, revisions, swap, upgrade
 from dure_hub.supervisor.errors import NotUp
 from dure_hub.supervisor.standstill import standing_still
 from dure_hub.supervisor.words import line
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     os.umask(0o077)
     settings = prepare.settle(data=arguments.data)
     folder = settings.folder
+    restoring.refuse(folder.root)
     if not (folder.db.exists() or folder.upgrading.exists()):
         raise NotUp(folder=str(folder.root))
     checks.layout_known(folder)

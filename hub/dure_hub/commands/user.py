@@ -7,7 +7,7 @@ import json
 import sys
 
 from dure.errors import reader_language as language
-from dure_hub.supervisor import prepare
+from dure_hub.supervisor import prepare, restoring
 
 WORDS = {
     "added": {"en": "Added {name}.", "ko": "{name}을(를) 추가했습니다."},
@@ -40,6 +40,8 @@ WORDS = {
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the verb says."""
+    if arguments.verb != "list":
+        restoring.refuse(prepare.settle(data=arguments.data).folder.root)
     return {"add": _add, "reset": _reset, "disable": _disable, "list": _list}[arguments.verb](arguments)
 
 

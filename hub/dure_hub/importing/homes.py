@@ -66,7 +66,10 @@ def size_of(home: Path) -> int:
     total = 0
     for found in folders_below(home, lambda _unreadable: None):
         for name in found.files:
-            about = os.stat(name, dir_fd=found.descriptor, follow_symlinks=False)
+            try:
+                about = os.stat(name, dir_fd=found.descriptor, follow_symlinks=False)
+            except OSError:
+                continue
             total += about.st_size if stat.S_ISREG(about.st_mode) else 0
     return total
 

@@ -11,6 +11,7 @@ Run as a program it says by its exit code whether a process here can have a /tmp
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import sys
@@ -119,7 +120,12 @@ def read_only(folder: str) -> None:
         place = words[4].encode().decode("unicode_escape").encode("latin-1").decode(errors="surrogateescape")
         if place == folder or place.startswith(f"{folder}/"):
             flags = sum(AS_THEY_ARE.get(word, 0) for word in words[5].split(","))
-            mount(None, place, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+            try:
+                mount(None, place, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+            except OSError as error:
+                # under another mount, nobody can write there; the one on top has a line of its own
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
+                    raise
 
 
 def missing(path: str) -> None:

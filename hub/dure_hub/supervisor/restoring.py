@@ -14,23 +14,33 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from dure.errors import DureError
 from dure_hub.settings import Settings
 from dure_hub.store import engines
 from dure_hub.supervisor import swap
-from dure_hub.supervisor.errors import DatabaseAway
+from dure_hub.supervisor.restore_errors import RestoreIncomplete, RestoreInterrupted, RestoreUnknown
 
 _PATIENCE_S = 30
+LOCK = 0x64757265_72657374
+"""Advisory lock of PostgreSQL's. A restore's transaction holds it, also one whose `psql` nobody waits for."""
 _MARK = text("SELECT obj_description(to_regclass('public.alembic_version'), 'pg_class')")
 
 
 class Move(BaseModel):
-    """`made` becomes `place`, and what was there becomes `old`; see `swap.put`."""
+    """`made` becomes `place`, and what was there becomes `old`; see `swap.put`. A rename keeps the `inode`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     made: Path
     place: Path
     old: Path
+    inode: int
+
+    def is_there(self) -> bool:
+        """Whether what was unpacked is under one of its names: the disk that they are on may be away."""
+        return any(
+            path.exists() and path.stat().st_ino == self.inode for path in (self.made, self.old, self.place)
+        )
 
 
 class Plan(BaseModel):
@@ -77,7 +87,8 @@ def forget(root: Path) -> None:
 def finish(root: Path) -> bool:
     """Carry on what a killed restore has recorded; whether the folder `root` is what it restored.
 
-    Raises `SomebodyElseWorks` while that restore goes on, and `DatabaseAway` where nobody can say what it came to.
+    Raises `SomebodyElseWorks` while that restore goes on, `RestoreUnknown` where nobody can say what it came to,
+    and `RestoreIncomplete` where a part of it is away.
     """
     if not _file(root).exists():
         return False
@@ -87,29 +98,45 @@ def finish(root: Path) -> bool:
             plan = Plan.model_validate_json(_file(root).read_bytes())
         except FileNotFoundError:  # it has ended meanwhile
             return False
-        others = (move.made for move in plan.moves if not move.made.is_relative_to(unpacking(root)))
-        for made in others:
-            held.enter_context(swap.alone(made))
         taken = not plan.mark or _database_says(root, plan) == plan.mark
+        away = [move for move in plan.moves if not move.is_there()]
+        if away and taken:
+            raise RestoreIncomplete(place=str(away[0].place), record=str(_file(root)))
+        for move in plan.moves:
+            if not move.made.is_relative_to(unpacking(root)) and move not in away:
+                held.enter_context(swap.alone(move.made))
         for move in plan.moves:
             if taken:
                 swap.finish(move.made, move.place, move.old)
-            else:
+            elif move not in away:
                 swap.clear([move.made])
         forget(root)
         swap.put_away(unpacking(root))
     return taken
 
 
+def refuse(root: Path) -> None:
+    """Raise `RestoreInterrupted` where a killed restore waits to be carried on: what is there may be a mixture."""
+    if _file(root).exists():
+        raise RestoreInterrupted(folder=str(root))
+
+
 def _database_says(root: Path, plan: Plan) -> str | None:
     place = {"database_url": plan.database_url, "database_password_file": plan.database_password_file}
-    engine = engines.make_engine(engines.address(Settings.model_validate({"data": root, **place})), _PATIENCE_S)
+    settings = Settings.model_validate({"data": root, **place})
+    try:
+        engine = engines.make_engine(engines.address(settings), _PATIENCE_S)
+    except (OSError, DureError) as why:
+        raise RestoreUnknown(address=plan.database_url, reason=str(why), record=str(_file(root))) from why
     try:
         with engine.connect() as connection:
+            # A `psql` that lost its restore may be at work still; what it commits is seen after it.
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            connection.rollback()
             return connection.execute(_MARK).scalar()
     except DBAPIError as why:
-        shown = engine.url.render_as_string()
-        raise DatabaseAway(address=shown, reason=" ".join(str(why.orig).split())) from why
+        shown, reason = engine.url.render_as_string(), " ".join(str(why.orig).split())
+        raise RestoreUnknown(address=shown, reason=reason, record=str(_file(root))) from why
     finally:
         engine.dispose()
 

@@ -216,6 +216,21 @@ def test_what_may_not_be_read_is_named(
     assert made.left_out == ["data/users/ana/work/notes.txt", "data/users/ben/work/notes.txt"]
 
 
+def test_a_folder_to_read_and_not_to_pass_is_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = os.stat
+
+    def refuse(path: Any, *words: Any, **names: Any) -> os.stat_result:
+        if path == "notes.txt":
+            raise PermissionError(13, "Permission denied")
+        return looked(path, *words, **names)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    made = backup(settings, tmp_path / "b", True, quiet)
+    assert made.left_out == ["users/ana/work/notes.txt", "users/ben/work/notes.txt"]
+
+
 def test_it_overwrites_nothing(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "b").write_text("an earlier one")
     with pytest.raises(FileThere):

@@ -7,24 +7,29 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from dure.cli import main
 from dure_hub.archives import postgres as postgres_archives
 from dure_hub.archives.backup import backup
 from dure_hub.archives.restore import restore
 from dure_hub.settings import Settings
 from dure_hub.store import engines
 from dure_hub.supervisor import prepare, restoring, swap
-from dure_hub.supervisor.errors import DatabaseAway, SomebodyElseWorks
+from dure_hub.supervisor.errors import SomebodyElseWorks
+from dure_hub.supervisor.restore_errors import RestoreIncomplete, RestoreUnknown
 from tests.support.postgres import Postgres, programs
 from tests.unit.archives.conftest import quiet, state
 from tests.unit.archives.test_restore import note, noted
+from tests.unit.services.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 OWN = ("instance", "run/settings.json")
@@ -211,7 +216,7 @@ def test_with_postgresql_its_transaction_decides_for_all(
         with monkeypatch.context() as patch:
             if steps:
                 patch.setattr(engines, "address", lambda _: _away(postgres))
-                with pytest.raises(DatabaseAway):
+                with pytest.raises(RestoreUnknown, match=r"restoring\.json"):
                     restoring.finish(place.root)
         prepare.settle_whole(quiet, data=place.root)
         found = (noted(ours), place.what()[1], (place.root / "users" / "ana" / "since").exists())
@@ -223,3 +228,69 @@ def test_with_postgresql_its_transaction_decides_for_all(
 
 def _away(postgres: Postgres) -> Any:
     return make_url(postgres.url("no_such_database"))
+
+
+def test_where_a_disk_is_away_the_record_waits_for_it(place: Place, data: Path) -> None:
+    assert killed_after(1, lambda: _again(place, data))
+    disk = place.artifacts.parent
+    away = disk.with_name("away")
+    disk.rename(away)
+    for mount_point in (False, True):
+        if mount_point:
+            disk.mkdir()
+        with pytest.raises(RestoreIncomplete, match="large/artifacts"):
+            prepare.settle_whole(quiet, data=place.root)
+        assert _recorded(place)
+    disk.rmdir()
+    away.rename(disk)
+    prepare.settle_whole(quiet, data=place.root)
+    assert place.what()[1] == "of the backup"
+    assert not (place.root / "users" / "ana" / "since").exists()
+
+
+def test_until_it_is_carried_on_nobody_reads_or_writes_the_mixture(
+    place: Place, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert killed_after(1, lambda: _again(place, data))
+    monkeypatch.setenv("DURE_DATA", str(place.root))
+    late = tmp_path / "late"
+    for words in (["backup", str(late)], ["user", "add", "cara"], ["user", "disable", "ana"], ["upgrade"]):
+        assert main(words) != 0
+        assert "was interrupted" in capsys.readouterr().err, words
+    assert not late.exists()
+
+
+def test_a_transaction_that_outlived_its_restore_is_waited_for(
+    settings: Settings, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = settings.model_copy(update={"database_url": postgres.migrated()})
+    made = tmp_path / "made"
+    made.mkdir()
+    root = tmp_path / "root"
+    move = restoring.Move(made=made, place=root, old=tmp_path / "old", inode=made.stat().st_ino)
+    restoring.record(root, restoring.Plan(moves=(move,), mark="new", database_url=ours.database_url))
+    url = engines.address(ours).set(drivername="postgresql").render_as_string(hide_password=False)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url) as late,
+        psycopg.connect(url, autocommit=True) as look,
+    ):
+        late.execute(f"SELECT pg_advisory_xact_lock({restoring.LOCK})")
+        late.execute("COMMENT ON TABLE public.alembic_version IS 'new'")
+        finished = pool.submit(restoring.finish, root)
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        until(lambda: look.execute(waits).fetchone() == (1,), "it to wait")
+        late.commit()
+        assert finished.result(60), "what was committed after the kill counts"
+    assert root.is_dir()
+
+
+def test_where_the_database_is_gone_for_good_the_way_out_is_named(tmp_path: Path) -> None:
+    secret = tmp_path / "gone"
+    plan = restoring.Plan(moves=(), mark="new", database_url="postgresql://x@127.0.0.1:1/x")
+    for more in ({}, {"database_password_file": secret}):
+        restoring.record(tmp_path / "root", plan.model_copy(update=more))
+        with pytest.raises(RestoreUnknown) as caught:
+            restoring.finish(tmp_path / "root")
+        assert ".root.restoring.json" in caught.value.advice("en")
+        assert ".root.restoring.json" in caught.value.advice("ko")

@@ -26,6 +26,9 @@ for place in (folder, other):
     for name in ("before", "later"):
         (place / name).mkdir()
 confine.mount("tmpfs", str(folder / "before"), 0, "tmpfs")
+(folder / "over" / "under").mkdir(parents=True)
+confine.mount("tmpfs", str(folder / "over" / "under"), 0, "tmpfs")
+confine.mount("tmpfs", str(folder / "over"), 0, "tmpfs")  # the one below has a line still, and no way to it
 (ready, said), (asked, go) = os.pipe(), os.pipe()
 child = os.fork()
 if child == 0:
@@ -35,7 +38,7 @@ if child == 0:
     os.write(said, b"!")
     os.read(asked, 1)
     came = {}
-    for place in (folder, folder / "before", folder / "later", other / "later"):
+    for place in (folder, folder / "before", folder / "over", folder / "later", other / "later"):
         try:
             (place / "new").write_text("mine")
             came[f"{place.parent.name}/{place.name}"] = "done"
@@ -69,6 +72,7 @@ def test_a_disk_that_comes_later_into_what_is_read_is_not_written_on(tmp_path: P
     assert json.loads(done.stdout) == {
         f"{tmp_path.name}/read": refused,
         "read/before": refused,
+        "read/over": refused,
         "read/later": refused,
         "other/later": "done",
     }

@@ -374,3 +374,16 @@ def test_packages_that_are_broken_are_no_obstacle(own: Path, monkeypatch: pytest
     assert own_packages.show().packages == []
     own_packages.reset()
     assert python(own, "print('runs')") == "runs"
+
+
+def test_from_within_one_that_lost_its_mark_nothing_is_made(
+    own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = own / "lib" / f"python{own_python.here().version}" / "site-packages" / "zzz_dure_portal.pth"
+    before = link.read_text()
+    (own / own_python.MARK).unlink()
+    monkeypatch.setenv("DURE_OWN_PYTHON", str(own))
+    monkeypatch.setattr(sys, "prefix", str(own))
+    assert cli.main(["env"]) == 1
+    assert "lost its mark" in capsys.readouterr().err
+    assert link.read_text() == before
