@@ -71,7 +71,9 @@ def start(hub: RealHub, name: str) -> Server:
     with hub.api() as api:
         api.post(f"/users/{name}/server").raise_for_status()
     hub.ready(name)
-    (process,) = [one for one in hub.marked("server") if one.pid not in known and is_forked(one)]
+    found = {one.pid: one.ppid() for one in hub.marked("server") if one.pid not in known and is_forked(one)}
+    # what it starts has its title, too, until that is another program
+    (process,) = [psutil.Process(pid) for pid, parent in found.items() if parent not in found]
     mark = mark_of(process)
     recalled = EmbeddedServers(hub.settings).recall(mark[2] if mark else "")
     assert recalled is not None
