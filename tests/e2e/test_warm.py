@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,7 +72,11 @@ def start(hub: RealHub, name: str) -> Server:
     with hub.api() as api:
         api.post(f"/users/{name}/server").raise_for_status()
     hub.ready(name)
-    found = {one.pid: one.ppid() for one in hub.marked("server") if one.pid not in known and is_forked(one)}
+    found: dict[int, int] = {}
+    for one in hub.marked("server"):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.pid not in known and is_forked(one):
+                found[one.pid] = one.ppid()
     # what it starts has its title, too, until that is another program
     (process,) = [psutil.Process(pid) for pid, parent in found.items() if parent not in found]
     mark = mark_of(process)
