@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from dure_hub.importing.errors import BadPattern
-from dure_hub.isolation.walking import Folder, folders_below, open_below
+from dure_hub.isolation.walking import FOLDER, Folder, folders_below, open_below
 
 _PIECE = 1 << 20
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PART = ".dure-part"
 
 
@@ -51,7 +50,7 @@ def home_of(pattern: str | None, username: str) -> Home:
         return Home(None, "missing")
     path = Path(pattern.replace("{username}", username))
     try:
-        found = os.open(path, _FOLDER)
+        found = os.open(path, FOLDER)
     except OSError:
         return Home(path, "missing")
     try:
@@ -83,7 +82,7 @@ def copy_home(source: Path, target: Path, told: Callable[[Copied], None] = lambd
     done = Copied()
     target.mkdir(mode=0o700, exist_ok=True)
     owner, seen = source.lstat().st_uid, []
-    for found in folders_below(source, _raise):
+    for found in folders_below(source):
         new = open_below(target, found.way)
         try:
             _folder(found, new, done, told, owner)
@@ -114,10 +113,6 @@ def _folder(found: Folder, new: int, done: Copied, told: Callable[[Copied], None
             done.links += 1
         else:
             done.left_out += 1
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _file(name: str, old: int, new: int, done: Copied, owner: int) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from dure_hub.isolation.walking import FOLDER
+
 _TOO_DEEP = (errno.EMFILE, errno.ENAMETOOLONG)
 
 
@@ -32,7 +33,7 @@ def remove_tree(place: Path, onerror: Callable[..., Any] | None = None) -> None:
 
 def _take_apart(place: Path) -> None:
     """What is in a folder goes to the top before the folder is removed, so that none is deeper than one level."""
-    top = os.open(place, _FOLDER)
+    top = os.open(place, FOLDER)
     try:
         left = os.listdir(top)  # noqa: PTH208 - of what is open
         word, number = f".removed-{os.urandom(6).hex()}", 0
@@ -40,7 +41,7 @@ def _take_apart(place: Path) -> None:
             name = left.pop()
             if _is_no_folder_any_more(name, top):
                 continue
-            folder = os.open(name, _FOLDER, dir_fd=top)
+            folder = os.open(name, FOLDER, dir_fd=top)
             try:
                 for inner in os.listdir(folder):  # noqa: PTH208
                     if not _is_no_folder_any_more(inner, folder):

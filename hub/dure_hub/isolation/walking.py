@@ -14,7 +14,8 @@ from pathlib import Path
 
 LONGEST_WAY = 3500
 """Bytes. What lies deeper has no name that a program could open (PATH_MAX is 4096), and counts as an error."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How a folder is opened that may have been swapped for a link."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,11 @@ class Folder:
     descriptor: int
 
 
-def folders_below(top: Path, onerror: Callable[[OSError], None]) -> Iterator[Folder]:
+def folders_below(top: Path, onerror: Callable[[OSError], None] | None = None) -> Iterator[Folder]:
     """The top and every folder below it, each before what is in it, by name.
 
-    `onerror` is told of each that cannot be read, by its way as `filename`, and may raise; it is left out then.
+    `onerror` is told of each that cannot be read, by its way as `filename`, and it is left out; without one, it is
+    raised.
     """
     left = [""]
     while left:
@@ -42,7 +44,10 @@ def folders_below(top: Path, onerror: Callable[[OSError], None]) -> Iterator[Fol
         try:
             folder = open_below(top, way)
         except OSError as why:
-            onerror(OSError(why.errno, why.strerror, way or str(top)))
+            error = OSError(why.errno, why.strerror, way or str(top))
+            if onerror is None:
+                raise error from why
+            onerror(error)
             continue
         try:
             found = _read(way, folder)
@@ -56,10 +61,10 @@ def open_below(top: Path, way: str) -> int:
     """A descriptor of the folder, which the caller closes. No part of the way is a link. Raises `OSError`."""
     if len(os.fsencode(way)) > LONGEST_WAY:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    folder = os.open(top, _FOLDER)
+    folder = os.open(top, FOLDER)
     for part in way.split("/")[:-1]:
         try:
-            inner = os.open(part, _FOLDER, dir_fd=folder)
+            inner = os.open(part, FOLDER, dir_fd=folder)
         finally:
             os.close(folder)
         folder = inner

@@ -90,9 +90,5 @@ def _names(place: Path, device: int) -> Counter[int]:
 
 def _walk(place: Path) -> Iterator[tuple[list[str], int]]:
     """Names in each folder, and the folder's descriptor. No link is followed; what cannot be read raises."""
-    for found in folders_below(place, _raise):
+    for found in folders_below(place):
         yield [*found.folders, *found.files], found.descriptor
-
-
-def _raise(error: OSError) -> None:
-    raise error
