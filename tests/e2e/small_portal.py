@@ -58,10 +58,10 @@ def stand_in(service: Service, port: int) -> Service:
     )
 
 
-def say(key: str, **facts: object) -> None:
-    """What `dure up` would print; whoever read it may be gone."""
+def tell(text: str) -> None:
+    """Print it; whoever read it may be gone, as with `dure up`."""
     with contextlib.suppress(OSError):
-        print(line(key, "en", **facts), flush=True)
+        print(text, flush=True)
 
 
 def main() -> int:
@@ -72,7 +72,9 @@ def main() -> int:
     if arguments.stand_in is not None:
         ThreadingHTTPServer(("127.0.0.1", arguments.stand_in), Answer).serve_forever()
     try:
-        asyncio.run(up({}, say, lambda: print("ready.", flush=True), stand_ins))
+        asyncio.run(
+            up({}, lambda key, **facts: tell(line(key, "en", **facts)), lambda: tell("ready."), stand_ins)
+        )
     except DureError as error:
         say_error(error)
         return 1

@@ -163,7 +163,8 @@ def test_a_killed_keeper_of_a_scheduled_notebook_costs_none_of_its_work_but_its_
         return dict(found)
 
     until(lambda: execution()["state"] == "running", lambda: f"it to run: {execution()}", timeout=90)
-    (keeper,) = [p for p in of_executions(own) if "keeper.py" in " ".join(p.cmdline())]
+    until(lambda: len(of_executions(own)) > len(keepers(own)), "its keeper to have started it", timeout=60)
+    (keeper,) = keepers(own)
     keeper.kill()
     psutil.wait_procs([keeper], timeout=20)
     assert of_executions(own), "the notebook goes on"
@@ -180,6 +181,11 @@ def test_a_killed_keeper_of_a_scheduled_notebook_costs_none_of_its_work_but_its_
 def of_executions(portal: Portal) -> list[psutil.Process]:
     """What runs for scheduled notebooks, keepers too."""
     return [p for p in portal.processes() if (mark_of(p) or ("", ""))[1] == "execution"]
+
+
+def keepers(portal: Portal) -> list[psutil.Process]:
+    """Those of `of_executions` that look after another."""
+    return [p for p in of_executions(portal) if "keeper.py" in " ".join(p.cmdline())]
 
 
 def test_the_job_went_through_all_of_it_once(own: Portal, job: Running) -> None:

@@ -212,7 +212,7 @@ def a_kernel_that_is_restarted_leaves_widgets_that_say_so(page: Page) -> None:
 
 
 WHERE = {
-    "lab": ("ana", f"lab/tree/{NOTEBOOK}"),
+    "lab": ("ana", f"lab/tree/{NOTEBOOK}?reset"),
     "voila": ("ben", f"voila/render/{NOTEBOOK}"),
 }
 """Who does it by clicks and where: each has models and endpoints of their own, so versions count from one."""
@@ -243,8 +243,8 @@ def visit(chromium: Browser, portal: Portal) -> Iterator[tuple[Page, Seen]]:
 
 def run_all(page: Page) -> None:
     """Run → Run All Cells, once the kernel is up."""
+    expect(page.get_by_role("tab", name="first-model-widgets.ipynb", selected=True)).to_be_visible()
     expect(page.get_by_text("| Idle", exact=False)).to_be_visible()
-    # Lab opens again what other tests of this portal had open
     page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").click(position={"x": 5, "y": 5})
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()

@@ -175,6 +175,11 @@ async def test_without_its_keeper_the_end_of_a_run_is_seen_and_its_exit_code_is_
 
     handle = await embedded.start(embedded.work(Kind.SERVER))
     pid = (await embedded.facts(handle))["pid"]
+
+    async def recorded() -> bool:  # which may be after the run's own first words
+        return (await embedded.servers().poll(handle)).started is not None
+
+    await until(recorded, lambda: embedded.report(handle))
     os.kill(handle.where["pid"], signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     seen = await embedded.ended(handle)
