@@ -72,9 +72,7 @@ def main() -> int:
     if arguments.stand_in is not None:
         ThreadingHTTPServer(("127.0.0.1", arguments.stand_in), Answer).serve_forever()
     try:
-        asyncio.run(
-            up({}, lambda key, **facts: tell(line(key, "en", **facts)), lambda: tell("ready."), stand_ins)
-        )
+        asyncio.run(up({}, lambda key, **facts: tell(line(key, "en", **facts)), lambda: tell("ready."), stand_ins))
     except DureError as error:
         say_error(error)
         return 1

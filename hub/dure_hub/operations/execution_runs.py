@@ -6,7 +6,6 @@ started. The lease's end is its limit: the reconciler asks it to end then, and t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,8 +14,7 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure_hub.backends.base import ExecutionBackend, ExecutionWork, Handle, Kind, Seen
-from dure_hub.isolation import pythons
-from dure_hub.operations import admission, shared_folders
+from dure_hub.operations import admission
 from dure_hub.operations.executionfiles import ExecutionFolder
 from dure_hub.operations.jobruns import outcome
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
@@ -104,8 +102,7 @@ class ExecutionRuns(LeasedWork[Execution]):
         schedule = await self._store.read(lambda session: session.get_one(Schedule, item.row.schedule_id))
         await self._unpack(schedule.snapshot, folder)
         await self._give_token(item, folder)
-        shared = await shared_folders.arrange(self._settings, self._store, schedule.owner, folder.home)
-        python = await asyncio.to_thread(pythons.program_of, self._settings, schedule.owner)
+        python, shared = await self._owners_place(schedule.owner, folder)
         work = work_of(self._settings, schedule, item, folder, python, shared)
         return partial(self._executions.start, work)
 

@@ -17,9 +17,8 @@ from sqlalchemy.orm import Session
 from dure.errors import NotReady
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Reason, Seen, TrainingBackend
-from dure_hub.isolation import pythons
 from dure_hub.mlflowapi import MlflowApi
-from dure_hub.operations import admission, jobwork, own_server, shared_folders
+from dure_hub.operations import admission, jobwork, own_server
 from dure_hub.operations.closures import DRAINED, FAULTY
 from dure_hub.operations.jobfiles import JobFolder
 from dure_hub.operations.leasedwork import Begin, Item, LeasedWork, keep_handle
@@ -114,8 +113,7 @@ class JobRuns(LeasedWork[Job]):
             job.run_id = await jobwork.make_run(self._mlflow, job, self._clock())
             await self._store.run(lambda session: _keep_run(session, job))
         await self._give_token(item, folder)
-        shared = await shared_folders.arrange(self._settings, self._store, job.owner, folder.home)
-        python = await asyncio.to_thread(pythons.program_of, self._settings, job.owner)
+        python, shared = await self._owners_place(job.owner, folder)
         return partial(self._training.start, jobwork.work_of(self._settings, job, lease, python, shared))
 
     def _started(self, session: Session, item: Item[Job], handle: Handle) -> None:

@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import DureError, NotReady
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Reason, Runs, Seen
-from dure_hub.operations import admission
+from dure_hub.isolation import pythons
+from dure_hub.operations import admission, shared_folders
 from dure_hub.operations.background import Background
 from dure_hub.operations.carving import Carve, as_it_is
 from dure_hub.operations.notes import note
@@ -121,6 +122,11 @@ class LeasedWork(ABC, Generic[T]):
     async def _finish(self, work_id: str, row: T | None) -> bool:
         """What is left to do after the end; False to be called again in the next pass."""
         return True
+
+    async def _owners_place(self, owner: str, folder: WorkFolder) -> tuple[str | None, Sequence[str]]:
+        """The owner's own Python, where there is one, and the names of the shared folders laid into its home."""
+        shared = await shared_folders.arrange(self._settings, self._store, owner, folder.home)
+        return await asyncio.to_thread(pythons.program_of, self._settings, owner), shared
 
     async def stop(self, handle: Handle, reason: str) -> None:
         """Ask it to end, and end it after its time for that."""
