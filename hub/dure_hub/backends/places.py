@@ -34,6 +34,8 @@ class Device:
     `pci_device` is the device's half of the PCI id (0x2330), `key` its entry in the catalogue. `carves` says
     that instances can be made and removed on it here and now. GPUs of one `group` ("": none) are joined by NVLink.
     `health` is a sentence in each language where something is wrong with it; not `usable` is what nobody is given.
+    `shared` is by how many it is shared (0: given whole), and whether by MPS, where the place has settled that;
+    None is as the settings say.
     """
 
     uuid: str
@@ -49,6 +51,7 @@ class Device:
     group: str = ""
     health: Mapping[str, str] | None = None
     usable: bool = True
+    shared: tuple[int, bool] | None = None
 
 
 @dataclass(frozen=True)

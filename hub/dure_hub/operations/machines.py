@@ -54,6 +54,7 @@ def gpu_of(device: Device, settings: Settings, refused: frozenset[int] = _NOTHIN
     grid = _grid(device) if device.mig_mode else None
     # where an instance lies is unknown, a new one could be promised where there is no room for it
     knows = grid is not None and all(one.start is not None for one in device.instances)
+    holders, by_mps = device.shared or (replicas(device.memory_mb, settings), settings.gpu_sharing == "mps")
     return Gpu(
         uuid=device.uuid,
         model=device.name,
@@ -63,8 +64,8 @@ def gpu_of(device: Device, settings: Settings, refused: frozenset[int] = _NOTHIN
         instances=instances_of(device.instances, grid) if grid else (),
         dynamic=device.carves and settings.mig_dynamic and knows,
         group=device.group,
-        replicas=0 if grid is not None else replicas(device.memory_mb, settings),
-        mps=settings.gpu_sharing == "mps",
+        replicas=0 if grid is not None else holders,
+        mps=by_mps,
         blocked=blocked_of(device.instances, grid) | refused if grid else _NOTHING,
     )
 

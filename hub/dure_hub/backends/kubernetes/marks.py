@@ -1,0 +1,52 @@
+"""How what is ours is marked on a cluster: labels to find it by, annotations for what a label may not hold.
+
+A label's value has at most 63 characters of letters, digits, `-`, `_` and `.`; a person may be an e-mail address.
+So labels carry slugs, and the annotation of the same name carries what it really is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dure_hub.backends.base import Kind
+from dure_hub.policies.naming import slug
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OURS = "dure"
+LEASE, KIND, OWNER, TEAM, PROJECT = "dure/lease", "dure/kind", "dure/owner", "dure/team", "dure/project"
+DEVICES = "dure/devices"
+"""Annotation: what of the node the lease holds, as `stock` names it, separated by commas."""
+POOL = "dure/pool"
+"""A node's label and taint: what it is for. An administrator sets them."""
+QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
+"""Labels that Kueue reads of a pod."""
+
+
+def make_labels(
+    *,
+    lease: str,
+    kind: Kind,
+    owner: str,
+    team: str | None = None,
+    project: str | None = None,
+    queue: str | None = None,
+    priority: str | None = None,
+) -> dict[str, str]:
+    """What a pod is found by. `queue` and `priority` are Kueue's; without them it is left alone."""
+    said = {TEAM: team, PROJECT: project}
+    named = {QUEUE: queue, PRIORITY: priority if queue else None}
+    return {
+        MANAGED_BY: OURS,
+        LEASE: lease,
+        KIND: kind.value,
+        OWNER: slug(owner),
+        **{key: slug(value) for key, value in said.items() if value},
+        **{key: value for key, value in named.items() if value},
+    }
+
+
+def lease_of(thing: Mapping[str, Any]) -> str | None:
+    """The lease of an object as the API gives it; None of what is not ours."""
+    labels = thing.get("metadata", {}).get("labels") or {}
+    return str(labels[LEASE]) if labels.get(MANAGED_BY) == OURS and labels.get(LEASE) else None

@@ -1,0 +1,87 @@
+"""What pods ask for, as the scheduler counts it, and what that leaves of a node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
+
+from dure_hub.backends.kubernetes.marks import DEVICES, lease_of
+
+OVER = frozenset({"Succeeded", "Failed"})
+"""Phases of pods that hold nothing any more."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What pods hold of one node: others by resource, in cores and in MiB; ours by the devices they name."""
+
+    foreign: Mapping[str, int]
+    foreign_cores: float
+    foreign_memory_mb: int
+    ours: frozenset[str]
+
+
+NOTHING = Held({}, 0.0, 0, frozenset())
+
+
+def number_of(quantity: object) -> float:
+    """A quantity as the API writes it (`1500m`, `4Gi`), as a number."""
+    return float(parse_quantity(quantity or 0))  # type: ignore[no-untyped-call]
+
+
+def mb_of(quantity: object) -> int:
+    """MiB, of a quantity of bytes; what is less than one does not count."""
+    return int(number_of(quantity)) >> 20
+
+
+def requests_of(pod: Mapping[str, Any]) -> Counter[str]:
+    """What a pod keeps from others, by resource: its containers with its sidecars, or the largest of its init
+    containers with the sidecars before it, whichever is more; and its overhead.
+
+    Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
+    """
+    spec = pod["spec"]
+    together, sidecars, peak = Counter[str](), Counter[str](), Counter[str]()
+    for container in spec.get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            sidecars += _asked(container)
+            peak |= sidecars
+        else:
+            peak |= sidecars + _asked(container)
+    for container in spec["containers"]:
+        together += _asked(container)
+    overhead = {name: number_of(value) for name, value in (spec.get("overhead") or {}).items()}
+    return ((together + sidecars) | peak) + Counter(overhead)
+
+
+def _asked(container: Mapping[str, Any]) -> Counter[str]:
+    """A limit without a request is a request."""
+    resources = container.get("resources") or {}
+    asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return Counter({name: number_of(value) for name, value in asked.items()})
+
+
+def held_by_node(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Held]:
+    """By node. Pods that were given none yet, and those that have ended, hold nothing."""
+    foreign: dict[str, Counter[str]] = {}
+    ours: dict[str, set[str]] = {}
+    for pod in pods:
+        node = pod["spec"].get("nodeName")
+        if not node or pod["status"].get("phase") in OVER:
+            continue
+        counted, numbered = foreign.setdefault(node, Counter()), ours.setdefault(node, set())
+        if lease_of(pod) is None:
+            counted.update(requests_of(pod))
+        else:
+            said = (pod["metadata"].get("annotations") or {}).get(DEVICES, "")
+            numbered.update(name for name in said.split(",") if name)
+    return {node: _held(counted, ours[node]) for node, counted in foreign.items()}
+
+
+def _held(counted: Mapping[str, float], ours: Iterable[str]) -> Held:
+    extended = {name: int(count) for name, count in counted.items() if "/" in name}
+    return Held(extended, counted.get("cpu", 0.0), int(counted.get("memory", 0)) >> 20, frozenset(ours))

@@ -1,0 +1,172 @@
+"""What a cluster has, read from what its nodes say of themselves: pure functions of what the API gives.
+
+What pods of others ask for is taken away from the end, and nobody is given it. NVIDIA's GPU feature discovery and
+device plugin write the labels and resources
+(https://github.com/NVIDIA/k8s-device-plugin, MIG strategies none, single and mixed; shared with and without
+renaming).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from dure_hub.backends.base import Device, MigDevice, NodeInventory
+from dure_hub.backends.kubernetes.marks import POOL
+from dure_hub.backends.kubernetes.numbered import device_id
+from dure_hub.backends.kubernetes.requests import NOTHING, Held, held_by_node, mb_of, number_of
+from dure_hub.catalogue import products
+from dure_hub.catalogue.gpus import GpuModel
+from dure_hub.policies.mig import State, graph
+
+GPU, SHARED, MIG = "nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-"
+PRODUCT, MEMORY, REPLICAS = (f"nvidia.com/gpu.{name}" for name in ("product", "memory", "replicas"))
+DRIVER, STRATEGY = "nvidia.com/cuda.driver-version.full", "nvidia.com/gpu.sharing-strategy"
+CORDONED = {
+    "en": "Its node is cordoned: an administrator of the cluster keeps new pods away.",
+    "ko": "노드가 차단(cordon)되어 있습니다. 클러스터 관리자가 새 파드를 막았습니다.",
+}
+NOT_READY = {
+    "en": "Its node is not ready: the cluster cannot reach it.",
+    "ko": "노드가 준비되지 않았습니다. 클러스터가 노드에 닿지 못합니다.",
+}
+FOREIGN = {
+    "en": "A pod that Dure did not start holds it.",
+    "ko": "Dure가 시작하지 않은 파드가 사용하고 있습니다.",
+}
+
+Object: TypeAlias = Mapping[str, Any]
+"""A node or a pod as the API gives it."""
+
+
+def read(nodes: Iterable[Object], pods: Iterable[Object]) -> list[NodeInventory]:
+    """All nodes without what others hold, by name."""
+    held = held_by_node(pods)
+    found = [read_node(node, held.get(node["metadata"]["name"], NOTHING)) for node in nodes]
+    return sorted(found, key=lambda node: node.name)
+
+
+def read_node(node: Object, held: Held = NOTHING) -> NodeInventory:
+    """One node. Of one that takes no pods there is nothing to give, and its GPUs say why."""
+    has = node["status"].get("allocatable") or {}
+    closed = why_closed(node)
+    devices = [*_whole(node, has, held), *_cut(node, has, held)]
+    if closed:
+        devices = [replace(one, health=closed, usable=False) for one in devices]
+    return NodeInventory(
+        node["metadata"]["name"],
+        0 if closed else max(int(number_of(has.get("cpu")) - held.foreign_cores), 0),
+        0 if closed else max(mb_of(has.get("memory")) - held.foreign_memory_mb, 0),
+        tuple(devices),
+        _labels(node).get(POOL, ""),
+    )
+
+
+def why_closed(node: Object) -> Mapping[str, str] | None:
+    """Why nobody may be sent there now, in words; None where one may."""
+    if node["spec"].get("unschedulable"):
+        return CORDONED
+    conditions = node["status"].get("conditions") or ()
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return None if ready else NOT_READY
+
+
+def _labels(node: Object) -> Mapping[str, str]:
+    return node["metadata"].get("labels") or {}
+
+
+def _number(label: str | None) -> int | None:
+    return int(label) if label is not None and label.isdigit() else None
+
+
+def _count(has: Object, resource: str) -> int:
+    return int(number_of(has.get(resource)))
+
+
+def _device(node: Object, uuid: str) -> Device:
+    labels = _labels(node)
+    product = labels.get(PRODUCT, "")
+    model = products.by_product(product)
+    return Device(
+        uuid,
+        model.name if model else products.plain(product).replace("-", " ") or "GPU",
+        _number(labels.get(MEMORY)) or (model.memory_mb if model else None),
+        driver=labels.get(DRIVER),
+        mig_mode=False,
+        node=node["metadata"]["name"],
+        key=model.key if model else None,
+        shared=(0, False),
+    )
+
+
+def _whole(node: Object, has: Object, held: Held) -> list[Device]:
+    """GPUs that are not cut: given whole, or shared by as many as the node's labels say."""
+    labels, name = _labels(node), node["metadata"]["name"]
+    product = labels.get(PRODUCT, "")
+    if products.cut_into(product):
+        return []
+    found: list[Device] = []
+    for resource in (GPU, SHARED):
+        shared = resource == SHARED or product.endswith("-SHARED")
+        replicas = (_number(labels.get(REPLICAS)) or 1) if shared else 1
+        ids = [device_id(name, resource, number) for number in range(_count(has, resource) // replicas)]
+        lost = _taken(ids, held, -(-held.foreign.get(resource, 0) // replicas))
+        by_mps = labels.get(STRATEGY) == "mps"
+        for one in ids:
+            device = replace(_device(node, one), shared=(replicas, by_mps) if shared else (0, False))
+            found.append(replace(device, health=FOREIGN, usable=False) if one in lost else device)
+    return found
+
+
+def _cut(node: Object, has: Object, held: Held) -> list[Device]:
+    """GPUs with MIG instances. Which instance lies on which card is not said: they are laid out on as few as they
+    fit on, which counts both right as long as no card is half empty."""
+    name, product = node["metadata"]["name"], _labels(node).get(PRODUCT, "")
+    model = products.by_product(product)
+    instances: list[tuple[str, MigDevice]] = []
+    for resource, mig in _mig_resources(has, product):
+        ids = [device_id(name, resource, number) for number in range(_count(has, resource))]
+        lost = _taken(ids, held, held.foreign.get(resource, 0))
+        known = model.grid.named(mig) if model and model.grid else None
+        memory = known.memory_mb if known else None
+        instances += [(mig, MigDevice(one, None if one in lost else mig, memory_mb=memory)) for one in ids]
+    cards = lay_out(instances, model) if instances else []
+    memory_mb = model.memory_mb if model else None  # the label is of one instance where all cards are cut alike
+    return [
+        replace(_device(node, device_id(name, "card", number)), memory_mb=memory_mb, mig_mode=True, instances=card)
+        for number, card in enumerate(cards)
+    ]
+
+
+def _mig_resources(has: Object, product: str) -> Sequence[tuple[str, str]]:
+    """(resource, MIG profile): under the strategy `single` all are `nvidia.com/gpu`, else each has its own."""
+    single = products.cut_into(product)
+    found = [(GPU, single)] if single else []
+    mixed = sorted(name for name in has if name.startswith(MIG) and not name.endswith(".shared"))
+    return [*found, *((name, products.in_catalogue(name.removeprefix(MIG))) for name in mixed)]
+
+
+def lay_out(instances: Sequence[tuple[str, MigDevice]], model: GpuModel | None) -> list[tuple[MigDevice, ...]]:
+    """These instances (MIG profile, instance) on as few cards as first-fit finds, the largest first, each at a
+    legal place; all on one where the model cannot be cut as far as is known."""
+    if model is None or model.grid is None:
+        return [tuple(one for _, one in instances)]
+    ways = graph(model.grid)
+    states, cards = list[State](), list[list[MigDevice]]()
+    for mig, one in sorted(instances, key=lambda pair: -ways.size(pair[0])):
+        free = (number for number, state in enumerate(states) if ways.starts(state, mig))
+        card = next(free, len(cards))
+        if card == len(cards):
+            states.append(ways.empty)
+            cards.append([])
+        start = next(iter(ways.starts(states[card], mig)), None)
+        states[card] = ways.full if start is None else ways.after(states[card], mig, start)
+        cards[card].append(replace(one, start=start, size=ways.size(mig) or None))
+    return [tuple(card) for card in cards]
+
+
+def _taken(ids: Sequence[str], held: Held, count: int) -> frozenset[str]:
+    """Which of these others hold: as many as they ask for, from the end, but none that a pod of ours holds."""
+    free = [one for one in ids if one not in held.ours]
+    return frozenset(free[max(len(free) - count, 0) :])

@@ -1,0 +1,183 @@
+"""The control plane: etcd, API server, controller manager, scheduler, and kwok for nodes that are only written."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.cluster.apart import ADDRESS
+from tests.cluster.builds import path
+from tests.cluster.programs import Program
+from tests.support.certificates import Authority, pem_of
+
+PORT = 6443
+SERVICES = "10.67.0.0/16"
+ADMIN, MASTERS = "admin", "system:masters"
+KWOK = "kwok.x-k8s.io/node"
+"""An annotation: kwok looks after nodes that have it, and says that they are ready."""
+
+
+class ControlPlane:
+    """A control plane on loopback. `api` asks it as its administrator."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True)
+        self.authority = Authority(folder)
+        self.tokens = {ADMIN: secrets.token_hex(16)}
+        self.url = f"https://127.0.0.1:{PORT}"
+        self._make_keys()
+        self.kubeconfig = self.write_kubeconfig(ADMIN)
+        self.api = httpx.Client(
+            base_url=self.url,
+            verify=str(self.authority.file),
+            headers={"Authorization": f"Bearer {self.tokens[ADMIN]}"},
+            timeout=30,
+        )
+        self.etcd = Program(folder, "etcd", [path("etcd"), *self._etcd()])
+        self.apiserver = Program(folder, "apiserver", [path("kube-apiserver"), *self._apiserver()])
+        self.others = [
+            Program(folder, "controllers", [path("kube-controller-manager"), *self._controllers()]),
+            Program(folder, "scheduler", [path("kube-scheduler"), *self._clients(), "--leader-elect=false"]),
+        ]
+
+    def start(self) -> None:
+        """Start all of it; returns once the API server is ready and the controllers have done their first work."""
+        self.etcd.start()
+        self.apiserver.start()
+        self.apiserver.up(self._ready)
+        for program in self.others:
+            program.start()
+        self.others[0].up(lambda: self.exists("/api/v1/namespaces/default/serviceaccounts/default"))
+
+    def stop(self) -> None:
+        """End all of it: the API server before its etcd."""
+        for program in (*reversed(self.others), self.apiserver, self.etcd):
+            program.stop()
+        self.api.close()
+
+    def start_kwok(self) -> None:
+        """Have nodes and pods that exist only in writing behave as if they ran."""
+        words = [
+            path("kwok"),
+            f"--kubeconfig={self.kubeconfig}",
+            f"--manage-nodes-with-annotation-selector={KWOK}=fake",
+        ]
+        program = Program(self.folder, "kwok", words)
+        program.start()
+        self.others.append(program)
+
+    # -- asking it
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such an object."""
+        return self.api.get(path).status_code == 200
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        """An object, or a list of them."""
+        return dict(self.api.get(path, params=query).raise_for_status().json())
+
+    def create(self, path: str, body: Mapping[str, Any], **query: str) -> httpx.Response:
+        """Create an object strictly: a field that does not exist is an error."""
+        return self.api.post(path, params={"fieldValidation": "Strict", **query}, json=body)
+
+    def apply(self, path: str, body: Mapping[str, Any], **query: str) -> httpx.Response:
+        """Apply an object server-side and strictly."""
+        return self.api.patch(
+            path,
+            params={"fieldManager": "dure", "force": "true", "fieldValidation": "Strict", **query},
+            content=json.dumps(body),
+            headers={"Content-Type": "application/apply-patch+yaml"},
+        )
+
+    def capacity(self, node: str, resources: Mapping[str, str]) -> None:
+        """Give a node resources, as its device plugin would."""
+        status = {"status": {"capacity": dict(resources), "allocatable": dict(resources)}}
+        self.api.patch(
+            f"/api/v1/nodes/{node}/status",
+            content=json.dumps(status),
+            headers={"Content-Type": "application/strategic-merge-patch+json"},
+        ).raise_for_status()
+
+    def write_kubeconfig(self, user: str) -> Path:
+        """A file with which this user asks."""
+        file = self.folder / f"{user.replace(':', '-')}.kubeconfig"
+        cluster = {"server": self.url, "certificate-authority": str(self.authority.file)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": self.tokens[user]}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "current-context": "test",
+        }
+        file.touch(mode=0o600)
+        file.write_text(yaml.safe_dump(config))
+        return file
+
+    # -- how its parts are called
+
+    def _make_keys(self) -> None:
+        certificate, key = self.authority.sign(None, "127.0.0.1", ADDRESS, "10.67.0.1", "kubernetes.default.svc")
+        (self.folder / "server.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+        (self.folder / "server.key").write_bytes(key)
+        accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        (self.folder / "accounts.key").write_bytes(pem_of(accounts))
+        public = accounts.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (self.folder / "accounts.pub").write_bytes(public)
+        rows = [f'{token},{user},{user},"{MASTERS}"\n' for user, token in self.tokens.items()]
+        (self.folder / "tokens.csv").write_text("".join(rows))
+
+    def _etcd(self) -> Sequence[str]:
+        clients = "http://127.0.0.1:2379"
+        return (
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={clients}",
+            f"--advertise-client-urls={clients}",
+            "--listen-peer-urls=http://127.0.0.1:2380",
+            "--unsafe-no-fsync",  # what a power cut would cost ends with the test
+        )
+
+    def _apiserver(self) -> Sequence[str]:
+        return (
+            "--etcd-servers=http://127.0.0.1:2379",
+            f"--secure-port={PORT}",
+            f"--advertise-address={ADDRESS}",
+            f"--tls-cert-file={self.folder / 'server.crt'}",
+            f"--tls-private-key-file={self.folder / 'server.key'}",
+            f"--token-auth-file={self.folder / 'tokens.csv'}",
+            "--authorization-mode=Node,RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self.folder / 'accounts.pub'}",
+            f"--service-account-signing-key-file={self.folder / 'accounts.key'}",
+            f"--service-cluster-ip-range={SERVICES}",
+            "--enable-aggregator-routing=true",
+            "--kubelet-preferred-address-types=InternalIP",
+        )
+
+    def _controllers(self) -> Sequence[str]:
+        return (
+            *self._clients(),
+            "--leader-elect=false",
+            "--use-service-account-credentials",
+            f"--service-account-private-key-file={self.folder / 'accounts.key'}",
+            f"--root-ca-file={self.authority.file}",
+        )
+
+    def _clients(self) -> Sequence[str]:
+        named = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")  # of servers in themselves
+        return [f"--{name}={self.kubeconfig}" for name in named]
+
+    def _ready(self) -> bool:
+        try:
+            return self.api.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False

@@ -1,0 +1,43 @@
+"""What tests put into the cluster: namespaces, and nodes that only kwok looks after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.cluster.control_plane import KWOK, ControlPlane
+from tests.cluster.programs import until
+
+RESTRICTED = {
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/enforce-version": "latest",
+}
+
+
+def make_namespace(cluster: ControlPlane, name: str, labels: Mapping[str, str] = RESTRICTED) -> str:
+    """A namespace that admits restricted pods alone, once its service account is there."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
+    cluster.create("/api/v1/namespaces", body).raise_for_status()
+    until(lambda: cluster.exists(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "its service account")
+    return name
+
+
+def make_fake_node(
+    cluster: ControlPlane, name: str, resources: Mapping[str, str], labels: Mapping[str, str] | None = None
+) -> None:
+    """A node that exists in writing and takes pods as if it ran them."""
+    has = {"cpu": "64", "memory": "512Gi", "pods": "110", **resources}
+    own = {"kubernetes.io/hostname": name, "type": "kwok"}
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": own | dict(labels or {}), "annotations": {KWOK: "fake"}},
+        "status": {"allocatable": has, "capacity": has},
+    }
+    cluster.create("/api/v1/nodes", body).raise_for_status()
+
+
+def node_is_ready(cluster: ControlPlane, name: str) -> bool:
+    """Whether the scheduler may use it."""
+    conditions = cluster.get(f"/api/v1/nodes/{name}")["status"].get("conditions", ())
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
