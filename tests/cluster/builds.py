@@ -21,8 +21,11 @@ PACKAGES = {
     "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+    "pause": "./pause",
 }
 """Where each program's source is. All of one `go build` share what they are made of."""
+STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
+"""What kwok does to nodes and pods, as its own module has it."""
 
 
 def cache() -> Path:
@@ -49,7 +52,7 @@ def linked() -> str:
 def folder() -> Path:
     """Where programs of just these sources lie."""
     digest = hashlib.sha256(linked().encode())
-    for name in ("go.mod", "go.sum", "etcd/main.go"):
+    for name in ("go.mod", "go.sum", "etcd/main.go", "pause/main.go"):
         digest.update((SOURCE / name).read_bytes())
     return cache() / "cluster" / f"{version()}-{digest.hexdigest()[:12]}"
 
@@ -87,5 +90,19 @@ def _build(missing: Sequence[str], place: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place) as made:
         words = [go(), "build", "-trimpath", "-ldflags", linked(), "-o", f"{made}/"]
         subprocess.run([*words, *(PACKAGES[name] for name in missing)], cwd=SOURCE, env=environment, check=True)
+        if "kwok" in missing:
+            _copy_stages()
         for name in missing:
             (Path(made) / name).replace(path(name))  # whole or not at all
+
+
+def _copy_stages() -> None:
+    words = [go(), "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
+    module = subprocess.run(words, cwd=SOURCE, check=True, capture_output=True, text=True).stdout.strip()
+    for name, file in zip(STAGES, stages(), strict=True):
+        file.write_bytes((Path(module) / "kustomize" / "stage" / f"{name}.yaml").read_bytes())
+
+
+def stages() -> list[Path]:
+    """The files that tell kwok what to do."""
+    return [path(f"kwok-{name.rpartition('/')[2]}.yaml") for name in STAGES]

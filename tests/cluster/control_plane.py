@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.cluster.apart import ADDRESS
-from tests.cluster.builds import path
+from tests.cluster.builds import path, stages
 from tests.cluster.programs import Program
 from tests.support.certificates import Authority, pem_of
 
@@ -38,7 +39,7 @@ class ControlPlane:
         self.kubeconfig = self.write_kubeconfig(ADMIN)
         self.api = httpx.Client(
             base_url=self.url,
-            verify=str(self.authority.file),
+            verify=ssl.create_default_context(cafile=self.authority.file),
             headers={"Authorization": f"Bearer {self.tokens[ADMIN]}"},
             timeout=30,
         )
@@ -70,6 +71,7 @@ class ControlPlane:
             path("kwok"),
             f"--kubeconfig={self.kubeconfig}",
             f"--manage-nodes-with-annotation-selector={KWOK}=fake",
+            *(f"--config={file}" for file in stages()),
         ]
         program = Program(self.folder, "kwok", words)
         program.start()

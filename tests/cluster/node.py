@@ -1,0 +1,145 @@
+"""A real node of the cluster: containerd and a kubelet, whose pods are on the bridge and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from tests.cluster.apart import ADDRESS, BRIDGE, CGROUPS, NETWORK
+from tests.cluster.archive import make_image
+from tests.cluster.builds import path
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.programs import Program
+
+PAUSE = "localhost/pause:1"
+PLUGINS = "/usr/lib/cni"
+NEEDED = ("containerd", "runc", "ctr")
+
+
+def why_not() -> str:
+    """Why there can be no node here; empty where there can."""
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if not Path(PLUGINS, "bridge").exists():
+        missing.append("containernetworking-plugins")
+    return f"A real node needs {', '.join(missing)}." if missing else ""
+
+
+class Node:
+    """A node of this name; pods run on it as containers of this machine."""
+
+    def __init__(self, plane: ControlPlane, folder: Path, name: str = "real") -> None:
+        self.plane, self.folder, self.name = plane, folder, name
+        folder.mkdir(parents=True)
+        self.socket = folder / "containerd.sock"
+        self.group = folder.parent.name
+        (folder / "containerd.toml").write_text(self._containerd())
+        (folder / "cni").mkdir()
+        (folder / "cni" / "10-bridge.conflist").write_text(json.dumps(self._network()))
+        (folder / "kubelet.yaml").write_text(yaml.safe_dump(self._kubelet()))
+        self.containerd = Program(folder, "containerd", ["containerd", "--config", folder / "containerd.toml"])
+        self.kubelet = Program(
+            folder,
+            "kubelet",
+            [
+                path("kubelet"),
+                f"--config={folder / 'kubelet.yaml'}",
+                f"--kubeconfig={plane.kubeconfig}",
+                f"--root-dir={folder / 'kubelet'}",
+                f"--cert-dir={folder / 'certificates'}",
+                f"--hostname-override={name}",
+                f"--node-ip={ADDRESS}",
+            ],
+        )
+
+    def start(self) -> None:
+        """Start both; returns once the scheduler may use the node."""
+        for controller in CGROUPS.iterdir():
+            if controller.is_dir() and not controller.is_symlink():
+                (controller / self.group).mkdir(exist_ok=True)
+        self.containerd.start()
+        self.containerd.up(lambda: self.ctr("version").returncode == 0)
+        pause = self.folder / "pause.tar"
+        make_image(path("pause"), PAUSE, pause)
+        self.load(pause)
+        self.kubelet.start()
+        self.kubelet.up(self.is_ready)
+
+    def is_ready(self) -> bool:
+        """Whether its kubelet says so."""
+        if not self.plane.exists(f"/api/v1/nodes/{self.name}"):
+            return False
+        conditions = self.plane.get(f"/api/v1/nodes/{self.name}")["status"]["conditions"]
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    def load(self, image: Path) -> None:
+        """Take an image from a tar."""
+        done = self.ctr("images", "import", "--no-unpack", str(image))
+        assert done.returncode == 0, done.stderr.decode()
+
+    def ctr(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """containerd's own tool, in the kubelet's namespace."""
+        command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", *words]
+        return subprocess.run(command, capture_output=True, check=False)
+
+    def stop(self) -> None:
+        """End both. What runs in containers ends with the namespaces."""
+        self.kubelet.stop()
+        self.containerd.stop()
+
+    def _containerd(self) -> str:
+        cri = 'plugins."io.containerd.grpc.v1.cri"'
+        return f"""version = 2
+root = "{self.folder}/root"
+state = "{self.folder}/state"
+[grpc]
+  address = "{self.socket}"
+[{cri}]
+  sandbox_image = "{PAUSE}"
+  restrict_oom_score_adj = true
+[{cri}.cni]
+  bin_dir = "{PLUGINS}"
+  conf_dir = "{self.folder}/cni"
+"""
+
+    def _network(self) -> dict[str, object]:
+        ipam = {
+            "type": "host-local",
+            "dataDir": str(self.folder / "addresses"),
+            "ranges": [[{"subnet": NETWORK, "rangeStart": "10.66.1.0", "gateway": ADDRESS}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        }
+        return {
+            "cniVersion": "0.4.0",
+            "name": "pods",
+            "plugins": [{"type": "bridge", "bridge": BRIDGE, "ipam": ipam}],
+        }
+
+    def _kubelet(self) -> dict[str, object]:
+        return {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "containerRuntimeEndpoint": f"unix://{self.socket}",
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": f"/{self.group}",
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": True},
+                "x509": {"clientCAFile": str(self.plane.authority.file)},
+            },
+            "clusterDomain": "cluster.local",
+            "evictionHard": {
+                "memory.available": "100Mi"
+            },  # a disk that others fill is no reason to end tests' pods
+        }
+
+
+def packages() -> Sequence[str]:
+    """Debian's, for what a node needs."""
+    return ("containerd", "runc", "containernetworking-plugins")
