@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 
 from dure_hub.isolation import accounts, layout
 from dure_hub.isolation.acting import act_as
@@ -11,6 +13,13 @@ from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
 TUTORIALS, SCHEDULED = "tutorials", "scheduled"
+_turns: defaultdict[Path, Lock] = defaultdict(Lock)
+"""One for each person's folder: two servers of one person may start at once, each in a thread of the hub."""
+
+
+def folder_of(settings: Settings, person: str) -> Path:
+    """Where the person's folder is, or will be."""
+    return settings.folder.users / slug(person)
 
 
 def prepare_folder(settings: Settings, person: str) -> Path:
@@ -18,8 +27,13 @@ def prepare_folder(settings: Settings, person: str) -> Path:
 
     Where people have accounts it is their account's, which is made first. Raises `AccountTaken`, `AccountFailed`.
     """
+    folder = folder_of(settings, person)
+    with _turns[folder]:
+        return _prepare(settings, person, folder)
+
+
+def _prepare(settings: Settings, person: str, folder: Path) -> Path:
     account = accounts.ensure(settings, person) if accounts.is_on(settings) else None
-    folder = settings.folder.users / slug(person)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (TUTORIALS, SCHEDULED):
         source = shipped(name)
