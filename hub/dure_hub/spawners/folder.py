@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from importlib.resources import files
 from pathlib import Path
-from threading import Lock
 
 from dure_hub.isolation import accounts, layout
 from dure_hub.isolation.acting import act_as
+from dure_hub.isolation.turns import turn_at
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
 TUTORIALS, SCHEDULED = "tutorials", "scheduled"
-_turns: defaultdict[Path, Lock] = defaultdict(Lock)
-"""One for each person's folder: two servers of one person may start at once, each in a thread of the hub."""
 
 
 def folder_of(settings: Settings, person: str) -> Path:
@@ -28,7 +25,7 @@ def prepare_folder(settings: Settings, person: str) -> Path:
     Where people have accounts it is their account's, which is made first. Raises `AccountTaken`, `AccountFailed`.
     """
     folder = folder_of(settings, person)
-    with _turns[folder]:
+    with turn_at(folder):
         return _prepare(settings, person, folder)
 
 
