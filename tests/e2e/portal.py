@@ -44,7 +44,10 @@ def until(look: Callable[[], T], what: str | Callable[[], str], timeout: float =
 
 def mark_of(process: psutil.Process) -> tuple[str, str, str] | None:
     """Portal, kind and lease that a process is marked with: in its environment; or its command line, if forked."""
-    environ, words = process.environ(), (process.cmdline() or [""])[0].split()
+    try:
+        environ, words = process.environ(), (process.cmdline() or [""])[0].split()
+    except psutil.NoSuchProcess:  # it ended since it was listed
+        return None
     if words and words[0].startswith("dure:"):
         _, portal, kind, lease = words[0].split(":")
         return portal, kind, lease
@@ -55,7 +58,7 @@ def mark_of(process: psutil.Process) -> tuple[str, str, str] | None:
 
 def is_lab(process: psutil.Process) -> bool:
     """Whether it is the server itself, forked or not, and neither its keeper nor something that it runs."""
-    first, *words = process.cmdline()
+    first, *words = process.cmdline() or [""]
     return "dure_hub.spawners.jupyterhub_singleuser" in words or (first.startswith("dure:") and " " not in first)
 
 

@@ -267,9 +267,8 @@ def _profiles(settings: Settings) -> Iterator[Finding]:
 
 def _port(settings: Settings) -> Finding:
     host, port = settings.host, settings.port
-    if lock.is_held(settings.folder.run) and str(lock.holder(settings.folder.run).get("url", "")).endswith(
-        f":{port}"
-    ):
+    at = str(lock.holder(settings.folder.run).get("url", ""))
+    if lock.is_held(settings.folder.run) and urlsplit(at).port == port:
         return Finding("port", OK, _word("port_ours", host=host, port=port))
     try:
         checks.port_free(host, port)

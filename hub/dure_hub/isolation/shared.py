@@ -19,6 +19,7 @@ from dure_hub.isolation import accounts, links
 from dure_hub.isolation.accounts import Account
 from dure_hub.isolation.acting import act_as
 from dure_hub.isolation.errors import AccountFailed
+from dure_hub.isolation.turns import turn_at
 from dure_hub.settings import Settings
 from dure_hub.settings.shared import SharedFolder
 
@@ -56,7 +57,8 @@ def arrange(settings: Settings, person: str, teams: Collection[str], home: Path)
         mine = of_teams(settings, teams)
         if account is not None:
             mine = [one for one in settings.shared_folders if _admit(settings, account, one, one in mine)]
-        taken = _lay(account, home, mine)
+        with turn_at(home):
+            taken = _lay(account, home, mine)
     except (OSError, AccountFailed):
         log.exception("%s does not find the shared folders", person)
     if taken:

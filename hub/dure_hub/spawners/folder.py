@@ -7,10 +7,16 @@ from pathlib import Path
 
 from dure_hub.isolation import accounts, layout
 from dure_hub.isolation.acting import act_as
+from dure_hub.isolation.turns import turn_at
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
 TUTORIALS, SCHEDULED = "tutorials", "scheduled"
+
+
+def folder_of(settings: Settings, person: str) -> Path:
+    """Where the person's folder is, or will be."""
+    return settings.folder.users / slug(person)
 
 
 def prepare_folder(settings: Settings, person: str) -> Path:
@@ -18,8 +24,13 @@ def prepare_folder(settings: Settings, person: str) -> Path:
 
     Where people have accounts it is their account's, which is made first. Raises `AccountTaken`, `AccountFailed`.
     """
+    folder = folder_of(settings, person)
+    with turn_at(folder):
+        return _prepare(settings, person, folder)
+
+
+def _prepare(settings: Settings, person: str, folder: Path) -> Path:
     account = accounts.ensure(settings, person) if accounts.is_on(settings) else None
-    folder = settings.folder.users / slug(person)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (TUTORIALS, SCHEDULED):
         source = shipped(name)

@@ -28,9 +28,9 @@ from dure_hub.hubpages import language_of
 from dure_hub.isolation import accounts, confine, ground, pythons
 from dure_hub.operations import shared_folders
 from dure_hub.spawners import https_cookies
-from dure_hub.spawners.folder import prepare_folder
+from dure_hub.spawners.folder import folder_of, prepare_folder
 from dure_hub.spawners.naming import is_server_name
-from dure_hub.spawners.refusal import Refused
+from dure_hub.spawners.refusal import Refused, StartBroke
 from dure_hub.spawners.steps import LOG_BYTES, Steps, why
 from dure_hub.spawners.waiting import ServerEnded, until_answers
 
@@ -147,9 +147,13 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             self._recall()  # so that the hub, which gave up, ends what had begun
             raise
         except DureError as error:
-            await self._say_why(error)
-            await self.stop(now=True)
+            await self._give_up(error)
             raise Refused(error, self._language()) from error
+        except Exception as error:
+            self.log.exception("%s could not be started", self._log_name)
+            told = StartBroke.of(error)
+            await self._give_up(told)
+            raise Refused(told, self._language()) from error
         return host, port
 
     async def _is_own(self) -> bool:
@@ -170,7 +174,7 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
     def get_env(self) -> dict[str, str]:
         """The whole environment of the server but for its port and the backend's marks."""
         settings = self.operations.settings
-        folder = str(prepare_folder(settings, self.user.name))
+        folder = str(folder_of(settings, self.user.name))
         environment = {key: value for key, value in super().get_env().items() if value is not None}
         return environment | {
             "PATH": f"{PROGRAMS}{os.pathsep}{environment.get('PATH', os.defpath)}",
@@ -243,11 +247,12 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
             api_token=self.api_token,
         )
 
-    async def _say_why(self, error: DureError) -> None:
-        """Keep why the start failed, with the last of its log, while both are there."""
+    async def _give_up(self, error: DureError) -> None:
+        """Keep why the start failed, with the last of its log, while both are there; then end what there is."""
         said = await self.operations.servers.tail(self.handle, LOG_BYTES) if self.handle is not None else ""
         reason = why(error, self.operations.settings.language)
         await self.operations.environments.start_failed(self._leased(), reason, said.strip())
+        await self.stop(now=True)
 
     async def _raise_if_ended(self) -> None:
         seen = await self.operations.servers.poll(self._running())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +15,16 @@ from dure.cli import make_parser
 from dure_hub.commands import doctor
 from dure_hub.settings import Settings
 from dure_hub.settings.shared import SharedFolder
+from dure_hub.supervisor import lock
 
 
 def dure(
-    *words: str, data: Path, language: str = "en", feed: str | None = None
+    *words: str, data: Path, language: str = "en", feed: str | None = None, port: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run it on a data folder."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("DURE_")}
+    if port is not None:
+        known["DURE_PORT"] = str(port)
     return subprocess.run(
         [sys.executable, "-m", "dure.cli", *words],
         env={**known, "DURE_DATA": str(data), "DURE_LANGUAGE": language},
@@ -82,6 +86,18 @@ def test_doctor_needs_no_portal_and_says_what_is_limited_and_why(tmp_path: Path)
     assert not (tmp_path / "none").exists()
     for language, sentence in (("en", "What this machine has"), ("ko", "이 머신의 구성")):
         assert sentence in dure("doctor", data=tmp_path, language=language).stdout
+
+
+@pytest.mark.parametrize("base_url", ["", "/gpus"])
+def test_doctor_knows_the_portals_own_port(tmp_path: Path, base_url: str) -> None:
+    settings = Settings(data=tmp_path, base_url=base_url)
+    settings.folder.create()
+    with socket.create_server(("127.0.0.1", 0)) as taken, lock.held(settings):
+        settings = settings.model_copy(update={"port": taken.getsockname()[1]})
+        lock.write_holder(settings.folder.run, settings.listens_at, "up")
+        done = dure("doctor", "--json", data=tmp_path, port=settings.port)
+    (port,) = (one for one in json.loads(done.stdout)["machine"] if one["topic"] == "port")
+    assert (port["state"], str(settings.port) in port["text"]) == ("ok", True), port
 
 
 @pytest.mark.parametrize(("text", "named"), [("colour: red\n", "colour"), ("port: [\n", "its text")])

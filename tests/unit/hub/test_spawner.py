@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,8 +27,10 @@ from dure_hub.backends.embedded.processes import boot_id
 from dure_hub.backends.embedded.records import RunFolder
 from dure_hub.backends.embedded.runner import Plan, Runner
 from dure_hub.settings import Settings
+from dure_hub.spawners import local
 from dure_hub.spawners.folder import SCHEDULED, TUTORIALS, prepare_folder, shipped
 from dure_hub.spawners.local import DureLocalSpawner
+from dure_hub.spawners.refusal import Refused
 from dure_hub.store import Clock, system_clock
 
 
@@ -91,7 +97,6 @@ def test_no_secret_is_in_the_command(tmp_path: Path) -> None:
     assert "secret-of-ana" not in " ".join(work.command)
     assert work.api_token == "secret-of-ana"
     assert work.folder == tmp_path / "users" / "ana"
-    assert work.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_command_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -206,6 +211,7 @@ def test_shipped_notebooks_come_once_and_are_never_overwritten(tmp_path: Path, k
     settings = Settings(data=tmp_path)
     settings.folder.create()
     folder = prepare_folder(settings, "ana")
+    assert folder.stat().st_mode & 0o777 == 0o700
     source = shipped(kind)
     assert source is not None
     names = sorted(path.name for path in source.glob("*.ipynb"))
@@ -214,6 +220,22 @@ def test_shipped_notebooks_come_once_and_are_never_overwritten(tmp_path: Path, k
         (folder / kind / name).write_text("mine")
     prepare_folder(settings, "ana")
     assert all((folder / kind / name).read_text() == "mine" for name in names)
+
+
+def test_servers_of_one_person_that_start_at_once_find_the_same_notebooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(source: Path, target: Path) -> None:
+        time.sleep(0.002)  # so that they meet
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(shutil, "copyfile", slowly)
+    settings = Settings(data=tmp_path)
+    settings.folder.create()
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: prepare_folder(settings, "ana"), range(4)))
+    assert len(set(found)) == 1
+    assert sorted(path.name for path in found[0].iterdir()) == [SCHEDULED, TUTORIALS]
 
 
 async def test_a_start_does_not_fail_where_nobody_can_tell_who_is_let_in(tmp_path: Path) -> None:
@@ -225,3 +247,34 @@ async def test_a_start_does_not_fail_where_nobody_can_tell_who_is_let_in(tmp_pat
     spawner.handle = Handle("a", Kind.SERVER)
     spawner.operations.shares = Away()  # type: ignore[assignment]
     await spawner._look_at_guests()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/a/secret/place"), "No space left on device"),
+        (RuntimeError("a bug's own text"), "RuntimeError"),
+    ],
+)
+async def test_what_nobody_thought_of_is_a_reason_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """Else its owner reads that it was stopped."""
+    kept: list[tuple[str, str, str]] = []
+
+    class Rows:
+        async def start_failed(self, lease: str, reason: str, log: str) -> None:
+            kept.append((lease, reason, log))
+
+    def fails(_settings: Settings, _person: str) -> Path:
+        raise error
+
+    spawner = make_spawner(tmp_path)
+    spawner.operations.environments = Rows()  # type: ignore[assignment]
+    monkeypatch.setattr(local, "prepare_folder", fails)
+    with pytest.raises(Refused) as refused:
+        await spawner.start()
+    sentence = f"The portal could not start the server: {said}."
+    assert kept == [(spawner.lease, sentence, "")]
+    assert refused.value.jupyterhub_message.startswith(sentence)
+    assert refused.value.headers["X-Dure-Code"] == "start_broke"

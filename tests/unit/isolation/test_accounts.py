@@ -129,6 +129,7 @@ def test_a_server_is_not_told_that_root_is_fine_and_keeps_its_kernels_sockets_in
     work = spawner._work()
     assert "--allow-root" not in work.command
     assert work.folder == settings.folder.users / "ana"
+    assert prepare_folder(settings, "ana") == work.folder
     assert work.folder.stat().st_uid == accounts.ensure(settings, "ana").uid
     if ground.own_tmp():
         assert work.environment["JUPYTER_RUNTIME_DIR"] == "/tmp/.jupyter"  # noqa: S108 - its own

@@ -15,6 +15,7 @@ from dure_hub.backends.embedded import training
 from dure_hub.isolation import pythons
 from dure_hub.operations.workfiles import WorkFolder, common_environment
 from dure_hub.settings import Settings
+from dure_hub.spawners.folder import prepare_folder
 from tests.unit.hub.test_spawner import make_spawner
 
 
@@ -100,7 +101,7 @@ def test_a_server_is_told_of_it_and_runs_with_the_portals(tmp_path: Path) -> Non
         os.pathsep
     ):  # those of an image, which may know nothing of ours
         assert "kernel_spec_manager_class" not in (Path(folder) / "jupyter_server_config.json").read_text()
-    home = tmp_path / "users" / "ana"
+    home = prepare_folder(spawner.operations.settings, "ana")
     spawner.python = own_python.make(home, own_python.here())
     work = spawner._work()
     first, second, *_ = work.environment["PATH"].split(os.pathsep)
