@@ -22,6 +22,7 @@ PACKAGES = {
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
     "pause": "./pause",
+    "probe": "./probe",
 }
 """Where each program's source is. All of one `go build` share what they are made of."""
 STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
@@ -52,7 +53,7 @@ def linked() -> str:
 def folder() -> Path:
     """Where programs of just these sources lie."""
     digest = hashlib.sha256(linked().encode())
-    for name in ("go.mod", "go.sum", "etcd/main.go", "pause/main.go"):
+    for name in ("go.mod", "go.sum", "etcd/main.go", "pause/main.go", "probe/main.go"):
         digest.update((SOURCE / name).read_bytes())
     return cache() / "cluster" / f"{version()}-{digest.hexdigest()[:12]}"
 

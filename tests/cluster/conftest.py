@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster import apart
+from tests.cluster import node as real
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.node import Node
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +22,22 @@ def cluster() -> Iterator[ControlPlane]:
     try:
         made.start()
         made.start_kwok()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def node(cluster: ControlPlane) -> Iterator[Node]:
+    """A real node, with MIG instances that its kubelet believes in."""
+    if why := real.why_not():
+        pytest.skip(why)
+    folder = apart.inside()
+    assert folder is not None
+    made = Node(cluster, folder / "node")
+    try:
+        made.start()
+        cluster.capacity(made.name, {"nvidia.com/mig-1g.10gb": "2"})
         yield made
     finally:
         made.stop()

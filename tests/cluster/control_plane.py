@@ -54,7 +54,7 @@ class ControlPlane:
         """Start all of it; returns once the API server is ready and the controllers have done their first work."""
         self.etcd.start()
         self.apiserver.start()
-        self.apiserver.up(self._ready)
+        self.apiserver.up(self.is_ready)
         for program in self.others:
             program.start()
         self.others[0].up(lambda: self.exists("/api/v1/namespaces/default/serviceaccounts/default"))
@@ -131,6 +131,9 @@ class ControlPlane:
         certificate, key = self.authority.sign(None, "127.0.0.1", ADDRESS, "10.67.0.1", "kubernetes.default.svc")
         (self.folder / "server.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
         (self.folder / "server.key").write_bytes(key)
+        certificate, key = self.authority.sign_client("apiserver", MASTERS)  # to its kubelets, for logs
+        (self.folder / "client.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+        (self.folder / "client.key").write_bytes(key)
         accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         (self.folder / "accounts.key").write_bytes(pem_of(accounts))
         public = accounts.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -163,6 +166,8 @@ class ControlPlane:
             f"--service-cluster-ip-range={SERVICES}",
             "--enable-aggregator-routing=true",
             "--kubelet-preferred-address-types=InternalIP",
+            f"--kubelet-client-certificate={self.folder / 'client.crt'}",
+            f"--kubelet-client-key={self.folder / 'client.key'}",
         )
 
     def _controllers(self) -> Sequence[str]:
@@ -178,7 +183,8 @@ class ControlPlane:
         named = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")  # of servers in themselves
         return [f"--{name}={self.kubeconfig}" for name in named]
 
-    def _ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether the API server says so."""
         try:
             return self.api.get("/readyz").status_code == 200
         except httpx.TransportError:

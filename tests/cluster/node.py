@@ -16,7 +16,7 @@ from tests.cluster.builds import path
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.programs import Program
 
-PAUSE = "localhost/pause:1"
+PAUSE, PROBE = "localhost/pause:1", "localhost/probe:1"
 PLUGINS = "/usr/lib/cni"
 NEEDED = ("containerd", "runc", "ctr")
 
@@ -63,9 +63,10 @@ class Node:
                 (controller / self.group).mkdir(exist_ok=True)
         self.containerd.start()
         self.containerd.up(lambda: self.ctr("version").returncode == 0)
-        pause = self.folder / "pause.tar"
-        make_image(path("pause"), PAUSE, pause)
-        self.load(pause)
+        for program, image in (("pause", PAUSE), ("probe", PROBE)):
+            made = self.folder / f"{program}.tar"
+            make_image(path(program), image, made)
+            self.load(made)
         self.kubelet.start()
         self.kubelet.up(self.is_ready)
 

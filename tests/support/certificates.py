@@ -52,6 +52,14 @@ class Authority:
         made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         return made.sign(self.key, SHA256()), pem_of(key)
 
+    def sign_client(self, name: str, group: str) -> tuple[x509.Certificate, bytes]:
+        """A certificate by which somebody is known as one of a group, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        who = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group), x509.NameAttribute(NameOID.COMMON_NAME, name)]
+        made = self._builder(x509.Name(who), key, timedelta(hours=1), LONG)
+        made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        return made.sign(self.key, SHA256()), pem_of(key)
+
     def write(self, cert: Path, key: Path, left: timedelta = LONG, age: timedelta = timedelta(hours=1)) -> int:
         """Put a new pair into these files, as whoever renews it does; its serial number."""
         made, secret = self.sign(left=left, age=age)

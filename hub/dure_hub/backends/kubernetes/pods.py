@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dure_hub.backends.kubernetes.marks import DEVICES, OWNER, POOL, PROJECT, TEAM, make_labels
+from dure_hub.backends.kubernetes.marks import DEVICES, OWNER, POOL, PROJECT, RECORD, TEAM, make_labels
 from dure_hub.backends.kubernetes.spec import GROUP, SECRETS, SHM, USER, PodSpec
 
 CONTAINER = "main"
@@ -28,6 +28,7 @@ def make_pod(spec: PodSpec) -> dict[str, Any]:
             "namespace": spec.namespace,
             "labels": labels_of(spec),
             "annotations": make_annotations(spec),
+            "finalizers": [RECORD],
         },
         "spec": {
             "restartPolicy": "Never",

@@ -1,0 +1,133 @@
+"""The API server, asked with plain JSON by the client library's own connection and credentials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+from kubernetes_asyncio.client import ApiClient
+
+from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
+
+TIMEOUT_S = 30.0
+PAGE = 500
+"""Objects of a list that are asked for at once."""
+TRIES = 3
+MERGE = "application/merge-patch+json"
+
+
+class Cluster:
+    """One cluster. All methods raise `ClusterAway` where it does not answer, `ClusterRefused` where it says no."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def get(self, path: str, **query: str) -> dict[str, Any] | None:
+        """An object, None where there is none."""
+        status, content = await self._ask("GET", path, query)
+        return None if status == 404 else dict(json.loads(_good(status, content)))
+
+    async def all(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """All objects of a list, page by page, as of one moment."""
+        for _ in range(TRIES):
+            found = await self._list(path, query)
+            if found is not None:
+                return found
+        raise ClusterAway(why=f"{path} changes faster than it can be read")
+
+    async def _list(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]] | None:
+        """None where the moment of the first page is forgotten before the last one."""
+        found: list[dict[str, Any]] = []
+        page = {**query, "limit": str(PAGE)}
+        while True:
+            status, content = await self._ask("GET", path, page)
+            if status == 410 and "continue" in page:
+                return None
+            answer = json.loads(_good(status, content))
+            found += answer["items"]
+            page["continue"] = answer["metadata"].get("continue") or ""
+            if not page["continue"]:
+                return found
+
+    async def raw(self, path: str, **query: str) -> bytes | None:
+        """What is no JSON, as a log; None where there is none."""
+        status, content = await self._ask("GET", path, query)
+        return None if status == 404 else _good(status, content)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> bool:
+        """Create an object; False where one of its name is there already."""
+        status, content = await self._ask("POST", path, {}, body)
+        if status == 409 and _reason(content) == "AlreadyExists":
+            return False
+        _good(status, content)
+        return True
+
+    async def patch(self, path: str, body: Mapping[str, Any], **query: str) -> bool:
+        """Merge this into an object; False where there is none."""
+        status, content = await self._ask("PATCH", path, query, body, MERGE)
+        if status == 404:
+            return False
+        _good(status, content)
+        return True
+
+    async def delete(self, path: str, *, grace_s: int | None = None, uid: str | None = None) -> bool:
+        """Delete an object, and only the one of this uid; False where there is none."""
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        status, content = await self._ask("DELETE", path, {}, body)
+        if status == 404 or (status == 409 and uid is not None):  # another of its name, which is none of ours
+            return False
+        _good(status, content)
+        return True
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+    ) -> tuple[int, bytes]:
+        asked: Sequence[tuple[str, str]] = list(query.items())
+        try:
+            answer = await self._client.call_api(
+                path,
+                method,
+                query_params=asked,
+                header_params={"Accept": "application/json, */*", "Content-Type": content},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _return_http_data_only=True,
+                _request_timeout=TIMEOUT_S,
+            )
+            async with answer:
+                return answer.status, await answer.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ClusterAway(why=type(error).__name__) from error
+
+
+def _good(status: int, content: bytes) -> bytes:
+    """What a good answer holds; the errors otherwise."""
+    if 200 <= status < 300:
+        return content
+    if status in (429, 500, 502, 503, 504):
+        raise ClusterAway(why=f"{status} {_reason(content)}".strip())
+    raise ClusterRefused(why=_said(content).get("message") or f"{status}")
+
+
+def _reason(content: bytes) -> str:
+    return str(_said(content).get("reason") or "")
+
+
+def _said(content: bytes) -> Mapping[str, Any]:
+    try:
+        said = json.loads(content)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,115 @@
+"""Pods as runs: started once for each lease, looked at, ended, and kept until the portal has read how they ended.
+
+A pod that is deleted is gone with all that it says. So each has a finalizer: deleting it ends what runs, and its
+status stays until `forget`. Nothing is remembered here; all that a later look needs is in the pod's labels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, begin
+from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.looks import seen_of, where_of
+from dure_hub.backends.kubernetes.marks import KIND, MANAGED_BY, OURS
+from dure_hub.backends.kubernetes.pods import make_pod
+from dure_hub.backends.kubernetes.spec import PodSpec
+
+LOOK_S = 0.25
+PATIENCE_S = 30.0
+"""How much longer than its grace the end of a pod is waited for; the next look sees it, too."""
+
+
+class PodRuns(Runs):
+    """Runs of one kind, in one namespace."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, kind: Kind, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.kind = kind
+        self._cluster, self._pods, self._now = cluster, f"/api/v1/namespaces/{namespace}/pods", now
+
+    async def launch(self, spec: PodSpec) -> AsyncIterator[Handle]:
+        """As `ServerBackend.start`, for a pod that is all decided. A second start of its name yields the first."""
+        await self._cluster.create(self._pods, make_pod(spec))
+        pod = await self._cluster.get(f"{self._pods}/{spec.name}")
+        yield Handle(spec.lease, self.kind, where_of(pod) if pod else {"name": spec.name})
+
+    async def seen(self) -> Sequence[Seen]:
+        """All of this kind that carries our mark."""
+        found = await self._cluster.all(self._pods, labelSelector=f"{MANAGED_BY}={OURS},{KIND}={self.kind.value}")
+        looks = (seen_of(pod, self.kind, self._now()) for pod in found)
+        return [look for look in looks if look is not None]
+
+    async def poll(self, handle: Handle) -> Seen:
+        """One of them. Raises `ClusterAway`: no answer is no verdict."""
+        pod = await self._pod(handle)
+        look = seen_of(pod, self.kind, self._now()) if pod else None
+        return look or Seen(handle, Phase.GONE)
+
+    async def stop(self, handle: Handle, grace_s: float) -> None:
+        """Ask it to end, and wait until it has; the kubelet kills it after the grace."""
+        address, uid = self._address(handle), handle.where.get("uid")
+        if (await self.poll(handle)).phase is not Phase.RUNNING:
+            return
+        # a grace of 0 would take the pod off the list before its processes have ended
+        await self._cluster.delete(address, grace_s=max(round(grace_s), 1), uid=uid)
+        for _ in range(math.ceil((grace_s + PATIENCE_S) / LOOK_S)):
+            if (await self.poll(handle)).phase is not Phase.RUNNING:
+                return
+            await asyncio.sleep(LOOK_S)
+
+    async def forget(self, handle: Handle) -> None:
+        """Let the pod go. One that runs still is left alone."""
+        pod = await self._pod(handle)
+        if pod is None or (await self.poll(handle)).phase is Phase.RUNNING:
+            return
+        own = {"uid": pod["metadata"]["uid"], "finalizers": None}
+        await self._cluster.patch(self._address(handle), {"metadata": own})
+        await self._cluster.delete(self._address(handle), uid=pod["metadata"]["uid"])
+
+    async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
+        """A piece of what its container said. The kubelet gives no middle, so it reads up to its end."""
+        whole = await self._log(handle, **({"limitBytes": str(offset + limit)} if offset >= 0 else {}))
+        at = begin(io.BytesIO(whole), offset)
+        piece = whole[at : at + limit]
+        return LogPiece(piece.decode(errors="replace"), at, at + len(piece))
+
+    async def keep_log(self, handle: Handle, target: Path) -> None:
+        """All of it, as a file that appears whole."""
+        content = await self._log(handle)
+        await asyncio.to_thread(_write, target, content)
+
+    async def tail(self, handle: Handle, limit: int) -> str:
+        """The end of it."""
+        return (await self._log(handle, tailLines="500"))[-limit:].decode(errors="replace")
+
+    async def _log(self, handle: Handle, **query: str) -> bytes:
+        pod = await self._pod(handle)
+        if pod is None or not pod["status"].get("containerStatuses"):
+            return b""
+        return await self._cluster.raw(f"{self._address(handle)}/log", **query) or b""
+
+    async def _pod(self, handle: Handle) -> Mapping[str, Any] | None:
+        """Its pod, and no later one of the same name."""
+        pod = await self._cluster.get(self._address(handle))
+        uid = handle.where.get("uid")
+        return None if pod is None or (uid and pod["metadata"]["uid"] != uid) else pod
+
+    def _address(self, handle: Handle) -> str:
+        return f"{self._pods}/{handle.where['name']}"
+
+
+def _write(target: Path, content: bytes) -> None:
+    unfinished = target.with_name(f".{target.name}.new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    unfinished.replace(target)

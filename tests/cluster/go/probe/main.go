@@ -1,0 +1,45 @@
+// What tests run in pods: `/program WORD…` does one word after the other.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	for i := 1; i < len(os.Args); i++ {
+		switch word := os.Args[i]; word {
+		case "wait": // until it is asked to end
+			<-told
+			fmt.Println("told to end")
+		case "stubborn":
+			for range told {
+				fmt.Println("heard, and stays")
+			}
+		case "eat": // memory without end
+			var all [][]byte
+			for {
+				piece := make([]byte, 16<<20)
+				for j := 0; j < len(piece); j += 4096 {
+					piece[j] = 1
+				}
+				all = append(all, piece)
+				time.Sleep(time.Millisecond)
+			}
+		case "exit":
+			code, err := strconv.Atoi(os.Args[i+1])
+			if err != nil {
+				panic(err)
+			}
+			os.Exit(code)
+		default:
+			fmt.Println(word)
+		}
+	}
+}

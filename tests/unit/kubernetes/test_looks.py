@@ -1,0 +1,101 @@
+"""What is made of a pod's status."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dure_hub.backends.base import Kind, Phase, Reason, Seen
+from dure_hub.backends.kubernetes.looks import seen_of, trouble_of, waits_for
+from dure_hub.backends.kubernetes.marks import make_labels
+
+NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+LABELS = make_labels(lease="01L", kind=Kind.JOB, owner="ana")
+
+
+def pod(phase: str = "Running", deleted: str | None = None, **state: Any) -> dict[str, Any]:
+    """One of ours, whose container is in this state."""
+    statuses = [{"name": "sidecar", "state": {}}, {"name": "main", "state": state}] if state else None
+    metadata = {"name": "p", "namespace": "n", "uid": "u", "labels": LABELS}
+    return {
+        "metadata": metadata | ({"deletionTimestamp": deleted} if deleted else {}),
+        "spec": {"containers": [{"name": "main"}]},
+        "status": {"phase": phase, **({"containerStatuses": statuses} if statuses else {})},
+    }
+
+
+def looked(found: dict[str, Any]) -> Seen:
+    """What is seen of it."""
+    seen = seen_of(found, Kind.JOB, NOW)
+    assert seen is not None
+    return seen
+
+
+def over(code: int | None = None, reason: str | None = None, **more: Any) -> dict[str, Any]:
+    """The state of a container that ended ten seconds ago."""
+    times = {"startedAt": "2026-03-01T12:00:00Z", "finishedAt": "2026-03-01T12:00:20Z"}
+    return {"terminated": times | {"exitCode": code, "reason": reason} | more}
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
+def test_until_its_end_is_known_it_runs(phase: str) -> None:
+    assert looked(pod(phase)).phase is Phase.RUNNING
+    assert looked(pod(phase, deleted="2026-03-01T12:00:25Z")).phase is Phase.RUNNING, "it is still ending"
+
+
+def test_a_running_one_says_since_when_and_where() -> None:
+    found = pod(running={"startedAt": "2026-03-01T12:00:00Z"})
+    found["status"]["podIP"], found["spec"]["nodeName"] = "10.0.0.9", "n1"
+    found["spec"]["containers"][0]["ports"] = [{"containerPort": 8888}]
+    seen = looked(found)
+    assert seen.started == NOW.timestamp() - 30
+    known = {"namespace": "n", "name": "p", "uid": "u", "ip": "10.0.0.9", "node": "n1", "port": 8888}
+    assert seen.handle.where == known
+
+
+@pytest.mark.parametrize(
+    ("state", "deleted", "code", "reason"),
+    [
+        (over(0), None, 0, Reason.FINISHED),
+        (over(3), None, 3, Reason.FAILED),
+        (over(255), None, 255, Reason.FAILED),
+        (over(137), None, -9, Reason.KILLED),
+        (over(137, "OOMKilled"), None, -9, Reason.OUT_OF_MEMORY),
+        (over(128, "StartError"), None, None, Reason.NOT_EXECUTABLE),
+        (over(0), "2026-03-01T12:00:10Z", 0, Reason.STOPPED),
+        (over(143), "2026-03-01T12:00:10Z", -15, Reason.STOPPED),
+    ],
+)
+def test_how_it_ended(state: dict[str, Any], deleted: str | None, code: int | None, reason: Reason) -> None:
+    seen = looked(pod("Succeeded" if code == 0 else "Failed", deleted, **state))
+    assert (seen.phase, seen.exit_code, seen.reason) == (Phase.EXITED, code, reason)
+    assert (seen.ended_ago_s, seen.exact, seen.started) == (10.0, True, NOW.timestamp() - 30)
+
+
+def test_an_evicted_one_was_killed_at_an_unknown_time() -> None:
+    seen = looked(pod("Failed"))
+    assert (seen.exit_code, seen.reason, seen.ended_ago_s, seen.exact) == (None, Reason.KILLED, None, False)
+
+
+def test_what_is_not_ours_is_not_seen() -> None:
+    found = pod()
+    found["metadata"]["labels"] = {"dure/lease": "01L"}
+    assert seen_of(found, Kind.JOB, NOW) is None
+
+
+def test_an_image_that_is_not_there_does_not_pass_by_waiting() -> None:
+    waiting = {"reason": "ErrImageNeverPull", "message": "Container image is not present"}
+    assert trouble_of(pod("Pending", waiting=waiting)) == "ErrImageNeverPull: Container image is not present"
+    assert trouble_of(pod("Pending", waiting={"reason": "ImagePullBackOff"})) == "ImagePullBackOff"
+    assert trouble_of(pod("Pending", waiting={"reason": "ContainerCreating"})) is None
+    assert trouble_of(pod()) is None
+
+
+def test_the_scheduler_says_why_it_waits() -> None:
+    found = pod("Pending")
+    assert waits_for(found) is None
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    found["status"]["conditions"] = [{"type": "Ready", "status": "False"}, condition]
+    assert waits_for(found) == "0/3 nodes are available"
