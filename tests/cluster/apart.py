@@ -31,7 +31,7 @@ def why_not() -> str:
         return "The test cluster needs Linux."
     if os.geteuid() != 0:
         return "The test cluster needs root, for namespaces and containers."
-    missing = [name for name in ("unshare", "ip", "mount") if shutil.which(name) is None]
+    missing = [name for name in ("unshare", "setpriv", "ip") if shutil.which(name) is None]
     return f"The test cluster needs {', '.join(missing)}." if missing else ""
 
 
@@ -40,7 +40,8 @@ def run(words: Sequence[str]) -> int:
     sweep()
     with _folder() as folder:
         apart = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
-        command = ["unshare", *apart, sys.executable, "-m", "tests.cluster.first", *words]
+        ends_with_us = ("setpriv", "--pdeathsig", "KILL")  # however this one ends
+        command = [*ends_with_us, "unshare", *apart, sys.executable, "-m", "tests.cluster.first", *words]
         process = subprocess.Popen(command, env={**os.environ, FOLDER: str(folder)})
         try:
             return process.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -11,7 +11,9 @@ from kubernetes_asyncio.client import ApiClient
 
 from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
 
-TIMEOUT_S = 30.0
+TIMEOUT = aiohttp.ClientTimeout(total=30)
+SILENCE_S = 150.0
+"""Longest silence of a watch: a bookmark comes about every minute."""
 PAGE = 500
 """Objects of a list that are asked for at once."""
 TRIES = 3
@@ -31,13 +33,17 @@ class Cluster:
 
     async def all(self, path: str, **query: str) -> list[dict[str, Any]]:
         """All objects of a list, page by page, as of one moment."""
+        return (await self.all_at(path, **query))[0]
+
+    async def all_at(self, path: str, **query: str) -> tuple[list[dict[str, Any]], str]:
+        """The same, and the version that stands for that moment."""
         for _ in range(TRIES):
             found = await self._list(path, query)
             if found is not None:
                 return found
         raise ClusterAway(why=f"{path} changes faster than it can be read")
 
-    async def _list(self, path: str, query: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    async def _list(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str] | None:
         """None where the moment of the first page is forgotten before the last one."""
         found: list[dict[str, Any]] = []
         page = {**query, "limit": str(PAGE)}
@@ -49,7 +55,25 @@ class Cluster:
             found += answer["items"]
             page["continue"] = answer["metadata"].get("continue") or ""
             if not page["continue"]:
-                return found
+                return found, str(answer["metadata"]["resourceVersion"])
+
+    async def follow(self, path: str, **query: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """What changes (ADDED, MODIFIED, DELETED, BOOKMARK) and the object, until the server ends it.
+
+        Raises `ClusterRefused` where the version it is to begin from is forgotten.
+        """
+        answer = await self._begin("GET", path, query, timeout=aiohttp.ClientTimeout(sock_read=SILENCE_S))
+        try:
+            async with answer:
+                if answer.status != 200:
+                    _good(answer.status, await answer.read())
+                async for line in answer.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ClusterRefused(why=event["object"].get("message", "the watch ended"))
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterAway(why=type(error).__name__) from error
 
     async def raw(self, path: str, **query: str) -> bytes | None:
         """What is no JSON, as a log; None where there is none."""
@@ -93,21 +117,35 @@ class Cluster:
         body: Mapping[str, Any] | None = None,
         content: str = "application/json",
     ) -> tuple[int, bytes]:
-        asked: Sequence[tuple[str, str]] = list(query.items())
+        answer = await self._begin(method, path, query, body, content)
         try:
-            answer = await self._client.call_api(
+            async with answer:
+                return answer.status, await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterAway(why=type(error).__name__) from error
+
+    async def _begin(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+        timeout: aiohttp.ClientTimeout = TIMEOUT,
+    ) -> aiohttp.ClientResponse:
+        try:
+            answer: aiohttp.ClientResponse = await self._client.call_api(
                 path,
                 method,
-                query_params=asked,
+                query_params=list(query.items()),
                 header_params={"Accept": "application/json, */*", "Content-Type": content},
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,
-                _request_timeout=TIMEOUT_S,
+                _request_timeout=timeout,
             )
-            async with answer:
-                return answer.status, await answer.read()
+            return answer
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ClusterAway(why=type(error).__name__) from error
 

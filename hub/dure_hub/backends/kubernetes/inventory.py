@@ -1,0 +1,46 @@
+"""What a cluster has, as its nodes and pods say it at every moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
+from dure_hub.backends.kubernetes import stock
+from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.mirror import Mirror
+
+NO_GPU = {
+    "en": "No node of the cluster offers GPUs; NVIDIA's device plugin and GPU feature discovery make them known.",
+    "ko": "GPU를 제공하는 노드가 없습니다. NVIDIA 디바이스 플러그인과 GPU feature discovery가 GPU를 알립니다.",
+}
+
+
+class ClusterInventory(InventoryBackend):
+    """Follows nodes and pods; a look asks nobody, once it has begun. Reads only."""
+
+    unsupported: Mapping[Feature, Mapping[str, str]] = {
+        Feature.MIG: {
+            "en": "On a cluster, NVIDIA's MIG manager cuts GPUs; the portal gives what there is.",
+            "ko": "클러스터에서는 NVIDIA MIG manager가 GPU를 나눕니다. 포털은 있는 것을 제공합니다.",
+        }
+    }
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.patience_s = 30.0
+        """How long a look waits to know."""
+        self._nodes, self._pods = Mirror(cluster, "/api/v1/nodes"), Mirror(cluster, "/api/v1/pods")
+
+    async def look(self) -> Inventory:
+        """Raises `ClusterAway` where nodes or pods are not known now."""
+        nodes, pods = await asyncio.gather(self._nodes.now(self.patience_s), self._pods.now(self.patience_s))
+        found = Inventory.of(await asyncio.to_thread(stock.read, nodes, pods))
+        return found if found.devices else Inventory.of(found.nodes, why_no_gpu=NO_GPU)
+
+    async def measure(self) -> Measures:
+        """Nothing is known of use here."""
+        return Measures()
+
+    async def end(self) -> None:
+        """Follow no more."""
+        await asyncio.gather(self._nodes.close(), self._pods.close())

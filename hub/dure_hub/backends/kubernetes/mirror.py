@@ -1,0 +1,79 @@
+"""A list of objects kept as the API server has it: listed once, then followed change by change."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
+
+log = logging.getLogger(__name__)
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+FOLLOW_S = 300
+"""The server ends a watch after so long, and it is taken up where it ended."""
+
+Object = Mapping[str, Any]
+
+
+class Mirror:
+    """All objects at one path. It says nothing rather than something old: while it cannot follow, it is away."""
+
+    def __init__(self, cluster: Cluster, path: str, **query: str) -> None:
+        self._cluster, self._path, self._query = cluster, path, query
+        self._objects: dict[str, Object] = {}
+        self._live = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._why = "it was not asked yet"
+
+    async def now(self, patience_s: float) -> Collection[Object]:
+        """The objects. The first call begins to follow. Raises `ClusterAway` where they are not known in time."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow())
+        try:
+            await asyncio.wait_for(self._live.wait(), patience_s)
+        except TimeoutError:
+            raise ClusterAway(why=self._why) from None
+        return list(self._objects.values())
+
+    async def close(self) -> None:
+        """Follow no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _follow(self) -> None:
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                version = await self._list()
+                pause = FIRST_PAUSE_S
+                while True:
+                    version = await self._watch(version)
+            except (ClusterAway, ClusterRefused) as why:
+                self._live.clear()
+                self._why = str(why.facts.get("why", why))
+                log.warning("%s is not followed: %s", self._path, self._why)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _list(self) -> str:
+        found, version = await self._cluster.all_at(self._path, **self._query)
+        self._objects = {one["metadata"]["uid"]: one for one in found}
+        self._live.set()
+        return version
+
+    async def _watch(self, version: str) -> str:
+        """Follow until the server ends the watch; the version to go on from."""
+        query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(FOLLOW_S)}
+        async for kind, one in self._cluster.follow(self._path, **self._query, **query, resourceVersion=version):
+            version = one["metadata"]["resourceVersion"]
+            if kind == "DELETED":
+                self._objects.pop(one["metadata"]["uid"], None)
+            elif kind != "BOOKMARK":
+                self._objects[one["metadata"]["uid"]] = one
+        return version

@@ -1,0 +1,109 @@
+"""What a cluster of 1,250 nodes with 8 GPUs each has, followed as it changes. The nodes exist only in writing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from kubernetes_asyncio import config
+from kubernetes_asyncio.client import ApiClient, Configuration
+
+from dure_hub.backends.base import Inventory
+from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.errors import ClusterAway
+from dure_hub.backends.kubernetes.inventory import ClusterInventory
+from dure_hub.backends.kubernetes.stock import CORDONED
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
+from tests.cluster.programs import until
+
+NODES, GPUS = 1250, 8
+LABELS = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
+
+
+def name(number: int) -> str:
+    """That of a node."""
+    return f"wide-{number:04}"
+
+
+@pytest.fixture(scope="module")
+def wide(cluster: ControlPlane) -> ControlPlane:
+    """The cluster with all those nodes, ready."""
+    with ThreadPoolExecutor(8) as threads:
+        has = {"nvidia.com/gpu": str(GPUS)}
+        list(threads.map(lambda number: make_fake_node(cluster, name(number), has, LABELS), range(NODES)))
+    until(lambda: all(node_is_ready(cluster, name(number)) for number in (0, NODES - 1)), "the nodes to be ready")
+    return cluster
+
+
+@pytest.fixture
+async def inventory(wide: ControlPlane) -> AsyncIterator[ClusterInventory]:
+    """Its inventory, which has not looked yet."""
+    configuration = Configuration()
+    await config.load_kube_config(str(wide.kubeconfig), client_configuration=configuration)
+    async with ApiClient(configuration) as client:
+        made = ClusterInventory(Cluster(client))
+        yield made
+        await made.end()
+
+
+async def seen(inventory: ClusterInventory, what: Callable[[Inventory], bool]) -> Inventory:
+    """A look of which that is true."""
+    for _ in range(600):
+        found = await inventory.look()
+        if what(found):
+            return found
+        await asyncio.sleep(0.1)
+    pytest.fail(f"{usable(found)} usable GPUs on {len(found.nodes)} nodes")
+
+
+def usable(found: Inventory, prefix: str = "wide-") -> int:
+    """GPUs that may be given, of these nodes."""
+    return sum(one.usable for one in found.devices if one.node.startswith(prefix))
+
+
+async def test_all_of_it_is_seen_and_followed(wide: ControlPlane, inventory: ClusterInventory) -> None:
+    await seen(inventory, lambda found: usable(found) == NODES * GPUS)
+
+    wide.api.patch(
+        f"/api/v1/nodes/{name(7)}",
+        json={"spec": {"unschedulable": True}},
+        headers={"Content-Type": "application/merge-patch+json"},
+    ).raise_for_status()
+    found = await seen(inventory, lambda found: usable(found) == (NODES - 1) * GPUS)
+    assert {str(one.health) for one in found.devices if one.node == name(7)} == {str(CORDONED)}
+
+    make_namespace(wide, "strangers", {})
+    resources = {"requests": {"nvidia.com/gpu": "3", "cpu": "4"}, "limits": {"nvidia.com/gpu": "3"}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "strangers"},
+        "spec": {"nodeName": name(8), "containers": [{"name": "c", "image": "i", "resources": resources}]},
+    }
+    answer = wide.create("/api/v1/namespaces/strangers/pods", body)
+    assert answer.is_success, answer.text
+    found = await seen(inventory, lambda found: usable(found) == (NODES - 1) * GPUS - 3)
+    assert next(one for one in found.nodes if one.name == name(8)).cpu_cores == 60
+
+    wide.api.delete(f"/api/v1/nodes/{name(9)}").raise_for_status()
+    await seen(inventory, lambda found: usable(found) == (NODES - 2) * GPUS - 3)
+    wide.api.delete("/api/v1/namespaces/strangers/pods/p").raise_for_status()
+    await seen(inventory, lambda found: usable(found) == (NODES - 2) * GPUS)
+
+
+async def test_it_says_nothing_rather_than_something_old(wide: ControlPlane, inventory: ClusterInventory) -> None:
+    before = len((await inventory.look()).nodes)
+    inventory.patience_s = 1.0
+    wide.apiserver.kill()
+    try:
+        with pytest.raises(ClusterAway):
+            await seen(inventory, lambda _: False)  # it has to notice
+    finally:
+        wide.apiserver.start()
+        wide.apiserver.up(wide.is_ready)
+    inventory.patience_s = 60.0
+    wide.api.delete(f"/api/v1/nodes/{name(10)}").raise_for_status()
+    await seen(inventory, lambda found: len(found.nodes) == before - 1)
