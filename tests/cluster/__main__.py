@@ -1,12 +1,8 @@
-"""`python -m tests.cluster [what pytest takes]`: build what is missing, and run the tests in the cluster's place.
-
-With KUBECONFIG the tests that can run against any cluster do so against that one, without namespaces or builds.
-"""
+"""`python -m tests.cluster [what pytest takes]`: build what is missing, and test in the cluster's place."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 from tests.cluster import apart, builds
@@ -15,8 +11,6 @@ from tests.cluster import apart, builds
 def main(words: list[str]) -> int:
     """The exit code of pytest; 0 with one line where there can be no cluster and none is demanded."""
     pytest = [sys.executable, "-m", "pytest", *(words or ["tests/cluster"])]
-    if os.environ.get("KUBECONFIG"):
-        return subprocess.call(pytest)
     if why := apart.why_not():
         print(f"Left out: {why}")
         return 1 if os.environ.get("CI") else 0

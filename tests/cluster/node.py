@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -139,8 +138,3 @@ state = "{self.folder}/state"
                 "memory.available": "100Mi"
             },  # a disk that others fill is no reason to end tests' pods
         }
-
-
-def packages() -> Sequence[str]:
-    """Debian's, for what a node needs."""
-    return ("containerd", "runc", "containernetworking-plugins")
