@@ -42,10 +42,19 @@ def until(look: Callable[[], T], what: str | Callable[[], str], timeout: float =
         time.sleep(every)
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; an empty word where it has none, or has ended since it was listed."""
+    try:
+        return process.cmdline() or [""]
+    except psutil.NoSuchProcess:
+        return [""]
+
+
 def mark_of(process: psutil.Process) -> tuple[str, str, str] | None:
     """Portal, kind and lease that a process is marked with: in its environment; or its command line, if forked."""
+    words = words_of(process)[0].split()
     try:
-        environ, words = process.environ(), (process.cmdline() or [""])[0].split()
+        environ = process.environ()
     except psutil.NoSuchProcess:  # it ended since it was listed
         return None
     if words and words[0].startswith("dure:"):
@@ -58,7 +67,7 @@ def mark_of(process: psutil.Process) -> tuple[str, str, str] | None:
 
 def is_lab(process: psutil.Process) -> bool:
     """Whether it is the server itself, forked or not, and neither its keeper nor something that it runs."""
-    first, *words = process.cmdline() or [""]
+    first, *words = words_of(process)
     return "dure_hub.spawners.jupyterhub_singleuser" in words or (first.startswith("dure:") and " " not in first)
 
 

@@ -14,7 +14,7 @@ import dure
 from dure.training import Job
 from dure.wire.ids import new_id
 from tests.e2e.kernels import compute, kernel_socket
-from tests.e2e.portal import Portal, is_lab, make_portal, mark_of, until
+from tests.e2e.portal import Portal, is_lab, make_portal, mark_of, until, words_of
 from tests.support.notebooks import notebook
 from tests.support.zips import zipped
 
@@ -185,7 +185,7 @@ def of_executions(portal: Portal) -> list[psutil.Process]:
 
 def keepers(portal: Portal) -> list[psutil.Process]:
     """Those of `of_executions` that look after another."""
-    return [p for p in of_executions(portal) if "keeper.py" in " ".join(p.cmdline())]
+    return [p for p in of_executions(portal) if "keeper.py" in " ".join(words_of(p))]
 
 
 def test_the_job_went_through_all_of_it_once(own: Portal, job: Running) -> None:
@@ -221,6 +221,6 @@ def whole(portal: Portal) -> bool:
 
 def assert_one_of_each(portal: Portal) -> None:
     """No service runs twice."""
-    words = [" ".join(p.cmdline()) for p in portal.processes() if mark_of(p) is None]
+    words = [" ".join(words_of(p)) for p in portal.processes() if mark_of(p) is None]
     for part in ("dure_hub.app", "jupyterhub_config.py", "envoy"):
         assert len([w for w in words if part in w]) == 1, (part, words)

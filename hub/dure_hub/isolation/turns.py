@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from weakref import WeakValueDictionary
 
-_turns: defaultdict[Path, Lock] = defaultdict(Lock)
+_guard = Lock()
+_turns: WeakValueDictionary[Path, Lock] = WeakValueDictionary()
 
 
-def turn_at(folder: Path) -> Lock:
-    """Whoever lays out something there holds this meanwhile. Of one process: only the hub lays out homes."""
-    return _turns[folder]
+@contextmanager
+def turn_at(folder: Path) -> Iterator[None]:
+    """Whoever lays out something there does so in this. Of one process: only the hub lays out homes."""
+    with _guard:
+        lock = _turns.setdefault(folder, Lock())
+    with lock:
+        yield

@@ -248,11 +248,20 @@ class DureLocalSpawner(Spawner):  # type: ignore[misc]
         )
 
     async def _give_up(self, error: DureError) -> None:
-        """Keep why the start failed, with the last of its log, while both are there; then end what there is."""
-        said = await self.operations.servers.tail(self.handle, LOG_BYTES) if self.handle is not None else ""
-        reason = why(error, self.operations.settings.language)
-        await self.operations.environments.start_failed(self._leased(), reason, said.strip())
-        await self.stop(now=True)
+        """Keep why the start failed, with the last of its log, while both are there; then end what there is.
+
+        What keeps us from either is logged: its owner reads the sentence in any case, and the hub stops it again.
+        """
+        try:
+            said = await self.operations.servers.tail(self.handle, LOG_BYTES) if self.handle is not None else ""
+            reason = why(error, self.operations.settings.language)
+            await self.operations.environments.start_failed(self._leased(), reason, said.strip())
+        except Exception:
+            self.log.exception("Why %s did not start could not be kept: %s", self._log_name, error.text("en"))
+        try:
+            await self.stop(now=True)
+        except Exception:
+            self.log.exception("%s did not start and could not be ended", self._log_name)
 
     async def _raise_if_ended(self) -> None:
         seen = await self.operations.servers.poll(self._running())

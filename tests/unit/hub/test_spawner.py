@@ -26,6 +26,7 @@ from dure_hub.backends.embedded import EmbeddedServers
 from dure_hub.backends.embedded.processes import boot_id
 from dure_hub.backends.embedded.records import RunFolder
 from dure_hub.backends.embedded.runner import Plan, Runner
+from dure_hub.operations import shared_folders
 from dure_hub.settings import Settings
 from dure_hub.spawners import local
 from dure_hub.spawners.folder import SCHEDULED, TUTORIALS, prepare_folder, shipped
@@ -249,6 +250,23 @@ async def test_a_start_does_not_fail_where_nobody_can_tell_who_is_let_in(tmp_pat
     await spawner._look_at_guests()
 
 
+class Rows:
+    """What is kept of starts that failed; nothing where the store is away."""
+
+    def __init__(self, away: bool = False) -> None:
+        self.away = away
+        self.kept: list[tuple[str, str, str]] = []
+
+    async def save_handle(self, handle: Handle) -> None:
+        """Nobody looks at it here."""
+
+    async def start_failed(self, lease: str, reason: str, log: str) -> None:
+        """Keep it."""
+        if self.away:
+            raise RuntimeError("no store")
+        self.kept.append((lease, reason, log))
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -260,21 +278,41 @@ async def test_what_nobody_thought_of_is_a_reason_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     """Else its owner reads that it was stopped."""
-    kept: list[tuple[str, str, str]] = []
-
-    class Rows:
-        async def start_failed(self, lease: str, reason: str, log: str) -> None:
-            kept.append((lease, reason, log))
 
     def fails(_settings: Settings, _person: str) -> Path:
         raise error
 
-    spawner = make_spawner(tmp_path)
-    spawner.operations.environments = Rows()  # type: ignore[assignment]
+    spawner, rows = make_spawner(tmp_path), Rows()
+    spawner.operations.environments = rows  # type: ignore[assignment]
     monkeypatch.setattr(local, "prepare_folder", fails)
     with pytest.raises(Refused) as refused:
         await spawner.start()
     sentence = f"The portal could not start the server: {said}."
-    assert kept == [(spawner.lease, sentence, "")]
+    assert rows.kept == [(spawner.lease, sentence, "")]
     assert refused.value.jupyterhub_message.startswith(sentence)
     assert refused.value.headers["X-Dure-Code"] == "start_broke"
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["", "and the store is away"])
+async def test_what_had_begun_is_ended_whatever_else_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    async def fails(*_args: object, **_facts: object) -> None:
+        raise RuntimeError("a bug")
+
+    spawner, rows = make_spawner(tmp_path, ["sh", "-c", "echo the last words; exec sleep 600"]), Rows(away)
+    spawner.operations.settings.folder.create()
+    monkeypatch.setattr(shared_folders, "arrange", nothing)
+    spawner.operations.environments = rows  # type: ignore[assignment]
+    monkeypatch.setattr(local, "until_answers", fails)
+    with pytest.raises(Refused, match="RuntimeError"):
+        await spawner.start()
+    assert spawner.handle is not None
+    assert (await spawner.operations.servers.poll(spawner.handle)).phase is not Phase.RUNNING
+    expected = [] if away else ["The portal could not start the server: RuntimeError."]
+    assert [reason for _, reason, _ in rows.kept] == expected
+
+
+async def nothing(*_args: object) -> tuple[str, ...]:
+    """Nobody shares a folder here."""
+    return ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,24 @@ def test_they_come_lead_on_and_go(home: Path, data: Path) -> None:
     links.lay(home, {})
     assert [one.name for one in (home / "shared").iterdir()] == ["own"]
     assert (data / "set.csv").exists()
+
+
+def test_starts_of_one_person_at_once_lay_them_one_after_the_other(
+    home: Path, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(shared_folders=[SharedFolder(name="sets", path=data)])
+    replace = Path.replace
+
+    def slowly(self: Path, target: Path) -> Path:
+        time.sleep(0.01)  # so that they meet
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", slowly)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: shared.arrange(settings, "ana", [], home), range(4)))
+    assert found == [["sets"]] * 4
+    assert (home / "shared" / "sets" / "set.csv").exists()
+    assert caplog.records == [], "it raises nothing, and would say so here"
 
 
 def test_one_whose_place_moved_is_followed(home: Path, data: Path, tmp_path: Path) -> None:
