@@ -6,6 +6,7 @@ one is killed, and with the last of them go the mounts, the bridge and the netwo
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from pathlib import Path
 FOLDER = "DURE_CLUSTER_FOLDER"
 """Names the cluster's folder to whoever runs in the namespaces; also how one knows to be in them."""
 PREFIX = "dure-cluster-"
+DYING_S = 30.0
 CGROUPS = Path("/sys/fs/cgroup")
 BRIDGE, ADDRESS, NETWORK = "dure0", "10.66.0.1", "10.66.0.0/16"
 """Pods' network; the machine's own end of it is where pods reach what runs beside the cluster."""
@@ -73,11 +76,37 @@ def sweep() -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove a cluster's folder and the control groups of its pods, in which nothing runs any more."""
-    for top in CGROUPS.glob(f"**/{folder.name}"):
-        for group, _, _ in os.walk(top, topdown=False):
-            Path(group).rmdir()
+    """Remove a cluster's folder and the control groups of its pods. What is dying still is waited for."""
+    deadline = time.monotonic() + DYING_S
+    while not _groups_are_gone(folder.name):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Processes of {folder} do not end.")
+        time.sleep(0.05)
     shutil.rmtree(folder)
+
+
+def make_groups(name: str) -> None:
+    """A control group of this name in every hierarchy: one with version 2, one a controller with version 1."""
+    for hierarchy in _hierarchies():
+        (hierarchy / name).mkdir(exist_ok=True)
+
+
+def _hierarchies() -> list[Path]:
+    if (CGROUPS / "cgroup.controllers").exists():
+        return [CGROUPS]
+    return [one for one in CGROUPS.iterdir() if one.is_dir() and not one.is_symlink()]
+
+
+def _groups_are_gone(name: str) -> bool:
+    try:
+        for hierarchy in _hierarchies():
+            for group, _, _ in os.walk(hierarchy / name, topdown=False):
+                Path(group).rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def inside() -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.cluster.apart import ADDRESS, BRIDGE, CGROUPS, NETWORK
+from tests.cluster.apart import ADDRESS, BRIDGE, NETWORK, make_groups
 from tests.cluster.archive import make_image
 from tests.cluster.builds import path
 from tests.cluster.control_plane import ControlPlane
@@ -57,9 +57,7 @@ class Node:
 
     def start(self) -> None:
         """Start both; returns once the scheduler may use the node."""
-        for controller in CGROUPS.iterdir():
-            if controller.is_dir() and not controller.is_symlink():
-                (controller / self.group).mkdir(exist_ok=True)
+        make_groups(self.group)
         self.containerd.start()
         self.containerd.up(lambda: self.ctr("version").returncode == 0)
         for program, image in (("pause", PAUSE), ("probe", PROBE)):

@@ -44,9 +44,9 @@ async def inventory(wide: ControlPlane) -> AsyncIterator[ClusterInventory]:
     configuration = Configuration()
     await config.load_kube_config(str(wide.kubeconfig), client_configuration=configuration)
     async with ApiClient(configuration) as client:
-        made = ClusterInventory(Cluster(client))
+        made = ClusterInventory(Cluster(client), "p1")
         yield made
-        await made.end()
+        made.close()
 
 
 async def seen(inventory: ClusterInventory, what: Callable[[Inventory], bool]) -> Inventory:

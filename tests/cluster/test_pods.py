@@ -31,6 +31,7 @@ def namespace(cluster: ControlPlane) -> Iterator[str]:
 def spec(name: str, **changes: Any) -> PodSpec:
     """A pod with everything that one can have."""
     made = PodSpec(
+        portal="p1",
         name=name,
         namespace="mlops-dev",
         lease=f"01H{name}".upper(),
@@ -99,7 +100,7 @@ def test_a_slice_goes_to_its_node_and_a_third_waits(cluster: ControlPlane, names
             for pod in pods
             for one in pod["metadata"].get("annotations", {}).get("dure/devices", "").split(",")
         }
-        found = [one for node in stock.read(nodes, pods) for card in node.devices for one in card.instances]
+        found = [one for node in stock.read(nodes, pods, "p1") for card in node.devices for one in card.instances]
         return sorted(one.uuid for one in found if one.uuid and one.profile and one.uuid not in held)
 
     assert free() == [f"gpu-{node}/{MIG}/{number}" for node in "ab" for number in range(2)]

@@ -15,7 +15,7 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
+from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused, NameTaken
 from dure_hub.backends.kubernetes.numbered import resources_of
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.spec import PodSpec
@@ -38,7 +38,7 @@ async def runs(cluster: ControlPlane, namespace: str) -> AsyncIterator[PodRuns]:
     configuration = Configuration()
     await config.load_kube_config(str(cluster.kubeconfig), client_configuration=configuration)
     async with ApiClient(configuration) as client:
-        made = PodRuns(Cluster(client), namespace, Kind.JOB)
+        made = PodRuns(Cluster(client), "p1", namespace, Kind.JOB)
         yield made
         for seen in await made.seen():
             await made.stop(seen.handle, 1)
@@ -59,6 +59,7 @@ def spec(*words: str, **changes: Any) -> PodSpec:
     """A pod of the probe that does this, on the real node."""
     lease = new_id()
     made = PodSpec(
+        portal="p1",
         name=f"job-{lease.lower()}",
         namespace=NAMESPACE,
         lease=lease,
@@ -144,7 +145,7 @@ async def test_what_others_delete_is_known_too(cluster: ControlPlane, runs: PodR
     await until(runs, handle, is_up)
     cluster.api.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{handle.where['name']}").raise_for_status()
     seen = await until(runs, handle, is_over)
-    assert (seen.exit_code, seen.reason) == (0, Reason.STOPPED)
+    assert (seen.exit_code, seen.reason) == (0, Reason.KILLED)
 
 
 async def test_a_second_start_is_the_first_one(runs: PodRuns) -> None:
@@ -165,6 +166,27 @@ async def test_a_later_pod_of_the_same_name_is_another(runs: PodRuns) -> None:
     await runs.stop(handle, 1)
     await runs.forget(handle)
     assert (await runs.poll(later)).phase is Phase.RUNNING
+
+
+async def test_the_name_of_another_pod_is_refused_and_that_pod_left_alone(runs: PodRuns) -> None:
+    one = spec("wait")
+    first = await started(runs, one)
+    with pytest.raises(NameTaken, match=one.name):
+        await started(runs, replace(one, lease=new_id()))
+    stranger = replace(first, lease=new_id())
+    await runs.stop(stranger, 1)
+    await runs.forget(stranger)
+    assert (await runs.poll(stranger)).phase is Phase.GONE
+    assert (await runs.poll(first)).phase is Phase.RUNNING
+
+
+async def test_one_that_was_stopped_before_it_began_has_an_empty_log(runs: PodRuns, tmp_path: Path) -> None:
+    handle = await started(runs, spec("wait", image="localhost/nowhere:1"))
+    await runs.stop(handle, 1)
+    await runs.keep_log(handle, tmp_path / "log")
+    assert (tmp_path / "log").read_bytes() == b""
+    seen = await until(runs, handle, is_over)
+    assert seen.reason == Reason.STOPPED
 
 
 async def test_its_log_is_read_in_pieces_and_kept(runs: PodRuns, tmp_path: Path) -> None:

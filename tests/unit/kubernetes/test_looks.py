@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 
 from dure_hub.backends.base import Kind, Phase, Reason, Seen
-from dure_hub.backends.kubernetes.looks import seen_of, trouble_of, waits_for
-from dure_hub.backends.kubernetes.marks import make_labels
+from dure_hub.backends.kubernetes.looks import is_readable, seen_of, trouble_of, waits_for
+from dure_hub.backends.kubernetes.marks import STOPPED, make_labels
 
+SOON, LATER = "2026-03-01T12:00:21Z", "2026-03-01T12:30:00Z"
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
-LABELS = make_labels(lease="01L", kind=Kind.JOB, owner="ana")
+LABELS = make_labels(portal="p1", lease="01L", kind=Kind.JOB, owner="ana")
 
 
-def pod(phase: str = "Running", deleted: str | None = None, **state: Any) -> dict[str, Any]:
+def pod(phase: str = "Running", deleted: str | None = None, asked: bool = False, **state: Any) -> dict[str, Any]:
     """One of ours, whose container is in this state."""
     statuses = [{"name": "sidecar", "state": {}}, {"name": "main", "state": state}] if state else None
     metadata = {"name": "p", "namespace": "n", "uid": "u", "labels": LABELS}
+    if asked:
+        metadata |= {"annotations": {STOPPED: "2026-03-01T12:00:09Z"}}
     return {
         "metadata": metadata | ({"deletionTimestamp": deleted} if deleted else {}),
         "spec": {"containers": [{"name": "main"}]},
@@ -28,7 +31,7 @@ def pod(phase: str = "Running", deleted: str | None = None, **state: Any) -> dic
 
 def looked(found: dict[str, Any]) -> Seen:
     """What is seen of it."""
-    seen = seen_of(found, Kind.JOB, NOW)
+    seen = seen_of(found, "p1", Kind.JOB, NOW)
     assert seen is not None
     return seen
 
@@ -64,14 +67,38 @@ def test_a_running_one_says_since_when_and_where() -> None:
         (over(137), None, -9, Reason.KILLED),
         (over(137, "OOMKilled"), None, -9, Reason.OUT_OF_MEMORY),
         (over(128, "StartError"), None, None, Reason.NOT_EXECUTABLE),
-        (over(0), "2026-03-01T12:00:10Z", 0, Reason.STOPPED),
-        (over(143), "2026-03-01T12:00:10Z", -15, Reason.STOPPED),
+        (over(0), SOON, 0, Reason.KILLED),
+        (over(143), SOON, -15, Reason.KILLED),
+        (over(137, "OOMKilled"), SOON, -9, Reason.OUT_OF_MEMORY),
+        (over(0), LATER, 0, Reason.FINISHED),
+        (over(2), LATER, 2, Reason.FAILED),
     ],
 )
 def test_how_it_ended(state: dict[str, Any], deleted: str | None, code: int | None, reason: Reason) -> None:
+    """What others delete is killed by that, unless it had ended long before."""
     seen = looked(pod("Succeeded" if code == 0 else "Failed", deleted, **state))
     assert (seen.phase, seen.exit_code, seen.reason) == (Phase.EXITED, code, reason)
     assert (seen.ended_ago_s, seen.exact, seen.started) == (10.0, True, NOW.timestamp() - 30)
+
+
+@pytest.mark.parametrize("code", [0, -15])
+def test_what_the_portal_asked_to_end_was_stopped(code: int) -> None:
+    seen = looked(pod("Failed", SOON, asked=True, **over(code if code >= 0 else 128 - code)))
+    assert (seen.exit_code, seen.reason) == (code, Reason.STOPPED)
+
+
+def test_a_node_that_is_taken_away_kills_what_was_on_it() -> None:
+    found = pod("Succeeded", **over(0))
+    found["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+    assert looked(found).reason == Reason.KILLED
+
+
+def test_only_what_began_has_a_log() -> None:
+    assert not is_readable(pod("Pending", waiting={"reason": "ContainerCreating"}))
+    assert not is_readable(pod("Failed", **over(None, "ContainerStatusUnknown")))
+    assert not is_readable(pod("Pending"))
+    assert is_readable(pod(running={}))
+    assert is_readable(pod("Failed", **over(1, containerID="containerd://x")))
 
 
 def test_an_evicted_one_was_killed_at_an_unknown_time() -> None:
@@ -82,7 +109,7 @@ def test_an_evicted_one_was_killed_at_an_unknown_time() -> None:
 def test_what_is_not_ours_is_not_seen() -> None:
     found = pod()
     found["metadata"]["labels"] = {"dure/lease": "01L"}
-    assert seen_of(found, Kind.JOB, NOW) is None
+    assert seen_of(found, "p1", Kind.JOB, NOW) is None
 
 
 def test_an_image_that_is_not_there_does_not_pass_by_waiting() -> None:

@@ -13,6 +13,7 @@ from dure_hub.backends.kubernetes.marks import lease_of
 from dure_hub.backends.kubernetes.spec import SHM, Mount, PodSpec
 
 SPEC = PodSpec(
+    portal="p1",
     name="dev-vision-lab-1",
     namespace="mlops-dev",
     lease="01HX",
@@ -48,12 +49,12 @@ def test_what_it_asks_for_is_its_limit() -> None:
 
 def test_it_is_marked_with_its_lease_and_a_person_keeps_the_whole_name() -> None:
     metadata = made()["metadata"]
-    assert lease_of({"metadata": metadata}) == "01HX"
+    assert lease_of({"metadata": metadata}, "p1") == "01HX"
     assert metadata["labels"]["dure/owner"].startswith("ana-example-com--")
     assert metadata["annotations"]["dure/owner"] == "ana@example.com"
     assert metadata["annotations"]["dure/devices"] == "n1/nvidia.com/mig-1g.10gb/3"
-    assert lease_of({"metadata": {"labels": {"dure/lease": "01HX"}}}) is None, "somebody else's label"
-    assert lease_of({"metadata": {}}) is None
+    assert lease_of({"metadata": {"labels": {"dure/lease": "01HX"}}}, "p1") is None, "somebody else's label"
+    assert lease_of({"metadata": {}}, "p1") is None
 
 
 def test_kueue_is_asked_only_where_it_has_a_queue() -> None:
@@ -65,8 +66,11 @@ def test_kueue_is_asked_only_where_it_has_a_queue() -> None:
 
 def test_it_goes_to_the_node_of_its_slice() -> None:
     spec = made()["spec"]
-    assert spec["nodeSelector"] == {"kubernetes.io/hostname": "n1"}
-    assert "affinity" not in spec, "which was decided with the slice"
+    (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert term == {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}
+    assert "nodeSelector" not in spec, "a label may say another name"
 
 
 def test_without_a_slice_it_goes_to_its_pool_or_to_none() -> None:

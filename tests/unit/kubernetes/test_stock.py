@@ -11,7 +11,16 @@ from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.marks import DEVICES, POOL, make_labels
 from dure_hub.backends.kubernetes.numbered import resources_of, where
 from dure_hub.backends.kubernetes.requests import requests_of
-from dure_hub.backends.kubernetes.stock import CORDONED, DRIVER, FOREIGN, MEMORY, NOT_READY, PRODUCT, REPLICAS
+from dure_hub.backends.kubernetes.stock import (
+    CORDONED,
+    DRIVER,
+    FOREIGN,
+    MEMORY,
+    NOT_READY,
+    PRODUCT,
+    REPLICAS,
+    TAINTED,
+)
 from dure_hub.catalogue.gpus import MODELS
 from dure_hub.catalogue.products import by_product, cut_into, in_catalogue, in_labels
 from dure_hub.operations.machines import gpu_of
@@ -24,7 +33,7 @@ H100 = {PRODUCT: "NVIDIA-H100-80GB-HBM3", MEMORY: "81559", DRIVER: "580.65.06"}
 
 def only(one: Object, *pods: Object) -> NodeInventory:
     """This node, with these pods of it."""
-    (found,) = stock.read([one], pods)
+    (found,) = stock.read([one], pods, "p1")
     return found
 
 
@@ -35,7 +44,7 @@ def usable(found: NodeInventory) -> list[str]:
 
 def mine(devices: str, **asks: str) -> Object:
     """A pod of ours that holds these."""
-    labels = make_labels(lease="01L", kind=Kind.SERVER, owner="ana")
+    labels = make_labels(portal="p1", lease="01L", kind=Kind.SERVER, owner="ana")
     return pod(labels=labels, annotations={DEVICES: devices}, **asks)
 
 
@@ -136,6 +145,45 @@ def test_a_whole_gpu_of_a_cluster_is_whole_whatever_the_settings_share() -> None
     assert gpu_of(one, Settings(gpu_sharing="time-slice", gpu_replicas=4)).replicas == 0
 
 
+def test_beside_strangers_on_cards_of_ours_nothing_more_is_given() -> None:
+    """Nobody says on which card a place is: with one of ours and three of others on two cards, all may be full."""
+    one = node(labels={PRODUCT: "NVIDIA-A10-SHARED", REPLICAS: "4"}, gpu="8")
+    assert usable(only(one, mine("n1/nvidia.com/gpu/0"), pod(gpu="4"))) == ["n1/nvidia.com/gpu/0"]
+    assert usable(only(one, mine("n1/nvidia.com/gpu/0"), pod(gpu="5"))) == []
+
+
+def test_instances_that_are_shared_besides_are_not_given() -> None:
+    single = {PRODUCT: "NVIDIA-H100-80GB-HBM3-MIG-1g.10gb-SHARED", REPLICAS: "4"}
+    assert only(node(labels=single, gpu="56")).devices == ()
+    mixed = H100 | {"nvidia.com/mig-1g.10gb.replicas": "4"}
+    assert only(node(labels=mixed, mig_1g_10gb="28")).devices == ()
+    assert only(node(labels=H100, mig_1g_10gb_shared="28")).devices == ()
+
+
+@pytest.mark.parametrize(
+    ("taint", "open_"),
+    [
+        ({"key": "nvidia.com/gpu", "effect": "NoSchedule"}, True),
+        ({"key": POOL, "value": "training", "effect": "NoSchedule"}, True),
+        ({"key": POOL, "value": "inference", "effect": "NoSchedule"}, False),
+        ({"key": "dedicated", "value": "others", "effect": "NoSchedule"}, False),
+        ({"key": "nvidia.com/gpu", "effect": "NoExecute"}, False),
+        ({"key": "dedicated", "effect": "PreferNoSchedule"}, True),
+    ],
+)
+def test_a_node_whose_taint_our_pods_do_not_tolerate_gives_nothing(taint: dict[str, str], open_: bool) -> None:
+    one = node(labels=H100 | {POOL: "training"}, gpu="1")
+    one["spec"]["taints"] = [taint]
+    found = only(one)
+    assert (bool(usable(found)), found.cpu_cores > 0) == (open_, open_)
+    assert found.devices[0].health == (None if open_ else TAINTED)
+
+
+def test_another_portals_pods_are_strangers() -> None:
+    labels = make_labels(portal="p2", lease="01L", kind=Kind.SERVER, owner="ana")
+    assert usable(only(node(labels=H100, gpu="1"), pod(labels=labels, gpu="1"))) == []
+
+
 def test_shared_by_mps_is_said() -> None:
     labels = {PRODUCT: "NVIDIA-A10", REPLICAS: "2", "nvidia.com/gpu.sharing-strategy": "mps"}
     (one,) = only(node(labels=labels, gpu_shared="2")).devices
@@ -157,6 +205,17 @@ def test_a_pod_asks_for_the_most_that_it_ever_needs() -> None:
         "spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": "2"}}}], "overhead": {"cpu": "250m"}}
     }
     assert requests_of(limits) == {"nvidia.com/gpu": 2, "cpu": 0.25}
+
+
+def test_what_is_asked_for_the_pod_as_a_whole_counts_and_a_resize_frees_nothing_early() -> None:
+    whole = {
+        "spec": {"resources": {"requests": {"cpu": "8"}}, "containers": [{"name": "c"}], "overhead": {"cpu": "1"}}
+    }
+    assert requests_of(whole) == {"cpu": 9}
+    shrinking = pod(cpu="1")
+    statuses = [{"name": "c", "allocatedResources": {"cpu": "4"}, "resources": {"requests": {"cpu": "4"}}}]
+    shrinking["status"]["containerStatuses"] = statuses
+    assert requests_of(shrinking)["cpu"] == 4
 
 
 def test_a_pod_asks_for_what_its_lease_holds() -> None:

@@ -11,9 +11,10 @@ from kubernetes_asyncio.client import ApiClient
 
 from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
 
-TIMEOUT = aiohttp.ClientTimeout(total=30)
-SILENCE_S = 150.0
-"""Longest silence of a watch: a bookmark comes about every minute."""
+CONNECT_S = 10.0
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_S)
+SILENCE_S = 90.0
+"""Longest silence of a watch, since a bookmark comes every minute: for so long, what is followed may be old."""
 PAGE = 500
 """Objects of a list that are asked for at once."""
 TRIES = 3
@@ -62,7 +63,9 @@ class Cluster:
 
         Raises `ClusterRefused` where the version it is to begin from is forgotten.
         """
-        answer = await self._begin("GET", path, query, timeout=aiohttp.ClientTimeout(sock_read=SILENCE_S))
+        answer = await self._begin(
+            "GET", path, query, timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        )
         try:
             async with answer:
                 if answer.status != 200:

@@ -21,6 +21,20 @@ class ClusterAway(DureError):
     }
 
 
+class NameTaken(DureError):
+    """Another pod has the name that this one is to have; one that is ending counts until it has ended."""
+
+    code, status = "name_taken", 409
+    message: ClassVar[Text] = {
+        "en": "The cluster has another pod of the name {name} still.",
+        "ko": "클러스터에 이름이 {name}인 다른 파드가 아직 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Try again when it has ended; where it is not the portal's, ask whoever runs the cluster.",
+        "ko": "그 파드가 끝난 뒤에 다시 시도하세요. 포털의 파드가 아니면 클러스터 관리자에게 문의하세요.",
+    }
+
+
 class ClusterRefused(DureError):
     """The API server says no: a quota, a policy, a right that the portal lacks."""
 

@@ -26,7 +26,8 @@ class ClusterInventory(InventoryBackend):
         }
     }
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, portal: str) -> None:
+        self._portal = portal
         self.patience_s = 30.0
         """How long a look waits to know."""
         self._nodes, self._pods = Mirror(cluster, "/api/v1/nodes"), Mirror(cluster, "/api/v1/pods")
@@ -34,13 +35,14 @@ class ClusterInventory(InventoryBackend):
     async def look(self) -> Inventory:
         """Raises `ClusterAway` where nodes or pods are not known now."""
         nodes, pods = await asyncio.gather(self._nodes.now(self.patience_s), self._pods.now(self.patience_s))
-        found = Inventory.of(await asyncio.to_thread(stock.read, nodes, pods))
+        found = Inventory.of(await asyncio.to_thread(stock.read, nodes, pods, self._portal))
         return found if found.devices else Inventory.of(found.nodes, why_no_gpu=NO_GPU)
 
     async def measure(self) -> Measures:
         """Nothing is known of use here."""
         return Measures()
 
-    async def end(self) -> None:
+    def close(self) -> None:
         """Follow no more."""
-        await asyncio.gather(self._nodes.close(), self._pods.close())
+        self._nodes.close()
+        self._pods.close()

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
-from dure_hub.backends.kubernetes.marks import lease_of
+from dure_hub.backends.kubernetes.marks import STOPPED, lease_of
 from dure_hub.backends.kubernetes.pods import CONTAINER
 
 ENDED = {"Succeeded", "Failed"}
 NEVER_RAN = {"ContainerCannotRun", "StartError", "CreateContainerError"}
 """Reasons with which a container is over that never ran."""
 LARGEST_SIGNAL = 64
+LONG_AFTER_S = 30.0
 HOPELESS = {
     "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError",
     "CreateContainerError", "RunContainerError",
@@ -23,9 +24,9 @@ HOPELESS = {
 Pod = Mapping[str, Any]
 
 
-def seen_of(pod: Pod, kind: Kind, now: datetime) -> Seen | None:
+def seen_of(pod: Pod, portal: str, kind: Kind, now: datetime) -> Seen | None:
     """One run as its pod shows it; None of a pod that is not ours. What the cluster cannot reach runs on."""
-    lease = lease_of(pod)
+    lease = lease_of(pod, portal)
     if lease is None:
         return None
     handle = Handle(lease, kind, where_of(pod))
@@ -50,7 +51,7 @@ def where_of(pod: Pod) -> dict[str, Any]:
     metadata = pod["metadata"]
     found = {"namespace": metadata["namespace"], "name": metadata["name"], "uid": metadata["uid"]}
     address, node = pod["status"].get("podIP"), pod["spec"].get("nodeName")
-    ports = pod["spec"]["containers"][0].get("ports") or ()
+    ports = next((one.get("ports") or () for one in pod["spec"]["containers"] if one["name"] == CONTAINER), ())
     more = {"ip": address, "node": node, "port": ports[0]["containerPort"] if ports else None}
     return found | {key: value for key, value in more.items() if value}
 
@@ -64,17 +65,34 @@ def exit_code(over: Mapping[str, Any]) -> int | None:
 
 
 def reason_of(pod: Pod, over: Mapping[str, Any]) -> Reason:
-    """Why it ended. What was asked to end was stopped, whatever it said to that."""
+    """Why it ended. What the portal asked to end was stopped, whatever it said to that; what others deleted
+    (a drained node, a preemption, somebody's kubectl) was killed, unless it had ended before."""
     code = exit_code(over)
-    if pod["metadata"].get("deletionTimestamp"):
+    if STOPPED in (pod["metadata"].get("annotations") or {}):
         return Reason.STOPPED
     if over.get("reason") == "OOMKilled":
         return Reason.OUT_OF_MEMORY
     if over.get("reason") in NEVER_RAN:
         return Reason.NOT_EXECUTABLE
-    if code is None or code < 0:  # without a word of its container: evicted, or its node is gone
+    if code is None or code < 0 or _taken(pod, over):  # without a word of its container: evicted, its node is gone
         return Reason.KILLED
     return Reason.FAILED if code else Reason.FINISHED
+
+
+def is_readable(pod: Pod) -> bool:
+    """Whether its container has a log: of one that never began the kubelet refuses to give any."""
+    state = _state(pod)
+    return "running" in state or bool((state.get("terminated") or {}).get("containerID"))
+
+
+def _taken(pod: Pod, over: Mapping[str, Any]) -> bool:
+    """Whether its deletion ended it. The time of a deletion is moved to when the kubelet is done with it, so only
+    one that came long after the end says that it had ended by itself."""
+    conditions = pod["status"].get("conditions") or ()
+    if any(one["type"] == "DisruptionTarget" and one["status"] == "True" for one in conditions):
+        return True
+    deleted, ended = _time(pod["metadata"].get("deletionTimestamp")), _time(over.get("finishedAt"))
+    return deleted is not None and (ended is None or deleted - ended < LONG_AFTER_S)
 
 
 def trouble_of(pod: Pod) -> str | None:

@@ -14,9 +14,13 @@ from dure_hub.policies.naming import slug
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OURS = "dure"
+PORTAL = "dure/portal"
+"""Label: which portal's. Several may share a cluster, and what another one started is a stranger's."""
 LEASE, KIND, OWNER, TEAM, PROJECT = "dure/lease", "dure/kind", "dure/owner", "dure/team", "dure/project"
 DEVICES = "dure/devices"
 """Annotation: what of the node the lease holds, as `stock` names it, separated by commas."""
+STOPPED = "dure/stopped"
+"""Annotation: the portal has asked it to end."""
 RECORD = "dure/record"
 """A finalizer: the pod stays, with how it ended, until the portal has read that and forgets it."""
 POOL = "dure/pool"
@@ -27,6 +31,7 @@ QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 
 def make_labels(
     *,
+    portal: str,
     lease: str,
     kind: Kind,
     owner: str,
@@ -40,6 +45,7 @@ def make_labels(
     named = {QUEUE: queue, PRIORITY: priority if queue else None}
     return {
         MANAGED_BY: OURS,
+        PORTAL: portal,
         LEASE: lease,
         KIND: kind.value,
         OWNER: slug(owner),
@@ -48,7 +54,13 @@ def make_labels(
     }
 
 
-def lease_of(thing: Mapping[str, Any]) -> str | None:
-    """The lease of an object as the API gives it; None of what is not ours."""
+def lease_of(thing: Mapping[str, Any], portal: str) -> str | None:
+    """The lease of an object as the API gives it; None of what is not this portal's."""
     labels = thing.get("metadata", {}).get("labels") or {}
-    return str(labels[LEASE]) if labels.get(MANAGED_BY) == OURS and labels.get(LEASE) else None
+    ours = labels.get(MANAGED_BY) == OURS and labels.get(PORTAL) == portal
+    return str(labels[LEASE]) if ours and labels.get(LEASE) else None
+
+
+def selector(portal: str, kind: Kind) -> str:
+    """What the API is asked for all of one kind."""
+    return f"{MANAGED_BY}={OURS},{PORTAL}={portal},{KIND}={kind.value}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,6 +13,7 @@ from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+LIVED_S = 5.0
 FOLLOW_S = 300
 """The server ends a watch after so long, and it is taken up where it ended."""
 
@@ -39,27 +40,40 @@ class Mirror:
             raise ClusterAway(why=self._why) from None
         return list(self._objects.values())
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Follow no more."""
+        self._live.clear()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
 
     async def _follow(self) -> None:
+        """For good. Whatever goes wrong is a pause, in which nothing is said. It grows until a watch has lived for
+        a while, so that one that is refused or cut off at once costs no list after the other."""
         pause = FIRST_PAUSE_S
         while True:
+            began = time.monotonic()
             try:
                 version = await self._list()
-                pause = FIRST_PAUSE_S
-                while True:
-                    version = await self._watch(version)
+                began = time.monotonic()
+                await self._watch_on(version)
             except (ClusterAway, ClusterRefused) as why:
-                self._live.clear()
                 self._why = str(why.facts.get("why", why))
                 log.warning("%s is not followed: %s", self._path, self._why)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+            except Exception as error:
+                self._why = type(error).__name__
+                log.exception("%s is not followed", self._path)
+            finally:
+                self._live.clear()
+            pause = FIRST_PAUSE_S if time.monotonic() - began > LIVED_S else min(pause * 2, LONGEST_PAUSE_S)
+            await asyncio.sleep(pause)
+
+    async def _watch_on(self, version: str) -> None:
+        """Follow, watch after watch, for as long as each has lived for a while."""
+        while True:
+            began = time.monotonic()
+            version = await self._watch(version)
+            if time.monotonic() - began < LIVED_S:
+                raise ClusterAway(why="the watch ended at once")
 
     async def _list(self) -> str:
         found, version = await self._cluster.all_at(self._path, **self._query)

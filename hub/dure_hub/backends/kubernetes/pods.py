@@ -14,7 +14,6 @@ from dure_hub.backends.kubernetes.marks import DEVICES, OWNER, POOL, PROJECT, RE
 from dure_hub.backends.kubernetes.spec import GROUP, SECRETS, SHM, USER, PodSpec
 
 CONTAINER = "main"
-HOSTNAME = "kubernetes.io/hostname"
 GPUS = "nvidia.com/"
 
 
@@ -48,6 +47,7 @@ def make_pod(spec: PodSpec) -> dict[str, Any]:
 def labels_of(spec: PodSpec) -> dict[str, str]:
     """By what the pod is found."""
     return make_labels(
+        portal=spec.portal,
         lease=spec.lease,
         kind=spec.kind,
         owner=spec.owner,
@@ -156,10 +156,14 @@ def make_tolerations(spec: PodSpec) -> list[dict[str, Any]]:
 def make_placement(spec: PodSpec) -> dict[str, Any]:
     """Where it may run: on the node where its slice is, else on one with these labels, of its pool or of none."""
     placed: dict[str, Any] = {}
-    wanted = dict(spec.labels) | ({HOSTNAME: spec.node} if spec.node else {})
-    if wanted:
-        placed["nodeSelector"] = wanted
-    if spec.pool and not spec.node:
+    if spec.labels:
+        placed["nodeSelector"] = dict(spec.labels)
+    if spec.node:  # by its name, since what its label says of its host may be something else
+        named = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [spec.node]}]}
+        placed["affinity"] = {
+            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [named]}}
+        }
+    elif spec.pool:
         own = {"key": POOL, "operator": "In", "values": [spec.pool]}
         placed["affinity"] = {
             "nodeAffinity": {

@@ -40,7 +40,8 @@ def mb_of(quantity: object) -> int:
 
 def requests_of(pod: Mapping[str, Any]) -> Counter[str]:
     """What a pod keeps from others, by resource: its containers with its sidecars, or the largest of its init
-    containers with the sidecars before it, whichever is more; and its overhead.
+    containers with the sidecars before it, whichever is more; what is asked for the pod as a whole goes before
+    that, and its overhead comes on top. Of one that is being resized, the larger of before and after.
 
     Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
     """
@@ -52,10 +53,15 @@ def requests_of(pod: Mapping[str, Any]) -> Counter[str]:
             peak |= sidecars
         else:
             peak |= sidecars + _asked(container)
+    resized = {one["name"]: one for one in (pod.get("status") or {}).get("containerStatuses") or ()}
     for container in spec["containers"]:
-        together += _asked(container)
+        has = resized.get(container.get("name"), {})
+        before = _asked({"resources": {"requests": has.get("allocatedResources")}}) | _asked(has)
+        together += _asked(container) | before
     overhead = {name: number_of(value) for name, value in (spec.get("overhead") or {}).items()}
-    return ((together + sidecars) | peak) + Counter(overhead)
+    asked = (together + sidecars) | peak
+    asked.update({name: value - asked[name] for name, value in _asked(spec).items()})
+    return asked + Counter(overhead)
 
 
 def _asked(container: Mapping[str, Any]) -> Counter[str]:
@@ -65,7 +71,7 @@ def _asked(container: Mapping[str, Any]) -> Counter[str]:
     return Counter({name: number_of(value) for name, value in asked.items()})
 
 
-def held_by_node(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Held]:
+def held_by_node(pods: Iterable[Mapping[str, Any]], portal: str) -> Mapping[str, Held]:
     """By node. Pods that were given none yet, and those that have ended, hold nothing."""
     foreign: dict[str, Counter[str]] = {}
     ours: dict[str, set[str]] = {}
@@ -74,7 +80,7 @@ def held_by_node(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Held]:
         if not node or pod["status"].get("phase") in OVER:
             continue
         counted, numbered = foreign.setdefault(node, Counter()), ours.setdefault(node, set())
-        if lease_of(pod) is None:
+        if lease_of(pod, portal) is None:
             counted.update(requests_of(pod))
         else:
             said = (pod["metadata"].get("annotations") or {}).get(DEVICES, "")

@@ -17,9 +17,10 @@ from typing import Any
 
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, begin
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.looks import seen_of, where_of
-from dure_hub.backends.kubernetes.marks import KIND, MANAGED_BY, OURS
-from dure_hub.backends.kubernetes.pods import make_pod
+from dure_hub.backends.kubernetes.errors import NameTaken
+from dure_hub.backends.kubernetes.looks import is_readable, seen_of, where_of
+from dure_hub.backends.kubernetes.marks import RECORD, STOPPED, lease_of, selector
+from dure_hub.backends.kubernetes.pods import CONTAINER, make_pod
 from dure_hub.backends.kubernetes.spec import PodSpec
 
 LOOK_S = 0.25
@@ -31,34 +32,48 @@ class PodRuns(Runs):
     """Runs of one kind, in one namespace."""
 
     def __init__(
-        self, cluster: Cluster, namespace: str, kind: Kind, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        cluster: Cluster,
+        portal: str,
+        namespace: str,
+        kind: Kind,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.kind = kind
+        self._portal = portal
         self._cluster, self._pods, self._now = cluster, f"/api/v1/namespaces/{namespace}/pods", now
 
     async def launch(self, spec: PodSpec) -> AsyncIterator[Handle]:
-        """As `ServerBackend.start`, for a pod that is all decided. A second start of its name yields the first."""
+        """As `ServerBackend.start`, for a pod that is all decided. A second start of its lease yields the first.
+
+        Raises `NameTaken` where another pod has its name, also one that is ending.
+        """
         await self._cluster.create(self._pods, make_pod(spec))
         pod = await self._cluster.get(f"{self._pods}/{spec.name}")
-        yield Handle(spec.lease, self.kind, where_of(pod) if pod else {"name": spec.name})
+        if pod is None or lease_of(pod, self._portal) != spec.lease:
+            raise NameTaken(name=spec.name)
+        yield Handle(spec.lease, self.kind, where_of(pod))
 
     async def seen(self) -> Sequence[Seen]:
         """All of this kind that carries our mark."""
-        found = await self._cluster.all(self._pods, labelSelector=f"{MANAGED_BY}={OURS},{KIND}={self.kind.value}")
-        looks = (seen_of(pod, self.kind, self._now()) for pod in found)
+        found = await self._cluster.all(self._pods, labelSelector=selector(self._portal, self.kind))
+        looks = (seen_of(pod, self._portal, self.kind, self._now()) for pod in found)
         return [look for look in looks if look is not None]
 
     async def poll(self, handle: Handle) -> Seen:
         """One of them. Raises `ClusterAway`: no answer is no verdict."""
         pod = await self._pod(handle)
-        look = seen_of(pod, self.kind, self._now()) if pod else None
+        look = seen_of(pod, self._portal, self.kind, self._now()) if pod else None
         return look or Seen(handle, Phase.GONE)
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         """Ask it to end, and wait until it has; the kubelet kills it after the grace."""
-        address, uid = self._address(handle), handle.where.get("uid")
-        if (await self.poll(handle)).phase is not Phase.RUNNING:
+        address, pod = self._address(handle), await self._pod(handle)
+        if pod is None or (await self.poll(handle)).phase is not Phase.RUNNING:
             return
+        uid = pod["metadata"]["uid"]
+        asked = {"uid": uid, "annotations": {STOPPED: self._now().isoformat()}}
+        await self._cluster.patch(address, {"metadata": asked})
         # a grace of 0 would take the pod off the list before its processes have ended
         await self._cluster.delete(address, grace_s=max(round(grace_s), 1), uid=uid)
         for _ in range(math.ceil((grace_s + PATIENCE_S) / LOOK_S)):
@@ -67,23 +82,26 @@ class PodRuns(Runs):
             await asyncio.sleep(LOOK_S)
 
     async def forget(self, handle: Handle) -> None:
-        """Let the pod go. One that runs still is left alone."""
+        """Let the pod go. One that runs still is left alone, and so are the finalizers of others."""
         pod = await self._pod(handle)
         if pod is None or (await self.poll(handle)).phase is Phase.RUNNING:
             return
-        own = {"uid": pod["metadata"]["uid"], "finalizers": None}
-        await self._cluster.patch(self._address(handle), {"metadata": own})
-        await self._cluster.delete(self._address(handle), uid=pod["metadata"]["uid"])
+        metadata = pod["metadata"]
+        left = [one for one in metadata.get("finalizers") or () if one != RECORD]
+        same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        await self._cluster.patch(self._address(handle), {"metadata": same | {"finalizers": left}})
+        await self._cluster.delete(self._address(handle), uid=metadata["uid"])
 
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
-        """A piece of what its container said. The kubelet gives no middle, so it reads up to its end."""
+        """A piece of what its container said. The kubelet gives no middle, so it is read up to the piece's end;
+        of a log that was rotated it gives the last file (10 MiB, where nobody has set `containerLogMaxSize`)."""
         whole = await self._log(handle, **({"limitBytes": str(offset + limit)} if offset >= 0 else {}))
         at = begin(io.BytesIO(whole), offset)
         piece = whole[at : at + limit]
         return LogPiece(piece.decode(errors="replace"), at, at + len(piece))
 
     async def keep_log(self, handle: Handle, target: Path) -> None:
-        """All of it, as a file that appears whole."""
+        """All of it that the kubelet has, as a file that appears whole."""
         content = await self._log(handle)
         await asyncio.to_thread(_write, target, content)
 
@@ -93,15 +111,16 @@ class PodRuns(Runs):
 
     async def _log(self, handle: Handle, **query: str) -> bytes:
         pod = await self._pod(handle)
-        if pod is None or not pod["status"].get("containerStatuses"):
+        if pod is None or not is_readable(pod):
             return b""
-        return await self._cluster.raw(f"{self._address(handle)}/log", **query) or b""
+        return await self._cluster.raw(f"{self._address(handle)}/log", container=CONTAINER, **query) or b""
 
     async def _pod(self, handle: Handle) -> Mapping[str, Any] | None:
-        """Its pod, and no later one of the same name."""
+        """Its pod, and no later one of the same name, nor anybody else's."""
         pod = await self._cluster.get(self._address(handle))
-        uid = handle.where.get("uid")
-        return None if pod is None or (uid and pod["metadata"]["uid"] != uid) else pod
+        if pod is None or lease_of(pod, self._portal) != handle.lease:
+            return None
+        return pod if pod["metadata"]["uid"] == handle.where["uid"] else None
 
     def _address(self, handle: Handle) -> str:
         return f"{self._pods}/{handle.where['name']}"

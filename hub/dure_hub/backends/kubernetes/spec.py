@@ -27,7 +27,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class PodSpec:
-    """A pod to be.
+    """A pod to be. `portal` is the id of the portal whose it is.
 
     `cores` and `memory_mb` are both what it asks for and its limits; `resources` are extended ones by name
     (`nvidia.com/mig-1g.10gb: 1`), `shm_mb` is what of its memory its processes may share (MiB). `node` is where
@@ -36,6 +36,7 @@ class PodSpec:
     admits it where `queue` is set. `grace_s` is how long it may take to end.
     """
 
+    portal: str
     name: str
     namespace: str
     lease: str

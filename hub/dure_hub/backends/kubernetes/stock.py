@@ -31,6 +31,10 @@ NOT_READY = {
     "en": "Its node is not ready: the cluster cannot reach it.",
     "ko": "노드가 준비되지 않았습니다. 클러스터가 노드에 닿지 못합니다.",
 }
+TAINTED = {
+    "en": "Its node has a taint that keeps the portal's pods away.",
+    "ko": "노드의 taint가 포털의 파드를 막습니다.",
+}
 FOREIGN = {
     "en": "A pod that Dure did not start holds it.",
     "ko": "Dure가 시작하지 않은 파드가 사용하고 있습니다.",
@@ -40,9 +44,9 @@ Object: TypeAlias = Mapping[str, Any]
 """A node or a pod as the API gives it."""
 
 
-def read(nodes: Iterable[Object], pods: Iterable[Object]) -> list[NodeInventory]:
-    """All nodes without what others hold, by name."""
-    held = held_by_node(pods)
+def read(nodes: Iterable[Object], pods: Iterable[Object], portal: str) -> list[NodeInventory]:
+    """All nodes without what others than this portal hold, by name."""
+    held = held_by_node(pods, portal)
     found = [read_node(node, held.get(node["metadata"]["name"], NOTHING)) for node in nodes]
     return sorted(found, key=lambda node: node.name)
 
@@ -67,9 +71,19 @@ def why_closed(node: Object) -> Mapping[str, str] | None:
     """Why nobody may be sent there now, in words; None where one may."""
     if node["spec"].get("unschedulable"):
         return CORDONED
+    if any(_keeps_away(taint, node) for taint in node["spec"].get("taints") or ()):
+        return TAINTED
     conditions = node["status"].get("conditions") or ()
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
     return None if ready else NOT_READY
+
+
+def _keeps_away(taint: Object, node: Object) -> bool:
+    """Whether pods of ours do not tolerate it (pods.make_tolerations)."""
+    if taint["effect"] == "PreferNoSchedule":
+        return False
+    own_pool = taint["key"] == POOL and taint.get("value") == _labels(node).get(POOL)
+    return taint["effect"] != "NoSchedule" or not (own_pool or taint["key"] == GPU)
 
 
 def _labels(node: Object) -> Mapping[str, str]:
@@ -111,7 +125,12 @@ def _whole(node: Object, has: Object, held: Held) -> list[Device]:
         shared = resource == SHARED or product.endswith("-SHARED")
         replicas = (_number(labels.get(REPLICAS)) or 1) if shared else 1
         ids = [device_id(name, resource, number) for number in range(_count(has, resource) // replicas)]
-        lost = _taken(ids, held, -(-held.foreign.get(resource, 0) // replicas))
+        others = -(-held.foreign.get(resource, 0) // replicas)
+        lost = _taken(ids, held, others)
+        if (
+            shared and len(lost) < others
+        ):  # strangers' places are on cards that ours are on, too, and nobody says which
+            lost = frozenset(ids)
         by_mps = labels.get(STRATEGY) == "mps"
         for one in ids:
             device = replace(_device(node, one), shared=(replicas, by_mps) if shared else (0, False))
@@ -125,7 +144,7 @@ def _cut(node: Object, has: Object, held: Held) -> list[Device]:
     name, product = node["metadata"]["name"], _labels(node).get(PRODUCT, "")
     model = products.by_product(product)
     instances: list[tuple[str, MigDevice]] = []
-    for resource, mig in _mig_resources(has, product):
+    for resource, mig in _mig_resources(has, _labels(node)):
         ids = [device_id(name, resource, number) for number in range(_count(has, resource))]
         lost = _taken(ids, held, held.foreign.get(resource, 0))
         known = model.grid.named(mig) if model and model.grid else None
@@ -139,12 +158,21 @@ def _cut(node: Object, has: Object, held: Held) -> list[Device]:
     ]
 
 
-def _mig_resources(has: Object, product: str) -> Sequence[tuple[str, str]]:
-    """(resource, MIG profile): under the strategy `single` all are `nvidia.com/gpu`, else each has its own."""
-    single = products.cut_into(product)
+def _mig_resources(has: Object, labels: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+    """(resource, MIG profile): under the strategy `single` all are `nvidia.com/gpu`, else each has its own.
+
+    Of those that are shared besides there is nothing to give: an instance is one holder's.
+    """
+    product = labels.get(PRODUCT, "")
+    single = None if product.endswith("-SHARED") else products.cut_into(product)
     found = [(GPU, single)] if single else []
-    mixed = sorted(name for name in has if name.startswith(MIG) and not name.endswith(".shared"))
+    mixed = sorted(name for name in has if name.startswith(MIG) and not _is_shared(name, labels))
     return [*found, *((name, products.in_catalogue(name.removeprefix(MIG))) for name in mixed)]
+
+
+def _is_shared(resource: str, labels: Mapping[str, str]) -> bool:
+    """Whether an instance of this resource has several holders: by its name, or by what the labels say of it."""
+    return resource.endswith(".shared") or (_number(labels.get(f"{resource}.replicas")) or 1) > 1
 
 
 def lay_out(instances: Sequence[tuple[str, MigDevice]], model: GpuModel | None) -> list[tuple[MigDevice, ...]]:
