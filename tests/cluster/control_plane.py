@@ -175,6 +175,8 @@ class ControlPlane:
             *self._clients(),
             "--leader-elect=false",
             "--use-service-account-credentials",
+            "--kube-api-qps=1000",  # at 20, the taints of a thousand new nodes are there for minutes
+            "--kube-api-burst=2000",
             f"--service-account-private-key-file={self.folder / 'accounts.key'}",
             f"--root-ca-file={self.authority.file}",
         )

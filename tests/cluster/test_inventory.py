@@ -51,12 +51,13 @@ async def inventory(wide: ControlPlane) -> AsyncIterator[ClusterInventory]:
 
 async def seen(inventory: ClusterInventory, what: Callable[[Inventory], bool]) -> Inventory:
     """A look of which that is true."""
-    for _ in range(600):
+    for _ in range(100):
         found = await inventory.look()
         if what(found):
             return found
         await asyncio.sleep(0.1)
-    pytest.fail(f"{usable(found)} usable GPUs on {len(found.nodes)} nodes")
+    closed = {one.node: str(one.health) for one in found.devices if not one.usable}
+    pytest.fail(f"{usable(found)} usable GPUs on {len(found.nodes)} nodes; not these: {closed}")
 
 
 def usable(found: Inventory, prefix: str = "wide-") -> int:
