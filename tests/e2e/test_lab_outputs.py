@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -74,8 +76,13 @@ class Counting:
         until(lambda: self.printed() > number, f"it to count beyond {number}")
 
     def cell(self) -> dict[str, Any]:
-        """The one that counts, as it is on disk."""
-        return dict(json.loads(self.file.read_text())["cells"][0])
+        """The one that counts, as it is on disk once nobody is writing there."""
+        for _ in range(50):
+            if text := self.file.read_text():
+                with contextlib.suppress(json.JSONDecodeError):
+                    return dict(json.loads(text)["cells"][0])
+            time.sleep(0.02)
+        pytest.fail(f"No notebook: {self.file.read_text()[:200]}")
 
     def open(self, context: BrowserContext) -> Page:
         """A page with this notebook, whose kernel it shows."""
