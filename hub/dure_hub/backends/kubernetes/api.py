@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -66,7 +67,7 @@ class Cluster:
         answer = await self._begin(
             "GET", path, query, timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S)
         )
-        try:
+        with _told():
             async with answer:
                 if answer.status != 200:
                     _good(answer.status, await answer.read())
@@ -75,8 +76,6 @@ class Cluster:
                     if event["type"] == "ERROR":
                         raise ClusterRefused(why=event["object"].get("message", "the watch ended"))
                     yield event["type"], event["object"]
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterAway(why=type(error).__name__) from error
 
     async def raw(self, path: str, **query: str) -> bytes | None:
         """What is no JSON, as a log; None where there is none."""
@@ -121,11 +120,9 @@ class Cluster:
         content: str = "application/json",
     ) -> tuple[int, bytes]:
         answer = await self._begin(method, path, query, body, content)
-        try:
+        with _told():
             async with answer:
                 return answer.status, await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterAway(why=type(error).__name__) from error
 
     async def _begin(
         self,
@@ -136,7 +133,7 @@ class Cluster:
         content: str = "application/json",
         timeout: aiohttp.ClientTimeout = TIMEOUT,
     ) -> aiohttp.ClientResponse:
-        try:
+        with _told():
             answer: aiohttp.ClientResponse = await self._client.call_api(
                 path,
                 method,
@@ -149,8 +146,15 @@ class Cluster:
                 _request_timeout=timeout,
             )
             return answer
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise ClusterAway(why=type(error).__name__) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Whatever keeps an answer from coming is `ClusterAway`."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ClusterAway(why=type(error).__name__) from error
 
 
 def _good(status: int, content: bytes) -> bytes:
