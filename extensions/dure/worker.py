@@ -6,12 +6,14 @@ as `--name value` arguments, as if typed. Tracebacks and exit codes are the code
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import inspect
 import json
 import os
 import runpy
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,5 +83,24 @@ def arguments(parameters: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def leave() -> None:
+    """End this process well, as the interpreter would, but without taking down what still runs in it.
+
+    Threads of torch's that live on (of gloo, of DistributedDataParallel) and ask for the interpreter while that
+    goes down are ended by CPython through frames of C++, which aborts the process: seldom, but then a job that had
+    done all its work would have failed with SIGABRT.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as end:  # a file may end with `sys.exit(main())`
+        if end.code not in (None, 0):
+            raise
+    leave()

@@ -123,9 +123,8 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
     row.phase = FAILED if failed else STOPPED
     if reason == "expired" and row.stop_at is not None:
         row.reason = row.reason or row.stop_reason
-    row.reason = row.reason or reason
-    if reason == "exited" and seen is not None and seen.reason:
-        row.reason = seen.reason[:REASON_LENGTH]
+    exact = seen.reason if reason == "exited" and seen is not None and seen.reason else reason
+    row.reason = row.reason or exact[:REASON_LENGTH]
     if lease.ended_at is not None:
         facts = {"lease": lease.id, "phase": row.phase, "code": reason, "reason": row.reason}
         record(session, lease.ended_at, PORTAL, "environment.end", thing(row), facts, row.owner)

@@ -56,7 +56,8 @@ async def run(folder: Path, code: str, **changes: Any) -> tuple[Seen, str]:
     (place.code / "train.py").write_text(code)
     outputs = folder / "outputs"
     outputs.mkdir()
-    handle = await place.start(place.work(Kind.JOB, outputs=outputs, entry="train.py:main", **changes))
+    asked = {"entry": "train.py:main", **changes}
+    handle = await place.start(place.work(Kind.JOB, outputs=outputs, **asked))
     try:
         return await place.ended(handle), (await place.training().log(handle, 0, 1 << 20)).text
     finally:
@@ -90,3 +91,25 @@ async def test_a_rank_that_fails_alone_still_has_the_last_word(tmp_path: Path) -
     code = "def main(ctx):\n    if ctx.is_main:\n        raise ValueError('only here')\n    while True: pass\n"
     seen, log = await run(tmp_path, code, processes=2)
     assert (seen.exit_code, tail(log, 1)) == (1, "ValueError: only here"), log
+
+
+LEAVES = """
+import atexit, ctypes, sys, threading, time
+
+def late():
+    time.sleep(0.3)
+    print("the thread has ended", flush=True)
+
+threading.Thread(target=late).start()
+atexit.register(print, "and what was registered has run")
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(ctypes.cast(libc.abort, ctypes.c_void_p), None, None)
+sys.exit(0)
+"""
+
+
+async def test_what_goes_wrong_after_the_end_of_the_code_does_not_fail_the_job(tmp_path: Path) -> None:
+    """As torch's threads do, once in a while, when the interpreter goes down: here the C library is to abort."""
+    seen, log = await run(tmp_path, LEAVES, entry="train.py")
+    assert (seen.exit_code, seen.reason) == (0, Reason.FINISHED), log
+    assert tail(log, 2) == "the thread has ended / and what was registered has run"

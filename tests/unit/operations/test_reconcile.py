@@ -167,6 +167,14 @@ async def test_how_a_server_exited_is_kept(world: World, code: int | None, reaso
     await until(lambda: world.servers.forgotten == [lease.id], world)
 
 
+async def test_what_its_spawner_said_of_a_failed_start_stays(world: World) -> None:
+    lease = await started(world)
+    await world.environments.start_failed(lease.id, "The server ended with code 1.", "the end of its log")
+    world.servers.put(lease.id, Phase.EXITED, exit_code=1, reason="failed")
+    await until(lambda: environment(world).phase == "failed", world)
+    assert environment(world).reason == "The server ended with code 1."
+
+
 async def test_a_failed_look_is_no_verdict(world: World) -> None:
     lease = await started(world)
     world.clock.move(world.runs.grace_s)
