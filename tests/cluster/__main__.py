@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.cluster import apart, builds
+from tests.cluster import apart, builds, helm
 
 
 def main(words: list[str]) -> int:
@@ -15,6 +15,7 @@ def main(words: list[str]) -> int:
         print(f"Left out: {why}")
         return 1 if os.environ.get("CI") else 0
     builds.build()
+    helm.build()
     return apart.run(pytest)
 
 

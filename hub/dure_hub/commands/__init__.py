@@ -11,6 +11,12 @@ from dure.errors import reader_language as language
 
 HELP = {
     "up": ("start the portal of this machine", "이 머신의 포털을 시작합니다"),
+    "prepare": (
+        "make the data folder ready for services that a cluster starts",
+        "클러스터가 시작하는 서비스를 위해 데이터 폴더를 준비합니다",
+    ),
+    "secret_file": ("keep this file's text as a secret", "이 파일의 내용을 비밀값으로 보관합니다"),
+    "admin_password": ("password of the first administrator", "첫 관리자의 비밀번호가 든 파일"),
     "down": ("end the portal and everything it runs", "포털과 실행 중인 모든 것을 종료합니다"),
     "status": ("say what runs", "실행 상태를 보여 줍니다"),
     "doctor": ("say what this machine can do, and what is limited", "이 머신에서 가능한 것과 제한을 보여 줍니다"),
@@ -75,6 +81,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     up.add_argument("--host", help=_help("host"))
     up.add_argument("--insecure-http", action="store_true", help=_help("insecure_http"))
     up.add_argument("--report-fd", type=int, help=argparse.SUPPRESS)  # the background half of --detach
+    ready = _add(subparsers, "prepare", "dure_hub.commands.prepare")
+    ready.add_argument("--secret", action="append", default=[], metavar="NAME=FILE", help=_help("secret_file"))
+    ready.add_argument("--admin-password-file", type=Path, metavar="FILE", help=_help("admin_password"))
     _add(subparsers, "down", "dure_hub.commands.down")
     _add(subparsers, "status", "dure_hub.commands.status").add_argument(
         "--json", action="store_true", help=_help("json")

@@ -29,7 +29,9 @@ def held(settings: Settings) -> Iterator[None]:
     try:
         if not _take(descriptor):
             about = holder(settings.folder.run)
-            raise AlreadyUp(folder=str(settings.folder.root), url=about.get("url"), pid=about.get("pid"))
+            # Who shares it (`beside`) has left no word of itself.
+            url, pid = about.get("url", settings.address), about.get("pid", "?")
+            raise AlreadyUp(folder=str(settings.folder.root), url=url, pid=pid)
         yield
     finally:
         os.close(descriptor)

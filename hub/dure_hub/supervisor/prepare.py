@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -96,10 +97,15 @@ def make_secrets(settings: Settings) -> None:
         if path.exists():
             path.chmod(0o600)
             continue
-        temporary = path.with_suffix(".new")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            out.write(secrets.token_hex(size))
-        temporary.replace(path)
+        write_secret(path, secrets.token_hex(size))
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a secret whole, into a file of mode 600 from its first byte on."""
+    temporary = path.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(text)
+    temporary.replace(path)
 
 
 def instance(settings: Settings) -> str:
@@ -217,13 +223,15 @@ async def write_profiles(settings: Settings) -> None:
     live_profiles.keep(folder.profiles, profilefile.written(ProfilesFile(), made))
 
 
-def add_first_admin(settings: Settings, name: str = "admin") -> tuple[str, str] | None:
+def add_first_admin(
+    settings: Settings, name: str = "admin", password: str | None = None
+) -> tuple[str, str] | None:
     """Make the first administrator where there is no user yet; returns name and password, to be shown once."""
     from dure_hub import authenticator
 
     if settings.auth != "password" or authenticator.list_users(settings):
         return None
-    password = new_password()
+    password = password or new_password()
     authenticator.add_user(settings, name, password, admin=True)
     return name, password
 

@@ -90,6 +90,10 @@ LINES: dict[str, Text] = {
         "en": "Starting {services} ... ({seconds} s)",
         "ko": "{services} 시작 중 ... ({seconds}초)",
     },
+    "prepared": {
+        "en": "{folder} is ready for the portal's services.",
+        "ko": "{folder}이(가) 준비되었습니다. 포털 서비스를 시작할 수 있습니다.",
+    },
     "ready": {
         "en": "The portal is up:  {url}",
         "ko": "포털이 준비되었습니다:  {url}",
