@@ -1,0 +1,77 @@
+{{/* What the portal's programs are called and where they listen: this file alone knows. */}}
+
+{{/* Below the volume, not the volume itself: a restore puts one folder in another one's place. */}}
+{{- define "dure.data" -}}/data/dure{{- end }}
+
+{{- define "dure.ports" -}}
+envoy: 8000
+hub: 8081
+portal: 8082
+mlflow: 8083
+voila: 8084
+{{- end }}
+
+{{/* A service shares run/lock with the others, so that nothing is prepared while it runs. */}}
+{{- define "dure.beside" -}}
+["python", "-P", "-m", "dure_hub.supervisor.beside"
+{{- end }}
+
+{{/* The command of each container; call with the container's name. */}}
+{{- define "dure.command" -}}
+{{- if eq . "hub" -}}
+{{ include "dure.beside" . }}, "python", "-m", "dure_hub.supervisor.hub_server"]
+{{- else if eq . "portal" -}}
+{{ include "dure.beside" . }}, "python", "-m", "dure_hub.app"]
+{{- else if eq . "mlflow" -}}
+{{ include "dure.beside" . }}, "python", "-m", "dure_hub.supervisor.mlflow_server"]
+{{- else if eq . "voila" -}}
+{{ include "dure.beside" . }}, "python", "-m", "dure_hub.supervisor.voila_server"]
+{{- else if eq . "envoy" -}}
+["sh", "-c", "dure dataplane bootstrap > /tmp/envoy.json && exec envoy -c /tmp/envoy.json --disable-hot-restart --log-level warning"]
+{{- end }}
+{{- end }}
+
+{{/* Whether a container is ready. MLflow and Voila listen on sockets on the volume. */}}
+{{- define "dure.ready" -}}
+{{- if eq . "hub" -}}
+httpGet: {path: /hub/api/, port: hub}
+{{- else if eq . "portal" -}}
+httpGet: {path: /services/dure/health, port: portal}
+{{- else if eq . "envoy" -}}
+tcpSocket: {port: http}
+{{- else -}}
+exec: {command: ["test", "-S", "{{ include "dure.data" . }}/run/{{ . }}.sock"]}
+{{- end }}
+{{- end }}
+
+{{/* Settings that the chart decides, as the environment of every process of the portal. */}}
+{{- define "dure.settings" -}}
+{{- $ports := include "dure.ports" . | fromYaml -}}
+DURE_DATA: {{ include "dure.data" . }}
+DURE_BACKEND: kubernetes
+DURE_NAMESPACE_DEV: {{ .Values.namespaces.dev }}
+DURE_NAMESPACE_TRAINING: {{ .Values.namespaces.training }}
+DURE_NAMESPACE_SERVING: {{ .Values.namespaces.serving }}
+DURE_IMAGE: {{ include "dure.image" (list . .Values.images.singleuser) }}
+DURE_HOME_SIZE_GB: {{ .Values.home.sizeGb | quote }}
+DURE_STORAGE_CLASS: {{ .Values.home.storageClass | quote }}
+DURE_HOST: "0.0.0.0"
+DURE_INSECURE_HTTP: "true"
+DURE_PORT: {{ $ports.envoy | quote }}
+DURE_HUB_PORT: {{ $ports.hub | quote }}
+DURE_PORTAL_PORT: {{ $ports.portal | quote }}
+DURE_PUBLIC_URL: {{ .Values.publicUrl | quote }}
+DURE_SYSTEM_ACCOUNTS: "off"
+DURE_WARM_STARTS: "false"
+{{- with include "dure.databaseUrl" . }}
+DURE_DATABASE_URL: {{ . | quote }}
+DURE_DATABASE_PASSWORD_FILE: {{ include "dure.data" $ }}/secrets/database-password
+{{- end }}
+{{- end }}
+
+{{/* What Envoy finds in its environment. */}}
+{{- define "dure.envoySettings" -}}
+{{- $ports := include "dure.ports" . | fromYaml -}}
+DURE_PORT: {{ $ports.envoy | quote }}
+DURE_XDS: dure-portal.{{ .Values.namespaces.platform }}.svc:{{ $ports.portal }}
+{{- end }}
