@@ -9,6 +9,8 @@ hub: 8081
 portal: 8082
 mlflow: 8083
 voila: 8084
+xds: 8085
+statistics: 8001
 {{- end }}
 
 {{/* A service shares run/lock with the others, so that nothing is prepared while it runs. */}}
@@ -27,11 +29,11 @@ voila: 8084
 {{- else if eq . "voila" -}}
 {{ include "dure.beside" . }}, "python", "-m", "dure_hub.supervisor.voila_server"]
 {{- else if eq . "envoy" -}}
-["sh", "-c", "dure dataplane bootstrap > /tmp/envoy.json && exec envoy -c /tmp/envoy.json --disable-hot-restart --log-level warning"]
+["python", "-P", "-m", "dure_hub.dataplane.front"]
 {{- end }}
 {{- end }}
 
-{{/* Whether a container is ready. MLflow and Voila listen on sockets on the volume. */}}
+{{/* Whether a container is ready. */}}
 {{- define "dure.ready" -}}
 {{- if eq . "hub" -}}
 httpGet: {path: /hub/api/, port: hub}
@@ -40,7 +42,7 @@ httpGet: {path: /services/dure/health, port: portal}
 {{- else if eq . "envoy" -}}
 tcpSocket: {port: http}
 {{- else -}}
-exec: {command: ["test", "-S", "{{ include "dure.data" . }}/run/{{ . }}.sock"]}
+tcpSocket: {port: {{ . }}}
 {{- end }}
 {{- end }}
 
@@ -60,6 +62,12 @@ DURE_INSECURE_HTTP: "true"
 DURE_PORT: {{ $ports.envoy | quote }}
 DURE_HUB_PORT: {{ $ports.hub | quote }}
 DURE_PORTAL_PORT: {{ $ports.portal | quote }}
+DURE_MLFLOW_PORT: {{ $ports.mlflow | quote }}
+DURE_VOILA_PORT: {{ $ports.voila | quote }}
+DURE_PORTAL_HOST: dure-portal.{{ .Values.namespaces.platform }}.svc
+DURE_XDS_PORT: {{ $ports.xds | quote }}
+DURE_XDS_TOKEN_FILE: {{ include "dure.data" . }}/secrets/envoy-token
+DURE_INSIDE_URL: http://dure-envoy.{{ .Values.namespaces.platform }}.svc:{{ .Values.service.port }}
 DURE_PUBLIC_URL: {{ .Values.publicUrl | quote }}
 DURE_SYSTEM_ACCOUNTS: "off"
 DURE_WARM_STARTS: "false"
@@ -69,9 +77,8 @@ DURE_DATABASE_PASSWORD_FILE: {{ include "dure.data" $ }}/secrets/database-passwo
 {{- end }}
 {{- end }}
 
-{{/* What Envoy finds in its environment. */}}
-{{- define "dure.envoySettings" -}}
+{{/* How Envoy is told where the portal is. */}}
+{{- define "dure.envoyArguments" -}}
 {{- $ports := include "dure.ports" . | fromYaml -}}
-DURE_PORT: {{ $ports.envoy | quote }}
-DURE_XDS: dure-portal.{{ .Values.namespaces.platform }}.svc:{{ $ports.portal }}
+["--portal", "dure-portal.{{ .Values.namespaces.platform }}.svc", "--xds-port", "{{ $ports.xds }}", "--check-port", "{{ $ports.portal }}", "--port", "{{ $ports.envoy }}", "--statistics-port", "{{ $ports.statistics }}", "--token-file", "/etc/dure/envoy/password"]
 {{- end }}
