@@ -1,4 +1,7 @@
-"""Helm, built once from its own go.mod: what it needs of Kubernetes differs from what the cluster is made of."""
+"""Helm, built once from its own go.mod: what it needs of Kubernetes differs from what the cluster is made of.
+
+Beside it lie the definitions of the kinds that the chart makes where a cluster knows them.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,18 @@ import yaml
 
 from tests.cluster.builds import cache, go
 
-SOURCE = Path(__file__).parent / "go-helm"
+SOURCE, CRDS_SOURCE = Path(__file__).parent / "go-helm", Path(__file__).parent / "go-crds"
 ROOT = Path(__file__).parents[2]
 VALUES = ROOT / "helm-values"
 CHART = VALUES / "dure"
+CRDS = {
+    "gateway.networking.k8s.io_httproutes": ("sigs.k8s.io/gateway-api", "config/crd/standard"),
+    "monitoring.coreos.com_podmonitors": (
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd",
+    ),
+}
+"""Definitions of kinds: the module each is in, and the folder."""
 OVERLAYS = ("minimal", "dev", "staging", "prod")
 
 
@@ -51,7 +62,32 @@ def build() -> Path:
         if not place.exists():
             print(f"Building Helm {version()}; some three minutes the first time.", flush=True)
             _build(place)
+        for name in CRDS:
+            if not definition(name).exists():
+                _fetch(name)
     return place
+
+
+def definition(name: str) -> Path:
+    """The file that defines a kind, once `build` has fetched it."""
+    digest = hashlib.sha256((CRDS_SOURCE / "go.sum").read_bytes())
+    return cache() / "cluster" / f"crd-{digest.hexdigest()[:12]}-{name}.yaml"
+
+
+def _fetch(name: str) -> None:
+    module, folder = CRDS[name]
+    for words in (("mod", "download", module), ("list", "-m", "-f", "{{.Dir}}", module)):
+        done = subprocess.run(
+            [go(), *words],
+            cwd=CRDS_SOURCE,
+            env={**os.environ, "GOTOOLCHAIN": "local"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    temporary = definition(name).with_suffix(".new")
+    temporary.write_bytes((Path(done.stdout.strip()) / folder / f"{name}.yaml").read_bytes())
+    temporary.replace(definition(name))
 
 
 def _build(place: Path) -> None:
