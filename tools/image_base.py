@@ -5,41 +5,58 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tools.image_builder import Builder, Unbuildable
 
 USUAL = "docker.io/library/python:3.12-slim-bookworm"
 NAME = "localhost/dure-base/bookworm:2"
 """What it is called; the number grows with what is in it."""
 INCLUDED = ("ca-certificates", "python3", "python3-venv")
-MIRROR = "http://deb.debian.org/debian"
-USELESS = ("usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists")
+USELESS = (
+    *("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man"),
+    *("var/cache/apt", "var/lib/apt/lists"),
+)
 """What no container needs, of a third of the size."""
 
 
-def ensure(builder: str) -> str:
-    """The name of the base, which is made where it is not there yet: a minute and a half. Needs root and debootstrap."""
-    known = subprocess.run([builder, "inspect", "--type", "image", NAME], capture_output=True, check=False)
-    if known.returncode:
+def ensure(builder: Builder) -> str:
+    """The name of the base, which is made if it is not there yet: a minute and a half, as root, by debootstrap.
+
+    Raises `Unbuildable`.
+    """
+    if not builder.has(NAME):
         with tempfile.TemporaryDirectory() as folder:
             _make(builder, Path(folder))
     return NAME
 
 
-def _make(builder: str, folder: Path) -> None:
-    root = folder / "root"
-    words = ["debootstrap", "--variant=minbase", f"--include={','.join(INCLUDED)}", "bookworm", str(root), MIRROR]
-    # in a mount namespace of its own, with which what it mounts is gone, however it ends
+def _make(builder: Builder, folder: Path) -> None:
+    root, context = folder / "root", folder / "context"
+    words = ["debootstrap", "--variant=minbase", f"--include={','.join(INCLUDED)}", "bookworm", str(root)]
+    # what it mounts is gone with a namespace of its own, however it ends
     apart = ["unshare", "--mount", "--propagation", "private", "--"]
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    subprocess.run([*apart, *words], check=True, env={**os.environ, "PATH": path})
+    _run([*apart, *words], {**os.environ, "PATH": path})
     for useless in USELESS:
         shutil.rmtree(root / useless)
         (root / useless).mkdir()
-    (root / "etc" / "resolv.conf").unlink(missing_ok=True)
-    (root / "etc" / "hostname").unlink(missing_ok=True)
-    archive = folder / "root.tar"
-    subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(archive), "."], check=True)
-    (folder / "Containerfile").write_text("FROM scratch\nADD root.tar /\n")
-    apart = ["--isolation", "chroot"] if builder == "buildah" else []
-    subprocess.run([builder, "build", *apart, "-t", NAME, str(folder)], check=True)
+    for own in ("etc/hostname", "etc/resolv.conf"):  # this machine's
+        (root / own).unlink(missing_ok=True)
+    context.mkdir()
+    _run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(context / "root.tar"), "."], os.environ)
+    file = folder / "Containerfile"
+    file.write_text("FROM scratch\nADD root.tar /\n")
+    builder.build(file, ["-t", NAME], context)
+
+
+def _run(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    try:
+        done = subprocess.run(words, env=environment, stdout=sys.stderr, check=False)
+    except FileNotFoundError as missing:
+        raise Unbuildable(f"Making a base needs {missing.filename}: install it, or name a base.") from missing
+    if done.returncode:
+        raise Unbuildable(f"{words[0]} failed; its own words are above.")

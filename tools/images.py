@@ -1,7 +1,7 @@
 """Builds Dure's images from images/*.Containerfile: `python -m tools.images [NAME …]`, or `make images`.
 
-Buildah does it, else Podman or Docker, whichever is there. What is built on what is read from the files: each names
-the image under it as its PARENT, and those that nobody runs are stages. docs/images.md says what each is for.
+What is built on what stands in the files: each names the image under it as its PARENT, and those that nobody runs
+are stages. docs/images.md says what each is for.
 """
 
 from __future__ import annotations
@@ -16,92 +16,35 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tools import image_base
+from tools.image_builder import Builder, Unbuildable, find_builder
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "images"
 LOCAL = "localhost/dure"
 """Before the name of an image that was built and is not published."""
-STAGES = ("python", "lab", "torch")
-"""What others are built on, and nobody runs or publishes."""
-BUILDERS = ("buildah", "podman", "docker")
-
-
-class Unbuildable(Exception):
-    """Why an image cannot be built here, or was not, with what to do."""
-
-
-@dataclass(frozen=True)
-class Builder:
-    """A program that builds images. `program` is one of `BUILDERS`."""
-
-    program: str
-
-    def build(self, name: str, words: Sequence[str], context: Path) -> None:
-        """Build `images/NAME.Containerfile`."""
-        apart = ["--isolation", "chroot", "--layers"] if self.program == "buildah" else []
-        file = str(FILES / f"{name}.Containerfile")
-        self.run("build", *apart, "--network", "host", "-f", file, *words, str(context))
-
-    def digest(self, image: str) -> str:
-        """What tells this image from all others, here: of its configuration, and so of its layers."""
-        if self.program == "buildah":
-            return self.said("inspect", "--type", "image", "--format", "{{.FromImageID}}", image)
-        return self.said("image", "inspect", "--format", "{{.Id}}", image)
-
-    def size_mb(self, image: str) -> str:
-        """How much of a disk it takes with all under it, as the builder says it."""
-        if self.program == "buildah":
-            return self.said("images", "--format", "{{.Size}}", image)
-        return self.said("image", "ls", "--format", "{{.Size}}", image)
-
-    def push(self, image: str, target: str) -> str:
-        """Publish it; the digest by which the registry knows it."""
-        if self.program == "docker":
-            self.run("tag", image, target)
-            self.run("push", target)
-            return self.said("image", "inspect", "--format", "{{index .RepoDigests 0}}", target).rpartition("@")[2]
-        with tempfile.TemporaryDirectory() as folder:
-            said = Path(folder) / "digest"
-            self.run("push", "--digestfile", str(said), image, f"docker://{target}")
-            return said.read_text().strip()
-
-    def save(self, image: str, file: Path) -> None:
-        """Write it to a tar that container engines load."""
-        file.unlink(missing_ok=True)
-        if self.program == "buildah":
-            self.run("push", "--quiet", image, f"docker-archive:{file}:{image}")
-        else:
-            self.run("save", "--output", str(file), image)
-
-    def run(self, *words: str) -> None:
-        """Run it, with what it says on our standard error. Raises `Unbuildable`."""
-        if subprocess.run([self.program, *words], stdout=sys.stderr, check=False).returncode:
-            raise Unbuildable(f"{self.program} {words[0]} failed; its own words are above.")
-
-    def said(self, *words: str) -> str:
-        """The first line of what it says."""
-        done = subprocess.run([self.program, *words], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unbuildable(f"{self.program} {words[0]} failed: {done.stderr.strip()}")
-        return done.stdout.strip().splitlines()[0]
-
-
-def find_builder() -> Builder:
-    """The first that is here. Raises `Unbuildable`."""
-    for program in BUILDERS:
-        if shutil.which(program):
-            return Builder(program)
-    raise Unbuildable("Nothing here builds images. Install one:  sudo apt-get install -y buildah")
+STAGES = {
+    "python": ("python", None),
+    "lab": ("lab", "python"),
+    "torch": ("torch", "python"),
+    "lab-torch": ("lab", "torch"),
+}
+"""What others are built on, and nobody runs or publishes: from which file, and on which stage."""
 
 
 def parent(name: str) -> str | None:
     """The image of ours under this one; None where that is the base itself."""
-    found = re.search(rf"^ARG PARENT={LOCAL}/(\S+)$", (FILES / f"{name}.Containerfile").read_text(), re.MULTILINE)
+    if name in STAGES:
+        return STAGES[name][1]
+    found = re.search(rf"^ARG PARENT={LOCAL}/(\S+)$", file_of(name).read_text(), re.MULTILINE)
     return found[1] if found else None
+
+
+def file_of(name: str) -> Path:
+    """What says how it is built."""
+    return FILES / f"{STAGES[name][0] if name in STAGES else name}.Containerfile"
 
 
 def images() -> list[str]:
@@ -132,7 +75,7 @@ def version() -> str:
 
 
 def fill(context: Path) -> None:
-    """Put into this folder all that the Containerfiles copy. Nothing else of the checkout can come into an image."""
+    """Put into this folder all that the Containerfiles copy. Nothing else of the checkout comes into an image."""
     shutil.copy(ROOT / "LICENSE", context)
     shutil.copy(ROOT / "requirements.lock", context)
     (context / "requirements").mkdir()
@@ -162,10 +105,14 @@ def secrets(folder: Path) -> list[str]:
     file = folder / "pip.conf"
     file.touch(0o600)
     file.write_text("".join(["[global]\n", *(f"{key} = {value}\n" for key, value in given.items())]))
+    if (npm := Path.home() / ".npmrc").exists():
+        words.append(f"--secret=id=npm,src={npm}")
     return [f"--secret=id=pip,src={file}", *words]
 
 
-def build(names: Sequence[str], base: str, arguments: Sequence[str], builder: Builder) -> Iterator[tuple[str, float]]:
+def build(
+    names: Sequence[str], base: str, arguments: Sequence[str], builder: Builder
+) -> Iterator[tuple[str, float]]:
     """Build these and what is under them; yields each with its seconds. Raises `Unbuildable`."""
     with tempfile.TemporaryDirectory() as made:
         context, hidden = Path(made) / "context", Path(made) / "secrets"
@@ -179,7 +126,7 @@ def build(names: Sequence[str], base: str, arguments: Sequence[str], builder: Bu
             on = f"PARENT={tagged(under)}" if under else f"BASE={base}"
             # a stage without labels is the same one for the next version
             labels = [] if name in STAGES else [f"--label=org.opencontainers.image.{one}" for one in about(name)]
-            builder.build(name, ["-t", tagged(name), f"--build-arg={on}", *common, *labels], context)
+            builder.build(file_of(name), ["-t", tagged(name), f"--build-arg={on}", *common, *labels], context)
             yield name, time.monotonic() - started
 
 
@@ -192,7 +139,8 @@ def about(name: str) -> Iterator[str]:
     """Its labels that change with each version."""
     yield f"title=dure/{name}"
     yield f"version={version()}"
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    words = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         yield f"revision={done.stdout.strip()}"
 
@@ -215,7 +163,7 @@ def main(words: Sequence[str]) -> int:
     try:
         make(asked)
     except Unbuildable as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
@@ -223,10 +171,11 @@ def main(words: Sequence[str]) -> int:
 def make(asked: argparse.Namespace) -> None:
     """Build, save, publish, as asked."""
     builder = find_builder()
-    base = image_base.ensure(builder.program) if asked.base == "debootstrap" else asked.base or image_base.USUAL
+    base = image_base.ensure(builder) if asked.base == "debootstrap" else asked.base or image_base.USUAL
     digests = {}
     for name, seconds in build(asked.names or images(), base, asked.build_arg, builder):
-        print(f"{tagged(name)}  {builder.digest(tagged(name))[-64:][:12]}  {builder.size_mb(tagged(name))}  {seconds:.0f} s")
+        image = tagged(name)
+        say(f"{image}  {builder.id_of(image)[:12]}  {builder.size(image)}  {seconds:.0f} s")
         if name in STAGES:
             continue
         if asked.save:
@@ -238,7 +187,13 @@ def make(asked: argparse.Namespace) -> None:
         file = ROOT / "build" / "images.yaml"
         file.parent.mkdir(exist_ok=True)
         file.write_text(values(asked.push.rstrip("/"), digests))
-        print(f"For the chart:  --values {file.relative_to(ROOT)}")
+        say(f"For the chart:  --values {file.relative_to(ROOT)}")
+
+
+def say(line: str) -> None:
+    """At once, also into a file: what follows takes minutes."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
