@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.cluster import apart, builds, helm
+from tests.cluster import apart, builds, helm, images
 
 
 def main(words: list[str]) -> int:
@@ -16,6 +16,8 @@ def main(words: list[str]) -> int:
         return 1 if os.environ.get("CI") else 0
     builds.build()
     helm.build()
+    if images.needed_by(words) and not images.why_not():
+        images.build()
     return apart.run(pytest)
 
 

@@ -13,10 +13,7 @@ from tests.cluster import helm
 from tests.cluster.charted import asked, containers, of_kind, workloads
 from tests.cluster.helm import OVERLAYS, Refused, template
 
-PENDING = {
-    *("backend", "namespace_dev", "namespace_training", "namespace_serving", "image", "home_size_gb"),
-    *("storage_class", "mlflow_port", "voila_port", "portal_host", "xds_port", "xds_token_file", "inside_url"),
-}
+PENDING = {"mlflow_port", "voila_port", "portal_host", "xds_port", "xds_token_file", "inside_url"}
 """Settings that the chart gives and the portal of this checkout does not know yet."""
 PAGE = helm.ROOT / "docs" / "kubernetes.md"
 
@@ -149,6 +146,8 @@ def test_the_portal_knows_and_takes_what_it_is_given(overlay: str, monkeypatch: 
     assert (settings.hub_port, settings.portal_port, settings.port) == (8081, 8082, 8000)
     assert (settings.turn, settings.servers_per_person, settings.team_borrowing) == ("hold", 3, False)
     assert (settings.everywhere, settings.insecure_http, str(settings.data)) == (True, True, "/data/dure")
+    assert (settings.on_cluster, settings.kubeconfig, settings.namespace_dev) == (True, None, "mlops-dev")
+    assert settings.server_image == "localhost/dure/singleuser-cpu:latest"
     assert str(settings.database_password_file).startswith("/data/dure/secrets/")
     assert settings.database_url.startswith("postgresql+psycopg://dure@")
 

@@ -179,10 +179,10 @@ RESOURCES = (
 EVERYWHERE = {("*", verb, resource) for verb in ("list", "watch") for resource in ("nodes", "pods")}
 """What the inventory reads, in no namespace, which is in each."""
 PODS = {("pods", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")}
-WORK = PODS | {("pods/log", "get")} | {("secrets", verb) for verb in ("create", "patch", "delete")}
-HOMES = {("persistentvolumeclaims", verb) for verb in ("get", "list", "create")}
+WORK = PODS | {("pods/log", "get")}
+SERVERS = {("secrets", "get"), ("secrets", "create"), ("persistentvolumeclaims", "create")}
 PORTAL = {
-    "dev": WORK | HOMES,
+    "dev": WORK | SERVERS,
     "training": WORK,
     "serving": WORK,
     "platform": {("pods", "list"), ("pods", "watch")},

@@ -63,9 +63,9 @@ PORTS = {
 
 OUTSIDE = ["outside:25", "outside:443", "outside6:443"]
 TABLE = {
-    # a person's server: never its neighbours, MLflow and the portal through Envoy
-    "server": ["dns:53", "envoy:8000", "portal:8081", *OUTSIDE],
-    "neighbour": ["dns:53", "envoy:8000", "portal:8081", *OUTSIDE],
+    # a person's server: never its neighbours; hub, portal and MLflow through Envoy
+    "server": ["dns:53", "envoy:8000", *OUTSIDE],
+    "neighbour": ["dns:53", "envoy:8000", *OUTSIDE],
     "job": ["dns:53", "envoy:8000", *OUTSIDE],
     "other-job": ["dns:53", "envoy:8000", *OUTSIDE],
     "model": ["dns:53", "envoy:8000"],

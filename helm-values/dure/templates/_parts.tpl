@@ -54,7 +54,9 @@ DURE_BACKEND: kubernetes
 DURE_NAMESPACE_DEV: {{ .Values.namespaces.dev }}
 DURE_NAMESPACE_TRAINING: {{ .Values.namespaces.training }}
 DURE_NAMESPACE_SERVING: {{ .Values.namespaces.serving }}
-DURE_IMAGE: {{ include "dure.image" (list . .Values.images.singleuser) }}
+DURE_SERVER_IMAGE: {{ include "dure.image" (list . .Values.images.singleuser) }}
+DURE_IMAGE_PULL_POLICY: {{ .Values.images.pullPolicy }}
+DURE_IMAGE_PULL_SECRETS: {{ .Values.images.pullSecrets | toJson | quote }}
 DURE_HOME_SIZE_GB: {{ .Values.home.sizeGb | quote }}
 DURE_STORAGE_CLASS: {{ .Values.home.storageClass | quote }}
 DURE_HOST: "0.0.0.0"
@@ -67,14 +69,19 @@ DURE_VOILA_PORT: {{ $ports.voila | quote }}
 DURE_PORTAL_HOST: dure-portal.{{ .Values.namespaces.platform }}.svc
 DURE_XDS_PORT: {{ $ports.xds | quote }}
 DURE_XDS_TOKEN_FILE: {{ include "dure.data" . }}/secrets/envoy-token
-DURE_INSIDE_URL: http://dure-envoy.{{ .Values.namespaces.platform }}.svc:{{ .Values.service.port }}
+DURE_INSIDE_URL: {{ include "dure.inside" . }}
+DURE_PODS_URL: {{ include "dure.inside" . }}
 DURE_PUBLIC_URL: {{ .Values.publicUrl | quote }}
 DURE_SYSTEM_ACCOUNTS: "off"
-DURE_WARM_STARTS: "false"
 {{- with include "dure.databaseUrl" . }}
 DURE_DATABASE_URL: {{ . | quote }}
 DURE_DATABASE_PASSWORD_FILE: {{ include "dure.data" $ }}/secrets/database-password
 {{- end }}
+{{- end }}
+
+{{/* The front port from within the cluster. */}}
+{{- define "dure.inside" -}}
+http://dure-envoy.{{ .Values.namespaces.platform }}.svc:{{ .Values.service.port }}
 {{- end }}
 
 {{/* How Envoy is told where the portal is. */}}
