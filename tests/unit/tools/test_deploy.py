@@ -119,17 +119,6 @@ def test_what_nobody_measures_is_unknown_and_never_nothing() -> None:
     assert (known.used_cores, unknown.used_cores, total([known, unknown]).used_cores) == (0, None, None)
     shown = ["b", "0", "0", "unknown", "0", "MiB", "unknown", "0", "GiB", "unknown"]
     assert table([unknown]).splitlines()[1].split() == shown
-        "b",
-        "0",
-        "0",
-        "unknown",
-        "0",
-        "MiB",
-        "unknown",
-        "0",
-        "GiB",
-        "unknown",
-    ]
 
 
 def test_a_program_that_is_missing_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
