@@ -180,8 +180,8 @@ def test_no_password_is_in_an_environment_or_a_command() -> None:
     for one in objects:
         if one["kind"] != "Secret":
             assert "maple-otter-7" not in str(one)
-    for name, one in containers(objects):
-        assert not [env for env in one.get("env") or () if "valueFrom" in env], name
+    for name, box in containers(objects):
+        assert not [env for env in box.get("env") or () if "valueFrom" in env], name
 
 
 def test_secrets_of_others_are_used_and_none_is_made() -> None:
