@@ -46,7 +46,7 @@ PORTS = {
     "other-job": (29500,),
     "model": (8080,),
     "portal": (8081, 8082, 8083, 8084, 8085),
-    "envoy": (8000, 8001),
+    "envoy": (8000, 9901),
     "postgresql": (5432,),
     "stray": (80,),
     "dns": (53,),
@@ -70,7 +70,7 @@ TABLE = {
     "other-job": ["dns:53", "envoy:8000", *OUTSIDE],
     "model": ["dns:53", "envoy:8000"],
     "portal": [
-        *("api:443", "dns:53", "envoy:8000", "envoy:8001", "model:8080", "neighbour:22", "neighbour:8888"),
+        *("api:443", "dns:53", "envoy:8000", "envoy:9901", "model:8080", "neighbour:22", "neighbour:8888"),
         *("postgresql:5432", "server:8888", *OUTSIDE),
     ],
     "envoy": [

@@ -10,7 +10,7 @@ portal: 8082
 mlflow: 8083
 voila: 8084
 xds: 8085
-statistics: 8001
+statistics: 9901
 {{- end }}
 
 {{/* A service shares run/lock with the others, so that nothing is prepared while it runs. */}}
@@ -40,7 +40,7 @@ httpGet: {path: /hub/api/, port: hub}
 {{- else if eq . "portal" -}}
 httpGet: {path: /services/dure/health, port: portal}
 {{- else if eq . "envoy" -}}
-tcpSocket: {port: http}
+httpGet: {path: /ready, port: statistics}
 {{- else -}}
 tcpSocket: {port: {{ . }}}
 {{- end }}
