@@ -29,7 +29,7 @@ statistics: 9901
 {{- else if eq . "voila" -}}
 {{ include "dure.beside" . }}, "python", "-m", "dure_hub.supervisor.voila_server"]
 {{- else if eq . "envoy" -}}
-["python", "-P", "-m", "dure_hub.dataplane.front"]
+["dure", "dataplane", "bootstrap", "--exec"]
 {{- end }}
 {{- end }}
 
@@ -87,5 +87,5 @@ http://dure-envoy.{{ .Values.namespaces.platform }}.svc:{{ .Values.service.port 
 {{/* How Envoy is told where the portal is. */}}
 {{- define "dure.envoyArguments" -}}
 {{- $ports := include "dure.ports" . | fromYaml -}}
-["--portal", "dure-portal.{{ .Values.namespaces.platform }}.svc", "--xds-port", "{{ $ports.xds }}", "--check-port", "{{ $ports.portal }}", "--port", "{{ $ports.envoy }}", "--statistics-port", "{{ $ports.statistics }}", "--token-file", "/etc/dure/envoy/password"]
+["--xds", "dure-portal.{{ .Values.namespaces.platform }}.svc:{{ $ports.xds }}", "--token-file", "/etc/dure/envoy/password", "--folder", "/tmp/envoy", "--listen", "0.0.0.0:{{ $ports.envoy }}", "--statistics", "0.0.0.0:{{ $ports.statistics }}"{{ if .Values.publicUrl }}, "--behind-proxy"{{ end }}]
 {{- end }}
