@@ -17,7 +17,7 @@ from tests.cluster.builds import cache
 from tools import image_base
 from tools import images as tool
 
-USUAL = ("singleuser-cpu", "portal")
+USUAL = ("singleuser-cpu", "portal", "envoy")
 """Without torch: those with it take 7 GB each, and minutes."""
 ASKED = "DURE_TEST_IMAGES"
 """Names what is built and tested instead, with commas."""
