@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def needed_by(words: Sequence[str]) -> bool:
     """Whether pytest, called with these words, comes to a test that needs images: one whose file imports this."""
     named = [Path(word.partition("::")[0]) for word in words]
     files = [file for file in named if file.suffix == ".py" and file.exists()]
-    return not files or any(f"from {__package__} import images" in file.read_text() for file in files)
+    uses = re.compile(rf"^from {__package__} import .*\bimages\b", re.MULTILINE)
+    return not files or any(uses.search(file.read_text()) for file in files)
 
 
 def why_not() -> str:

@@ -1,7 +1,7 @@
 """The chart's own pods on a real kubelet, from our images: the portal's comes up, and Envoy's leads to it.
 
-There is no DNS, no Service and no provisioner here: the pods know each other by address, and the portal's volume is
-one that goes with its pod. All else is as the chart says.
+There is no DNS, no Service and no provisioner here: the pods know each other by address, and the portal's volume
+goes with its pod. All else is as the chart says.
 """
 
 from __future__ import annotations
