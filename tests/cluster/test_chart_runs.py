@@ -130,7 +130,8 @@ def test_the_portal_comes_up_and_is_reached_through_envoy(
 ) -> None:
     pods = Pods(cluster)
     portal = pods.start(portal_pod(objects))
-    assert "is ready for the portal's services" in pods.log("dure-portal", "prepare")
+    (prepared,) = pods.seen("dure-portal")["status"]["initContainerStatuses"]
+    assert prepared["state"]["terminated"]["exitCode"] == 0
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://{portal}:8000/", timeout=5)
     envoy = pods.start(envoy_pod(objects, portal))
