@@ -45,11 +45,11 @@ PORTS = {
     "job": (8080,),
     "other-job": (29500,),
     "model": (8080,),
-    "portal": (8081, 8082, 8083, 8084, 8085),
-    "envoy": (8000, 9901),
-    "postgresql": (5432,),
+    "portal": (22, 8081, 8082, 8083, 8084, 8085),
+    "envoy": (22, 8000, 9901),
+    "postgresql": (22, 5432),
     "stray": (80,),
-    "dns": (53,),
+    "dns": (22, 53),
     "prometheus": (9090,),
     "stranger": (80,),
     "api": (443,),
@@ -59,7 +59,7 @@ PORTS = {
     "outside": (443, 25),
     "outside6": (443,),
 }
-"""What listens where."""
+"""What listens where; 22 stands for what nobody is to reach."""
 
 OUTSIDE = ["outside:25", "outside:443", "outside6:443"]
 TABLE = {
@@ -128,6 +128,35 @@ def whole(policies: Sequence[Policy]) -> dict[str, list[str]]:
 
 def test_who_reaches_whom(policies: list[Policy]) -> None:
     assert whole(policies) == {name: sorted(found) for name, found in (TABLE | FROM_ELSEWHERE).items()}
+
+
+LETS_IN = {
+    "server": ["envoy:8888", "portal:8888"],
+    "neighbour": ["envoy:22", "envoy:8888", "portal:22", "portal:8888"],
+    "job": [],
+    "other-job": [],
+    "model": ["envoy:8080", "portal:8080"],
+    "portal": ["prometheus:8082", *(f"envoy:{port}" for port in range(8081, 8086))],
+    "envoy": ["portal:9901", *(f"{name}:8000" for name in ENDS if name != "envoy")],
+    "postgresql": ["portal:5432"],
+    "stray": [],
+}
+"""Whom our pods would let in, whatever these may do by themselves: `source:port`."""
+
+
+def test_the_way_in_is_as_narrow_as_the_way_out(policies: list[Policy]) -> None:
+    """Where a policy on one side were missing, the other one still holds."""
+    entrances = [{**one, "spec": {**one["spec"], "policyTypes": ["Ingress"]}} for one in policies]
+    found = {
+        target: sorted(
+            f"{source}:{port}"
+            for source in ENDS
+            for port in PORTS[target]
+            if source != target and reaches(entrances, ENDS[source], ENDS[target], port)
+        )
+        for target in LETS_IN
+    }
+    assert found == {target: sorted(sources) for target, sources in LETS_IN.items()}
 
 
 def test_each_policy_counts(policies: list[Policy]) -> None:

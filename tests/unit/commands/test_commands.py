@@ -36,7 +36,8 @@ def dure(
 
 
 @pytest.mark.parametrize(
-    "word", ["up", "down", "status", "doctor", "portal-logs", "user", "token", "backup", "restore", "upgrade"]
+    "word",
+    ["up", "prepare", "down", "status", "doctor", "portal-logs", "user", "token", "backup", "restore", "upgrade"],
 )
 def test_every_word_explains_itself(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
