@@ -1,4 +1,4 @@
-"""JupyterHub with the portal's configuration, wherever that is installed: `python -m dure_hub.supervisor.hub_server`."""
+"""JupyterHub with the portal's configuration, wherever that is: `python -m dure_hub.supervisor.hub_server`."""
 
 from __future__ import annotations
 
