@@ -225,7 +225,10 @@ class ServerBackend(Runs):
         """Host and port of the server behind this handle."""
 
     async def located(self, handle: Handle) -> Handle:
-        """The same handle with the address in it, where a hub that was killed during a start does not know it."""
+        """The same handle with the address in it, where a hub that was killed during a start does not know it.
+
+        Waits for one that is still starting. Raises what a start raises.
+        """
         return handle
 
     async def token(self, handle: Handle) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from kubernetes_asyncio.client import ApiClient
 from kubespawner import KubeSpawner  # type: ignore[import-untyped]
 
+from dure.errors import DureError
 from dure_hub.backends.base import ServerWork
 from dure_hub.spawners import https_cookies
 from dure_hub.spawners.leased import LeasedSpawner
@@ -108,6 +109,13 @@ class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
             return None
 
     async def get_url(self) -> str:
-        """Where its pod is; one whose hub was killed during its start says so itself."""
-        self.handle = await self.operations.servers.located(self._running())
+        """Where its pod is; one whose hub was killed during its start says so itself.
+
+        Never raises: a hub that asks as it starts would not start. At what it knows it finds nobody, and ends it.
+        """
+        try:
+            self.handle = await self.operations.servers.located(self._running())
+        except DureError:
+            self.log.exception("Where %s is cannot be found out", self._log_name)
+            return str(self.server.url)
         return await super().get_url()

@@ -239,8 +239,10 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         if "where" in state:
             self.handle = Handle(self.lease, Kind.SERVER, state["where"])
         if recalled := self.operations.servers.recall(self.lease):
-            # without its token here, the hub could not revoke it when the server stops
-            self.handle, self.api_token = recalled
+            found, token = recalled
+            self.handle = Handle(self.lease, Kind.SERVER, {**state.get("where", {}), **found.where})
+            if token:  # without its token here, the hub could not revoke it when the server stops
+                self.api_token = token
 
     def clear_state(self) -> None:
         """Forget the server, which has ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -31,7 +32,8 @@ from dure_hub.backends.kubernetes.specs import home_claim, server_spec
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
-LOOK_S = 0.1
+log = logging.getLogger(__name__)
+LOOK_S, AWAY_S = 0.1, 1.0
 TROUBLE_S = 20.0
 """How long a pod may be in trouble that does not pass by waiting: its Secret, or an image, may just have come."""
 GUARD_S = 10.0
@@ -85,23 +87,26 @@ class KubernetesServers(PodRuns, ServerBackend):
         await self._cluster.create(f"{self._space}/persistentvolumeclaims", claim)
 
     async def _addressed(self, handle: Handle) -> Handle:
-        """Once it has an address. An API server that is away is waited for, as long as for the pod itself."""
-        began, why, well_at = time.monotonic(), "", time.monotonic()
-        while True:
-            with contextlib.suppress(ClusterAway):
+        """Once it has an address. An API server that is away is waited for: that time says nothing of the pod."""
+        waited, in_trouble, why = 0.0, 0.0, "-"
+        while waited < self._settings.pod_start_s and in_trouble < TROUBLE_S:
+            began = time.monotonic()
+            await asyncio.sleep(LOOK_S if waited else 0)
+            try:
                 pod = await self._pod(handle)
-                if pod is None or pod["status"].get("phase") in ENDED:
-                    raise PodEnded(why=self._ending(pod))
-                found = where_of(pod)
-                if "ip" in found and pod["status"].get("phase") == "Running":
-                    return Handle(handle.lease, handle.kind, found)
-                trouble = trouble_of(pod)
-                well_at = time.monotonic() if trouble is None else well_at
-                why = trouble or waits_for(pod) or why
-            now = time.monotonic()
-            if now - well_at > TROUBLE_S or now - began > self._settings.pod_start_s:
-                raise PodStuck(seconds=round(now - began), why=why or "-")
-            await asyncio.sleep(LOOK_S)
+            except ClusterAway as error:
+                log.info("the address of %s is not known yet: %s", handle.lease, error)
+                await asyncio.sleep(AWAY_S)
+                continue
+            if pod is None or pod["status"].get("phase") in ENDED:
+                raise PodEnded(why=self._ending(pod))
+            found = where_of(pod)
+            if "ip" in found and pod["status"].get("phase") == "Running":
+                return Handle(handle.lease, handle.kind, found)
+            trouble, passed = trouble_of(pod), max(time.monotonic() - began, LOOK_S)
+            waited, in_trouble = waited + passed, in_trouble + passed if trouble else 0.0
+            why = trouble or waits_for(pod) or why
+        raise PodStuck(seconds=round(waited), why=why)
 
     def _ending(self, pod: Mapping[str, Any] | None) -> str:
         seen = seen_of(pod, self._portal, self.kind, self._now()) if pod else None
@@ -112,16 +117,21 @@ class KubernetesServers(PodRuns, ServerBackend):
         return str(handle.where["ip"]), int(handle.where["port"])
 
     async def located(self, handle: Handle) -> Handle:
-        """From its pod."""
-        pod = await self._pod(handle) if "ip" not in handle.where else None
-        return Handle(handle.lease, handle.kind, where_of(pod)) if pod else handle
+        """From its pod, which may still be starting."""
+        return handle if "ip" in handle.where else await self._addressed(handle)
 
     async def poll(self, handle: Handle) -> Seen:
-        """As of any run. What has no pod, and of which none was ever seen, never started."""
+        """As of any run. One whose start was cut off before its pod, or its Secret, was made has never started: a
+        second start of its lease takes it up where it was."""
         seen = await super().poll(handle)
-        if seen.phase is Phase.GONE and "uid" not in handle.where:
-            return Seen(handle, Phase.GONE, reason=Reason.NEVER_STARTED)
-        return seen
+        if "uid" in handle.where or seen.phase is Phase.EXITED or seen.started is not None:
+            return seen
+        if seen.phase is Phase.RUNNING and await self._cluster.get(self._secret(handle)) is not None:
+            return seen
+        return Seen(handle, Phase.GONE, reason=Reason.NEVER_STARTED)
+
+    def _secret(self, handle: Handle) -> str:
+        return f"{self._space}/secrets/{handle.where['name']}"
 
     def recall(self, lease: str) -> tuple[Handle, str] | None:
         """By the lease's name alone; whether there is a pod of it, `poll` says."""
@@ -130,7 +140,7 @@ class KubernetesServers(PodRuns, ServerBackend):
 
     async def token(self, handle: Handle) -> str | None:
         """From its Secret."""
-        found = await self._cluster.get(f"{self._space}/secrets/{handle.where['name']}")
+        found = await self._cluster.get(self._secret(handle))
         said = ((found or {}).get("data") or {}).get(TOKEN)
         return base64.b64decode(said).decode() if said else None
 
