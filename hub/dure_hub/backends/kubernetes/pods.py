@@ -202,18 +202,12 @@ def make_home_claim(
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": wanted}
 
 
-def make_secret(spec: PodSpec, uid: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """The Secret of a pod, which goes with it."""
-    owner = {"apiVersion": "v1", "kind": "Pod", "name": spec.name, "uid": uid}
+def make_secret(spec: PodSpec, values: Mapping[str, str]) -> dict[str, Any]:
+    """The Secret of a pod, found as the pod is."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {
-            "name": spec.secret,
-            "namespace": spec.namespace,
-            "labels": labels_of(spec),
-            "ownerReferences": [owner],
-        },
+        "metadata": {"name": spec.secret, "namespace": spec.namespace, "labels": labels_of(spec)},
         "type": "Opaque",
         "stringData": dict(values),
     }

@@ -7,7 +7,8 @@ import base64
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from dure_hub.backends import asking
@@ -25,7 +26,7 @@ from dure_hub.backends.base import (
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.errors import ClusterAway, PodEnded, PodStuck
 from dure_hub.backends.kubernetes.looks import ENDED, seen_of, trouble_of, waits_for, where_of
-from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, run_name
+from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_secret
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.specs import home_claim, server_spec
@@ -35,7 +36,9 @@ from dure_hub.settings import Settings
 log = logging.getLogger(__name__)
 LOOK_S, AWAY_S = 0.1, 1.0
 TROUBLE_S = 20.0
-"""How long a pod may be in trouble that does not pass by waiting: its Secret, or an image, may just have come."""
+"""How long a pod may be in trouble that does not pass by waiting: an image may just have come."""
+SWEEP_S = 900.0
+"""Between two looks for Secrets that no pod came to, and how old such a one is at least."""
 GUARD_S = 10.0
 """How long a server may take to say whether it watches its guests."""
 TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
@@ -59,19 +62,42 @@ class KubernetesServers(PodRuns, ServerBackend):
         super().__init__(cluster, settings.instance, settings.namespace_dev, Kind.SERVER)
         self._settings = settings
         self._space = f"/api/v1/namespaces/{settings.namespace_dev}"
+        self._secrets = f"{self._space}/secrets"
+        self._swept = 0.0
 
     async def start(self, work: ServerWork) -> AsyncIterator[Handle]:
-        """As the interface says. The Secret is made once there is a pod that it goes away with.
+        """As the interface says. Its Secret is there before its pod: who was killed in between starts anew.
 
         Raises `PodStuck` where it does not begin in time, `PodEnded` where it ends before it has an address.
         """
         spec = server_spec(self._settings, work)
         await self._ensure_home(work.owner)
+        secret = make_secret(spec, work.secrets)
+        if not await self._cluster.create(self._secrets, secret):  # of a start that was cut off: its token is lost
+            await self._cluster.patch(f"{self._secrets}/{spec.name}", {"stringData": secret["stringData"]})
         async for handle in self.launch(spec, work.template):
             yield handle
-            secret = make_secret(spec, str(handle.where["uid"]), work.secrets)
-            await self._cluster.create(f"{self._space}/secrets", secret)
             yield await self._addressed(handle)
+
+    async def seen(self) -> Sequence[Seen]:
+        """As of any run. Now and then Secrets are removed that no pod came to."""
+        found = await super().seen()
+        if time.monotonic() - self._swept > SWEEP_S:
+            self._swept = time.monotonic()
+            await self._sweep({one.handle.lease for one in found})
+        return found
+
+    async def _sweep(self, there: Collection[str]) -> None:
+        for secret in await self._cluster.all(self._secrets, labelSelector=selector(self._portal, self.kind)):
+            made = datetime.fromisoformat(secret["metadata"]["creationTimestamp"])
+            if lease_of(secret, self._portal) not in there and (self._now() - made).total_seconds() > SWEEP_S:
+                await self._cluster.delete(f"{self._secrets}/{secret['metadata']['name']}")
+
+    async def forget(self, handle: Handle) -> None:
+        """Its Secret goes first: what is left then is found again by its pod."""
+        if (await self.poll(handle)).phase is not Phase.RUNNING:
+            await self._cluster.delete(self._secret(handle))
+        await super().forget(handle)
 
     async def _ensure_home(self, owner: str) -> None:
         if not self._settings.home_size_gb:
@@ -121,17 +147,14 @@ class KubernetesServers(PodRuns, ServerBackend):
         return handle if "ip" in handle.where else await self._addressed(handle)
 
     async def poll(self, handle: Handle) -> Seen:
-        """As of any run. One whose start was cut off before its pod, or its Secret, was made has never started: a
-        second start of its lease takes it up where it was."""
+        """As of any run. What has no pod, and of which none was ever seen, never started."""
         seen = await super().poll(handle)
-        if "uid" in handle.where or seen.phase is Phase.EXITED or seen.started is not None:
-            return seen
-        if seen.phase is Phase.RUNNING and await self._cluster.get(self._secret(handle)) is not None:
-            return seen
-        return Seen(handle, Phase.GONE, reason=Reason.NEVER_STARTED)
+        if seen.phase is Phase.GONE and "uid" not in handle.where:
+            return Seen(handle, Phase.GONE, reason=Reason.NEVER_STARTED)
+        return seen
 
     def _secret(self, handle: Handle) -> str:
-        return f"{self._space}/secrets/{handle.where['name']}"
+        return f"{self._secrets}/{handle.where['name']}"
 
     def recall(self, lease: str) -> tuple[Handle, str] | None:
         """By the lease's name alone; whether there is a pod of it, `poll` says."""
