@@ -180,7 +180,8 @@ EVERYWHERE = {("*", verb, resource) for verb in ("list", "watch") for resource i
 """What the inventory reads, in no namespace, which is in each."""
 PODS = {("pods", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")}
 WORK = PODS | {("pods/log", "get")}
-SERVERS = {("secrets", "get"), ("secrets", "create"), ("persistentvolumeclaims", "create")}
+SECRETS = {("secrets", verb) for verb in ("get", "list", "create", "patch", "delete")}
+SERVERS = SECRETS | {("persistentvolumeclaims", "create")}
 PORTAL = {
     "dev": WORK | SERVERS,
     "training": WORK,
