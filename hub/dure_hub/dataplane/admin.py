@@ -1,4 +1,4 @@
-"""Envoy's admin interface over its Unix socket: whether it lives, what it took, what it counted.
+"""Envoy's admin interface, over its Unix socket: whether it lives, what it took, what it counted.
 
 Asked several times for each new route while a person waits, so it is a bare exchange: one connection, one
 question, and Envoy closes it. A general client costs more than all the rest of a publication.
@@ -13,15 +13,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dure.errors import NotReady
-from dure_hub.dataplane.files import Files
-from dure_hub.dataplane.render import ROUTES
-from dure_hub.settings import Settings
+from dure_hub.dataplane.asking import CLUSTERS, ROUTES
+from dure_hub.dataplane.render import ROUTES as TABLE
 
 ANSWER_TIMEOUT_S = 10.0
 ACCEPT_POLL_S = 0.001
 
-CLUSTERS = "cluster_manager.cds"
-ROUTE_TABLE = f"http.front.rds.{ROUTES}"
+_NAMES = {CLUSTERS: "cluster_manager.cds", ROUTES: f"http.front.rds.{TABLE}"}
+"""Under which of its statistics Envoy tells of each kind."""
 
 
 class EnvoyAway(Exception):
@@ -39,15 +38,16 @@ class Admin:
         status, _ = await self._get("/ready")
         return status == 200
 
-    async def version(self, what: str) -> str:
-        """The version in force of `CLUSTERS` or `ROUTE_TABLE`. Texts are few, so this is the cheap question."""
+    async def version(self, kind: str) -> str:
+        """The version in force of `CLUSTERS` or `ROUTES`. Texts are few, so this is the cheap question."""
+        what = _NAMES[kind]
         values = await self.statistics(f"^{what}\\.version_text$", "TextReadouts")
         return values.get(f"{what}.version_text", "").strip('"')
 
-    async def accepted(self, what: str, version: str, within_s: float) -> bool:
+    async def accepted(self, kind: str, version: str, within_s: float) -> bool:
         """Whether `version` came into force within this time."""
         deadline = time.monotonic() + within_s
-        while await self.version(what) != version:
+        while await self.version(kind) != version:
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(ACCEPT_POLL_S)
@@ -108,11 +108,3 @@ def _joined(body: bytes) -> bytes:
         pieces.append(rest[:length])
         body = rest[length + 2 :]
     return b"".join(pieces)
-
-
-async def alive(settings: Settings) -> bool:
-    """Whether Envoy is LIVE, asked on its admin socket."""
-    try:
-        return await Admin(Files(settings.folder).socket).live()
-    except (EnvoyAway, NotReady):
-        return False

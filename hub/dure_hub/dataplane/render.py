@@ -54,9 +54,9 @@ def full_name(fragment: str, cluster: str) -> str:
     return f"{fragment}/{cluster}"
 
 
-def make_clusters(fragments: Mapping[str, Fragment], portal_port: int) -> dict[str, Json]:
-    """Every cluster by its full name, the portal's check and the fallback pairs included."""
-    found = {CHECK: make_cluster(CHECK, f"127.0.0.1:{portal_port or 1}")}
+def make_clusters(fragments: Mapping[str, Fragment], portal: str) -> dict[str, Json]:
+    """Every cluster by its full name, the fallback pairs included, and the check of the portal, at `portal`."""
+    found = {CHECK: make_cluster(CHECK, portal)}
     for owner in sorted(fragments):
         for cluster in fragments[owner].clusters:
             name = full_name(owner, cluster.name)

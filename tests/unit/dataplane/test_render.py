@@ -77,7 +77,7 @@ def test_an_address_may_be_a_socket_or_a_name() -> None:
 
 def test_a_fallback_is_a_pair_and_its_first_member_may_be_left_out() -> None:
     clusters = (Cluster("champion", "127.0.0.1:1"), Cluster("canary", "127.0.0.1:2", fallback="champion"))
-    made = make_clusters({"endpoints": Fragment(clusters)}, 99)
+    made = make_clusters({"endpoints": Fragment(clusters)}, "127.0.0.1:99")
     assert set(made) == {"check", "endpoints/champion", "endpoints/canary", "endpoints/canary|fallback"}
     assert "outlier_detection" not in made["endpoints/champion"]
     assert made["endpoints/canary"]["outlier_detection"]["max_ejection_percent"] == 100
