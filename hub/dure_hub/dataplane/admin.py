@@ -23,6 +23,10 @@ _NAMES = {CLUSTERS: "cluster_manager.cds", ROUTES: f"http.front.rds.{TABLE}"}
 """Under which of its statistics Envoy tells of each kind."""
 
 
+TOKEN_HEADER = "x-dure-token"  # noqa: S105 - its name
+"""What an Envoy elsewhere asks for before it says what it has counted."""
+
+
 class EnvoyAway(Exception):
     """No Envoy runs, or it went while it was asked."""
 
@@ -32,6 +36,7 @@ class Admin:
 
     def __init__(self, socket: Path) -> None:
         self._socket = str(socket)
+        self._more = ""
 
     async def live(self) -> bool:
         """Whether it serves: started, and not draining."""
@@ -78,7 +83,7 @@ class Admin:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 said = await self._exchange(
-                    f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n".encode()
+                    f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n{self._more}\r\n".encode()
                 )
         except TimeoutError as silent:
             raise NotReady(part="Envoy") from silent
@@ -87,16 +92,33 @@ class Admin:
         head, separator, body = said.partition(b"\r\n\r\n")
         if not separator:
             raise EnvoyAway
+        status = int(head.split(maxsplit=2)[1])
+        if status not in (200, 503):  # not ready is a 503
+            raise EnvoyAway
         chunked = b"transfer-encoding: chunked" in head.lower()
-        return int(head.split(maxsplit=2)[1]), (_joined(body) if chunked else body).decode()
+        return status, (_joined(body) if chunked else body).decode()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(self._socket)
 
     async def _exchange(self, question: bytes) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self._socket)
+        reader, writer = await self._connect()
         try:
             writer.write(question)
             return await reader.read(-1)
         finally:
             writer.close()
+
+
+class AdminElsewhere(Admin):
+    """The part of it that an Envoy elsewhere shows at a port: whether it is ready, and what it has counted."""
+
+    def __init__(self, host: str, port: int, token: str) -> None:
+        self._address = host, port
+        self._more = f"{TOKEN_HEADER}: {token}\r\n"
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self._address)
 
 
 def _joined(body: bytes) -> bytes:

@@ -57,7 +57,7 @@ class Answers:
                 seen = found
                 self._wake()
             if now - self._asked.beat >= BEAT_S:
-                self._keep()
+                self.keep()
             await asyncio.sleep(LOOK_S)
 
     async def answer(self, question: Question, gone: Callable[[], Awaitable[bool]]) -> str | None:
@@ -96,7 +96,7 @@ class Answers:
         stands = {**before.stands, question.kind: stand}
         self._set(question.envoy, Envoy(now, question.address, question.statistics, stands))
         if stands != before.stands:
-            self._keep()
+            self.keep()
             self._wake()  # routes may have waited for these clusters
 
     def _due(self, name: str, kind: str) -> str | None:
@@ -122,9 +122,10 @@ class Answers:
         """It is not there any more: nobody is to wait for it."""
         if name in self._asked.envoys:
             self._set(name, replace(self._asked.envoys[name], seen=self._clock() - asking.PRESENT_S))
-            self._keep()
+            self.keep()
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Write down that the portal answers, and what is known. To be called once before it does."""
         now = self._clock()
         envoys = {name: one for name, one in self._asked.envoys.items() if now - one.seen < asking.KEPT_S}
         self._newest = {key: token for key, token in self._newest.items() if key[0] in envoys}

@@ -23,6 +23,9 @@ PRESENT_S = 3.0
 AGAIN_S = 10.0
 """What was refused is offered again after so long: twice in a row its answer may have been lost."""
 
+SETTLED_S = 3.0
+"""How long after its start the portal does not know yet who is there."""
+
 TRIES = 2
 KEPT_S = 60.0
 
@@ -128,7 +131,7 @@ def verdict(asked: Asked | None, kind: str, version: str, now: float) -> tuple[T
     for stand in stands:
         if stand.refused == version:
             return Taken.REFUSED, stand.reason
-    if asked.beat - asked.since < PRESENT_S:
+    if asked.beat - asked.since < SETTLED_S:
         return Taken.NOT_YET, ""
     if not stands:
         return Taken.AWAY, ""

@@ -72,7 +72,7 @@ def make_listeners(front: Front) -> list[Json]:
     listeners = [
         {
             **make_listener("front", front.host, front.port, encrypted),
-            "default_filter_chain": _chain(_only_https()),
+            "default_filter_chain": _only_https(),
             "listener_filters": [inspector],
             "listener_filters_timeout": HANDSHAKE,
         }
@@ -114,13 +114,20 @@ def _only_https() -> Json:
         _told(texts["ko"], [{"name": "accept-language", "string_match": {"prefix": "ko"}}]),
         _told(texts["en"], []),
     ]
-    return {
-        "@type": f"{_TYPE}{_MANAGER}",
-        "stat_prefix": "plain",
-        "request_headers_timeout": HEADERS,
-        "route_config": {"virtual_hosts": [{"name": "plain", "domains": ["*"], "routes": routes}]},
-        "http_filters": [_router()],
-    }
+    return make_fixed_chain("plain", routes)
+
+
+def make_fixed_chain(name: str, routes: list[Json]) -> Json:
+    """What answers by routes that never change, the same for every host."""
+    return _chain(
+        {
+            "@type": f"{_TYPE}{_MANAGER}",
+            "stat_prefix": name,
+            "request_headers_timeout": HEADERS,
+            "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}]},
+            "http_filters": [_router()],
+        }
+    )
 
 
 def _told(text: str, headers: list[Json]) -> Json:

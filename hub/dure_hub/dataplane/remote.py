@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from dure_hub.dataplane import asking, certificate
+from dure_hub.dataplane.admin import TOKEN_HEADER
 from dure_hub.dataplane.bootstrap import envoy_command, make_frame
-from dure_hub.dataplane.listener import Front, make_listeners
+from dure_hub.dataplane.listener import Front, make_fixed_chain, make_listener, make_listeners
 from dure_hub.dataplane.render import document, make_cluster
+from dure_hub.settings.remote import in_url
 
 Json = dict[str, Any]
 
 XDS = "xds"
 """The portal as what is asked for routes. What comes from there has a slash in its name, or is `check`."""
+
+ADMIN = "admin"
+"""Its own admin socket, as what a part of is shown."""
 
 PAUSE = "0.1s"
 """Between two questions; each waits at the portal until there is something new. Also while the portal is away."""
@@ -41,6 +46,7 @@ class Elsewhere:
     folder: Path
     listen: tuple[str, int] = ("0.0.0.0", 8000)  # noqa: S104 - people's port
     inside: tuple[str, int] = ("", 0)
+    statistics: tuple[str, int] = ("0.0.0.0", 9901)  # noqa: S104 - for the portal, and for who asks /ready
     behind_proxy: bool = False
     certificate: Path | None = None
     key: Path | None = None
@@ -72,8 +78,16 @@ def make_remote_bootstrap(envoy: Elsewhere) -> Json:
     host, port = envoy.listen
     socket = None if envoy.certificate is None else certificate.make_socket(envoy.secret)
     front = Front(host, port, source, envoy.behind_proxy, socket, envoy.inside)
-    node = {"id": envoy.name, "cluster": "dure", "metadata": {"token": envoy.token}}
-    static = {"listeners": make_listeners(front), "clusters": [_portal(*envoy.xds)]}
+    listeners, clusters = make_listeners(front), [_portal(*envoy.xds)]
+    if envoy.statistics[1]:
+        listeners.append(_counted(envoy))
+        clusters.append(_plain(make_cluster(ADMIN, f"unix:{envoy.admin}")))
+    node = {
+        "id": envoy.name,
+        "cluster": "dure",
+        "metadata": {"token": envoy.token, "statistics": envoy.statistics[1]},
+    }
+    static = {"listeners": listeners, "clusters": clusters}
     return make_frame(node, envoy.admin, source, static)
 
 
@@ -118,10 +132,25 @@ def _poll() -> Json:
     }
 
 
+def _counted(envoy: Elsewhere) -> Json:
+    """Two questions of the admin interface and nothing else of it: it could also end this Envoy."""
+    get = {"name": ":method", "string_match": {"exact": "GET"}}
+    shown = {"name": TOKEN_HEADER, "string_match": {"exact": envoy.token}}
+    to = {"cluster": ADMIN, "timeout": "15s"}
+    routes = [
+        {"match": {"path": "/ready", "headers": [get]}, "route": to},
+        {"match": {"path": "/stats", "headers": [get, shown]}, "route": to},
+    ]
+    return make_listener("statistics", *envoy.statistics, make_fixed_chain("statistics", routes))
+
+
 def _portal(host: str, port: int) -> Json:
-    made = make_cluster(XDS, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    plain: Mapping[str, Any] = {name: value for name, value in made.items() if name != "@type"}
-    return {**plain, "connect_timeout": "1s"}
+    made = make_cluster(XDS, f"{in_url(host)}:{port}")
+    return {**_plain(made), "connect_timeout": "1s"}
+
+
+def _plain(cluster: Mapping[str, Any]) -> Json:
+    return {name: value for name, value in cluster.items() if name != "@type"}
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dure.errors import NotReady
-from dure_hub.dataplane.admin import Admin, EnvoyAway
+from dure_hub.dataplane.admin import Admin, AdminElsewhere, EnvoyAway
 from dure_hub.dataplane.asking import Asked, Envoy, Taken, verdict
 from dure_hub.dataplane.bootstrap import why_refused
 from dure_hub.dataplane.errors import RoutesRefused
@@ -40,6 +40,13 @@ class Takers(Protocol):
 
     async def admins(self) -> list[Admin]:
         """Who can be asked what it has counted; raises EnvoyAway where one is there that cannot."""
+
+
+def xds_token(settings: Settings) -> str:
+    """What an Envoy elsewhere and the portal show each other. Raises OSError where its file cannot be read."""
+    if settings.xds_token_file is None:
+        return settings.folder.secret("xds-token")
+    return settings.xds_token_file.read_text().strip()
 
 
 def takers_of(settings: Settings) -> Takers:
@@ -113,7 +120,8 @@ class Elsewhere:
         present = self._present().values()
         if not present or not all(envoy.statistics for envoy in present):
             raise EnvoyAway
-        return []
+        token = xds_token(self._settings)
+        return [AdminElsewhere(envoy.address, envoy.statistics, token) for envoy in present]
 
     def asked(self) -> Asked | None:
         """What is known of them; None before anybody was answered since the portal is up."""

@@ -25,6 +25,7 @@ from starlette.routing import Route
 from dure_hub.dataplane.answering import Answers, Question
 from dure_hub.dataplane.asking import CLUSTERS, ROUTES
 from dure_hub.dataplane.files import Files
+from dure_hub.dataplane.taking import xds_token
 from dure_hub.settings import Settings
 
 LIMIT = 2**20
@@ -57,7 +58,7 @@ class Discovery:
 
     def __init__(self, settings: Settings) -> None:
         self.answers = Answers(Files(settings.folder))
-        self._token = token(settings).encode()
+        self._token = xds_token(settings).encode()
         self._refused: dict[str, float] = {}
         paths = {kind: f"/v3/discovery:{kind}" for kind in (CLUSTERS, ROUTES)}
         self.app = Starlette(
@@ -112,9 +113,11 @@ async def answering(settings: Settings) -> AsyncIterator[None]:
         access_log=False,
         log_config=None,
         lifespan="off",
+        proxy_headers=False,  # who asks is who connects
         timeout_graceful_shutdown=_GRACE_S,
     )
     server = _Beside(config)
+    discovery.answers.keep()  # from now on it is waited for
     async with asyncio.TaskGroup() as group:
         watch = group.create_task(discovery.answers.watch())
         group.create_task(server.serve())
@@ -130,13 +133,6 @@ class _Beside(uvicorn.Server):
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
-
-
-def token(settings: Settings) -> str:
-    """What an Envoy shows. Raises OSError where its file cannot be read."""
-    if settings.xds_token_file is None:
-        return settings.folder.secret("xds-token")
-    return settings.xds_token_file.read_text().strip()
 
 
 def _question(asked: _Asked, kind: str, address: str) -> Question:

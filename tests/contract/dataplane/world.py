@@ -132,10 +132,15 @@ def portal(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def elsewhere(settings: Settings, folder: Path, **more: Any) -> Elsewhere:
+def local() -> tuple[str, int]:
+    """A free port of this machine's own."""
+    return "127.0.0.1", free_port()
+
+
+def elsewhere(settings: Settings, folder: Path, host: str = "127.0.0.1", **more: Any) -> Elsewhere:
     """An Envoy that asks this portal, with a folder of its own."""
-    values = {"token": settings.folder.secret("xds-token"), "listen": ("127.0.0.1", free_port()), **more}
-    return Elsewhere(name=own_name("test"), xds=("localhost", settings.xds_port), folder=folder, **values)
+    values = {"token": settings.folder.secret("xds-token"), "listen": local(), "statistics": local(), **more}
+    return Elsewhere(name=own_name("test"), xds=(host, settings.xds_port), folder=folder, **values)
 
 
 @contextmanager
