@@ -178,6 +178,11 @@ def make_route(owner: str, fragment: Fragment, route: Route) -> Json:
     made: Json = {"match": {"prefix": route.prefix}, "route": action}
     if route.strip:
         made["request_headers_to_remove"] = list(route.strip)
+    if route.add:
+        made["request_headers_to_add"] = [
+            {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for name, value in route.add
+        ]
     if route.auth:
         made["typed_per_filter_config"] = {
             "envoy.filters.http.ext_authz": {

@@ -290,8 +290,8 @@ async def test_what_is_not_new_is_a_304(settings: Settings) -> None:
             url = f"http://127.0.0.1:{settings.xds_port}/v3/discovery:clusters"
             first = (await client.post(url, json={"node": node})).json()
             again = await client.post(url, json={"node": node, "version_info": first["version_info"]})
+            mode = Files(settings.folder).asked.stat().st_mode
     assert [one["name"] for one in first["resources"]] == ["check"]
-            mode = Files(settings.folder).asked.stat().st_mode  # noqa: ASYNC240
     assert (again.status_code, again.content, mode & 0o777) == (304, b"", 0o600)
 
 
