@@ -43,7 +43,8 @@ class Answers:
     def __init__(self, files: Files, clock: Callable[[], float] = time.monotonic) -> None:
         self._files, self._clock = files, clock
         self._texts = {CLUSTERS: _Text(files.clusters), ROUTES: _Text(files.routes)}
-        self._asked = Asked(clock(), clock(), {})
+        self.asked = Asked(clock(), clock(), {})
+        """What is known of those who ask, as it is written down."""
         self._changed = asyncio.Event()
         self._newest: dict[tuple[str, str], object] = {}
 
@@ -56,7 +57,7 @@ class Answers:
             if found != seen:
                 seen = found
                 self._wake()
-            if now - self._asked.beat >= BEAT_S:
+            if now - self.asked.beat >= BEAT_S:
                 self.keep()
             await asyncio.sleep(LOOK_S)
 
@@ -87,7 +88,7 @@ class Answers:
 
     def _hear(self, question: Question) -> None:
         now, _ = self._clock(), self._texts[question.kind].read()
-        before = self._asked.envoys.get(question.envoy, Envoy(now))
+        before = self.asked.envoys.get(question.envoy, Envoy(now))
         stand = asking.after_question(
             before.stand(question.kind), question.version, question.reason, self._texts[question.kind].version, now
         )
@@ -104,7 +105,7 @@ class Answers:
         # Routes are read before clusters: who writes does it the other way, so no cluster of theirs is missing.
         clusters = self._texts[CLUSTERS]
         clusters.read()
-        envoy = self._asked.envoys.get(name, Envoy(now))
+        envoy = self.asked.envoys.get(name, Envoy(now))
         envoy = replace(envoy, seen=now)
         ready = kind == CLUSTERS or envoy.stand(CLUSTERS).version == clusters.version
         current = self._texts[kind].version
@@ -116,22 +117,22 @@ class Answers:
         return text
 
     def _set(self, name: str, envoy: Envoy) -> None:
-        self._asked = replace(self._asked, envoys={**self._asked.envoys, name: envoy})
+        self.asked = replace(self.asked, envoys={**self.asked.envoys, name: envoy})
 
     def _leave(self, name: str) -> None:
         """It is not there any more: nobody is to wait for it."""
-        if name in self._asked.envoys:
-            self._set(name, replace(self._asked.envoys[name], seen=self._clock() - asking.PRESENT_S))
+        if name in self.asked.envoys:
+            self._set(name, replace(self.asked.envoys[name], seen=self._clock() - asking.PRESENT_S))
             self.keep()
 
     def keep(self) -> None:
         """Write down that the portal answers, and what is known. To be called once before it does."""
         now = self._clock()
-        envoys = {name: one for name, one in self._asked.envoys.items() if now - one.seen < asking.KEPT_S}
+        envoys = {name: one for name, one in self.asked.envoys.items() if now - one.seen < asking.KEPT_S}
         self._newest = {key: token for key, token in self._newest.items() if key[0] in envoys}
-        self._asked = replace(self._asked, beat=now, envoys=envoys)
+        self.asked = replace(self.asked, beat=now, envoys=envoys)
         try:
-            self._files.write(self._files.asked, json.dumps(self._asked.to_json()))
+            self._files.write(self._files.asked, json.dumps(self.asked.to_json()))
         except OSError as why:  # a full disk: routes are answered all the same, and who waits for them is told
             _log.warning("cannot write %s: %s", self._files.asked, why)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -104,8 +105,14 @@ def make_named_secret(chain: Path, key: Path) -> Json:
 
 
 def write_remote_bootstrap(envoy: Elsewhere) -> Path:
-    """Write what it starts from, of mode 600, and the file that names its certificate."""
+    """Write what it starts from, of mode 600, and the file that names its certificate.
+
+    Raises OSError where the folder is somebody else's, or others may write to it.
+    """
     envoy.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = envoy.folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "others may write to it", str(envoy.folder))
     if envoy.certificate is not None and envoy.key is not None:
         _write(envoy.secret, document([make_named_secret(envoy.certificate, envoy.key)])[0])
     _write(envoy.bootstrap, json.dumps(make_remote_bootstrap(envoy), indent=1))
