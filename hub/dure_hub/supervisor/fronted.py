@@ -37,7 +37,8 @@ class FrontedApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, or say 403."""
-        by_network = scope["type"] in ("http", "websocket") and scope.get("server") is not None
+        server = scope.get("server")  # a Unix socket's path has no port beside it
+        by_network = scope["type"] in ("http", "websocket") and (server is None or server[1] is not None)
         if by_network and not hmac.compare_digest(dict(scope["headers"]).get(_NAME, b""), self._key):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close"})
