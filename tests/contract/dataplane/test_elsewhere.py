@@ -130,11 +130,19 @@ async def test_a_route_that_is_made_while_the_portal_is_away_waits_for_it(
         with portal(settings) as first:
             await plane.publish("hub", to(server, "/"))
             await kill(first)
+        takers = Takers(settings)
+        await until(lambda: _silent(takers))
         made = asyncio.create_task(plane.publish("other", to(server, "/made/")))
-        await until(lambda: "/made/" in Files(settings.folder).routes.read_text())
+        done, _ = await asyncio.wait({made}, timeout=1)
+        assert not done, "nobody has it"
         with portal(settings):
             await made
             assert (await world.ask("/made/x")).json()["path"] == "/made/x"
+
+
+def _silent(takers: Takers) -> bool:
+    asked = takers.asked()
+    return asked is not None and time.monotonic() - asked.beat > asking.PRESENT_S
 
 
 async def test_an_envoy_that_is_up_before_the_portal_serves_nobody_until_it_has_routes(

@@ -145,6 +145,13 @@ def test_a_route_with_everything() -> None:
     }
 
 
+def test_headers_are_set_towards_the_upstream() -> None:
+    route = Route("/x/", (("a", 1),), add=(("x-shown", "key"),))
+    assert make_route("services", Fragment((Cluster("a", "h:1"),), (route,)), route)["request_headers_to_add"] == [
+        {"header": {"key": "x-shown", "value": "key"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    ]
+
+
 def test_the_table_is_two_flat_maps_and_a_default() -> None:
     hub = Fragment(
         (Cluster("h", "h:1"), Cluster("s", "h:2")),
