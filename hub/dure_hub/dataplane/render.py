@@ -217,7 +217,8 @@ def _discovery(address: str) -> Json:
         try:
             ip_address(split_address(address)[0])
         except ValueError:
-            return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
+            # Each address is an upstream of its own, and ours listen at IPv4: half the requests would be refused.
+            return {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
     return {"type": "STATIC"}
 
 

@@ -72,7 +72,7 @@ def test_an_address_may_be_a_socket_or_a_name() -> None:
     assert socket["load_assignment"]["endpoints"][0]["lb_endpoints"][0] == {
         "endpoint": {"address": {"pipe": {"path": "/run/a.sock"}}}
     }
-    assert (name["type"], name["dns_lookup_family"]) == ("STRICT_DNS", "ALL")
+    assert (name["type"], name["dns_lookup_family"]) == ("STRICT_DNS", "V4_PREFERRED")
 
 
 def test_a_fallback_is_a_pair_and_its_first_member_may_be_left_out() -> None:
