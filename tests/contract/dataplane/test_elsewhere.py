@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
-import ssl
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
-from cryptography import x509
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from dure_hub.dataplane import Cluster, Dataplane, Fragment, Route, RoutesRefused, alive, asking, write_bootstrap
@@ -34,10 +29,8 @@ from tests.contract.dataplane.world import (
     free_port,
     portal,
     remote_envoy,
-    running,
     upstream,
 )
-from tests.support.certificates import Authority
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -308,69 +301,6 @@ async def test_what_is_not_new_is_a_304(settings: Settings) -> None:
             mode = Files(settings.folder).asked.stat().st_mode
     assert [one["name"] for one in first["resources"]] == ["check"]
     assert (again.status_code, again.content, mode & 0o777) == (304, b"", 0o600)
-
-
-async def test_the_command_becomes_an_envoy_whose_certificate_may_change(
-    settings: Settings, server: Upstream, tmp_path: Path
-) -> None:
-    """Its files lie as those of a mounted Secret: names that go by a link, which is made to point elsewhere."""
-    authority, mounted = Authority(tmp_path), tmp_path / "tls"
-    mounted.mkdir()
-
-    def renew(name: str) -> int:
-        (mounted / name).mkdir()
-        serial = authority.write(mounted / name / "tls.crt", mounted / name / "tls.key")
-        (mounted / "..new").symlink_to(name)
-        (mounted / "..new").rename(mounted / "..data")
-        return serial
-
-    first, front, inside, statistics = renew("..1"), free_port(), free_port(), free_port()
-    for name in ("tls.crt", "tls.key"):
-        (mounted / name).symlink_to(f"..data/{name}")
-    command = [
-        sys.executable,
-        "-m",
-        "dure.cli",
-        "dataplane",
-        "bootstrap",
-        "--exec",
-        "--folder",
-        str(tmp_path / "e"),
-    ]
-    command += ["--xds", f"localhost:{settings.xds_port}"]
-    command += ["--token-file", str(settings.folder.secrets / "xds-token")]
-    command += ["--tls-cert", str(mounted / "tls.crt"), "--tls-key", str(mounted / "tls.key")]
-    for flag, port in (("listen", front), ("inside", inside), ("statistics", statistics)):
-        command += [f"--{flag}", f"127.0.0.1:{port}"]
-    trusted = ssl.create_default_context(cafile=str(authority.file))
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{statistics}/ready", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def serial() -> int:
-        with (
-            socket.create_connection(("127.0.0.1", front), timeout=UP_S) as plain,
-            ssl.create_default_context(cafile=str(authority.file)).wrap_socket(
-                plain, server_hostname="localhost"
-            ) as tls,
-        ):
-            der = tls.getpeercert(binary_form=True)
-        assert der is not None
-        return x509.load_der_x509_certificate(der).serial_number
-
-    with portal(settings), running(command, tmp_path / "envoy.log", ready) as envoy:
-        await Dataplane(settings).publish("hub", to(server, "/"))
-        async with httpx.AsyncClient(verify=trusted, trust_env=False) as client:
-            assert (await client.get(f"https://localhost:{front}/x")).json()["name"] == "own"
-            assert (await client.get(f"http://127.0.0.1:{inside}/x")).json()["name"] == "own"
-            assert (await client.get(f"http://127.0.0.1:{front}/x")).status_code == 400
-        assert serial() == first
-        second = renew("..2")
-        await until(lambda: serial() == second)
-        assert psutil.Process(envoy.pid).name() == "envoy", "signals reach it"
 
 
 async def test_a_cluster_may_be_a_name(settings: Settings, server: Upstream, tmp_path: Path) -> None:

@@ -40,7 +40,6 @@ def test_it_is_written_of_mode_600_and_its_place_is_said(
         ([*GOOD, "--tls-cert", "/a/tls.crt", "--tls-key", "/b/tls.key"], "the folder of tls_cert"),
         ([*GOOD, "--tls-cert", "/a/tls.crt", "--tls-key", "/a/tls.key"], "there is such a file"),
         ([*GOOD, "--folder", "/" + "d" * 110], "at most 107 bytes"),
-        ([*GOOD, "--folder", "/tmp"], "a folder of yours alone"),
     ],
 )
 def test_what_cannot_be_one_is_told_with_its_rule(
@@ -48,3 +47,13 @@ def test_what_cannot_be_one_is_told_with_its_rule(
 ) -> None:
     assert main([*token, *wrong]) == 1
     assert rule in capsys.readouterr().err
+
+
+def test_no_token_is_written_where_others_may_write(
+    token: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own").chmod(0o777)
+    assert main([*token, *GOOD]) == 1
+    assert "a folder of yours alone" in capsys.readouterr().err
+    assert list((tmp_path / "own").iterdir()) == []
