@@ -10,7 +10,7 @@ import pytest
 
 from dure_hub.dataplane import asking
 from dure_hub.dataplane.answering import Answers, Question
-from dure_hub.dataplane.asking import CLUSTERS, ROUTES
+from dure_hub.dataplane.asking import CLUSTERS, ROUTES, Asked
 from dure_hub.dataplane.files import Files
 from dure_hub.dataplane.fragments import Cluster, Fragment, Route
 from dure_hub.dataplane.render import make_clusters
@@ -107,3 +107,19 @@ async def test_a_file_without_its_version_is_no_answer(files: Files) -> None:
     files.write(files.clusters, "{}")
     with pytest.raises(ValueError, match="does not begin with its version"):
         await ask(Answers(files), CLUSTERS)
+
+
+async def test_it_says_again_and_again_that_it_answers(files: Files) -> None:
+    """Also while nobody asks: who waits for routes tells by it a portal that is away from Envoys that are."""
+    answers = Answers(files)
+    answers.keep()
+
+    def beat() -> float:
+        return Asked.from_json(json.loads(files.asked.read_text())).beat
+
+    first, watch = beat(), asyncio.create_task(answers.watch())
+    async with asyncio.timeout(20):
+        while beat() == first:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
