@@ -89,6 +89,7 @@ async def websocket(world: World, path: str) -> AsyncIterator[WebSocketClientCon
     connection = await websocket_connect(f"{world.url.replace('http', 'ws')}{path}")
     yield connection
     connection.close()
+    assert await connection.read_message() is None, "it is closed"
 
 
 async def said_back(connection: WebSocketClientConnection, message: str) -> bool:
