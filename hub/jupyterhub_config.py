@@ -27,7 +27,8 @@ c = get_config()  # type: ignore[name-defined]
 hub = c.JupyterHub
 hub.bind_url = f"{settings.listens_at}/"  # only named: Envoy listens there
 hub.public_url = f"{settings.address}/" if settings.public_url or settings.subdomain_host else ""
-hub.hub_bind_url = hub.hub_connect_url = f"http://127.0.0.1:{settings.hub_port}"
+hub.hub_bind_url = f"http://{settings.own_host}:{settings.hub_port}"
+hub.hub_connect_url = f"http://{settings.reached_at(settings.hub_port)}"
 hub.db_url = f"sqlite:///{folder.db / 'hub.sqlite'}"
 hub.db_kwargs = {"connect_args": CONNECT}
 hub.cookie_secret_file = str(folder.secrets / "cookie-secret")
@@ -60,7 +61,7 @@ hub.template_vars = {"dure": Pages(settings, one_account=Feature.USER_ISOLATION 
 hub.services = [
     {
         "name": "dure",
-        "url": f"http://127.0.0.1:{settings.portal_port}",
+        "url": f"http://{settings.reached_at(settings.portal_port)}",
         "api_token": folder.secret("portal-token"),
         "oauth_no_confirm": True,
         "oauth_client_id": "service-dure",

@@ -214,20 +214,24 @@ async def serve(ops: Operations) -> None:
     import uvicorn
 
     from dure_hub.services import application
+    from dure_hub.services.discovery import answering
 
+    settings = ops.settings
     config = uvicorn.Config(
         application(ops),
-        host="127.0.0.1",
-        port=ops.settings.portal_port,
+        host=settings.own_host,
+        port=settings.portal_port,
         access_log=False,
         log_config=None,
         proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1",  # Envoy's connections, and nobody else's headers
+        # Envoy's connections, and nobody else's headers; elsewhere nobody but Envoy reaches this port.
+        forwarded_allow_ips="*" if settings.portal_host else "127.0.0.1",
         timeout_graceful_shutdown=_GRACE_S,
     )
     ops.reconciler.ticks.start()
     try:
-        await uvicorn.Server(config).serve()
+        async with answering(settings):
+            await uvicorn.Server(config).serve()
     finally:
         await ops.close()
 

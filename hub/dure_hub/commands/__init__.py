@@ -68,6 +68,24 @@ HELP = {
     "stdin": ("read the password from the first line of input", "입력의 첫 줄에서 비밀번호를 읽습니다"),
     "metrics": ("a token that reads /metrics and nothing else", "/metrics만 읽을 수 있는 토큰"),
     "purpose": ("a note on what the token is for", "토큰의 용도 메모"),
+    "dataplane": ("start an Envoy that runs elsewhere", "다른 곳에서 실행되는 Envoy를 시작합니다"),
+    "xds": ("the portal: host and its xds_port", "포털의 호스트와 xds_port"),
+    "token_file": ("file with the portal's secrets/xds-token", "포털의 secrets/xds-token이 든 파일"),
+    "listen": ("people's port (default: 0.0.0.0:8000)", "사용자용 포트(기본값: 0.0.0.0:8000)"),
+    "inside": (
+        "plain http for the portal's own programs, with a certificate",
+        "인증서가 있을 때 내부용 http 포트",
+    ),
+    "statistics": (
+        "/ready and, for the portal, /stats (default: 0.0.0.0:9901)",
+        "/ready와 포털용 /stats(기본값: 0.0.0.0:9901)",
+    ),
+    "node": ("its name (default: this host's)", "이름(기본값: 이 호스트의 이름)"),
+    "folder": ("a folder of its own (default: /tmp/dure-envoy)", "전용 폴더(기본값: /tmp/dure-envoy)"),
+    "tls_cert": ("PEM file: certificate and chain", "PEM 파일: 인증서와 체인"),
+    "tls_key": ("PEM file in the same folder: its key", "같은 폴더의 PEM 파일: 키"),
+    "behind_proxy": ("believe a proxy of yours in front", "앞에 있는 프록시를 신뢰합니다"),
+    "exec": ("become that Envoy", "그 Envoy를 실행합니다"),
     "days": ("how long it lives (default: the portal's setting)", "유효 기간(기본값: 포털 설정)"),
 }
 SERVICES = ("envoy", "hub", "portal", "mlflow", "voila", "warm", "supervisor")
@@ -99,6 +117,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_service(subparsers)
     _add_keeping(subparsers)
     _add_import(subparsers)
+    _add_dataplane(subparsers)
     token = _add(subparsers, "token", "dure_hub.commands.token")
     token.add_argument("--user", help=_help("name"))
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))
@@ -166,6 +185,23 @@ def _add_import(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--pvcs", type=Path, metavar="FILE", help=_help("pvcs"))
     parser.add_argument("--mapping", type=Path, metavar="FILE", help=_help("mapping"))
     parser.add_argument("--json", action="store_true", help=_help("json"))
+
+
+def _add_dataplane(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    dataplane = subparsers.add_parser("dataplane", help=_help("dataplane"), description=_help("dataplane"))
+    verbs = dataplane.add_subparsers(dest="verb", metavar="bootstrap", required=True)
+    bootstrap = verbs.add_parser("bootstrap")
+    bootstrap.set_defaults(run=lambda arguments: import_module("dure_hub.commands.dataplane").run(arguments))
+    bootstrap.add_argument("--xds", metavar="HOST:PORT", required=True, help=_help("xds"))
+    bootstrap.add_argument("--token-file", type=Path, metavar="FILE", required=True, help=_help("token_file"))
+    for name, default in (("listen", "0.0.0.0:8000"), ("inside", ""), ("statistics", "0.0.0.0:9901")):
+        bootstrap.add_argument(f"--{name}", metavar="HOST:PORT", default=default, help=_help(name))
+    bootstrap.add_argument("--node", metavar="NAME", help=_help("node"))
+    bootstrap.add_argument("--folder", type=Path, default=Path("/tmp/dure-envoy"), help=_help("folder"))  # noqa: S108
+    bootstrap.add_argument("--tls-cert", type=Path, metavar="FILE", help=_help("tls_cert"))
+    bootstrap.add_argument("--tls-key", type=Path, metavar="FILE", help=_help("tls_key"))
+    bootstrap.add_argument("--behind-proxy", action="store_true", help=_help("behind_proxy"))
+    bootstrap.add_argument("--exec", action="store_true", help=_help("exec"))
 
 
 def _add(

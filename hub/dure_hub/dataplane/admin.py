@@ -1,4 +1,4 @@
-"""Envoy's admin interface over its Unix socket: whether it lives, what it took, what it counted.
+"""Envoy's admin interface, over its Unix socket: whether it lives, what it took, what it counted.
 
 Asked several times for each new route while a person waits, so it is a bare exchange: one connection, one
 question, and Envoy closes it. A general client costs more than all the rest of a publication.
@@ -13,15 +13,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dure.errors import NotReady
-from dure_hub.dataplane.files import Files
-from dure_hub.dataplane.render import ROUTES
-from dure_hub.settings import Settings
+from dure_hub.dataplane.asking import CLUSTERS, ROUTES
+from dure_hub.dataplane.render import ROUTES as TABLE
 
 ANSWER_TIMEOUT_S = 10.0
 ACCEPT_POLL_S = 0.001
 
-CLUSTERS = "cluster_manager.cds"
-ROUTE_TABLE = f"http.front.rds.{ROUTES}"
+_NAMES = {CLUSTERS: "cluster_manager.cds", ROUTES: f"http.front.rds.{TABLE}"}
+"""Under which of its statistics Envoy tells of each kind."""
+
+
+TOKEN_HEADER = "x-dure-token"  # noqa: S105 - its name
+"""What an Envoy elsewhere asks for before it says what it has counted."""
 
 
 class EnvoyAway(Exception):
@@ -33,21 +36,23 @@ class Admin:
 
     def __init__(self, socket: Path) -> None:
         self._socket = str(socket)
+        self._more = ""
 
     async def live(self) -> bool:
         """Whether it serves: started, and not draining."""
         status, _ = await self._get("/ready")
         return status == 200
 
-    async def version(self, what: str) -> str:
-        """The version in force of `CLUSTERS` or `ROUTE_TABLE`. Texts are few, so this is the cheap question."""
+    async def version(self, kind: str) -> str:
+        """The version in force of `CLUSTERS` or `ROUTES`. Texts are few, so this is the cheap question."""
+        what = _NAMES[kind]
         values = await self.statistics(f"^{what}\\.version_text$", "TextReadouts")
         return values.get(f"{what}.version_text", "").strip('"')
 
-    async def accepted(self, what: str, version: str, within_s: float) -> bool:
+    async def accepted(self, kind: str, version: str, within_s: float) -> bool:
         """Whether `version` came into force within this time."""
         deadline = time.monotonic() + within_s
-        while await self.version(what) != version:
+        while await self.version(kind) != version:
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(ACCEPT_POLL_S)
@@ -78,7 +83,7 @@ class Admin:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 said = await self._exchange(
-                    f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n\r\n".encode()
+                    f"GET {path} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\n{self._more}\r\n".encode()
                 )
         except TimeoutError as silent:
             raise NotReady(part="Envoy") from silent
@@ -87,16 +92,33 @@ class Admin:
         head, separator, body = said.partition(b"\r\n\r\n")
         if not separator:
             raise EnvoyAway
+        status = int(head.split(maxsplit=2)[1])
+        if status not in (200, 503):  # not ready is a 503
+            raise EnvoyAway
         chunked = b"transfer-encoding: chunked" in head.lower()
-        return int(head.split(maxsplit=2)[1]), (_joined(body) if chunked else body).decode()
+        return status, (_joined(body) if chunked else body).decode()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(self._socket)
 
     async def _exchange(self, question: bytes) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(self._socket)
+        reader, writer = await self._connect()
         try:
             writer.write(question)
             return await reader.read(-1)
         finally:
             writer.close()
+
+
+class AdminElsewhere(Admin):
+    """The part of it that an Envoy elsewhere shows at a port: whether it is ready, and what it has counted."""
+
+    def __init__(self, host: str, port: int, token: str) -> None:
+        self._address = host, port
+        self._more = f"{TOKEN_HEADER}: {token}\r\n"
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self._address)
 
 
 def _joined(body: bytes) -> bytes:
@@ -108,11 +130,3 @@ def _joined(body: bytes) -> bytes:
         pieces.append(rest[:length])
         body = rest[length + 2 :]
     return b"".join(pieces)
-
-
-async def alive(settings: Settings) -> bool:
-    """Whether Envoy is LIVE, asked on its admin socket."""
-    try:
-        return await Admin(Files(settings.folder).socket).live()
-    except (EnvoyAway, NotReady):
-        return False

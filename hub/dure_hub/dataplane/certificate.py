@@ -162,8 +162,7 @@ def give(settings: Settings, certificate: Certificate) -> None:
 def make_secret(certificate: Certificate) -> Json:
     """What Envoy serves, as a plain dict."""
     return {
-        "@type": f"{_TYPE}Secret",
-        "name": NAME,
+        **make_empty_secret(),
         "tls_certificate": {
             "certificate_chain": {"inline_string": certificate.chain},
             "private_key": {"inline_string": certificate.key},
@@ -171,8 +170,13 @@ def make_secret(certificate: Certificate) -> Json:
     }
 
 
-def make_socket(files: Files) -> Json:
-    """The transport socket of a listener that speaks TLS. It never changes: what is served is not part of it."""
+def make_empty_secret() -> Json:
+    """What is served, without it."""
+    return {"@type": f"{_TYPE}Secret", "name": NAME}
+
+
+def make_socket(file: Path) -> Json:
+    """The transport socket of a listener that speaks TLS. It never changes: what is served lies in `file`."""
     return {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
@@ -185,7 +189,7 @@ def make_socket(files: Files) -> Json:
                     {
                         "name": NAME,
                         "sds_config": {
-                            "path_config_source": {"path": str(files.certificate)},
+                            "path_config_source": {"path": str(file)},
                             "resource_api_version": "V3",
                         },
                     }

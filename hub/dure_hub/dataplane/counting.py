@@ -53,6 +53,23 @@ def count(name: str, seen: Mapping[str, str]) -> tuple[int, int]:
     return requests, min(failed + elsewhere, requests)
 
 
+def summed(told: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What several Envoys have counted, as if it were one."""
+    names = {name for one in told for name in one}
+    return {name: str(sum(int(one.get(name, "0")) for one in told)) for name in names}
+
+
+def slowest(told: Sequence[Mapping[str, Mapping[float, float]]]) -> dict[str, dict[float, float]]:
+    """The highest of several Envoys' quantiles: that of all their requests together is never above it."""
+    seen: dict[str, dict[float, float]] = {}
+    for one in told:
+        for name, quantiles in one.items():
+            for quantile, value in quantiles.items():
+                mine = seen.setdefault(name, {})
+                mine[quantile] = max(value, mine.get(quantile, value))
+    return seen
+
+
 def timed(names: Sequence[str]) -> str:
     """The pattern of all histograms that `latency` reads for these clusters or pairs."""
     wanted = "|".join(re.escape(_statistic(name)) for name in sorted(set(names)))

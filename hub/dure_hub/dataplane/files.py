@@ -32,6 +32,8 @@ class Files:
         self.trial = folder.envoy / "trial.json"
         self.fragments = folder.envoy / "fragments"
         self.socket = folder.run / "envoy-admin.sock"
+        self.asked = folder.run / "envoys.json"
+        """What Envoys that run elsewhere have asked for and taken; the portal service alone writes it."""
         self._lock = folder.envoy / "lock"
         self._present: tuple[tuple[int, int, int] | None, dict[str, Json]] = (None, {})
 
@@ -56,17 +58,17 @@ class Files:
         """Store a fragment."""
         self.write(self.fragments / f"{name}.json", json.dumps(fragment.to_json(), separators=(",", ":")))
 
-    def render(self, portal_port: int) -> None:
+    def render(self, portal: str) -> None:
         """Write both files from the fragments at hand, for an Envoy that is about to start."""
         fragments = self.read_all()
-        self.write_clusters(make_clusters(fragments, portal_port))
+        self.write_clusters(make_clusters(fragments, portal))
         self.write_routes(fragments)
 
     def write_clusters(self, clusters: Mapping[str, Json]) -> str:
         """Write the clusters; their version."""
         text, version = document([clusters[name] for name in sorted(clusters)])
         self.write(self.clusters, text)
-        self._present = (_signature(self.clusters), dict(clusters))
+        self._present = (signature_of(self.clusters), dict(clusters))
         return version
 
     def write_routes(self, fragments: Mapping[str, Fragment]) -> str:
@@ -79,7 +81,7 @@ class Files:
         """The clusters as last written, by whichever process; read again only where the file is another."""
         if not self.clusters.exists():
             return {}
-        signature = _signature(self.clusters)
+        signature = signature_of(self.clusters)
         if signature != self._present[0]:
             resources = json.loads(self.clusters.read_text())["resources"]
             self._present = (signature, {cluster["name"]: cluster for cluster in resources})
@@ -121,7 +123,8 @@ class Files:
             os.close(handle)
 
 
-def _signature(path: Path) -> tuple[int, int, int]:
+def signature_of(path: Path) -> tuple[int, int, int]:
+    """What is another where another file has taken its place."""
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 

@@ -33,8 +33,8 @@ class Route:
     """What happens to paths that begin with `prefix`, which ends with a slash; `/` is the default route.
 
     `targets` are (cluster of the same fragment, weight). With `auth` the portal is asked first. `rewrite` takes
-    the prefix's place; `strip` names request headers removed towards the upstream; `host` replaces the Host
-    header. `data` is kept and given back, and means nothing here.
+    the prefix's place; `strip` names request headers removed towards the upstream, `add` gives those set there;
+    `host` replaces the Host header. `data` is kept and given back, and means nothing here.
 
     `domain` is the host it is for, `a.dure.example` or `*.dure.example`; empty is every host that no route names.
     A host that a route names has those routes alone, and else the `/` of the `*.` host that it is under.
@@ -49,6 +49,7 @@ class Route:
     host: str | None = None
     domain: str = ""
     redirect: str | None = None
+    add: tuple[tuple[str, str], ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -100,7 +101,8 @@ def split_address(address: str) -> tuple[str, int]:
 
 def _route(value: Mapping[str, Any]) -> Route:
     targets = tuple((str(name), int(weight)) for name, weight in value["targets"])
-    return Route(**{**value, "targets": targets, "strip": tuple(value["strip"])})
+    add = tuple((str(name), str(text)) for name, text in value.get("add", ()))
+    return Route(**{**value, "targets": targets, "strip": tuple(value["strip"]), "add": add})
 
 
 def _check_cluster(cluster: Cluster, clusters: Mapping[str, Cluster]) -> None:

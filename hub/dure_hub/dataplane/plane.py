@@ -8,22 +8,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
 from dure.errors import NotReady
-from dure_hub.dataplane.admin import CLUSTERS, ROUTE_TABLE, Admin, EnvoyAway
-from dure_hub.dataplane.bootstrap import why_refused
-from dure_hub.dataplane.counting import Counts, Latency, count, counted, find_cluster, latency, timed
+from dure_hub.dataplane.admin import EnvoyAway
+from dure_hub.dataplane.asking import CLUSTERS, ROUTES
+from dure_hub.dataplane.bootstrap import check_address
+from dure_hub.dataplane.counting import (
+    Counts,
+    Latency,
+    count,
+    counted,
+    find_cluster,
+    latency,
+    slowest,
+    summed,
+    timed,
+)
 from dure_hub.dataplane.errors import RoutesRefused
 from dure_hub.dataplane.files import Files
 from dure_hub.dataplane.fragments import Fragment
 from dure_hub.dataplane.render import make_clusters
+from dure_hub.dataplane.taking import takers_of
 from dure_hub.settings import Settings
-
-SOON_S = 0.5
-"""Envoy takes a file within milliseconds. One it has not taken after this may be wrong, and is looked at."""
 
 LINGER_S = 15.0
 """Longer than the portal's check may take (`bootstrap.CHECK_TIMEOUT`)."""
 
-ACCEPT_TIMEOUT_S = 20.0
 SMALL = 50
 """A table of up to so many routes is rendered at once; a larger one in a thread, beside the event loop."""
 
@@ -35,9 +43,9 @@ class Dataplane:
     """The route table of one portal. Any process of the portal may hold one; a file lock orders them."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
         self._files = Files(settings.folder)
-        self._admin = Admin(self._files.socket)
+        self._takers = takers_of(settings)
+        self._check = check_address(settings)
         self._small = True
 
     def read(self, name: str) -> Fragment:
@@ -76,9 +84,10 @@ class Dataplane:
         names = await self._named(clusters)
         known = [name for name in names.values() if name]
         try:
-            seen = await self._admin.statistics(counted(known)) if known else {}
+            told = [await admin.statistics(counted(known)) for admin in await self._takers.admins() if known]
         except (EnvoyAway, NotReady):
             return dict.fromkeys(clusters, (None, None))
+        seen = summed(told)
         return {name: count(full, seen) if full else (None, None) for name, full in names.items()}
 
     async def latencies(self, clusters: Sequence[str]) -> dict[str, Latency]:
@@ -92,9 +101,10 @@ class Dataplane:
         names = await self._named(clusters)
         known = [name for name in names.values() if name]
         try:
-            seen = await self._admin.histograms(timed(known)) if known else {}
+            told = [await admin.histograms(timed(known)) for admin in await self._takers.admins() if known]
         except (EnvoyAway, NotReady):
-            seen = {}
+            told = []
+        seen = slowest(told)
         return {name: latency(full, seen) if full else (None, None) for name, full in names.items()}
 
     async def _named(self, clusters: Sequence[str]) -> dict[str, str | None]:
@@ -109,7 +119,7 @@ class Dataplane:
         on its way to it since before, and still be waiting for the portal's check.
         """
         present = await self._do(self._files.present_clusters)
-        wanted = await self._do(make_clusters, fragments, self._settings.portal_port)
+        wanted = await self._do(make_clusters, fragments, self._check)
         now = time.time()
         left = self._files.left()
         leaving = {
@@ -119,26 +129,13 @@ class Dataplane:
         }
         both = {**{name: present[name] for name in leaving}, **wanted}
         if both != present:
-            await self._taken(CLUSTERS, await self._do(self._files.write_clusters, both))
-        await self._taken(ROUTE_TABLE, await self._do(self._files.write_routes, fragments))
+            await self._takers.taken(CLUSTERS, await self._do(self._files.write_clusters, both))
+        await self._takers.taken(ROUTES, await self._do(self._files.write_routes, fragments))
         if leaving != left:
             self._files.leave(leaving)
 
-    async def _taken(self, what: str, version: str) -> None:
-        """Return once Envoy took it, or where none runs. It keeps no reason for what it refuses: ask another."""
-        try:
-            if await self._admin.accepted(what, version, SOON_S):
-                return
-            reason = await why_refused(self._settings)
-            if reason is not None:
-                raise RoutesRefused(reason=reason)
-            if not await self._admin.accepted(what, version, ACCEPT_TIMEOUT_S):
-                raise NotReady(part="Envoy")
-        except EnvoyAway:
-            return
-
     def _restore(self, fragments: Mapping[str, Fragment]) -> None:
-        self._files.write_clusters(make_clusters(fragments, self._settings.portal_port))
+        self._files.write_clusters(make_clusters(fragments, self._check))
         self._files.write_routes(fragments)
 
     async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -54,9 +54,9 @@ def full_name(fragment: str, cluster: str) -> str:
     return f"{fragment}/{cluster}"
 
 
-def make_clusters(fragments: Mapping[str, Fragment], portal_port: int) -> dict[str, Json]:
-    """Every cluster by its full name, the portal's check and the fallback pairs included."""
-    found = {CHECK: make_cluster(CHECK, f"127.0.0.1:{portal_port or 1}")}
+def make_clusters(fragments: Mapping[str, Fragment], portal: str) -> dict[str, Json]:
+    """Every cluster by its full name, the fallback pairs included, and the check of the portal, at `portal`."""
+    found = {CHECK: make_cluster(CHECK, portal)}
     for owner in sorted(fragments):
         for cluster in fragments[owner].clusters:
             name = full_name(owner, cluster.name)
@@ -178,6 +178,11 @@ def make_route(owner: str, fragment: Fragment, route: Route) -> Json:
     made: Json = {"match": {"prefix": route.prefix}, "route": action}
     if route.strip:
         made["request_headers_to_remove"] = list(route.strip)
+    if route.add:
+        made["request_headers_to_add"] = [
+            {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for name, value in route.add
+        ]
     if route.auth:
         made["typed_per_filter_config"] = {
             "envoy.filters.http.ext_authz": {
@@ -212,7 +217,8 @@ def _discovery(address: str) -> Json:
         try:
             ip_address(split_address(address)[0])
         except ValueError:
-            return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
+            # Each address is an upstream of its own, and ours listen at IPv4: half the requests would be refused.
+            return {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
     return {"type": "STATIC"}
 
 

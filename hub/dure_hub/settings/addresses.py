@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from dure_hub.settings.remote import LOOPBACK as LOOPBACK
+from dure_hub.settings.remote import Remote, in_url
+
 DEFAULT_DATA = Path("~/.dure")
-LOOPBACK = "127.0.0.1"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _PATH = re.compile(r"/(?:(?!\.{1,2}/)[A-Za-z0-9._~-]+/)*", flags=re.ASCII)
 _OPEN_IN_MLFLOW = ("/static", "/health", "/favicon.ico")
@@ -22,7 +24,7 @@ _OPEN_RULE = "it does not begin with /static, /health or /favicon.ico, which MLf
 _HOSTS = re.compile(rf"https?://(?:{_LABEL}\.)+(?=[a-z]){_LABEL}(?::[1-9][0-9]{{0,4}})?", flags=re.ASCII)
 
 
-class Addresses(BaseModel):
+class Addresses(Remote):
     """The data folder, addresses and ports."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -90,9 +92,12 @@ class Addresses(BaseModel):
     @field_validator("tls_key")
     @classmethod
     def _both(cls, key: Path | None, info: ValidationInfo) -> Path | None:
-        """Neither is of use alone."""
+        """Neither is of use alone; an Envoy elsewhere has its own."""
         if (key is None) != (info.data.get("tls_cert") is None):
             raise PydanticCustomError("one_without_other", "tls_cert and tls_key are set both, or neither is")
+        if key is not None and info.data.get("xds_port"):
+            rule = "with xds_port they are where Envoy is: name them to `dure dataplane bootstrap`"
+            raise PydanticCustomError("of_envoy", rule)
         return key
 
     @field_validator("public_url")
@@ -152,11 +157,13 @@ class Addresses(BaseModel):
     def listens_at(self) -> str:
         """The portal at the front port, from this machine; https where it has a certificate."""
         scheme = "http" if self.tls_cert is None else "https"
-        return f"{scheme}://{_in_url(LOOPBACK if self.everywhere else self.host)}:{self.port}{self.at('')}"
+        return f"{scheme}://{in_url(LOOPBACK if self.everywhere else self.host)}:{self.port}{self.at('')}"
 
     @property
     def front_url(self) -> str:
-        """The portal for programs of this machine: plain http, so that they need to trust no certificate."""
+        """The portal for its own programs: plain http, so that they need to trust no certificate."""
+        if self.inside_url:
+            return f"{self.inside_url}{self.at('')}"
         inside = f"http://{LOOPBACK}:{self.inside_port}{self.at('')}"
         return self.listens_at if self.tls_cert is None else inside
 
@@ -181,7 +188,3 @@ class Addresses(BaseModel):
     def on_loopback(self) -> bool:
         """Whether nobody but this machine reaches the front port."""
         return self.host != "" and ip_address(self.host).is_loopback
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -13,7 +13,8 @@ import secrets
 from pathlib import Path
 
 from dure_hub.settings import DataFolder, Settings, load_settings
-from dure_hub.supervisor.sockets import listen
+from dure_hub.supervisor.fronted import FrontedApp, key
+from dure_hub.supervisor.sockets import listen, listen_at
 
 PREFIX = "/services/mlflow"
 PORTAL_USER = "dure-portal"
@@ -80,9 +81,13 @@ def main() -> None:
 
     uri = os.environ["_MLFLOW_SERVER_FILE_STORE"]
     initialize_backend_stores(uri, uri, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
-    config = uvicorn.Config(create_app(), access_log=False, log_level="warning", timeout_graceful_shutdown=5)
+    app, sockets = create_app(), [listen(socket_path(settings))]
+    if settings.portal_host:
+        app = FrontedApp(app, key(settings))
+        sockets.append(listen_at(settings.own_host, settings.mlflow_port))
+    config = uvicorn.Config(app, access_log=False, log_level="warning", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
-    server.run(sockets=[listen(socket_path(settings))])
+    server.run(sockets=sockets)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from dure.wire.organisation import ProfilesFile
 from dure_hub.catalogue import profilefile
 from dure_hub.catalogue.rates import GIVEN, written
 from dure_hub.dataplane import certificate
+from dure_hub.dataplane.files import Files
 from dure_hub.isolation import ground
 from dure_hub.isolation.errors import NoGroundForAccounts
 from dure_hub.operations import live_profiles
@@ -34,6 +35,8 @@ SECRETS = {
     "notices-key": 32,
     "mlflow-flask-key": 32,
     "auth-state-key": 32,
+    "xds-token": 32,
+    "front-key": 32,
 }
 """Name and number of random bytes; each is kept as hex digits."""
 
@@ -144,7 +147,8 @@ def check(settings: Settings) -> None:
     checks.profiles_usable(settings.folder)
     checks.reached_safely(settings)
     certificate.load(settings)
-    checks.port_free(settings.host, settings.port, _envoys(settings))
+    if not settings.xds_port:
+        checks.port_free(settings.host, settings.port, _envoys(settings))
 
 
 def _envoys(settings: Settings) -> set[int]:
@@ -190,7 +194,19 @@ def with_ports(settings: Settings) -> Settings:
     if settings.tls_cert is not None and not inside:
         # Envoy goes on with its port; another would be another listener, and end what is open through it.
         inside = checks.own_port(last.inside_port if last else 0, avoid, _envoys(settings))
-    return settings.model_copy(update={"hub_port": hub, "portal_port": portal, "inside_port": inside})
+    ports = {"hub_port": hub, "portal_port": portal, "inside_port": inside}
+    return settings.model_copy(update={**ports, **_elsewhere_ports(settings, last, {*avoid, settings.xds_port})})
+
+
+def _elsewhere_ports(settings: Settings, last: Settings | None, avoid: set[int]) -> dict[str, int]:
+    """Where an Envoy elsewhere finds what are sockets to one of this machine."""
+    if not settings.portal_host:
+        return {}
+    found: dict[str, int] = {}
+    for name in ("mlflow_port", "voila_port"):
+        found[name] = getattr(settings, name) or checks.own_port(getattr(last, name, 0), avoid)
+        avoid.add(found[name])
+    return found
 
 
 async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
@@ -200,6 +216,7 @@ async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
     from dure_hub.supervisor.services import of_other_places, routes
 
     make_secrets(settings)
+    Files(settings.folder).asked.unlink(missing_ok=True)  # nobody answers Envoys elsewhere until the portal is up
     for unfinished in settings.folder.uploads.iterdir():  # what a killed portal was still receiving
         unfinished.unlink()
     settings = with_ports(with_accounts(settings))

@@ -198,7 +198,7 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
     settings.folder.closing.unlink(missing_ok=True)
     async with _progress(say, lambda: "", key="leftovers"):
         # Envoy may go on; the rest would hold ports and databases.
-        for name in ("hub", "portal", "mlflow", "voila", "warm"):
+        for name in ("hub", "portal", "mlflow", "voila", "warm", *(("envoy",) if settings.xds_port else ())):
             await end_leftovers(settings, name, settings.stop_grace_s)
         await asyncio.to_thread(_drop_unrecorded, settings)
     settings = await prepare.prepare(settings, say)

@@ -14,7 +14,7 @@ from dure_hub import dashboards, dataplane
 from dure_hub.backends.embedded import warm
 from dure_hub.dataplane import Cluster, Fragment, Route
 from dure_hub.settings import Settings
-from dure_hub.supervisor import voila_server
+from dure_hub.supervisor import fronted, voila_server
 from dure_hub.supervisor.mlflow_server import PREFIX, socket_path
 from dure_hub.supervisor.spec import Ready, Service, answers, listens
 
@@ -58,8 +58,11 @@ def checks(settings: Settings) -> dict[str, Ready]:
 
 
 def wanted(settings: Settings) -> tuple[str, ...]:
-    """The services that this portal has."""
-    return tuple(name for name in NAMES if name != "warm" or (settings.warm_starts and _forks(settings)))
+    """The services that this portal has. An Envoy elsewhere is not ours to start."""
+    left_out = set() if settings.warm_starts and _forks(settings) else {"warm"}
+    if settings.xds_port:
+        left_out.add("envoy")
+    return tuple(name for name in NAMES if name not in left_out)
 
 
 def _forks(settings: Settings) -> bool:
@@ -70,26 +73,16 @@ def _forks(settings: Settings) -> bool:
 def portal_services(settings: Settings) -> list[Service]:
     """The services of this portal, with the ports that `settings` has resolved."""
     python, ready = sys.executable, checks(settings)
-    bootstrap = dataplane.write_bootstrap(settings)
-    envoy = dataplane.command(settings)
+    after = () if settings.xds_port else ("envoy",)
     services = [
-        Service(
-            name="envoy",
-            title="Envoy",
-            command=envoy,
-            ready=ready["envoy"],
-            environment=environment(settings, "envoy"),
-            keep=True,
-            fingerprint=fingerprint(bootstrap.read_text(), *envoy),
-            start_limit_s=60,
-        ),
+        *([] if settings.xds_port else [_envoy(settings, ready["envoy"])]),
         Service(
             name="hub",
             title="JupyterHub",
             command=[python, "-m", "jupyterhub", "-f", str(hub_config())],
             ready=ready["hub"],
             environment=environment(settings, "hub"),
-            after=("envoy",),
+            after=after,
         ),
         Service(
             name="portal",
@@ -97,7 +90,7 @@ def portal_services(settings: Settings) -> list[Service]:
             command=[python, "-m", "dure_hub.app"],
             ready=ready["portal"],
             environment=environment(settings, "portal"),
-            after=("envoy",),
+            after=after,
         ),
         Service(
             name="mlflow",
@@ -105,7 +98,7 @@ def portal_services(settings: Settings) -> list[Service]:
             command=[python, "-m", "dure_hub.supervisor.mlflow_server"],
             ready=ready["mlflow"],
             environment=environment(settings, "mlflow"),
-            after=("envoy",),
+            after=after,
             start_limit_s=180,
         ),
         Service(
@@ -114,11 +107,25 @@ def portal_services(settings: Settings) -> list[Service]:
             command=[python, "-m", "dure_hub.supervisor.voila_server"],
             ready=ready["voila"],
             environment=environment(settings, "voila"),
-            after=("envoy",),
+            after=after,
         ),
         _warm(settings, ready["warm"]),
     ]
     return [service for service in services if service.name in wanted(settings)]
+
+
+def _envoy(settings: Settings, ready: Ready) -> Service:
+    bootstrap, command = dataplane.write_bootstrap(settings), dataplane.command(settings)
+    return Service(
+        name="envoy",
+        title="Envoy",
+        command=command,
+        ready=ready,
+        environment=environment(settings, "envoy"),
+        keep=True,
+        fingerprint=fingerprint(bootstrap.read_text(), *command),
+        start_limit_s=60,
+    )
 
 
 def _warm(settings: Settings, ready: Ready) -> Service:
@@ -160,12 +167,15 @@ def fork_environment(settings: Settings) -> dict[str, str]:
 def routes(settings: Settings) -> Fragment:
     """What the front port leads to besides people's servers and endpoints."""
     hub, portal = "hub", "portal"
+    mlflow, voila = f"unix:{socket_path(settings)}", f"unix:{voila_server.socket_path(settings)}"
+    if settings.portal_host:
+        mlflow, voila = settings.reached_at(settings.mlflow_port), settings.reached_at(settings.voila_port)
     return Fragment(
         clusters=(
-            Cluster(hub, f"127.0.0.1:{settings.hub_port}"),
-            Cluster(portal, f"127.0.0.1:{settings.portal_port}"),
-            Cluster("mlflow", f"unix:{socket_path(settings)}"),
-            Cluster("voila", f"unix:{voila_server.socket_path(settings)}"),
+            Cluster(hub, settings.reached_at(settings.hub_port)),
+            Cluster(portal, settings.reached_at(settings.portal_port)),
+            Cluster("mlflow", mlflow),
+            Cluster("voila", voila),
         ),
         routes=(
             *_hosts_of_people(settings),
@@ -174,13 +184,17 @@ def routes(settings: Settings) -> Fragment:
             # Tokens only: without a cookie no page of somebody's server can act as its visitor here.
             Route(settings.at("/api/v1/"), ((portal, 100),), rewrite="/services/dure/api/v1/", strip=("cookie",)),
             # MLflow refuses foreign hosts and origins; the check before it has already judged both.
-            Route(f"{settings.at(PREFIX)}/", (("mlflow", 100),), auth=True, strip=CHECKED, host="localhost"),
+            _checked(settings, PREFIX, "mlflow"),
             # Of the viewer's token Voila gets what the check says, and where the check says it.
-            Route(
-                f"{settings.at(dashboards.PREFIX)}/", (("voila", 100),), auth=True, strip=CHECKED, host="localhost"
-            ),
+            _checked(settings, dashboards.PREFIX, "voila"),
         ),
     )
+
+
+def _checked(settings: Settings, prefix: str, name: str) -> Route:
+    """What believes Envoy who somebody is. Where others can reach it, too, Envoy shows that it is the one."""
+    key = ((fronted.HEADER, fronted.key(settings)),) if settings.portal_host else ()
+    return Route(f"{settings.at(prefix)}/", ((name, 100),), auth=True, strip=CHECKED, host="localhost", add=key)
 
 
 def _moved(settings: Settings, path: str) -> str | None:

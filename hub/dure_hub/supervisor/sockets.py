@@ -1,4 +1,4 @@
-"""Unix sockets of services that Envoy alone may reach."""
+"""Sockets of services that Envoy alone may reach."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def listen(path: Path) -> socket.socket:
         os.umask(before)
     server.listen(512)
     return server
+
+
+def listen_at(host: str, port: int) -> socket.socket:
+    """A TCP socket, where Envoy is on another machine. Who may use it is `fronted`'s to say."""
+    return socket.create_server((host, port), backlog=512)

@@ -29,7 +29,8 @@ from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from dure_hub import dashboards
-from dure_hub.supervisor.sockets import listen
+from dure_hub.supervisor.fronted import FrontedServer, key
+from dure_hub.supervisor.sockets import listen, listen_at
 
 log = logging.getLogger("dure.voila")
 KERNELS = 24
@@ -161,7 +162,7 @@ class Health(RequestHandler):
 
 
 class Dashboards(Voila):  # type: ignore[misc]
-    """Voila on a socket, with the parts above."""
+    """Voila on its sockets, with the parts above."""
 
     socket: Path
 
@@ -190,12 +191,18 @@ class Dashboards(Voila):  # type: ignore[misc]
         ]
 
     def listen(self) -> None:
-        """Serve on the socket until a signal comes; then no kernel is left."""
+        """Serve until a signal comes; then no kernel is left."""
         self.app.add_transform(GZipContentEncoding)
         server = HTTPServer(self.app)
         bound = listen(self.socket)
         bound.setblocking(False)
         server.add_socket(bound)
+        settings = self.tornado_settings["settings_of_portal"]
+        if settings.portal_host:
+            by_network = HTTPServer(FrontedServer(self.app, key(settings)))
+            reached = listen_at(settings.own_host, settings.voila_port)
+            reached.setblocking(False)
+            by_network.add_socket(reached)
         self.ioloop = IOLoop.current()
         try:
             self.ioloop.start()

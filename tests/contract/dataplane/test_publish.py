@@ -10,7 +10,6 @@ import pytest
 
 from dure.errors import BadRequest
 from dure_hub.dataplane import Cluster, Dataplane, Fragment, Route, RoutesRefused, alive
-from dure_hub.dataplane.admin import Admin
 from dure_hub.dataplane.files import Files
 from tests.contract.dataplane.conftest import make_settings
 from tests.contract.dataplane.world import Upstream, World, envoy
@@ -41,7 +40,7 @@ async def test_a_request_that_is_being_checked_still_finds_its_cluster(
         return Fragment((upstream.cluster(),), (Route("/checked/", ((upstream.name, 1),), auth=True),))
 
     async def asking() -> bool:
-        seen = await Admin(Files(world.settings.folder).socket).statistics("^cluster.check.upstream_rq_active$")
+        seen = await world.admin.statistics("^cluster.check.upstream_rq_active$")
         return "1" in seen.values()
 
     plane = world.plane()

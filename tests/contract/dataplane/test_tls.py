@@ -140,6 +140,7 @@ async def test_a_renewed_certificate_is_served_and_an_open_socket_stays(routed: 
     await opened.write_message("after")
     assert await opened.read_message() == "after"
     opened.close()
+    assert await opened.read_message() is None, "it is closed"
     assert len(notes) == 1
 
 

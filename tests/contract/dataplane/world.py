@@ -8,16 +8,21 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from dure_hub.dataplane import Cluster, Dataplane, alive, command, write_bootstrap
+from dure_hub.dataplane.admin import Admin, EnvoyAway
+from dure_hub.dataplane.files import Files
+from dure_hub.dataplane.remote import Elsewhere, own_name, remote_command, write_remote_bootstrap
 from dure_hub.settings import Settings
 
 UP_S = 30.0
@@ -41,10 +46,12 @@ class World:
 
     settings: Settings
     process: subprocess.Popen[bytes]
+    port: int
+    admin: Admin
     url: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.url = f"http://127.0.0.1:{self.settings.port}"
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def plane(self) -> Dataplane:
         return Dataplane(self.settings)
@@ -111,13 +118,55 @@ def envoy(settings: Settings) -> Iterator[World]:
     """An Envoy that is LIVE."""
     write_bootstrap(settings)
     log = settings.folder.log / "envoy.log"
-    with ThreadPoolExecutor(1) as thread:  # a loop may be running in this one
+    with running(command(settings), log, here(lambda: alive(settings))) as process:
+        yield World(settings, process, settings.port, Admin(Files(settings.folder).socket))
 
-        def up() -> bool:
-            return thread.submit(asyncio.run, alive(settings)).result()
 
-        with running(command(settings), log, up) as process:
-            yield World(settings, process)
+@contextmanager
+def portal(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """What answers Envoys that run elsewhere, as the portal service does, in a process of its own."""
+    settings.save()
+    command_line = [sys.executable, "-m", "tests.contract.dataplane.answering", str(settings.folder.root)]
+    accepts = partial(_accepts, f"127.0.0.1:{settings.xds_port}")
+    with running(command_line, settings.folder.log / "xds.log", accepts) as process:
+        yield process
+
+
+def local() -> tuple[str, int]:
+    """A free port of this machine's own."""
+    return "127.0.0.1", free_port()
+
+
+def elsewhere(settings: Settings, folder: Path, host: str = "127.0.0.1", **more: Any) -> Elsewhere:
+    """An Envoy that asks this portal, with a folder of its own."""
+    values = {"token": settings.folder.secret("xds-token"), "listen": local(), "statistics": local(), **more}
+    return Elsewhere(name=own_name("test"), xds=(host, settings.xds_port), folder=folder, **values)
+
+
+@contextmanager
+def remote_envoy(settings: Settings, made: Elsewhere, *, live: bool = True) -> Iterator[World]:
+    """Such an Envoy: LIVE, or only begun."""
+    write_remote_bootstrap(made)
+    admin = Admin(made.admin)
+
+    async def up() -> bool:
+        try:
+            return await admin.live() or not live
+        except EnvoyAway:
+            return False
+
+    with running(remote_command(made), settings.folder.log / f"{made.name}.log", here(up)) as process:
+        yield World(settings, process, made.listen[1], admin)
+
+
+def here(question: Callable[[], Coroutine[Any, Any, bool]]) -> Callable[[], bool]:
+    """The same where a loop may be running already."""
+
+    def ask() -> bool:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, question()).result()
+
+    return ask
 
 
 @contextmanager

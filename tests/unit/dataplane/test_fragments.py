@@ -67,6 +67,14 @@ def test_what_cannot_be_routed_is_refused_by_its_rule(fragment: Fragment, rule: 
         fragment.check()
 
 
+def test_what_an_older_version_has_kept_is_read() -> None:
+    route = Route("/x/", TO_A, add=(("x-shown", "key"),))
+    kept = json.loads(json.dumps(Fragment((A,), (route,)).to_json()))
+    assert Fragment.from_json(kept).routes == (route,)
+    del kept["routes"][0]["add"]
+    assert Fragment.from_json(kept).routes == (Route("/x/", TO_A),)
+
+
 def test_an_address_is_host_and_port() -> None:
     assert split_address("127.0.0.1:80") == ("127.0.0.1", 80)
     assert split_address("[::1]:80") == ("::1", 80)

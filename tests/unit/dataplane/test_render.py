@@ -72,12 +72,12 @@ def test_an_address_may_be_a_socket_or_a_name() -> None:
     assert socket["load_assignment"]["endpoints"][0]["lb_endpoints"][0] == {
         "endpoint": {"address": {"pipe": {"path": "/run/a.sock"}}}
     }
-    assert (name["type"], name["dns_lookup_family"]) == ("STRICT_DNS", "ALL")
+    assert (name["type"], name["dns_lookup_family"]) == ("STRICT_DNS", "V4_PREFERRED")
 
 
 def test_a_fallback_is_a_pair_and_its_first_member_may_be_left_out() -> None:
     clusters = (Cluster("champion", "127.0.0.1:1"), Cluster("canary", "127.0.0.1:2", fallback="champion"))
-    made = make_clusters({"endpoints": Fragment(clusters)}, 99)
+    made = make_clusters({"endpoints": Fragment(clusters)}, "127.0.0.1:99")
     assert set(made) == {"check", "endpoints/champion", "endpoints/canary", "endpoints/canary|fallback"}
     assert "outlier_detection" not in made["endpoints/champion"]
     assert made["endpoints/canary"]["outlier_detection"]["max_ejection_percent"] == 100
@@ -143,6 +143,13 @@ def test_a_route_with_everything() -> None:
             }
         },
     }
+
+
+def test_headers_are_set_towards_the_upstream() -> None:
+    route = Route("/x/", (("a", 1),), add=(("x-shown", "key"),))
+    assert make_route("services", Fragment((Cluster("a", "h:1"),), (route,)), route)["request_headers_to_add"] == [
+        {"header": {"key": "x-shown", "value": "key"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    ]
 
 
 def test_the_table_is_two_flat_maps_and_a_default() -> None:

@@ -16,7 +16,7 @@ import pytest
 from tornado.web import HTTPError
 
 from dure_hub import dashboards
-from dure_hub.dataplane.bootstrap import IDENTITY
+from dure_hub.dataplane.listener import IDENTITY
 from dure_hub.settings import Settings
 from dure_hub.supervisor import services, voila_server
 from dure_hub.supervisor.sockets import listen
