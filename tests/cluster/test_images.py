@@ -119,7 +119,7 @@ class Pods:
         """Have none of them be there any more."""
         for name in self.names:
             self.cluster.api.delete(f"{PODS}/{name}", params={"gracePeriodSeconds": "0"})
-        until(lambda: not self.cluster.get(PODS)["items"], "the end of all pods")
+        until(lambda: not any(self.cluster.exists(f"{PODS}/{name}") for name in self.names), "the end of all pods")
 
 
 @pytest.fixture(scope="module")
