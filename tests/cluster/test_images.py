@@ -82,7 +82,7 @@ class Pods:
         self.names: list[str] = []
 
     def start(self, *command: str, frozen: bool = False, **changes: Any) -> str:
-        """Have one run this; its name. `frozen`: nothing of the image can be written to, as the chart has it."""
+        """Have one run this; its name. `frozen`: of its root it can write to /tmp alone, as the chart has it."""
         name = f"image-{new_id().lower()}"
         spec = PodSpec(
             portal="p1",
@@ -101,7 +101,11 @@ class Pods:
         )
         body = make_pod(replace(spec, **changes))
         del body["metadata"]["finalizers"]
-        body["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] = frozen
+        if frozen:
+            (container,) = body["spec"]["containers"]
+            container["securityContext"]["readOnlyRootFilesystem"] = True
+            container["volumeMounts"].append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - the pod's own
+            body["spec"]["volumes"].append({"name": "tmp", "emptyDir": {}})
         self.cluster.create(PODS, body).raise_for_status()
         self.names.append(name)
         return name
@@ -109,7 +113,7 @@ class Pods:
     def run(self, *command: str, **changes: Any) -> str:
         """What this prints, which must end well."""
         name = self.start(*command, **changes)
-        until(lambda: self.phase(name) in ("Succeeded", "Failed"), f"the end of {command}: {self.seen(name)}")
+        until(lambda: self.phase(name) in ("Succeeded", "Failed"), f"the end of {name}", timeout_s=240)
         assert self.phase(name) == "Succeeded", self.log(name)
         return self.log(name)
 
