@@ -28,7 +28,7 @@ SOURCES = (
 )
 """All that an image of ours is made of, besides its Containerfiles, and with what."""
 NEEDED = ("buildah", "debootstrap", "unshare")
-KEPT, UNUSED_S = 3, 24 * 3600.0
+KEPT, UNUSED_S = 2, 24 * 3600.0
 """How many tars of an image stay, and how long one does that nobody loads."""
 
 

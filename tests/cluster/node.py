@@ -132,6 +132,8 @@ state = "{self.folder}/state"
                 "x509": {"clientCAFile": str(self.plane.authority.file)},
             },
             "clusterDomain": "cluster.local",
+            # another test's kubelet would clear what it does not know out of /var/log/pods
+            "podLogsDir": str(self.folder / "logs"),
             "evictionHard": {
                 "memory.available": "100Mi"
             },  # a disk that others fill is no reason to end tests' pods
