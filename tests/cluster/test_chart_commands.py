@@ -6,6 +6,7 @@ Only the folders are this machine's, and the API server is named by a kubeconfig
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -130,6 +131,12 @@ def services(place: Place, prepared: Settings) -> Iterator[dict[str, Program]]:
         program.stop()
 
 
+def is_open(port: int) -> bool:
+    """Whether somebody listens at this port."""
+    with socket.socket() as made:
+        return made.connect_ex(("127.0.0.1", port)) == 0
+
+
 def answers(url: str) -> bool:
     """Whether there is an answer of 200."""
     try:
@@ -143,8 +150,8 @@ def test_the_containers_come_up_beside_each_other(
 ) -> None:
     services["hub"].up(lambda: answers(f"http://127.0.0.1:{prepared.hub_port}/hub/api/"))
     services["portal"].up(lambda: answers(f"http://127.0.0.1:{prepared.portal_port}/services/dure/health"))
-    for name in ("mlflow", "voila"):
-        services[name].up(lambda name=name: (place.data / "run" / f"{name}.sock").exists())  # type: ignore[misc]
+    for name, port in (("mlflow", prepared.mlflow_port), ("voila", prepared.voila_port)):
+        services[name].up(lambda port=port: is_open(port))  # type: ignore[misc]
     done = prepare(place)
     assert (done.returncode, "already up" in done.stderr) == (1, True), "nothing is prepared while they run"
 
