@@ -183,10 +183,9 @@ def profile(client: httpx.Client) -> str:
 
 def lab_answers(portal: Portal, name: str) -> bool:
     """Whether this person, logged in as people are, gets their JupyterLab."""
-    with httpx.Client(base_url=portal.url, timeout=30, follow_redirects=True) as browser:
-        form = browser.get("/hub/login")
+    with httpx.Client(base_url=portal.url, timeout=60, follow_redirects=True) as browser:
+        form = browser.get(f"/user/{name}/lab")
         if form.status_code != 200:
             return False
         said = {"username": name, "password": portal.passwords[name], "_xsrf": xsrf(form.text)}
-        browser.post("/hub/login", data=said)
-        return "jupyter-config-data" in browser.get(f"/user/{name}/lab").text
+        return "jupyter-config-data" in browser.post(str(form.url), data=said).text

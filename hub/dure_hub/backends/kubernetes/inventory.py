@@ -16,6 +16,9 @@ NO_GPU = {
 }
 
 
+IMPATIENT_S = 3.0
+
+
 class ClusterInventory(InventoryBackend):
     """Follows nodes and pods; a look asks nobody, once it has begun. Reads only."""
 
@@ -29,12 +32,13 @@ class ClusterInventory(InventoryBackend):
     def __init__(self, cluster: Cluster, portal: str) -> None:
         self._portal = portal
         self.patience_s = 30.0
-        """How long a look waits to know."""
+        """How long a look waits to know: long at first, then no longer than people like to wait for a page."""
         self._nodes, self._pods = Mirror(cluster, "/api/v1/nodes"), Mirror(cluster, "/api/v1/pods")
 
     async def look(self) -> Inventory:
         """Raises `ClusterAway` where nodes or pods are not known now."""
         nodes, pods = await asyncio.gather(self._nodes.now(self.patience_s), self._pods.now(self.patience_s))
+        self.patience_s = min(self.patience_s, IMPATIENT_S)
         found = Inventory.of(await asyncio.to_thread(stock.read, nodes, pods, self._portal))
         return found if found.devices else Inventory.of(found.nodes, why_no_gpu=NO_GPU)
 
