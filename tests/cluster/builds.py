@@ -125,9 +125,7 @@ def build(names: Sequence[str] = tuple(PACKAGES)) -> None:
 def _build(missing: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=folder()) as made:
         words = [go(), "build", "-trimpath", "-ldflags", linked(), "-o", f"{made}/"]
-        subprocess.run(
-            [*words, *(PACKAGES[name] for name in missing)], cwd=SOURCE, env=_environment(), check=True
-        )
+        subprocess.run([*words, *(PACKAGES[name] for name in missing)], cwd=SOURCE, env=_environment(), check=True)
         if "kwok" in missing:
             _copy_stages()
         if "kueue" in missing:

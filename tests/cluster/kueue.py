@@ -86,7 +86,9 @@ class Kueue:
         }
 
     def _install(self) -> None:
-        self._apply("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        self._apply(
+            "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        )
         names = []
         for body in _definitions():
             names.append(body["metadata"]["name"])

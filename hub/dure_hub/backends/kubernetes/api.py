@@ -19,7 +19,9 @@ SILENCE_S = 90.0
 PAGE = 500
 """Objects of a list that are asked for at once."""
 TRIES = 3
-MERGE = "application/merge-patch+json"
+MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+MANAGER = "dure"
+"""Whose the fields are that are applied."""
 
 
 class Cluster:
@@ -97,6 +99,15 @@ class Cluster:
             return False
         _good(status, content)
         return True
+
+    async def apply(self, path: str, body: Mapping[str, Any], *, dry: bool = False) -> None:
+        """Make an object, or bring its fields to this, whoever has set them. Strict: no unknown field passes."""
+        query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
+        status, content = await self._ask("PATCH", path, query | ({"dryRun": "All"} if dry else {}), body, APPLY)
+        said = str(_said(content).get("message") or "")
+        if status == 500 and "typed patch object" in said:  # how it says that a field does not exist
+            raise ClusterRefused(why=said)
+        _good(status, content)
 
     async def delete(self, path: str, *, grace_s: int | None = None, uid: str | None = None) -> bool:
         """Delete an object, and only the one of this uid; False where there is none."""
