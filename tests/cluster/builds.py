@@ -32,8 +32,8 @@ PACKAGES = {
     "probe": "./probe",
 }
 """Where each program's source is. All of one `go build` share what they are made of."""
-STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
-"""What kwok does to nodes and pods, as its own module has it."""
+STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete")
+"""What kwok does to nodes and pods, as its own module has it; how pods end is our own."""
 _MODULE = "{{with .Module}}{{.Path}} {{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Version}}{{end}}{{end}}"
 
 

@@ -29,6 +29,7 @@ from tests.cluster.programs import until
 DEV, TRAIN = "queued-dev", "queued-training"
 SLICE = "nvidia.com/mig-1g.10gb"
 H100, A100 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB"
+NODES = {"cut-a": A100, "cut-h": H100, "cut-i": H100}
 OWN = {"set": "queued"}
 QUOTAS = Quotas("p1", {"vision": 1, "speech": 2, "guests": None}, borrowing=False, namespaces=(DEV, TRAIN))
 
@@ -38,11 +39,11 @@ def plane(cluster: ControlPlane, kueue: Kueue) -> Iterator[ControlPlane]:
     """Namespaces, and two nodes of seven slices each, of two products."""
     for name in (DEV, TRAIN):
         make_namespace(cluster, name)
-    for name, product in (("cut-a", A100), ("cut-h", H100)):
+    for name, product in NODES.items():
         make_fake_node(cluster, name, {SLICE: "7"}, {"nvidia.com/gpu.product": product, **OWN})
-    until(lambda: node_is_ready(cluster, "cut-a") and node_is_ready(cluster, "cut-h"), "the nodes to be ready")
+    until(lambda: all(node_is_ready(cluster, name) for name in NODES), "the nodes to be ready")
     yield cluster
-    for name in ("cut-a", "cut-h"):
+    for name in NODES:
         cluster.api.delete(f"/api/v1/nodes/{name}")
 
 
@@ -176,11 +177,12 @@ async def test_a_pod_goes_to_kueue_only_where_its_team_has_a_queue(asked: Cluste
 
 async def test_what_has_no_room_says_why_and_after_its_time_is_taken_away(asked: Cluster) -> None:
     runs = PodRuns(asked, "p1", DEV, Kind.SERVER)
-    for _ in range(8):  # one GPU is eight of these, whichever card they are of
-        handle = await started(asked, spec("vision"))
+    card = {"nvidia.com/gpu.product": H100}
+    for _ in range(8):  # one GPU of this kind is eight of these
+        handle = await started(asked, spec("vision", labels=card))
         await admitted_by(asked, runs, handle, 60)
         assert not is_gated(await pod_of(asked, handle))
-    one = spec("vision")
+    one = spec("vision", labels=card)
     handle = await started(asked, one)
     assert (await runs.poll(handle)).phase is Phase.RUNNING
     with pytest.raises(NotAdmitted, match=r"dure-vision.*insufficient") as refused:
@@ -189,7 +191,7 @@ async def test_what_has_no_room_says_why_and_after_its_time_is_taken_away(asked:
     assert (await runs.poll(handle)).phase is Phase.GONE
     again = await started(asked, one)  # its ticket has its place still, and comes again by the same name
     assert is_gated(await pod_of(asked, again))
-    assert "insufficient" in str(await why_waiting(asked, again)) or await why_waiting(asked, again)
+    assert await why_waiting(asked, again)
 
 
 async def test_a_pod_whose_node_is_chosen_is_counted_as_what_that_node_has(asked: Cluster) -> None:
@@ -219,7 +221,11 @@ async def test_who_made_room_for_a_team_within_its_quota_was_preempted(asked: Cl
         assert (await runs.poll(handle)).started, await why_waiting(asked, handle)
     notebook = await started(asked, spec("speech", node=node.name), INTERACTIVE)
     await admitted_by(asked, runs, notebook, 60)
-    over = [one for one in await runs.seen() if one.phase is Phase.EXITED]
+    for _ in range(300):
+        over = [one for one in await runs.seen() if one.phase is Phase.EXITED]
+        if over:
+            break
+        await asyncio.sleep(0.1)
     assert [one.reason for one in over] == [Reason.PREEMPTED]
     assert over[0].handle.lease in {handle.lease for handle in training}
     assert seen_of(await pod_of(asked, over[0].handle), "p2", Kind.SERVER, runs._now()) is None

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from kubernetes_asyncio.client import ApiClient
 
-from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
+from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterChanged, ClusterRefused
 
 CONNECT_S = 10.0
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_S)
@@ -174,7 +174,8 @@ def _good(status: int, content: bytes) -> bytes:
         return content
     if status in (429, 500, 502, 503, 504):
         raise ClusterAway(why=f"{status} {_reason(content)}".strip())
-    raise ClusterRefused(why=_said(content).get("message") or f"{status}")
+    kind = ClusterChanged if status == 409 and _reason(content) == "Conflict" else ClusterRefused
+    raise kind(why=_said(content).get("message") or f"{status}")
 
 
 def _reason(content: bytes) -> str:

@@ -49,6 +49,10 @@ class ClusterRefused(DureError):
     }
 
 
+class ClusterChanged(ClusterRefused):
+    """The object is not as it was when it was read: who wants to change it reads it again."""
+
+
 class NotAdmitted(DureError):
     """Kueue has held a pod back for longer than it may: it is taken away, and its ticket waits on in its place."""
 

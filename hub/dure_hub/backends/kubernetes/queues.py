@@ -34,7 +34,7 @@ from dure_hub.backends.kubernetes.stock import PRODUCT
 
 JOB_UID = "kueue.x-k8s.io/job-uid"
 """A label of a workload: the uid of the pod that it is for."""
-LOOK_S = 0.5
+LOOK_S, GONE_LOOKS = 0.5, 20
 ONLY_OURS = ("LocalQueue", "ClusterQueue", "Cohort", "ResourceFlavor")
 """What is taken away when it is not wanted any more. Priorities stay: other portals' pods may name them."""
 
@@ -99,6 +99,10 @@ async def admitted_by(cluster: Cluster, runs: PodRuns, handle: Handle, limit_s: 
     queue = (pod["metadata"].get("labels") or {}).get(QUEUE, "?")
     await runs.stop(handle, 0)
     await runs.forget(handle)
+    for _ in range(GONE_LOOKS):  # Kueue lets go of it, too, and then its name is free
+        if (await runs.poll(handle)).phase is Phase.GONE:
+            break
+        await asyncio.sleep(LOOK_S)
     raise NotAdmitted(name=handle.where["name"], limit_s=round(limit_s), queue=queue, why=why)
 
 
