@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dure_hub.backends.base import Kind, Phase, Reason, Seen
-from dure_hub.backends.kubernetes.looks import is_gated, is_readable, seen_of, trouble_of, waits_for
+from dure_hub.backends.kubernetes.looks import is_gated, is_readable, seen_of, trouble_of, waits_for, waits_in
 from dure_hub.backends.kubernetes.marks import STOPPED, make_labels
 
 SOON, LATER = "2026-03-01T12:00:21Z", "2026-03-01T12:30:00Z"
@@ -86,6 +86,14 @@ def test_a_pod_that_is_held_back_says_why_in_the_words_of_kueue() -> None:
     assert waits_for(found, {"status": {"conditions": [no]}}) == "insufficient quota"
     yes, checked = {**no, "status": "True"}, {"type": "Admitted", "status": "False", "message": "checks"}
     assert waits_for(found, {"status": {"conditions": [yes, checked]}}) == "checks"
+
+
+def test_of_a_pod_that_was_not_judged_by_itself_its_queue_says_how_many_wait() -> None:
+    status: dict[str, Any] = {"pendingWorkloads": 4, "admittedWorkloads": 2}
+    assert waits_in("q", {"status": status}) == "4 wait in the queue q, 2 of it are admitted"
+    status["conditions"] = [{"type": "Active", "status": "False", "reason": "Stopped"}]
+    assert waits_in("q", {"status": status}).endswith("admitted: Stopped")
+    assert waits_in("q", None) == "there is no queue q"
 
 
 def test_a_running_one_says_since_when_and_where() -> None:

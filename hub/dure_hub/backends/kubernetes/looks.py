@@ -125,15 +125,34 @@ def waits_for(pod: Pod, workload: Pod | None = None) -> str | None:
 
     Of a pod that Kueue holds back, what its `workload` says, which is Kueue's name for what it judges.
     """
-    if is_gated(pod) and workload is not None:
-        said = {one["type"]: one for one in _conditions(workload)}
-        for kind in ("QuotaReserved", "Admitted"):  # it is given the one before the other
-            if kind in said and said[kind]["status"] == "False":
-                return str(said[kind].get("message") or said[kind].get("reason") or "") or None
+    if is_gated(pod) and (why := says_why(workload)):
+        return why
     for one in _conditions(pod):
         if one["type"] == "PodScheduled" and one["status"] == "False":
             return str(one.get("message") or one.get("reason") or "") or None
     return None
+
+
+def says_why(workload: Pod | None) -> str | None:
+    """Why Kueue has not admitted this, in its words; None where it has, or has not said."""
+    said = {one["type"]: one for one in _conditions(workload or {})}
+    for kind in ("QuotaReserved", "Admitted"):  # it is given the one before the other
+        if kind in said and said[kind]["status"] == "False":
+            return str(said[kind].get("message") or said[kind].get("reason") or "") or None
+    return None
+
+
+def waits_in(queue: str, found: Pod | None) -> str:
+    """The same of a pod of which Kueue says nothing by itself, from what it says of the queue."""
+    if found is None:
+        return f"there is no queue {queue}"
+    status = found.get("status") or {}
+    numbers = {key: status.get(f"{key}Workloads", 0) for key in ("pending", "admitted")}
+    said = f"{numbers['pending']} wait in the queue {queue}, {numbers['admitted']} of it are admitted"
+    stopped = next(
+        (one for one in _conditions(found) if one["type"] == "Active" and one["status"] == "False"), None
+    )
+    return f"{said}: {stopped.get('message') or stopped.get('reason')}" if stopped else said
 
 
 def _conditions(thing: Pod) -> Sequence[Mapping[str, Any]]:

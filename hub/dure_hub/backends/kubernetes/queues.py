@@ -26,7 +26,7 @@ from dure_hub.backends.kubernetes.kueue import (
     priority_name,
     queue_name,
 )
-from dure_hub.backends.kubernetes.looks import is_gated, waits_for
+from dure_hub.backends.kubernetes.looks import is_gated, says_why, waits_for, waits_in
 from dure_hub.backends.kubernetes.marks import MANAGED_BY, OURS, PORTAL, QUEUE
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.spec import PodSpec
@@ -76,10 +76,20 @@ async def workload_of(cluster: Cluster, pod: Mapping[str, Any]) -> Mapping[str, 
 
 async def why_waiting(cluster: Cluster, handle: Handle) -> str | None:
     """Why a pod has no node, in the words of Kueue or of the scheduler; None where it has one."""
-    pod = await cluster.get(_pod(handle))
-    if pod is None or pod["metadata"]["uid"] != handle.where["uid"]:
-        return None
-    return waits_for(pod, await workload_of(cluster, pod) if is_gated(pod) else None)
+    pod = await _pod_of(cluster, handle)
+    return None if pod is None else await _why(cluster, pod)
+
+
+async def _why(cluster: Cluster, pod: Mapping[str, Any]) -> str | None:
+    if not is_gated(pod):
+        return waits_for(pod)
+    workload = await workload_of(cluster, pod)
+    if says_why(workload):
+        return waits_for(pod, workload)
+    # of many that ask for the same Kueue judges one, and of the others it says nothing
+    queue = (pod["metadata"].get("labels") or {}).get(QUEUE, "")
+    found = await cluster.get(f"{API}/namespaces/{pod['metadata']['namespace']}/localqueues/{queue}")
+    return waits_in(queue, found)
 
 
 async def admitted_by(cluster: Cluster, runs: PodRuns, handle: Handle, limit_s: float) -> None:
@@ -92,10 +102,10 @@ async def admitted_by(cluster: Cluster, runs: PodRuns, handle: Handle, limit_s: 
         if not await _is_held(cluster, handle):
             return
         await asyncio.sleep(LOOK_S)
-    pod = await cluster.get(_pod(handle))
+    pod = await _pod_of(cluster, handle)
     if pod is None or not is_gated(pod) or (await runs.poll(handle)).phase is not Phase.RUNNING:
         return
-    why = waits_for(pod, await workload_of(cluster, pod)) or "?"
+    why = await _why(cluster, pod) or "?"
     queue = (pod["metadata"].get("labels") or {}).get(QUEUE, "?")
     await runs.stop(handle, 0)
     await runs.forget(handle)
@@ -107,14 +117,16 @@ async def admitted_by(cluster: Cluster, runs: PodRuns, handle: Handle, limit_s: 
 
 
 async def _is_held(cluster: Cluster, handle: Handle) -> bool:
-    pod = await cluster.get(_pod(handle))
-    if pod is None or pod["metadata"]["uid"] != handle.where["uid"] or pod["metadata"].get("deletionTimestamp"):
-        return False
-    return is_gated(pod)
+    pod = await _pod_of(cluster, handle)
+    return pod is not None and not pod["metadata"].get("deletionTimestamp") and is_gated(pod)
 
 
-def _pod(handle: Handle) -> str:
-    return f"/api/v1/namespaces/{handle.where['namespace']}/pods/{handle.where['name']}"
+async def _pod_of(cluster: Cluster, handle: Handle) -> Mapping[str, Any] | None:
+    """Its pod, and no later one of the same name."""
+    where = handle.where
+    pod = await cluster.get(f"/api/v1/namespaces/{where['namespace']}/pods/{where['name']}")
+    same = pod is not None and where.get("uid") in (None, pod["metadata"]["uid"])
+    return pod if same else None
 
 
 async def planned(cluster: Cluster, quotas: Quotas) -> list[dict[str, Any]]:
