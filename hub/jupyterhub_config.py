@@ -15,7 +15,7 @@ from dure_hub.hubpages import Pages
 from dure_hub.login_audit import hook
 from dure_hub.logins import authenticator_of
 from dure_hub.proxy import EnvoyProxy, hosts
-from dure_hub.spawners.local import DureLocalSpawner
+from dure_hub.spawners.chosen import spawner_of
 
 ops = operations(os.environ["DURE_DATA"])
 settings, folder = ops.settings, ops.settings.folder
@@ -39,9 +39,10 @@ hub.cleanup_servers = hub.cleanup_proxy = False
 hub.init_spawners_timeout = 10
 hub.last_activity_interval = 60
 hub.activity_resolution = 30
-hub.spawner_class = DureLocalSpawner.using(ops)
+hub.spawner_class = spawner_of(ops)
+c.KubeSpawner.update(settings.kubespawner)
 c.Spawner.http_timeout = settings.http_timeout_s
-c.Spawner.start_timeout = settings.http_timeout_s + 60
+c.Spawner.start_timeout = settings.http_timeout_s + 60 + (settings.pod_start_s if settings.on_cluster else 0)
 c.Spawner.poll_interval = 10
 c.Spawner.consecutive_failure_limit = 0
 # Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.

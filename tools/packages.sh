@@ -16,6 +16,7 @@ present() {
     fonts-nanum) ls /usr/share/fonts/truetype/nanum/*.ttf >/dev/null 2>&1 || [ -n "$(fc-list :lang=ko 2>/dev/null)" ] ;;
     nginx-light) PATH="$PATH:/usr/sbin:/usr/local/sbin" has nginx ;;
     slapd) PATH="$PATH:/usr/sbin:/usr/local/sbin" has slapd ;;
+    debootstrap) PATH="$PATH:/usr/sbin" has debootstrap ;;
     runc) PATH="$PATH:/usr/sbin" has runc ;;
     containernetworking-plugins) [ -x /usr/lib/cni/bridge ] ;;
     iproute2) PATH="$PATH:/usr/sbin:/sbin" has ip ;;

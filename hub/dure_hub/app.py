@@ -18,14 +18,8 @@ from typing import Any
 from dure.errors import DureError
 from dure_hub.account_book import AccountBook
 from dure_hub.backends.base import InventoryBackend, Measures
-from dure_hub.backends.embedded import (
-    EmbeddedExecutions,
-    EmbeddedServers,
-    EmbeddedServing,
-    EmbeddedTraining,
-    FolderArtifacts,
-    choose,
-)
+from dure_hub.backends.chosen import backends_of
+from dure_hub.backends.embedded import FolderArtifacts
 from dure_hub.dataplane import Dataplane
 from dure_hub.hubapi import HubApi
 from dure_hub.mlflowapi import MlflowApi
@@ -85,9 +79,9 @@ _GRACE_S = 3
 def operations(data: Path | str) -> Operations:
     """All the portal can do, for one process on this data folder. Starts nothing; may raise `WrongRevision`."""
     settings, store, clock = _opened(data)
-    snapshots, executions = Snapshots(settings, FolderArtifacts(settings)), EmbeddedExecutions(settings)
-    servers, training, serving = EmbeddedServers(settings), EmbeddedTraining(settings), EmbeddedServing(settings)
-    inventory, hub = choose(settings, clock), HubApi(settings)
+    snapshots, has = Snapshots(settings, FolderArtifacts(settings)), backends_of(settings, clock)
+    servers, training, serving, executions = has.servers, has.training, has.serving, has.executions
+    inventory, hub = has.inventory, HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.cluster import apart, builds
+from tests.cluster import apart, builds, images
 
 
 def main(words: list[str]) -> int:
@@ -15,6 +15,8 @@ def main(words: list[str]) -> int:
         print(f"Left out: {why}")
         return 1 if os.environ.get("CI") else 0
     builds.build()
+    if images.needed_by(words) and not images.why_not():
+        images.build()
     return apart.run(pytest)
 
 

@@ -110,6 +110,14 @@ class ControlPlane:
             headers={"Content-Type": "application/strategic-merge-patch+json"},
         ).raise_for_status()
 
+    def label(self, node: str, labels: Mapping[str, str]) -> None:
+        """Give a node labels, as GPU feature discovery would."""
+        self.api.patch(
+            f"/api/v1/nodes/{node}",
+            content=json.dumps({"metadata": {"labels": dict(labels)}}),
+            headers={"Content-Type": "application/strategic-merge-patch+json"},
+        ).raise_for_status()
+
     def write_kubeconfig(self, user: str) -> Path:
         """A file with which this user asks."""
         file = self.folder / f"{user.replace(':', '-')}.kubeconfig"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient, Configuration
 
 from dure_hub.backends.base import Inventory
 from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.connecting import connect
 from dure_hub.backends.kubernetes.errors import ClusterAway
 from dure_hub.backends.kubernetes.inventory import ClusterInventory
 from dure_hub.backends.kubernetes.stock import CORDONED
@@ -41,12 +41,11 @@ def wide(cluster: ControlPlane) -> ControlPlane:
 @pytest.fixture
 async def inventory(wide: ControlPlane) -> AsyncIterator[ClusterInventory]:
     """Its inventory, which has not looked yet."""
-    configuration = Configuration()
-    await config.load_kube_config(str(wide.kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration) as client:
-        made = ClusterInventory(Cluster(client), "p1")
-        yield made
-        made.close()
+    reached = Cluster(partial(connect, wide.kubeconfig))
+    made = ClusterInventory(reached, "p1")
+    yield made
+    made.close()
+    await reached.close()
 
 
 async def seen(inventory: ClusterInventory, what: Callable[[Inventory], bool]) -> Inventory:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient, Configuration
 
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
 from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.connecting import connect
 from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused, NameTaken
 from dure_hub.backends.kubernetes.numbered import resources_of
 from dure_hub.backends.kubernetes.runs import PodRuns
@@ -35,15 +35,14 @@ def namespace(cluster: ControlPlane, node: Node) -> str:
 @pytest.fixture
 async def runs(cluster: ControlPlane, namespace: str) -> AsyncIterator[PodRuns]:
     """The backend; nothing of it is left afterwards."""
-    configuration = Configuration()
-    await config.load_kube_config(str(cluster.kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration) as client:
-        made = PodRuns(Cluster(client), "p1", namespace, Kind.JOB)
-        yield made
-        for seen in await made.seen():
-            await made.stop(seen.handle, 1)
-            await made.forget(seen.handle)
-        await gone(made)
+    reached = Cluster(partial(connect, cluster.kubeconfig))
+    made = PodRuns(reached, "p1", namespace, Kind.JOB)
+    yield made
+    for seen in await made.seen():
+        await made.stop(seen.handle, 1)
+        await made.forget(seen.handle)
+    await gone(made)
+    await reached.close()
 
 
 async def gone(runs: PodRuns) -> None:

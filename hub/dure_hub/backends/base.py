@@ -28,6 +28,11 @@ from dure_hub.backends.places import Outsider as Outsider
 from dure_hub.backends.places import OwnUse as OwnUse
 from dure_hub.backends.places import Reading as Reading
 from dure_hub.backends.places import Usage as Usage
+from dure_hub.backends.work import ExecutionWork as ExecutionWork
+from dure_hub.backends.work import ServerWork as ServerWork
+from dure_hub.backends.work import ServingWork as ServingWork
+from dure_hub.backends.work import TrainingWork as TrainingWork
+from dure_hub.backends.work import Work as Work
 from dure_hub.catalogue.machine import MigInstance
 
 
@@ -45,6 +50,8 @@ class Feature(StrEnum):
     MULTI_NODE = "multi_node"
     SCHEDULES = "schedules"
     OWN_TMP = "own_tmp"
+    OWN_PYTHON = "own_python"
+    SHARED_FOLDERS = "shared_folders"
 
 
 class Kind(StrEnum):
@@ -146,74 +153,6 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What every start has in common.
-
-    `devices` are the GPU UUIDs of the lease; the process sees exactly these. `folder` is its working directory;
-    `environment` is the whole of its environment but for the marks and device variables the backend adds. With
-    `mps` it shares its GPU through MPS: thousandths of the processors, and MiB of memory if known. `cores` and
-    `memory_mb` are what its lease holds, and its limits where a backend has any; null is no limit. `shared` names
-    the shared folders that its owner is admitted to as it starts.
-    """
-
-    lease: str
-    owner: str
-    folder: Path
-    environment: Mapping[str, str]
-    devices: Sequence[str] = ()
-    mps: tuple[int, int | None] | None = None
-    cores: float | None = None
-    memory_mb: int | None = None
-    shared: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class ServerWork(Work):
-    """A person's server. `{port}` in `command` and in values of `environment` is the port the backend chooses."""
-
-    command: Sequence[str] = ()
-    name: str = ""
-    api_token: str = ""
-
-
-@dataclass(frozen=True)
-class TrainingWork(Work):
-    """A training job: code is at `folder`; `entry`, `parameters` and `processes` as the wire type says.
-    `token_file` holds the job's own token; `outputs` is the folder for what the job keeps (checkpoints). `python`
-    is the program that runs it; null is the backend's own."""
-
-    entry: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    processes: int | None = None
-    outputs: Path = Path()
-    token_file: Path | None = None
-    python: str | None = None
-
-
-@dataclass(frozen=True)
-class ServingWork(Work):
-    """A model server for one version: `model` is the folder of the downloaded version."""
-
-    model: Path = Path()
-    name: str = ""
-    version: int = 0
-
-
-@dataclass(frozen=True)
-class ExecutionWork(Work):
-    """One run of a notebook: `notebook` is a path under `folder`; `outputs` is the folder for what it leaves.
-
-    There it leaves `executed.ipynb`, saved after each cell, and at its end `result.json`. `parameters` were
-    checked against the notebook's own. `token_file` holds the execution's own token. `python` runs the kernel."""
-
-    notebook: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    outputs: Path = Path()
-    token_file: Path | None = None
-    python: str | None = None
-
-
-@dataclass(frozen=True)
 class LogPiece:
     """Bytes `offset` to `next_offset` of a log as text."""
 
@@ -289,6 +228,17 @@ class ServerBackend(Runs):
     @abstractmethod
     def address(self, handle: Handle) -> tuple[str, int]:
         """Host and port of the server behind this handle."""
+
+    async def located(self, handle: Handle) -> Handle:
+        """The same handle with the address in it, where a hub that was killed during a start does not know it.
+
+        Waits for one that is still starting. Raises what a start raises.
+        """
+        return handle
+
+    async def token(self, handle: Handle) -> str | None:
+        """Its API token from the backend's record, where the hub does not know it any more; None without one."""
+        return None
 
     async def is_own(self, handle: Handle) -> bool:
         """Whether what listens at its address is its owner's; also where nobody else can, or nobody can tell."""

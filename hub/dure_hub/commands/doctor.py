@@ -161,22 +161,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     """The machine, and what is limited on it."""
-    from dure_hub.backends.embedded import (
-        EmbeddedExecutions,
-        EmbeddedServers,
-        EmbeddedServing,
-        EmbeddedTraining,
-        choose,
-    )
+    from dure_hub.backends.chosen import backends_of
 
     asked, why_one = settings, ground.why_off(settings)
     settings = settings.model_copy(update={"system_accounts": "off" if why_one else "on"})
-    inventory = choose(settings, system_clock(settings.clock_file))
-    seen = await inventory.look()
-    gaps: dict[Feature, Mapping[str, str]] = {}
-    kinds = (EmbeddedServers, EmbeddedTraining, EmbeddedServing, EmbeddedExecutions)
-    for backend in (inventory, *(kind(settings) for kind in kinds)):
-        gaps.update(backend.unsupported)
+    backends = backends_of(settings, system_clock(settings.clock_file))
+    seen, gaps = await backends.inventory.look(), backends.gaps()
     machine = [
         *_gpus(seen, settings),
         *_sizes(settings, seen),

@@ -300,6 +300,11 @@ def visible(lease: Lease) -> tuple[str, ...]:
     return tuple(str(uuid) for uuid in shown if uuid not in (None, "cpu"))
 
 
+def node(lease: Lease) -> str | None:
+    """The node on which a lease holds its slices; None where there is but one."""
+    return next((str(piece["node"]) for piece in lease.slices if piece.get("node")), None)
+
+
 def mps(lease: Lease) -> tuple[int, int | None] | None:
     """What MPS keeps a holder of a share to: thousandths of the processors, MiB of memory; None without MPS."""
     shares = [(int(piece["share"]), piece["mps_mb"]) for piece in lease.slices if "mps_mb" in piece]

@@ -57,7 +57,7 @@ _FALLBACK = "cpu"
 class Grant:
     """What the spawner needs of a claimed lease: `devices` are UUIDs of GPUs, `mps` as in `Work`.
 
-    `command` is that of its image; empty is the portal's own.
+    `command` is that of its image; empty is the portal's own. `container` is the image itself, on a cluster.
     """
 
     lease: str
@@ -68,6 +68,10 @@ class Grant:
     command: tuple[str, ...] = ()
     cores: float | None = None
     memory_mb: int | None = None
+    container: str = ""
+    team: str | None = None
+    project: str | None = None
+    node: str | None = None
 
 
 class Environments:
@@ -288,10 +292,19 @@ class Environments:
             raise taken
         taken.slices = await self.carve(taken.id) or taken.slices
         offered, image = await self._profiles.get(taken.profile), await self._store.read(partial(_image, taken.id))
-        command = images.command_of(self.runs.settings, image)
-        size = admission.cores(taken), admission.memory_mb(taken)
         return Grant(
-            taken.id, offered, admission.visible(taken), taken.until, admission.mps(taken), command, *size
+            taken.id,
+            offered,
+            admission.visible(taken),
+            taken.until,
+            admission.mps(taken),
+            images.command_of(self.runs.settings, image),
+            admission.cores(taken),
+            admission.memory_mb(taken),
+            images.container_of(self.runs.settings, image),
+            taken.team,
+            taken.project,
+            admission.node(taken),
         )
 
     def _as_before(

@@ -43,6 +43,12 @@ def chosen(settings: Settings, asked: str | None) -> Image:
     return known[asked]
 
 
+def container_of(settings: Settings, asked: str | None) -> str:
+    """The container image of a server on a cluster. What is no more counts as the first."""
+    image = next((one for one in offered(settings) if one.name == asked), offered(settings)[0])
+    return image.container or settings.server_image
+
+
 def command_of(settings: Settings, asked: str | None) -> tuple[str, ...]:
     """What runs in place of the portal's own JupyterLab; empty for that. What is no more counts as the first."""
     image = next((one for one in offered(settings) if one.name == asked), offered(settings)[0])

@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 class Image(BaseModel):
     """What a server is made from. On one machine that is a Python with JupyterLab in it, or a command.
 
-    Without either it is the portal's own. An empty title is the name.
+    Without either it is the portal's own. On a cluster it is a `container` image, without one `server_image`, and
+    may have a `command`. An empty title is the name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -20,6 +21,7 @@ class Image(BaseModel):
     title: str = Field("", max_length=100)
     python: Path | None = None
     command: list[str] = []
+    container: str = ""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Image:

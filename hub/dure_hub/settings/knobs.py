@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from dure_hub.settings.addresses import Addresses
+from dure_hub.settings.cluster import OnCluster
 from dure_hub.settings.folder import DataFolder
 from dure_hub.settings.images import Image
 from dure_hub.settings.isolation import Isolation
@@ -21,7 +22,7 @@ FLEETS = ("workstation", "dgx-a100", "dgx-h100", "campus")
 """Simulated fleets that come with the portal."""
 
 
-class Settings(Trouble, Login, Isolation, Addresses, NoticeSending, Sharing):
+class Settings(Trouble, Login, Isolation, Addresses, NoticeSending, Sharing, OnCluster):
     """What can be set. Each field is `DURE_<NAME>` in the environment and `<name>` in dure.yaml."""
 
     cpu_profile_cores: float = Field(0.5, gt=0, le=512, description="Cores a holder of `cpu` is promised.")

@@ -158,6 +158,8 @@ def with_accounts(settings: Settings) -> Settings:
     """
     if settings.system_accounts == "off":
         return settings
+    if settings.on_cluster:  # there a pod is what keeps people apart
+        return settings.model_copy(update={"system_accounts": "off"})
     why = ground.why_not(settings)
     if why is not None and settings.system_accounts == "on":
         raise NoGroundForAccounts(why=why)
@@ -206,13 +208,17 @@ async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
 
 async def write_profiles(settings: Settings) -> None:
     """Write profiles.yaml where there never was one: what this machine has, ready to be edited."""
-    from dure_hub.backends.embedded import choose
+    from dure_hub.backends.chosen import backends_of
     from dure_hub.store import system_clock
 
     folder, clock = settings.folder, system_clock(settings.clock_file)
     if folder.profiles.exists() or folder.good_profiles.exists():
         return
-    seen, card = await choose(settings, clock).look(), RateCards(folder.rates).card()
+    inventory, card = backends_of(settings, clock).inventory, RateCards(folder.rates).card()
+    try:
+        seen = await inventory.look()
+    finally:
+        inventory.close()
     made = fleet_of(seen, settings, card, clock()).made
     live_profiles.keep(folder.profiles, profilefile.written(ProfilesFile(), made))
 

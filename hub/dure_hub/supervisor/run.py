@@ -232,7 +232,8 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
 
 async def greet(settings: Settings, say: Say) -> None:
     """Say where the portal is, and, the first time, who may log in."""
-    from dure_hub.backends.embedded import EmbeddedServers
+    from dure_hub.backends.chosen import backends_of
+    from dure_hub.store import system_clock
 
     say("ready", url=settings.address)
     served = None
@@ -243,7 +244,7 @@ async def greet(settings: Settings, say: Say) -> None:
     login = await asyncio.to_thread(prepare.add_first_admin, settings)
     if login is not None:
         say("admin", name=login[0], password=login[1])
-    if Feature.USER_ISOLATION in EmbeddedServers(settings).unsupported:
+    if Feature.USER_ISOLATION in backends_of(settings, system_clock(settings.clock_file)).gaps():
         say("trusting", user=getpass.getuser())
 
 

@@ -59,9 +59,12 @@ def checks(settings: Settings) -> dict[str, Ready]:
 
 def wanted(settings: Settings) -> tuple[str, ...]:
     """The services that this portal has."""
-    return tuple(
-        name for name in NAMES if name != "warm" or (settings.warm_starts and not settings.server_command)
-    )
+    return tuple(name for name in NAMES if name != "warm" or (settings.warm_starts and _forks(settings)))
+
+
+def _forks(settings: Settings) -> bool:
+    """Whether servers are this machine's own JupyterLab."""
+    return not (settings.server_command or settings.on_cluster)
 
 
 def portal_services(settings: Settings) -> list[Service]:
@@ -144,6 +147,7 @@ def environment(settings: Settings, service: str) -> dict[str, str]:
         "DURE_DATA": str(settings.folder.root),
         "DURE_PORTAL": settings.instance,
         "DURE_SERVICE": service,
+        **({"KUBECONFIG": str(settings.kubeconfig)} if settings.kubeconfig else {}),
     }
 
 

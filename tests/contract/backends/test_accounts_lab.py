@@ -24,6 +24,7 @@ from tests.contract.backends.apart import REFUSED, ApartPlace
 from tests.contract.backends.kit import until
 from tests.e2e.kernels import compute
 from tests.support.accounts import ground, groups_left
+from tests.support.grants import make_grant
 from tests.support.warm import fork_server, log_of
 from tests.unit.hub.test_spawner import make_spawner
 
@@ -91,7 +92,7 @@ def in_kernel(base: str, code: str) -> str:
 async def test_a_forked_lab_is_its_owners(place: ApartPlace, hub: str, tmp_path: Path) -> None:
     spawner = make_spawner(tmp_path)
     spawner.operations.settings = place.settings
-    spawner.lease, spawner.cores, spawner.memory_mb = new_id(), 2.0, 2048
+    spawner.grant = make_grant(new_id(), cores=2.0, memory_mb=2048)
     work = spawner._work()
     command = [sys.executable, "-P", "-m", warm.PROGRAM]
     environment = {**work.environment, **place.ground.environment, "JUPYTERHUB_API_URL": hub}

@@ -28,11 +28,12 @@ from dure_hub.backends.embedded.records import RunFolder
 from dure_hub.backends.embedded.runner import Plan, Runner
 from dure_hub.operations import shared_folders
 from dure_hub.settings import Settings
-from dure_hub.spawners import local
+from dure_hub.spawners import leased, local
 from dure_hub.spawners.folder import SCHEDULED, TUTORIALS, prepare_folder, shipped
 from dure_hub.spawners.local import DureLocalSpawner
 from dure_hub.spawners.refusal import Refused
 from dure_hub.store import Clock, system_clock
+from tests.support.grants import make_grant
 
 
 @dataclass
@@ -68,6 +69,7 @@ def make_spawner(
     )
     spawner.api_token = "secret-of-ana"
     spawner.lease = "01J00000000000000000000000"
+    spawner.grant = make_grant(spawner.lease)
     return spawner
 
 
@@ -304,7 +306,7 @@ async def test_what_had_begun_is_ended_whatever_else_fails(
     spawner.operations.settings.folder.create()
     monkeypatch.setattr(shared_folders, "arrange", nothing)
     spawner.operations.environments = rows  # type: ignore[assignment]
-    monkeypatch.setattr(local, "until_answers", fails)
+    monkeypatch.setattr(leased, "until_answers", fails)
     with pytest.raises(Refused, match="RuntimeError"):
         await spawner.start()
     assert spawner.handle is not None

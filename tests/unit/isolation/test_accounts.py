@@ -123,7 +123,6 @@ def test_a_server_is_not_told_that_root_is_fine_and_keeps_its_kernels_sockets_in
     settings: Settings, tmp_path: Path
 ) -> None:
     spawner = make_spawner(tmp_path)
-    spawner.lease = "01M8NEDNBVN5071FS5V39478P0"
     assert "--allow-root" in spawner._work().command
     spawner.operations.settings = settings
     work = spawner._work()

@@ -94,7 +94,6 @@ def test_one_that_is_held_and_not_whole_is_done_without(
 
 def test_a_server_is_told_of_it_and_runs_with_the_portals(tmp_path: Path) -> None:
     spawner = make_spawner(tmp_path)
-    spawner.lease = "01M8NEDNBVN5071FS5V39478P0"
     before = spawner._work().environment
     assert "VIRTUAL_ENV" not in before
     for folder in before["JUPYTER_CONFIG_PATH"].split(

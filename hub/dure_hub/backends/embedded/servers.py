@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dure_hub.backends import asking
 from dure_hub.backends.base import Handle, Kind, Phase, ServerBackend, ServerWork
-from dure_hub.backends.embedded import asking
 from dure_hub.backends.embedded.ports import is_listened_by
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, places_of, port_of

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,8 +28,24 @@ MANAGER = "dure"
 class Cluster:
     """One cluster. All methods raise `ClusterAway` where it does not answer, `ClusterRefused` where it says no."""
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Awaitable[ApiClient]]) -> None:
+        self._connect = connect
+        self._clients: dict[asyncio.AbstractEventLoop, ApiClient] = {}
+
+    async def _client(self) -> ApiClient:
+        """That of this event loop: a connection belongs to one."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            for over in [one for one in self._clients if one.is_closed()]:
+                del self._clients[over]
+            self._clients[loop] = await self._connect()
+        return self._clients[loop]
+
+    async def close(self) -> None:
+        """Let the connections of this event loop go."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
 
     async def get(self, path: str, **query: str) -> dict[str, Any] | None:
         """An object, None where there is none."""
@@ -144,8 +161,9 @@ class Cluster:
         content: str = "application/json",
         timeout: aiohttp.ClientTimeout = TIMEOUT,
     ) -> aiohttp.ClientResponse:
+        client = await self._client()
         with _told():
-            answer: aiohttp.ClientResponse = await self._client.call_api(
+            answer: aiohttp.ClientResponse = await client.call_api(
                 path,
                 method,
                 query_params=list(query.items()),

@@ -21,6 +21,56 @@ class ClusterAway(DureError):
     }
 
 
+class NoCluster(DureError):
+    """How to reach the cluster is not known."""
+
+    code, status = "no_cluster", 500
+    message: ClassVar[Text] = {
+        "en": "How to reach the cluster cannot be read from {file}: {why}.",
+        "ko": "{file}에서 클러스터에 연결하는 방법을 읽을 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Name a working file in the setting `kubeconfig`, or run the portal as a pod of the cluster.",
+        "ko": "설정 `kubeconfig`에 올바른 파일을 지정하거나, 포털을 서비스 계정이 있는 파드로 실행하세요.",
+    }
+
+
+class PodStuck(DureError):
+    """A pod did not begin, and waiting longer is no use, or has lasted long enough."""
+
+    code, status = "pod_stuck", 503
+    message: ClassVar[Text] = {
+        "en": "Its pod did not begin within {seconds} s. The cluster says: {why}",
+        "ko": "파드가 {seconds}초 안에 시작되지 않았습니다. 클러스터의 설명: {why}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Try again; if it stays so, show this sentence to an administrator of the portal.",
+        "ko": "다시 시도하고, 계속되면 이 문장을 포털 관리자에게 보여 주세요.",
+    }
+
+
+class PodEnded(DureError):
+    """A pod ended before it had an address."""
+
+    code, status = "pod_ended", 500
+    message: ClassVar[Text] = {
+        "en": "Its pod ended before it began to answer: {why}",
+        "ko": "파드가 응답하기 전에 끝났습니다: {why}",
+    }
+    next_step: ClassVar[Text] = PodStuck.next_step
+
+
+class NotOnClusters(DureError):
+    """What the portal does on one machine alone, so far."""
+
+    code, status = "not_on_clusters", 501
+    message: ClassVar[Text] = {"en": "{why}", "ko": "{why}"}
+    next_step: ClassVar[Text] = {
+        "en": "A notebook of your server can do the same meanwhile.",
+        "ko": "그동안은 서버의 노트북에서 직접 실행할 수 있습니다.",
+    }
+
+
 class NameTaken(DureError):
     """Another pod has the name that this one is to have; one that is ending counts until it has ended."""
 

@@ -19,6 +19,8 @@ PORTAL = "dure/portal"
 LEASE, KIND, OWNER, TEAM, PROJECT = "dure/lease", "dure/kind", "dure/owner", "dure/team", "dure/project"
 DEVICES = "dure/devices"
 """Annotation: what of the node the lease holds, as `stock` names it, separated by commas."""
+BASE = "dure/base"
+"""Annotation: the path below which its server answers."""
 STOPPED = "dure/stopped"
 """Annotation: the portal has asked it to end."""
 RECORD = "dure/record"
@@ -61,6 +63,11 @@ def lease_of(thing: Mapping[str, Any], portal: str) -> str | None:
     labels = thing.get("metadata", {}).get("labels") or {}
     ours = labels.get(MANAGED_BY) == OURS and labels.get(PORTAL) == portal
     return str(labels[LEASE]) if ours and labels.get(LEASE) else None
+
+
+def run_name(kind: Kind, lease: str) -> str:
+    """The name of a pod, by its lease alone: who knows that finds it, and a second start finds the first."""
+    return f"{kind.value}-{lease.lower()}"
 
 
 def selector(portal: str, kind: Kind) -> str:

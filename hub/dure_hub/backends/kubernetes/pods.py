@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dure_hub.backends.kubernetes.marks import DEVICES, OWNER, POOL, PROJECT, RECORD, TEAM, make_labels
+from dure_hub.backends.kubernetes.marks import BASE, DEVICES, OWNER, POOL, PROJECT, RECORD, TEAM, make_labels
 from dure_hub.backends.kubernetes.spec import GROUP, SECRETS, SHM, USER, PodSpec
 
 CONTAINER = "main"
@@ -60,7 +60,13 @@ def labels_of(spec: PodSpec) -> dict[str, str]:
 
 def make_annotations(spec: PodSpec) -> dict[str, str]:
     """Whose it is in full, and what it holds."""
-    said = {OWNER: spec.owner, TEAM: spec.team, PROJECT: spec.project, DEVICES: ",".join(spec.devices)}
+    said = {
+        OWNER: spec.owner,
+        TEAM: spec.team,
+        PROJECT: spec.project,
+        DEVICES: ",".join(spec.devices),
+        BASE: spec.base,
+    }
     return {key: value for key, value in said.items() if value}
 
 
@@ -91,6 +97,8 @@ def make_container(spec: PodSpec) -> dict[str, Any]:
         "securityContext": make_container_security(),
         "volumeMounts": make_mounts(spec),
     }
+    if spec.secret is not None:
+        made["envFrom"] = [{"secretRef": {"name": spec.secret}}]
     if spec.command:
         made["command"] = list(spec.command)
     if spec.port is not None:
@@ -101,7 +109,7 @@ def make_container(spec: PodSpec) -> dict[str, Any]:
 
 
 def make_environment(spec: PodSpec) -> list[dict[str, str]]:
-    """Its environment, sorted; of a share of a GPU also what keeps it to that. Secrets are files, never here."""
+    """Its environment, sorted; of a share of a GPU also what keeps it to that. What is secret is in its Secret."""
     found = dict(spec.environment)
     if spec.mps is not None:
         share, memory_mb = spec.mps
@@ -112,10 +120,10 @@ def make_environment(spec: PodSpec) -> list[dict[str, str]]:
 
 
 def make_resources(spec: PodSpec) -> dict[str, dict[str, str]]:
-    """What it asks for is what it gets: a pod whose requests are its limits is the last one to be evicted."""
-    asked = {"cpu": f"{round(spec.cores * 1000)}m", "memory": f"{spec.memory_mb}Mi"}
-    asked |= {name: str(count) for name, count in sorted(spec.resources.items())}
-    return {"requests": dict(asked), "limits": asked}
+    """What it asks for is what it gets, so that it is evicted last; but for cores that are shared."""
+    limits = {"cpu": f"{round(spec.cores * 1000)}m", "memory": f"{spec.memory_mb}Mi"}
+    limits |= {name: str(count) for name, count in sorted(spec.resources.items())}
+    return {"requests": {**limits, "cpu": f"{round(spec.cores * spec.share * 1000)}m"}, "limits": limits}
 
 
 def make_volumes(spec: PodSpec) -> list[dict[str, Any]]:
@@ -192,3 +200,20 @@ def make_home_claim(
         wanted["storageClassName"] = storage_class
     metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": wanted}
+
+
+def make_secret(spec: PodSpec, uid: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """The Secret of a pod, which goes with it."""
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": spec.name, "uid": uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": spec.secret,
+            "namespace": spec.namespace,
+            "labels": labels_of(spec),
+            "ownerReferences": [owner],
+        },
+        "type": "Opaque",
+        "stringData": dict(values),
+    }

@@ -20,9 +20,11 @@ from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.errors import ClusterChanged, NameTaken
 from dure_hub.backends.kubernetes.looks import is_readable, seen_of, where_of
 from dure_hub.backends.kubernetes.marks import RECORD, STOPPED, lease_of, selector
+from dure_hub.backends.kubernetes.overlay import laid_over
 from dure_hub.backends.kubernetes.pods import CONTAINER, make_pod
 from dure_hub.backends.kubernetes.spec import PodSpec
 
+NOTHING: Mapping[str, Any] = {}
 LOOK_S = 0.25
 TRIES = 5
 PATIENCE_S = 30.0
@@ -44,12 +46,14 @@ class PodRuns(Runs):
         self._portal = portal
         self._cluster, self._pods, self._now = cluster, f"/api/v1/namespaces/{namespace}/pods", now
 
-    async def launch(self, spec: PodSpec) -> AsyncIterator[Handle]:
+    async def launch(self, spec: PodSpec, template: Mapping[str, Any] = NOTHING) -> AsyncIterator[Handle]:
         """As `ServerBackend.start`, for a pod that is all decided. A second start of its lease yields the first.
+
+        With a `template`, it is laid over that.
 
         Raises `NameTaken` where another pod has its name, also one that is ending.
         """
-        await self._cluster.create(self._pods, make_pod(spec))
+        await self._cluster.create(self._pods, laid_over(template, make_pod(spec)))
         pod = await self._cluster.get(f"{self._pods}/{spec.name}")
         if pod is None or lease_of(pod, self._portal) != spec.lease:
             raise NameTaken(name=spec.name)
@@ -130,7 +134,7 @@ class PodRuns(Runs):
         pod = await self._cluster.get(self._address(handle))
         if pod is None or lease_of(pod, self._portal) != handle.lease:
             return None
-        return pod if pod["metadata"]["uid"] == handle.where["uid"] else None
+        return pod if handle.where.get("uid") in (None, pod["metadata"]["uid"]) else None
 
     def _address(self, handle: Handle) -> str:
         return f"{self._pods}/{handle.where['name']}"

@@ -29,11 +29,13 @@ class Mount:
 class PodSpec:
     """A pod to be. `portal` is the id of the portal whose it is.
 
-    `cores` and `memory_mb` are both what it asks for and its limits; `resources` are extended ones by name
+    `cores` and `memory_mb` are its limits, and what it asks for, but for cores that are promised more than once:
+    of these `share` is kept for it; `resources` are extended ones by name
     (`nvidia.com/mig-1g.10gb: 1`), `shm_mb` is what of its memory its processes may share (MiB). `node` is where
     its slice is, None where the scheduler chooses: then `labels` say what the node must have. `pool` is what it
     should be for ("": any). `secret` names the Secret whose files it finds. `port` is what it listens on. Kueue
-    admits it where `queue` is set. `grace_s` is how long it may take to end.
+    admits it where `queue` is set. `base` is the path below which its server answers. `grace_s` is how long it may
+    take to end.
     """
 
     portal: str
@@ -60,6 +62,8 @@ class PodSpec:
     mounts: Sequence[Mount] = ()
     secret: str | None = None
     port: int | None = None
+    base: str = ""
+    share: float = 1.0
     queue: str | None = None
     priority: str | None = None
     grace_s: int = 30

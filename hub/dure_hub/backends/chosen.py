@@ -1,0 +1,68 @@
+"""The backends of a portal, as its settings say. What is not chosen is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from dure_hub.backends.base import (
+    ExecutionBackend,
+    Feature,
+    InventoryBackend,
+    ServerBackend,
+    ServingBackend,
+    TrainingBackend,
+)
+from dure_hub.settings import Settings
+
+
+@dataclass(frozen=True)
+class Backends:
+    """One for each capability."""
+
+    inventory: InventoryBackend
+    servers: ServerBackend
+    training: TrainingBackend
+    serving: ServingBackend
+    executions: ExecutionBackend
+
+    def gaps(self) -> Mapping[Feature, Mapping[str, str]]:
+        """What this portal cannot do, each with its sentence."""
+        found: dict[Feature, Mapping[str, str]] = {}
+        for backend in (self.inventory, self.servers, self.training, self.serving, self.executions):
+            found.update(backend.unsupported)
+        return found
+
+
+def backends_of(settings: Settings, clock: Callable[[], datetime]) -> Backends:
+    """Nothing is started or asked yet. Raises `BadFleet` where a simulated fleet cannot be read."""
+    return _pods(settings, clock) if settings.on_cluster else _processes(settings, clock)
+
+
+def _processes(settings: Settings, clock: Callable[[], datetime]) -> Backends:
+    from dure_hub.backends import embedded
+
+    return Backends(
+        embedded.choose(settings, clock),
+        embedded.EmbeddedServers(settings),
+        embedded.EmbeddedTraining(settings),
+        embedded.EmbeddedServing(settings),
+        embedded.EmbeddedExecutions(settings),
+    )
+
+
+def _pods(settings: Settings, clock: Callable[[], datetime]) -> Backends:
+    from dure_hub.backends.kubernetes.connecting import cluster_of
+    from dure_hub.backends.kubernetes.inventory import ClusterInventory
+    from dure_hub.backends.kubernetes.missing import NoExecutions, NoServing, NoTraining
+    from dure_hub.backends.kubernetes.servers import KubernetesServers
+
+    cluster = cluster_of(settings)
+    return Backends(
+        ClusterInventory(cluster, settings.instance),
+        KubernetesServers(settings, cluster),
+        NoTraining(settings, cluster),
+        NoServing(settings, cluster),
+        NoExecutions(settings, cluster),
+    )

@@ -1,0 +1,72 @@
+"""Where the portal's work runs: on this machine, or as pods of a Kubernetes cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+_LABEL = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+
+
+class OnCluster(BaseModel):
+    """A cluster, and how pods are made on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backend: Literal["embedded", "kubernetes"] = Field(
+        "embedded", description="Where servers run: on this machine, or as pods of a Kubernetes cluster."
+    )
+    kubeconfig: Path | None = Field(
+        None, description="File that says how to reach the cluster; without it, the portal is a pod of it itself."
+    )
+    namespace_dev: str = Field("mlops-dev", pattern=_LABEL, description="Namespace of people's servers.")
+    namespace_training: str = Field("mlops-training", pattern=_LABEL, description="Namespace of jobs.")
+    namespace_serving: str = Field("mlops-serving", pattern=_LABEL, description="Namespace of model servers.")
+    server_image: str = Field(
+        "",
+        validate_default=True,
+        description="Container image of a server on a cluster, where no image of `images` names another.",
+    )
+    image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = Field(
+        "", description="When a node fetches an image; empty is as the cluster does."
+    )
+    image_pull_secrets: list[str] = Field([], description="Names of Secrets with which nodes fetch images.")
+    pods_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/\s]+)?$",
+        description="Address at which a cluster's pods reach the portal; empty is the front port's own.",
+    )
+    pod_start_s: int = Field(
+        600, ge=5, le=86400, description="How long a pod may take to begin, its image fetched (s)."
+    )
+    home_size_gb: int = Field(
+        10, ge=0, description="Size of the volume that is a person's home on a cluster (GiB); 0 keeps nothing."
+    )
+    storage_class: str = Field("", description="StorageClass of these volumes; empty is the cluster's own choice.")
+    kubespawner: dict[str, Any] = Field(
+        {},
+        description="Options of KubeSpawner for people's servers, as `volumes`, `init_containers`, `tolerations`; "
+        "what the portal decides itself stays.",
+    )
+
+    @field_validator("kubeconfig")
+    @classmethod
+    def _whole_config(cls, path: Path | None) -> Path | None:
+        """Processes that start in other folders must find the same file."""
+        return None if path is None else path.expanduser().resolve()
+
+    @field_validator("server_image")
+    @classmethod
+    def _needed_on_a_cluster(cls, image: str, info: ValidationInfo) -> str:
+        """Nobody could start anything."""
+        if info.data.get("backend") == "kubernetes" and not image:
+            raise PydanticCustomError("no_image", "with backend kubernetes it names the image of people's servers")
+        return image
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether servers are pods."""
+        return self.backend == "kubernetes"

@@ -1,0 +1,222 @@
+"""Our images in pods of ours on a real kubelet, as the portal makes them."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dure.wire.ids import new_id
+from dure_hub.backends.base import Kind
+from dure_hub.backends.kubernetes.pods import make_pod
+from dure_hub.backends.kubernetes.spec import PodSpec
+from tests.cluster import images
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.node import Node
+from tests.cluster.objects import make_namespace
+from tests.cluster.programs import until
+
+NAMESPACE = "mlops-images"
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
+HIDDEN = ("etc/pip.conf", "root/.npmrc", "root/.cache", "run/secrets/ca", "root/.config")
+"""What a build must leave in no layer: where packages came from, and what they came with."""
+SERVER = ("python", "-P", "-m", "dure_hub.spawners.jupyterhub_singleuser")
+HUB = {
+    "JUPYTERHUB_API_TOKEN": "t",
+    "JUPYTERHUB_API_URL": "http://10.66.0.1:9/hub/api",
+    "JUPYTERHUB_CLIENT_ID": "c",
+    "JUPYTERHUB_HOST": "",
+    "JUPYTERHUB_OAUTH_CALLBACK_URL": "/user/ana/oauth_callback",
+    "JUPYTERHUB_SERVICE_PREFIX": "/user/ana/",
+    "JUPYTERHUB_SERVICE_URL": "http://0.0.0.0:8888/user/ana/",
+    "JUPYTERHUB_USER": "ana",
+}
+"""What the hub would say, and an address at which there is none."""
+ABOUT = """
+import json, os, subprocess, sys
+from importlib.metadata import version
+from pathlib import Path
+import dure, dure_lab, dure_widgets, jupyterlab
+note = Path.home() / "notes" / "note.txt"
+note.parent.mkdir()
+note.write_text("mine")
+lab = subprocess.run(["jupyter", "lab", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+print(json.dumps({
+    "ids": [os.getuid(), os.getgid()], "home": str(Path.home()), "written": note.read_text(),
+    "refused": [one for one in ("/opt/dure/bin", "/usr/bin", "/tmp") if not os.access(one, os.W_OK)],
+    "versions": [lab, jupyterlab.__version__], "jupyterlab": version("jupyterlab"),
+}))
+"""
+LOADER = """
+import torch
+from torch.utils.data import DataLoader, Dataset
+class Pictures(Dataset):
+    def __len__(self): return 1024
+    def __getitem__(self, index): return torch.zeros(3, 1024, 1024)
+try:
+    print(sum(1 for _ in DataLoader(Pictures(), batch_size=4, num_workers=4)), "batches")
+except RuntimeError as error:
+    print(str(error).lower())
+"""
+
+
+class Pods:
+    """Pods of one image, as the portal makes them but for the record that it would keep of each."""
+
+    def __init__(self, cluster: ControlPlane, image: str) -> None:
+        self.cluster, self.image = cluster, image
+        self.names: list[str] = []
+
+    def start(self, *command: str, **changes: Any) -> str:
+        """Have one run this; its name."""
+        name = f"image-{new_id().lower()}"
+        spec = PodSpec(
+            portal="p1",
+            name=name,
+            namespace=NAMESPACE,
+            lease=new_id(),
+            kind=Kind.SERVER,
+            owner="ana",
+            image=self.image,
+            command=command,
+            cores=0.5,
+            memory_mb=1024,
+            node="real",
+            pull_policy="Never",
+            grace_s=1,
+        )
+        body = make_pod(replace(spec, **changes))
+        del body["metadata"]["finalizers"]
+        self.cluster.create(PODS, body).raise_for_status()
+        self.names.append(name)
+        return name
+
+    def run(self, *command: str, **changes: Any) -> str:
+        """What this prints, which must end well."""
+        name = self.start(*command, **changes)
+        until(lambda: self.phase(name) in ("Succeeded", "Failed"), f"the end of {command}: {self.seen(name)}")
+        assert self.phase(name) == "Succeeded", self.log(name)
+        return self.log(name)
+
+    def seen(self, name: str) -> dict[str, Any]:
+        """Its status."""
+        return dict(self.cluster.get(f"{PODS}/{name}")["status"])
+
+    def phase(self, name: str) -> str:
+        """How far it is."""
+        return str(self.seen(name)["phase"])
+
+    def log(self, name: str) -> str:
+        """What it has said; nothing before it runs."""
+        answer = self.cluster.api.get(f"{PODS}/{name}/log")
+        return answer.text if answer.status_code == 200 else ""
+
+    def remove(self) -> None:
+        """Have none of them be there any more."""
+        for name in self.names:
+            self.cluster.api.delete(f"{PODS}/{name}", params={"gracePeriodSeconds": "0"})
+        until(lambda: not self.cluster.get(PODS)["items"], "the end of all pods")
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: ControlPlane, node: Node) -> str:
+    """One on a cluster with a real node, which enforces `restricted`."""
+    if why := images.why_not():
+        pytest.skip(why)
+    return make_namespace(cluster, NAMESPACE)
+
+
+def pods_of(name: str, cluster: ControlPlane, node: Node) -> Iterator[Pods]:
+    """Of this image, loaded."""
+    if name not in images.asked():
+        pytest.skip(f"{images.ASKED} does not name {name}.")
+    image, tar = images.use(name)
+    node.load(tar)
+    made = Pods(cluster, image)
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def server(namespace: str, cluster: ControlPlane, node: Node) -> Iterator[Pods]:
+    """Pods of singleuser-cpu."""
+    yield from pods_of("singleuser-cpu", cluster, node)
+
+
+@pytest.fixture(scope="module")
+def portal(namespace: str, cluster: ControlPlane, node: Node) -> Iterator[Pods]:
+    """Pods of portal."""
+    yield from pods_of("portal", cluster, node)
+
+
+@pytest.fixture(scope="module")
+def train(namespace: str, cluster: ControlPlane, node: Node) -> Iterator[Pods]:
+    """Pods of train."""
+    yield from pods_of("train", cluster, node)
+
+
+def test_a_persons_server_is_nobody_and_has_a_home_to_write_to(server: Pods) -> None:
+    said = json.loads(server.run("python", "-P", "-c", ABOUT))
+    assert said["ids"] == [1000, 100]
+    assert said["home"] == "/home/jovyan"
+    assert said["written"] == "mine"
+    assert said["refused"] == ["/opt/dure/bin", "/usr/bin"]
+    assert said["versions"] == [said["jupyterlab"]] * 2
+
+
+def test_a_persons_server_starts_with_our_extensions_and_asks_for_its_hub(server: Pods) -> None:
+    name = server.start(*SERVER, environment=HUB, port=8888)
+    until(lambda: "Failed to connect to my Hub" in server.log(name), "a server that misses its hub")
+    said = server.log(name)
+    for extension in ("jupyterlab", "jupyterhub", "dure_hub.spawners.guests", "dure_lab.routes", "dure_lab.busy"):
+        assert f"{extension} | extension was successfully l" in said
+    assert "Error" not in said.partition("Failed to connect to my Hub")[0]
+
+
+def test_lab_finds_our_part_of_its_pages(server: Pods) -> None:
+    assert "dure-lab v" in server.run("jupyter", "labextension", "list", "--verbose")
+
+
+def test_what_the_portal_runs_can_be_imported_from_a_root_that_cannot_be_written_to(portal: Pods) -> None:
+    modules = (
+        *(
+            "dure_hub.app",
+            "jupyterhub.app",
+            "dure_hub.supervisor.mlflow_server",
+            "dure_hub.supervisor.voila_handlers",
+        ),
+        *("mlflow.server.auth", "kubernetes_asyncio", "dure_hub.backends.kubernetes.runs"),
+    )
+    said = portal.run("python", "-c", f"import {', '.join(modules)}; print('all')")
+    assert said.strip().splitlines()[-1] == "all"
+
+
+def test_the_portals_command_is_there(portal: Pods) -> None:
+    said = portal.run("dure", "--help")
+    assert "up" in said
+    assert "servers" in said
+
+
+@pytest.mark.parametrize(("shm_mb", "ends"), [(64, "bus error"), (1024, "256 batches")])
+def test_four_workers_of_a_data_loader_need_shared_memory(train: Pods, shm_mb: int, ends: str) -> None:
+    said = train.run("python", "-c", LOADER, shm_mb=shm_mb, memory_mb=3072, cores=1)
+    assert ends in said
+
+
+@pytest.mark.parametrize("name", images.asked())
+def test_no_layer_tells_where_packages_came_from(name: str) -> None:
+    with tarfile.open(images.use(name)[1]) as archive:
+        manifest = json.load(archive.extractfile("manifest.json") or pytest.fail("no manifest"))[0]
+        for layer in manifest["Layers"]:
+            with tarfile.open(fileobj=archive.extractfile(layer)) as files:
+                members = {member.name: member for member in files}
+                left = [hidden for hidden in HIDDEN if hidden in members and not members[hidden].isdir()]
+                assert not left
+        config = archive.extractfile(manifest["Config"])
+        assert config is not None
+        history = config.read().decode()
+    assert "/run/secrets" not in history.replace("--mount", "")

@@ -1,0 +1,192 @@
+"""A whole portal whose servers are pods of a real cluster: hub, queue, proxy, and how it survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dure.wire.ids import new_id
+from tests.cluster import images
+from tests.cluster.apart import ADDRESS
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.node import Node
+from tests.cluster.objects import make_namespace
+from tests.cluster.programs import until
+from tests.e2e.portal import Portal, make_portal
+from tests.support.hub import xsrf
+
+MIG = "nvidia.com/mig-1g.10gb"
+SPACE = "mlops-dev"
+PODS = f"/api/v1/namespaces/{SPACE}/pods"
+People = tuple[httpx.Client, httpx.Client]
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def image(node: Node) -> str:
+    """The image of people's servers, on the node."""
+    if why := images.why_not():
+        pytest.skip(why)
+    name, tar = images.use("singleuser-cpu")
+    node.load(tar)
+    return name
+
+
+@pytest.fixture(scope="module")
+def portal(
+    cluster: ControlPlane, node: Node, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
+    """One beside the cluster, with one MIG slice to give."""
+    make_namespace(cluster, SPACE)
+    cluster.label(node.name, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
+    cluster.capacity(node.name, {MIG: "1"})
+    folder = tmp_path_factory.mktemp("portal")
+    clock_of(folder).write_text("0")
+    made = make_portal(
+        folder,
+        DURE_CLOCK_FILE=str(clock_of(folder)),
+        DURE_BACKEND="kubernetes",
+        DURE_KUBECONFIG=str(cluster.kubeconfig),
+        DURE_SERVER_IMAGE=image,
+        DURE_IMAGE_PULL_POLICY="Never",
+        DURE_HOME_SIZE_GB="0",
+        DURE_HOST="0.0.0.0",  # noqa: S104 - of a network that has no way out
+        DURE_INSECURE_HTTP="true",
+    )
+    made.environment["DURE_PODS_URL"] = f"http://{ADDRESS}:{made.port}"
+    try:
+        made.up()
+        for name in ("ana", "ben"):
+            made.add_user(name)
+        yield made
+    finally:
+        made.down()
+        cluster.capacity(node.name, {MIG: "2"})
+
+
+@pytest.fixture
+def people(portal: Portal) -> Iterator[People]:
+    """Two of them, by the API."""
+    with portal.client("ana") as ana, portal.client("ben") as ben:
+        yield ana, ben
+
+
+def clock_of(folder: Path) -> Path:
+    """Where the portal reads by how many seconds its clock is ahead."""
+    return folder / "clock"
+
+
+def ask(client: httpx.Client, profile: str, name: str = "default") -> dict[str, Any]:
+    """A server of this profile."""
+    answer = client.post("/environments", json={"id": new_id(), "name": name, "profile": profile})
+    assert answer.status_code in (200, 201, 202), answer.text
+    return dict(answer.json())
+
+
+def seen(client: httpx.Client, name: str = "default") -> dict[str, Any]:
+    return dict(client.get(f"/environments/{name}").raise_for_status().json())
+
+
+def is_in(client: httpx.Client, phase: str, what: Portal, timeout_s: float = 120) -> dict[str, Any]:
+    """What is seen of it once it is in this phase."""
+    deadline = time.monotonic() + timeout_s
+    while (found := seen(client))["phase"] != phase:
+        if found["phase"] == "failed" or time.monotonic() > deadline:
+            pytest.fail(f"{found}\n{what.logs()}")
+        time.sleep(0.2)
+    return found
+
+
+def pods(cluster: ControlPlane) -> list[dict[str, Any]]:
+    """Pods of servers."""
+    return list(cluster.get(PODS)["items"])
+
+
+def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
+    portal: Portal, people: People, cluster: ControlPlane
+) -> None:
+    ana, ben = people
+    slice_of = profile(ana)
+    ask(ana, slice_of)
+    is_in(ana, "running", portal)
+    (pod,) = pods(cluster)
+    assert pod["spec"]["containers"][0]["resources"]["limits"][MIG] == "1"
+    assert (pod["spec"]["nodeName"], pod["spec"]["automountServiceAccountToken"]) == ("real", False)
+    assert lab_answers(portal, "ana")
+    waits = ask(ben, slice_of)
+    assert (waits["phase"], waits["ticket"]["position"]) == ("waiting", 1)
+    assert waits["ticket"]["expected_start"]
+    clock_of(portal.data.parent).write_text(str(5 * 3600))  # which is beyond the lifetime of a server with a GPU
+    is_in(ben, "running", portal)
+    assert seen(ana)["reason"] == "Its time was over."
+    assert lab_answers(portal, "ben")
+    assert [pod["metadata"]["labels"]["dure/owner"] for pod in pods(cluster)] == ["ben"]
+    ben.delete("/environments/default").raise_for_status()
+    until(lambda: not pods(cluster), "its pod to be gone")
+    assert not cluster.get(f"/api/v1/namespaces/{SPACE}/secrets")["items"]
+
+
+def test_a_hub_that_is_killed_in_the_midst_of_a_start_orphans_and_doubles_nothing(
+    portal: Portal, people: People, cluster: ControlPlane
+) -> None:
+    ana, _ = people
+    ask(ana, "cpu")
+    until(lambda: pods(cluster), "its pod to be made")
+    os.kill(portal.pid("hub"), signal.SIGKILL)
+    is_in(ana, "running", portal, 240)
+    assert lab_answers(portal, "ana")
+    assert len(pods(cluster)) == 1
+    os.kill(portal.pid("hub"), signal.SIGKILL)
+    until(lambda: lab_answers(portal, "ana"), "the same server behind the next hub", 60)
+    ana.delete("/environments/default").raise_for_status()
+    until(lambda: not pods(cluster), "its pod to be gone")
+
+
+def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
+    portal: Portal, people: People, cluster: ControlPlane
+) -> None:
+    ana, ben = people
+    ask(ana, "cpu")
+    is_in(ana, "running", portal)
+    before = pods(cluster)[0]["metadata"]["uid"]
+    cluster.apiserver.kill()
+    try:
+        os.kill(portal.pid("hub"), signal.SIGKILL)  # the next one begins without any cluster
+        since = time.monotonic()
+        until(lambda: time.monotonic() - since > 60, "a minute", 70)
+        assert lab_answers(portal, "ana"), portal.logs()
+        assert seen(ana)["phase"] == "running"
+    finally:
+        cluster.apiserver.start()
+        cluster.apiserver.up(cluster.is_ready)
+    ask(ben, "cpu")
+    is_in(ben, "running", portal)
+    assert seen(ana)["phase"] == "running"
+    assert before in [pod["metadata"]["uid"] for pod in pods(cluster)]
+    assert len(pods(cluster)) == 2
+    for one in people:
+        one.delete("/environments/default").raise_for_status()
+    until(lambda: not pods(cluster), "all pods to be gone")
+
+
+def profile(client: httpx.Client) -> str:
+    """That of a MIG slice."""
+    return next(str(one["name"]) for one in client.get("/profiles").json() if "1g.10gb" in one["name"])
+
+
+def lab_answers(portal: Portal, name: str) -> bool:
+    """Whether this person, logged in as people are, gets their JupyterLab."""
+    with httpx.Client(base_url=portal.url, timeout=30, follow_redirects=True) as browser:
+        form = browser.get("/hub/login")
+        if form.status_code != 200:
+            return False
+        said = {"username": name, "password": portal.passwords[name], "_xsrf": xsrf(form.text)}
+        browser.post("/hub/login", data=said)
+        return "jupyter-config-data" in browser.get(f"/user/{name}/lab").text
