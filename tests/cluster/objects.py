@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
-from kubernetes_asyncio import config
-from kubernetes_asyncio.client import ApiClient, Configuration
-
 from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.connecting import connect
 from tests.cluster.control_plane import KWOK, ControlPlane
 from tests.cluster.programs import until
 
@@ -22,10 +21,11 @@ RESTRICTED = {
 @asynccontextmanager
 async def connected(plane: ControlPlane) -> AsyncIterator[Cluster]:
     """The cluster as the portal asks it; each time a connection of its own."""
-    configuration = Configuration()
-    await config.load_kube_config(str(plane.kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration) as client:
-        yield Cluster(client)
+    made = Cluster(partial(connect, plane.kubeconfig))
+    try:
+        yield made
+    finally:
+        await made.close()
 
 
 def make_namespace(cluster: ControlPlane, name: str, labels: Mapping[str, str] = RESTRICTED) -> str:

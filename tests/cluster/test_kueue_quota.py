@@ -221,9 +221,8 @@ async def _until(what: Any, words: str, watched: Watched, ends: Cluster | None =
         if ends is not None:
             await _end_some(ends)
         await asyncio.sleep(1)
-    pytest.fail(
-        f"Waited {WAIT_S:.0f} s for {words}: {len(watched.holding)} held, {len(watched.admitted)} admitted"
-    )
+    left = {uid: said for uid, said in watched.gated.items() if uid not in watched.admitted}
+    pytest.fail(f"Waited {WAIT_S:.0f} s for {words}: {len(watched.admitted)} were admitted, not these: {left}")
 
 
 async def _end_some(cluster: Cluster) -> None:
