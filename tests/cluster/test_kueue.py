@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from dure import wire
+from dure.cli import main
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason
 from dure_hub.backends.kubernetes.api import Cluster
@@ -19,17 +23,21 @@ from dure_hub.backends.kubernetes.looks import is_gated, seen_of
 from dure_hub.backends.kubernetes.queues import admitted_by, bring, planned, queued, why_waiting
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.spec import PodSpec
+from dure_hub.operations.people import Person
+from dure_hub.operations.quotas import Quotas as QuotasOfPortal
 from dure_hub.policies.classes import INTERACTIVE, TRAINING
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kueue import Kueue
 from tests.cluster.node import PROBE, Node
 from tests.cluster.objects import connected, make_fake_node, make_namespace, node_is_ready
 from tests.cluster.programs import until
+from tests.support.money import Books
 
-DEV, TRAIN = "queued-dev", "queued-training"
+DEV, TRAIN, SERVE = "queued-dev", "queued-training", "queued-serving"
 SLICE = "nvidia.com/mig-1g.10gb"
 H100, A100 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB"
 NODES = {"cut-a": A100, "cut-h": H100, "cut-i": H100}
+ROOT = Person("root", admin=True)
 OWN = {"set": "queued"}
 QUOTAS = Quotas("p1", {"vision": 1, "speech": 2, "guests": None}, borrowing=False, namespaces=(DEV, TRAIN))
 
@@ -37,7 +45,7 @@ QUOTAS = Quotas("p1", {"vision": 1, "speech": 2, "guests": None}, borrowing=Fals
 @pytest.fixture(scope="module")
 def plane(cluster: ControlPlane, kueue: Kueue) -> Iterator[ControlPlane]:
     """Namespaces, and two nodes of seven slices each, of two products."""
-    for name in (DEV, TRAIN):
+    for name in (DEV, TRAIN, SERVE):
         make_namespace(cluster, name)
     for name, product in NODES.items():
         make_fake_node(cluster, name, {SLICE: "7"}, {"nvidia.com/gpu.product": product, **OWN})
@@ -164,6 +172,37 @@ async def test_what_has_the_name_of_somebody_elses_is_refused_before_anything_is
         await bring(asked, "p1", await objects(asked, more))
     assert await asked.get(f"{API}/clusterqueues/dure-p1-speech") is not None
     plane.api.delete(f"{API}/clusterqueues/dure-p1-new").raise_for_status()
+
+
+async def test_the_command_shows_the_quotas_and_brings_them(
+    plane: ControlPlane, asked: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    books = Books(tmp_path / "data")
+    await QuotasOfPortal(books.store, books.clock).put(ROOT, wire.QuotaRequest(kind="team", name="optics", gpus=1))
+    changes = {
+        "kubeconfig": plane.kubeconfig,
+        "namespace_dev": DEV,
+        "namespace_training": TRAIN,
+        "namespace_serving": SERVE,
+    }
+    settings = books.settings.model_copy(update=changes)
+    settings.folder.resolved.parent.mkdir(exist_ok=True)
+    settings.folder.resolved.write_text(settings.model_dump_json())
+    name = f"{API}/clusterqueues/dure-{settings.instance}-optics"
+
+    await asyncio.to_thread(main, ["kueue", "--data", str(tmp_path / "data")])
+    shown = {(one["kind"], one["metadata"]["name"]) for one in yaml.safe_load_all(capsys.readouterr().out)}
+    assert ("ClusterQueue", f"dure-{settings.instance}-optics") in shown
+    assert not plane.exists(name), "it only shows them"
+
+    await asyncio.to_thread(main, ["kueue", "--apply", "--data", str(tmp_path / "data")])
+    assert plane.exists(name)
+    await QuotasOfPortal(books.store, books.clock).put(ROOT, wire.QuotaRequest(kind="team", name="optics"))
+    await asyncio.to_thread(main, ["kueue", "--apply", "--data", str(tmp_path / "data")])
+    assert f"clusterqueues/dure-{settings.instance}-optics" in capsys.readouterr().out
+    until(lambda: not plane.exists(name), "the queue of a team without a quota to go")
+    assert plane.exists(f"{API}/clusterqueues/dure-p1-vision"), "another portal's stays"
+    await bring(asked, settings.instance, [])
 
 
 async def test_a_pod_goes_to_kueue_only_where_its_team_has_a_queue(asked: Cluster) -> None:
