@@ -1,16 +1,22 @@
-"""The programs of the test cluster: pinned in one go.mod, built once, kept outside the checkout by version."""
+"""The programs of the test cluster: pinned in one go.mod, built once, kept outside the checkout.
+
+Each is kept by a mark of what it is built of: the modules that it uses, and not the others of go.mod. So another
+version of one program builds that one anew, and what shares a changed module with it.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache as once
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "go"
@@ -20,13 +26,15 @@ PACKAGES = {
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
     "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+    "kueue": "sigs.k8s.io/kueue/cmd/kueue",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
     "pause": "./pause",
     "probe": "./probe",
 }
 """Where each program's source is. All of one `go build` share what they are made of."""
-STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
-"""What kwok does to nodes and pods, as its own module has it."""
+STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete")
+"""What kwok does to nodes and pods, as its own module has it; how pods end is our own."""
+_MODULE = "{{with .Module}}{{.Path}} {{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Version}}{{end}}{{end}}"
 
 
 def cache() -> Path:
@@ -51,16 +59,45 @@ def linked() -> str:
 
 
 def folder() -> Path:
-    """Where programs of just these sources lie."""
-    digest = hashlib.sha256(linked().encode())
-    for name in ("go.mod", "go.sum", "etcd/main.go", "pause/main.go", "probe/main.go"):
-        digest.update((SOURCE / name).read_bytes())
-    return cache() / "cluster" / f"{version()}-{digest.hexdigest()[:12]}"
+    """Where all of them lie."""
+    return cache() / "cluster"
 
 
 def path(name: str) -> Path:
     """A program that `build` has built."""
-    return folder() / name
+    return folder() / f"{name}-{marks()[name]}"
+
+
+@once
+def marks() -> Mapping[str, str]:
+    """Of each program the mark of what it is built of. Kept, since asking Go takes seconds."""
+    digest = hashlib.sha256((linked() + json.dumps(PACKAGES)).encode())
+    for name in ("go.mod", "go.sum"):
+        digest.update((SOURCE / name).read_bytes())
+    for file in sorted(SOURCE.glob("*/*.go")):
+        digest.update(file.read_bytes())
+    kept = folder() / f"marks-{digest.hexdigest()[:12]}.json"
+    if not kept.exists():
+        made = {name: _mark(package) for name, package in PACKAGES.items()}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        whole = kept.with_suffix(f".{os.getpid()}")
+        whole.write_text(json.dumps(made))
+        whole.replace(kept)
+    found: dict[str, str] = json.loads(kept.read_text())
+    return found
+
+
+def _mark(package: str) -> str:
+    words = [go(), "list", "-deps", "-f", _MODULE, package]
+    told = subprocess.run(words, cwd=SOURCE, env=_environment(), check=True, capture_output=True, text=True).stdout
+    digest = hashlib.sha256("\n".join([linked(), package, *sorted(set(told.splitlines()))]).encode())
+    for file in sorted((SOURCE / package).glob("*.go")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
 
 
 def go() -> str:
@@ -76,34 +113,56 @@ def go() -> str:
 
 def build(names: Sequence[str] = tuple(PACKAGES)) -> None:
     """See that these programs are there. The first time takes minutes, and says so; one builds, others wait."""
-    place = folder()
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / ".lock").open("w") as lock:
+    folder().mkdir(parents=True, exist_ok=True)
+    with (folder() / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         missing = [name for name in names if not path(name).exists()]
         if missing:
-            print(f"Building {', '.join(missing)} ({version()}); about ten minutes the first time.", flush=True)
-            _build(missing, place)
+            print(f"Building {', '.join(missing)} ({version()}); a quarter of an hour the first time.", flush=True)
+            _build(missing)
 
 
-def _build(missing: Sequence[str], place: Path) -> None:
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
-    with tempfile.TemporaryDirectory(dir=place) as made:
+def _build(missing: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory(dir=folder()) as made:
         words = [go(), "build", "-trimpath", "-ldflags", linked(), "-o", f"{made}/"]
-        subprocess.run([*words, *(PACKAGES[name] for name in missing)], cwd=SOURCE, env=environment, check=True)
+        subprocess.run([*words, *(PACKAGES[name] for name in missing)], cwd=SOURCE, env=_environment(), check=True)
         if "kwok" in missing:
             _copy_stages()
+        if "kueue" in missing:
+            _copy_kueue(Path(made))
         for name in missing:
             (Path(made) / name).replace(path(name))  # whole or not at all
 
 
+def _module(name: str) -> Path:
+    """The folder of a module, as Go has fetched it."""
+    words = [go(), "list", "-m", "-f", "{{.Dir}}", name]
+    told = subprocess.run(words, cwd=SOURCE, env=_environment(), check=True, capture_output=True, text=True)
+    return Path(told.stdout.strip())
+
+
 def _copy_stages() -> None:
-    words = [go(), "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
-    module = subprocess.run(words, cwd=SOURCE, check=True, capture_output=True, text=True).stdout.strip()
+    module = _module("sigs.k8s.io/kwok")
     for name, file in zip(STAGES, stages(), strict=True):
-        file.write_bytes((Path(module) / "kustomize" / "stage" / f"{name}.yaml").read_bytes())
+        file.write_bytes((module / "kustomize" / "stage" / f"{name}.yaml").read_bytes())
 
 
 def stages() -> list[Path]:
     """The files that tell kwok what to do."""
-    return [path(f"kwok-{name.rpartition('/')[2]}.yaml") for name in STAGES]
+    return [path("kwok").with_name(f"{path('kwok').name}-{name.rpartition('/')[2]}.yaml") for name in STAGES]
+
+
+def _copy_kueue(made: Path) -> None:
+    """Its definitions and its configuration, of the very module that the program is built of."""
+    shutil.rmtree(kueue_files(), ignore_errors=True)
+    source = _module("sigs.k8s.io/kueue") / "config" / "components"
+    shutil.copytree(source, made / "files", copy_function=shutil.copyfile)
+    for one in (made / "files", *(made / "files").rglob("*")):
+        if one.is_dir():  # Go keeps its modules from being written to
+            one.chmod(0o755)
+    (made / "files").replace(kueue_files())
+
+
+def kueue_files() -> Path:
+    """The folder of them."""
+    return path("kueue").with_name(f"{path('kueue').name}-files")

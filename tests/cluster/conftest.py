@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cluster import apart
 from tests.cluster import node as real
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.kueue import Kueue
 from tests.cluster.node import Node
 
 
@@ -38,6 +41,19 @@ def node(cluster: ControlPlane) -> Iterator[Node]:
     try:
         made.start()
         cluster.capacity(made.name, {"nvidia.com/mig-1g.10gb": "2"})
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def kueue(cluster: ControlPlane) -> Iterator[Kueue]:
+    """Kueue, for the tests of this module: it judges the pods of all namespaces while it runs."""
+    folder = apart.inside()
+    assert folder is not None
+    made = Kueue(cluster, Path(tempfile.mkdtemp(prefix="kueue-", dir=folder)) / "kueue")
+    try:
+        made.start()
         yield made
     finally:
         made.stop()

@@ -22,6 +22,7 @@ from tests.support.certificates import Authority, pem_of
 PORT = 6443
 SERVICES = "10.67.0.0/16"
 ADMIN, MASTERS = "admin", "system:masters"
+ENDS = Path(__file__).parent / "ends.yaml"
 KWOK = "kwok.x-k8s.io/node"
 """An annotation: kwok looks after nodes that have it, and says that they are ready."""
 
@@ -71,7 +72,7 @@ class ControlPlane:
             path("kwok"),
             f"--kubeconfig={self.kubeconfig}",
             f"--manage-nodes-with-annotation-selector={KWOK}=fake",
-            *(f"--config={file}" for file in stages()),
+            *(f"--config={file}" for file in (*stages(), ENDS)),
         ]
         program = Program(self.folder, "kwok", words)
         program.start()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
+from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.connecting import connect
 from tests.cluster.control_plane import KWOK, ControlPlane
 from tests.cluster.programs import until
 
@@ -12,6 +16,16 @@ RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
 }
+
+
+@asynccontextmanager
+async def connected(plane: ControlPlane) -> AsyncIterator[Cluster]:
+    """The cluster as the portal asks it; each time a connection of its own."""
+    made = Cluster(partial(connect, plane.kubeconfig))
+    try:
+        yield made
+    finally:
+        await made.close()
 
 
 def make_namespace(cluster: ControlPlane, name: str, labels: Mapping[str, str] = RESTRICTED) -> str:

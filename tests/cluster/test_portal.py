@@ -162,7 +162,6 @@ def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
         since = time.monotonic()
         until(lambda: time.monotonic() - since > 60, "a minute", 70)
         assert lab_answers(portal, "ana"), portal.logs()
-        assert seen(ana)["phase"] == "running"
     finally:
         cluster.apiserver.start()
         cluster.apiserver.up(cluster.is_ready)

@@ -79,6 +79,7 @@ class Reason(StrEnum):
     KILLED = "killed"
     OUT_OF_MEMORY = "out_of_memory"
     STOPPED = "stopped"
+    PREEMPTED = "preempted"
     NOT_EXECUTABLE = "not_executable"
     NEVER_STARTED = "never_started"
     KEEPER_LOST = "keeper_lost"
@@ -100,6 +101,10 @@ REASONS: Mapping[Reason, Mapping[str, str]] = {
         "ko": "프로필의 메모리보다 많이 써서 종료되었습니다. 메모리가 더 큰 프로필을 쓰세요.",
     },
     Reason.STOPPED: {"en": "It was stopped on request.", "ko": "요청에 따라 중지되었습니다."},
+    Reason.PREEMPTED: {
+        "en": "The cluster's queue ended it, to give its GPUs to a team within its quota or to more urgent work.",
+        "ko": "할당량 안에 있는 팀이나 더 급한 작업에 GPU를 주려고 클러스터 대기열이 종료했습니다.",
+    },
     Reason.NOT_EXECUTABLE: {
         "en": "Its command could not be started; its log says why.",
         "ko": "명령을 실행할 수 없었습니다. 로그에서 이유를 확인하세요.",

@@ -27,6 +27,18 @@ HELP = {
     "backup": ("write everything into one file", "모든 것을 한 파일에 백업합니다"),
     "restore": ("make a data folder from such a file", "백업 파일에서 데이터 폴더를 만듭니다"),
     "upgrade": ("bring the databases to this version", "데이터베이스를 이 버전으로 업그레이드합니다"),
+    "kueue": (
+        "show the quotas as Kueue's objects, or bring them to it",
+        "할당량을 Kueue 객체로 보이거나 적용합니다",
+    ),
+    "apply": (
+        "bring them to the cluster, and take away those of teams that are gone",
+        "클러스터에 적용하고 없어진 팀의 것은 삭제합니다",
+    ),
+    "kubeconfig": (
+        "file that says how to reach the cluster (default: the portal's setting)",
+        "클러스터 접속 파일(기본값: 포털 설정)",
+    ),
     "file": ("the backup", "백업 파일"),
     "without_homes": ("leave people's folders out", "사용자 폴더를 제외합니다"),
     "replace": ("move what is there aside first", "기존 폴더를 옆으로 옮긴 뒤 복원합니다"),
@@ -118,6 +130,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_keeping(subparsers)
     _add_import(subparsers)
     _add_dataplane(subparsers)
+    kueue = _add(subparsers, "kueue", "dure_hub.commands.kueue")
+    kueue.add_argument("--apply", action="store_true", help=_help("apply"))
+    kueue.add_argument("--kubeconfig", type=Path, metavar="FILE", help=_help("kubeconfig"))
     token = _add(subparsers, "token", "dure_hub.commands.token")
     token.add_argument("--user", help=_help("name"))
     token.add_argument("--purpose", default="dure token", help=_help("purpose"))

@@ -59,7 +59,12 @@ def thousandths(profile: ProfileSpec, grid: MigGrid | None = None) -> int:
         return WHOLE * profile.gpus
     if profile.mig is None:
         return profile.share
-    own = grid.named(profile.mig) if grid is not None else None
+    return of_instance(profile.mig, grid)
+
+
+def of_instance(mig: str, grid: MigGrid | None) -> int:
+    """The same of an instance of this MIG profile."""
+    own = grid.named(mig) if grid is not None else None
     if grid is None or own is None:
         return WHOLE
     part, whole = part_of(grid, own)

@@ -179,3 +179,10 @@ def test_doctor_says_where_new_files_stay_their_owners_alone(
         ("limited", "none: the file system keeps no ACLs, so new files there are their owner's alone"),
         ("ok", "some: /usr"),
     ]
+
+
+def test_quotas_can_be_brought_to_kueue_only_where_a_portal_has_been(tmp_path: Path) -> None:
+    assert "--apply" in dure("kueue", "--help", data=tmp_path).stdout
+    done = dure("kueue", data=tmp_path / "none")
+    assert done.returncode
+    assert "dure up" in done.stdout + done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dure_hub.backends.base import Kind, Phase, Reason, Seen
-from dure_hub.backends.kubernetes.looks import is_readable, seen_of, trouble_of, waits_for
+from dure_hub.backends.kubernetes.looks import is_gated, is_readable, seen_of, trouble_of, waits_for, waits_in
 from dure_hub.backends.kubernetes.marks import STOPPED, make_labels
 
 SOON, LATER = "2026-03-01T12:00:21Z", "2026-03-01T12:30:00Z"
@@ -45,7 +45,55 @@ def over(code: int | None = None, reason: str | None = None, **more: Any) -> dic
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
 def test_until_its_end_is_known_it_runs(phase: str) -> None:
     assert looked(pod(phase)).phase is Phase.RUNNING
-    assert looked(pod(phase, deleted="2026-03-01T12:00:25Z")).phase is Phase.RUNNING, "it is still ending"
+    found = pod(phase, deleted="2026-03-01T12:00:25Z")
+    found["spec"]["nodeName"] = "n1"
+    assert looked(found).phase is Phase.RUNNING, "it is still ending"
+
+
+@pytest.mark.parametrize(("asked", "reason"), [(True, Reason.STOPPED), (False, Reason.KILLED)])
+def test_what_was_deleted_before_it_had_a_node_is_over(asked: bool, reason: Reason) -> None:
+    """Nothing of it ever ran, and no kubelet will say so."""
+    seen = looked(pod("Pending", deleted="2026-03-01T12:00:25Z", asked=asked))
+    assert (seen.phase, seen.exit_code, seen.reason, seen.ended_ago_s) == (Phase.EXITED, None, reason, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why", "code", "reason"),
+    [
+        ("TerminationTarget", "WorkloadEvictedDueToPreempted", 143, Reason.PREEMPTED),
+        ("TerminationTarget", "WorkloadEvictedDueToPreempted", 0, Reason.PREEMPTED),
+        ("TerminationTarget", "WorkloadEvictedDueToClusterQueueStopped", 0, Reason.KILLED),
+        ("DisruptionTarget", "PreemptionByScheduler", 143, Reason.PREEMPTED),
+        ("DisruptionTarget", "DeletionByTaintManager", 0, Reason.KILLED),
+    ],
+)
+def test_what_made_room_was_preempted(kind: str, why: str, code: int, reason: Reason) -> None:
+    found = pod("Failed", SOON, **over(code))
+    found["status"]["conditions"] = [{"type": kind, "status": "True", "reason": why}]
+    assert looked(found).reason == reason
+
+
+def test_a_pod_that_is_held_back_says_why_in_the_words_of_kueue() -> None:
+    found = pod("Pending")
+    gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "gates"}
+    found["status"]["conditions"] = [gated]
+    assert not is_gated(found)
+    found["spec"]["schedulingGates"] = [{"name": "kueue.x-k8s.io/admission"}]
+    assert is_gated(found)
+    assert waits_for(found) == "gates"
+    assert waits_for(found, {"metadata": {}}) == "gates", "it has not been judged yet"
+    no = {"type": "QuotaReserved", "status": "False", "message": "insufficient quota"}
+    assert waits_for(found, {"status": {"conditions": [no]}}) == "insufficient quota"
+    yes, checked = {**no, "status": "True"}, {"type": "Admitted", "status": "False", "message": "checks"}
+    assert waits_for(found, {"status": {"conditions": [yes, checked]}}) == "checks"
+
+
+def test_of_a_pod_that_was_not_judged_by_itself_its_queue_says_how_many_wait() -> None:
+    status: dict[str, Any] = {"pendingWorkloads": 4, "admittedWorkloads": 2}
+    assert waits_in("q", {"status": status}) == "4 wait in the queue q, 2 of it are admitted"
+    status["conditions"] = [{"type": "Active", "status": "False", "reason": "Stopped"}]
+    assert waits_in("q", {"status": status}).endswith("admitted: Stopped")
+    assert waits_in("q", None) == "there is no queue q"
 
 
 def test_a_running_one_says_since_when_and_where() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from kubernetes_asyncio.client import ApiClient
 
-from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused
+from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterChanged, ClusterRefused
 
 CONNECT_S = 10.0
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_S)
@@ -20,7 +20,9 @@ SILENCE_S = 90.0
 PAGE = 500
 """Objects of a list that are asked for at once."""
 TRIES = 3
-MERGE = "application/merge-patch+json"
+MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+MANAGER = "dure"
+"""Whose the fields are that are applied."""
 
 
 class Cluster:
@@ -115,6 +117,15 @@ class Cluster:
         _good(status, content)
         return True
 
+    async def apply(self, path: str, body: Mapping[str, Any], *, dry: bool = False) -> None:
+        """Make an object, or bring its fields to this, whoever has set them. Strict: no unknown field passes."""
+        query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
+        status, content = await self._ask("PATCH", path, query | ({"dryRun": "All"} if dry else {}), body, APPLY)
+        said = str(_said(content).get("message") or "")
+        if status == 500 and "typed patch object" in said:  # how it says that a field does not exist
+            raise ClusterRefused(why=said)
+        _good(status, content)
+
     async def delete(self, path: str, *, grace_s: int | None = None, uid: str | None = None) -> bool:
         """Delete an object, and only the one of this uid; False where there is none."""
         body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
@@ -181,7 +192,8 @@ def _good(status: int, content: bytes) -> bytes:
         return content
     if status in (429, 500, 502, 503, 504):
         raise ClusterAway(why=f"{status} {_reason(content)}".strip())
-    raise ClusterRefused(why=_said(content).get("message") or f"{status}")
+    kind = ClusterChanged if status == 409 and _reason(content) == "Conflict" else ClusterRefused
+    raise kind(why=_said(content).get("message") or f"{status}")
 
 
 def _reason(content: bytes) -> str:

@@ -97,3 +97,51 @@ class ClusterRefused(DureError):
         "en": "Show this sentence to an administrator of the portal.",
         "ko": "이 문장을 포털 관리자에게 보여 주세요.",
     }
+
+
+class ClusterChanged(ClusterRefused):
+    """The object is not as it was when it was read: who wants to change it reads it again."""
+
+
+class NotAdmitted(DureError):
+    """Kueue has held a pod back for longer than it may: it is taken away, and its ticket waits on in its place."""
+
+    code, status = "not_admitted", 503
+    message: ClassVar[Text] = {
+        "en": "Kueue did not admit the pod {name} within {limit_s} seconds ({queue}: {why}).",
+        "ko": "Kueue가 {limit_s}초 안에 파드 {name}을(를) 승인하지 않았습니다({queue}: {why}).",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Its request keeps its place in the queue and is tried again. If it stays so, somebody uses the "
+        "team's queue beside the portal: `kubectl get workloads -A` says who.",
+        "ko": "요청은 대기열의 자리를 그대로 유지하며 다시 시도됩니다. 계속되면 포털 밖에서 팀의 큐를 쓰는 "
+        "작업이 있는 것입니다. `kubectl get workloads -A`로 확인하세요.",
+    }
+
+
+class QueueTaken(DureError):
+    """What is to be made of Kueue's objects has the name of somebody else's."""
+
+    code, status = "queue_taken", 409
+    message: ClassVar[Text] = {
+        "en": "The cluster has a {kind} of the name {name} already, which is not this portal's.",
+        "ko": "클러스터에 이 포털의 것이 아닌 {kind} {name}이(가) 이미 있습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Nothing was changed. Ask whoever runs the cluster to rename or remove it, then try again.",
+        "ko": "아무것도 바꾸지 않았습니다. 클러스터 관리자에게 이름 변경이나 삭제를 요청한 뒤 다시 실행하세요.",
+    }
+
+
+class NoKueue(DureError):
+    """The cluster has no Kueue that could be told of quotas."""
+
+    code, status = "no_kueue", 409
+    message: ClassVar[Text] = {
+        "en": "This cluster does not serve {version}: Kueue is not installed, or it is too old.",
+        "ko": "이 클러스터는 {version}을 제공하지 않습니다. Kueue가 없거나 너무 오래된 버전입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Install Kueue 0.17 or newer, or do without: the portal's own queue then keeps the quotas alone.",
+        "ko": "Kueue 0.17 이상을 설치하거나 그대로 쓰세요. 그러면 포털의 대기열만으로 할당량을 지킵니다.",
+    }

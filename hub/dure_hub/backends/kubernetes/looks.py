@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
-from dure_hub.backends.kubernetes.marks import STOPPED, lease_of
+from dure_hub.backends.kubernetes.marks import GATE, STOPPED, lease_of
 from dure_hub.backends.kubernetes.pods import CONTAINER
 
 ENDED = {"Succeeded", "Failed"}
@@ -21,6 +21,11 @@ HOPELESS = {
 }  # fmt: skip
 """Reasons for which a container waits that do not pass by waiting."""
 
+DISRUPTED = {"DisruptionTarget", "TerminationTarget"}
+"""Conditions of a pod that the cluster's own controllers, or Kueue, have taken away."""
+PREEMPTING = {"PreemptionByScheduler", "WorkloadEvictedDueToPreempted"}
+"""Reasons of conditions of a pod that was deleted to make room: the scheduler's, and Kueue's own."""
+
 Pod = Mapping[str, Any]
 
 
@@ -31,7 +36,7 @@ def seen_of(pod: Pod, portal: str, kind: Kind, now: datetime) -> Seen | None:
         return None
     handle = Handle(lease, kind, where_of(pod))
     state = _state(pod)
-    if pod["status"].get("phase") not in ENDED:
+    if pod["status"].get("phase") not in ENDED and not will_never_run(pod):
         return Seen(handle, Phase.RUNNING, started=_time(state.get("running", {}).get("startedAt")))
     over = state.get("terminated") or {}
     ended = _time(over.get("finishedAt")) or _time(pod["metadata"].get("deletionTimestamp"))
@@ -65,8 +70,9 @@ def exit_code(over: Mapping[str, Any]) -> int | None:
 
 
 def reason_of(pod: Pod, over: Mapping[str, Any]) -> Reason:
-    """Why it ended. What the portal asked to end was stopped, whatever it said to that; what others deleted
-    (a drained node, a preemption, somebody's kubectl) was killed, unless it had ended before."""
+    """Why it ended. What the portal asked to end was stopped, whatever it said to that; what made room for others
+    was preempted; what others deleted (a drained node, somebody's kubectl) was killed, unless it had
+    ended before."""
     code = exit_code(over)
     if STOPPED in (pod["metadata"].get("annotations") or {}):
         return Reason.STOPPED
@@ -74,6 +80,8 @@ def reason_of(pod: Pod, over: Mapping[str, Any]) -> Reason:
         return Reason.OUT_OF_MEMORY
     if over.get("reason") in NEVER_RAN:
         return Reason.NOT_EXECUTABLE
+    if any(one["status"] == "True" and one.get("reason") in PREEMPTING for one in _conditions(pod)):
+        return Reason.PREEMPTED
     if code is None or code < 0 or _taken(pod, over):  # without a word of its container: evicted, its node is gone
         return Reason.KILLED
     return Reason.FAILED if code else Reason.FINISHED
@@ -88,8 +96,7 @@ def is_readable(pod: Pod) -> bool:
 def _taken(pod: Pod, over: Mapping[str, Any]) -> bool:
     """Whether its deletion ended it. The time of a deletion is moved to when the kubelet is done with it, so only
     one that came long after the end says that it had ended by itself."""
-    conditions = pod["status"].get("conditions") or ()
-    if any(one["type"] == "DisruptionTarget" and one["status"] == "True" for one in conditions):
+    if any(one["type"] in DISRUPTED and one["status"] == "True" for one in _conditions(pod)):
         return True
     deleted, ended = _time(pod["metadata"].get("deletionTimestamp")), _time(over.get("finishedAt"))
     return deleted is not None and (ended is None or deleted - ended < LONG_AFTER_S)
@@ -103,12 +110,53 @@ def trouble_of(pod: Pod) -> str | None:
     return None
 
 
-def waits_for(pod: Pod) -> str | None:
-    """Why the scheduler has no node for it, in its words; None where it has one, or has not said yet."""
-    for one in pod["status"].get("conditions") or ():
+def will_never_run(pod: Pod) -> bool:
+    """Whether it was deleted before the scheduler had a node for it: no node is given to what is deleted."""
+    return bool(pod["metadata"].get("deletionTimestamp")) and not pod["spec"].get("nodeName")
+
+
+def is_gated(pod: Pod) -> bool:
+    """Whether Kueue holds it back."""
+    return any(one["name"] == GATE for one in pod["spec"].get("schedulingGates") or ())
+
+
+def waits_for(pod: Pod, workload: Pod | None = None) -> str | None:
+    """Why it has no node, in the cluster's words; None where it has one, or nobody has said yet.
+
+    Of a pod that Kueue holds back, what its `workload` says, which is Kueue's name for what it judges.
+    """
+    if is_gated(pod) and (why := says_why(workload)):
+        return why
+    for one in _conditions(pod):
         if one["type"] == "PodScheduled" and one["status"] == "False":
             return str(one.get("message") or one.get("reason") or "") or None
     return None
+
+
+def says_why(workload: Pod | None) -> str | None:
+    """Why Kueue has not admitted this, in its words; None where it has, or has not said."""
+    said = {one["type"]: one for one in _conditions(workload or {})}
+    for kind in ("QuotaReserved", "Admitted"):  # it is given the one before the other
+        if kind in said and said[kind]["status"] == "False":
+            return str(said[kind].get("message") or said[kind].get("reason") or "") or None
+    return None
+
+
+def waits_in(queue: str, found: Pod | None) -> str:
+    """The same of a pod of which Kueue says nothing by itself, from what it says of the queue."""
+    if found is None:
+        return f"there is no queue {queue}"
+    status = found.get("status") or {}
+    numbers = {key: status.get(f"{key}Workloads", 0) for key in ("pending", "admitted")}
+    said = f"{numbers['pending']} wait in the queue {queue}, {numbers['admitted']} of it are admitted"
+    stopped = next(
+        (one for one in _conditions(found) if one["type"] == "Active" and one["status"] == "False"), None
+    )
+    return f"{said}: {stopped.get('message') or stopped.get('reason')}" if stopped else said
+
+
+def _conditions(thing: Pod) -> Sequence[Mapping[str, Any]]:
+    return (thing.get("status") or {}).get("conditions") or ()
 
 
 def _state(pod: Pod) -> Mapping[str, Any]:

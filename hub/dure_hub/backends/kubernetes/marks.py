@@ -29,6 +29,8 @@ POOL = "dure/pool"
 """A node's label and taint: what it is for. An administrator sets them."""
 QUEUE, PRIORITY = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 """Labels that Kueue reads of a pod."""
+GATE = "kueue.x-k8s.io/admission"
+"""The scheduling gate that Kueue puts on a pod and takes off when it admits it."""
 
 
 def make_labels(

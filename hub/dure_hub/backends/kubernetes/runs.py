@@ -17,7 +17,7 @@ from typing import Any
 
 from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, begin
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.errors import NameTaken
+from dure_hub.backends.kubernetes.errors import ClusterChanged, NameTaken
 from dure_hub.backends.kubernetes.looks import is_readable, seen_of, where_of
 from dure_hub.backends.kubernetes.marks import RECORD, STOPPED, lease_of, selector
 from dure_hub.backends.kubernetes.overlay import laid_over
@@ -26,6 +26,7 @@ from dure_hub.backends.kubernetes.spec import PodSpec
 
 NOTHING: Mapping[str, Any] = {}
 LOOK_S = 0.25
+TRIES = 5
 PATIENCE_S = 30.0
 """How much longer than its grace the end of a pod is waited for; the next look sees it, too."""
 
@@ -87,6 +88,15 @@ class PodRuns(Runs):
 
     async def forget(self, handle: Handle) -> None:
         """Let the pod go. One that runs still is left alone, and so are the finalizers of others."""
+        for left in reversed(range(TRIES)):
+            try:
+                await self._let_go(handle)
+                return
+            except ClusterChanged:  # others, as Kueue, take their finalizers off at the same time
+                if not left:
+                    raise
+
+    async def _let_go(self, handle: Handle) -> None:
         pod = await self._pod(handle)
         if pod is None or (await self.poll(handle)).phase is Phase.RUNNING:
             return

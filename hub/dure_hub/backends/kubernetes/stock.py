@@ -78,6 +78,13 @@ def why_closed(node: Object) -> Mapping[str, str] | None:
     return None if ready else NOT_READY
 
 
+def is_withheld(node: Object) -> bool:
+    """Whether people keep our pods from it: what passes (not ready, short of memory) is no reason."""
+    taints = node["spec"].get("taints") or ()
+    own = (taint for taint in taints if not taint["key"].startswith("node.kubernetes.io/"))
+    return bool(node["spec"].get("unschedulable")) or any(_keeps_away(taint, node) for taint in own)
+
+
 def _keeps_away(taint: Object, node: Object) -> bool:
     """Whether pods of ours do not tolerate it (pods.make_tolerations)."""
     if taint["effect"] == "PreferNoSchedule":
