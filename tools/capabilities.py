@@ -6,16 +6,11 @@ Run it with `--check` to only compare: the exit code is 1 where README.md is out
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dure_hub.backends.base import Feature
-from dure_hub.backends.embedded import (
-    EmbeddedExecutions,
-    EmbeddedInventory,
-    EmbeddedServers,
-    EmbeddedServing,
-    EmbeddedTraining,
-)
+from dure_hub.backends.chosen import backends_of
 from dure_hub.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
@@ -32,6 +27,8 @@ WORDS = {
     Feature.MULTI_NODE: "Several machines",
     Feature.SCHEDULES: "Scheduled notebooks",
     Feature.OWN_TMP: "A /tmp of one's own",
+    Feature.OWN_PYTHON: "Packages of one's own that survive (`dure env`)",
+    Feature.SHARED_FOLDERS: "Shared folders (`shared_folders`)",
 }
 
 OF_A_MACHINE = {
@@ -47,20 +44,28 @@ OF_A_MACHINE = {
 }
 """What depends on where this runs; here only what the portal itself can do counts."""
 
+OF_A_CLUSTER = {
+    Feature.GPU: "yes, with NVIDIA's device plugin and GPU feature discovery",
+    Feature.USER_ISOLATION: "a pod for each server, as a user without rights",
+    Feature.MIG: "yes, what NVIDIA's MIG manager has cut (strategies single and mixed)",
+    Feature.GPU_SHARING: "yes, as the device plugin shares them (time-slicing, MPS)",
+}
 
-def declared_gaps() -> dict[Feature, str]:
-    """Each gap that the backends of one machine declare, with its sentence."""
-    settings = Settings()
-    kinds = (EmbeddedInventory, EmbeddedServers, EmbeddedTraining, EmbeddedServing, EmbeddedExecutions)
-    backends = [kind(settings) for kind in kinds]
-    return {feature: text["en"] for backend in backends for feature, text in backend.unsupported.items()}
+
+def declared_gaps(settings: Settings) -> dict[Feature, str]:
+    """Each gap that the backends of these settings declare, with its sentence."""
+    found = backends_of(settings, lambda: datetime.now(UTC)).gaps()
+    return {feature: text["en"] for feature, text in found.items()}
 
 
 def table() -> str:
     """The table in Markdown: a row a feature, the backend's own sentence where there is a gap."""
-    gaps = declared_gaps()
-    rows = ["| | one machine |", "|---|---|"]
-    rows += [f"| {words} | {OF_A_MACHINE.get(f) or gaps.get(f, 'yes')} |" for f, words in WORDS.items()]
+    machine, cluster = declared_gaps(Settings()), declared_gaps(Settings(backend="kubernetes", server_image="any"))
+    rows = ["| | one machine | Kubernetes |", "|---|---|---|"]
+    for feature, words in WORDS.items():
+        one = OF_A_MACHINE.get(feature) or machine.get(feature, "yes")
+        many = OF_A_CLUSTER.get(feature) or cluster.get(feature, "yes")
+        rows.append(f"| {words} | {one} | {many} |")
     return "\n".join(rows)
 
 

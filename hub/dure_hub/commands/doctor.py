@@ -58,6 +58,8 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "multi_node": ("several machines", "여러 머신"),
     "schedules": ("schedules", "예약 실행"),
     "own_tmp": ("own /tmp", "개별 /tmp"),
+    "own_python": ("own packages", "개인 패키지"),
+    "shared_folders": ("shared folders", "공유 폴더"),
 }
 TO_DO: Mapping[Feature, tuple[str, str]] = {
     Feature.GPU: (

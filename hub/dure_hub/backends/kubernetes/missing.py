@@ -25,6 +25,10 @@ NO_TRAINING: Said = {
     "en": "Training jobs do not run on a cluster yet; a notebook of a server with a GPU can train.",
     "ko": "아직 클러스터에서는 훈련 작업을 실행하지 않습니다. GPU 서버의 노트북에서 훈련할 수 있습니다.",
 }
+ONE_POD: Said = {
+    "en": "A server is one pod on one node; people's servers are spread over all of them.",
+    "ko": "서버 하나는 한 노드의 파드 하나입니다. 여러 사람의 서버는 모든 노드에 나뉩니다.",
+}
 NO_SERVING: Said = {
     "en": "Models are not served on a cluster yet; what is registered stays.",
     "ko": "아직 클러스터에서는 모델을 서빙하지 않습니다. 등록한 것은 그대로 있습니다.",
@@ -40,7 +44,7 @@ class NoTraining(PodRuns, TrainingBackend):
 
     unsupported: Mapping[Feature, Said] = {
         Feature.TRAINING: NO_TRAINING,
-        Feature.MULTI_NODE: NO_TRAINING,
+        Feature.MULTI_NODE: ONE_POD,
     }
 
     def __init__(self, settings: Settings, cluster: Cluster) -> None:
