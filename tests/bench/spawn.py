@@ -231,12 +231,12 @@ def dure(folder: Path, command: list[str]) -> Iterator[tuple[Hub, RealHub]]:
     settings = hub_settings(folder, command)
     add_user(settings, "ana", "ana-secret")
     with real_hub(settings) as hub:
-        _meet(hub)
+        meet(hub)
         with hub.api() as api:
             yield Hub(api, hub.url, "ana"), hub
 
 
-def _meet(hub: RealHub) -> None:
+def meet(hub: RealHub) -> None:
     """The hub knows a person from the first login on."""
     _, answer = hub.log_in("ana", "ana-secret")
     if answer.status_code != 302:
@@ -284,7 +284,7 @@ def stock(folder: Path, proxy: Path, settings: Settings) -> Iterator[Hub]:
     command = [sys.executable, "-m", "jupyterhub", "-f", str(config)]
     with (
         (folder / "log").open("wb") as log,
-        _process(command, log.fileno(), without_hub(environment(settings, "hub"))),
+        run_process(command, log.fileno(), without_hub(environment(settings, "hub"))),
         httpx.Client(
             base_url=f"http://127.0.0.1:{hub}/hub/api",
             headers={"Authorization": f"token {token}"},
@@ -305,7 +305,7 @@ def bare_lab(home: Path, environment: Mapping[str, str], program: tuple[str, ...
     log = home / "log"
     with log.open("wb") as out:
         began = time.perf_counter()
-        with _process(command, out.fileno(), environment, home) as process:
+        with run_process(command, out.fileno(), environment, home) as process:
 
             async def look() -> None:
                 if process.poll() is not None:
@@ -317,7 +317,7 @@ def bare_lab(home: Path, environment: Mapping[str, str], program: tuple[str, ...
 
 
 @contextmanager
-def _process(
+def run_process(
     command: list[str], log: int, environment: Mapping[str, str], cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=cwd, start_new_session=True)

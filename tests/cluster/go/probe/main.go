@@ -3,6 +3,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"strconv"
@@ -32,6 +33,14 @@ func main() {
 				all = append(all, piece)
 				time.Sleep(time.Millisecond)
 			}
+		case "serve": // until it is asked to end, 200 to whatever is asked
+			go func() {
+				<-told
+				os.Exit(0)
+			}()
+			panic(http.ListenAndServe(":8888", http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintln(answer, "stub")
+			})))
 		case "exit":
 			code, err := strconv.Atoi(os.Args[i+1])
 			if err != nil {

@@ -1,0 +1,222 @@
+"""What the portal adds to a start on Kubernetes, and how long it takes to know a wide cluster.
+
+`cluster_spawn_overhead`: from the hub's API call to a ready server, the same stub (a small program of Go that
+answers everything) in a pod of one size on the same real kubelet behind either hub. The reference is JupyterHub
+with KubeSpawner as it comes and its default proxy, with our way of opening its database. On our side Envoy and the
+hub run, as `dure up` starts them; each start takes a lease, a Secret of its own and a pod with all that our pods
+have. Not in it: images that are fetched, volumes, MLflow, a queue with others in it.
+
+`cluster_inventory_1250_nodes`: from the first question to the whole of 1,250 nodes of eight GPUs (kwok's) and
+their pods, by a portal that has just started; `cluster_inventory_later` is any later look, which asks nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from dure_hub.accounts import add_user
+from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.connecting import connect
+from dure_hub.backends.kubernetes.inventory import ClusterInventory
+from dure_hub.settings import Settings
+from dure_hub.supervisor.services import environment
+from tests.bench.proxy import install_reference
+from tests.bench.record import Figure, ReferenceMissing, absolute, compared, pairs
+from tests.bench.spawn import Hub, Pairs, claimed, meet, run_process, until_200, without_hub
+from tests.cluster import apart, builds
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.node import PROBE, Node, why_not
+from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
+from tests.cluster.programs import until
+from tests.e2e.portal import free_port
+from tests.support.hub import hub_settings, real_hub
+
+ALONE = True
+WHAT = {
+    "cluster_spawn_overhead": (
+        "On Kubernetes, from the hub's API call to a ready stub server in a pod on a real kubelet: our hub behind"
+        " Envoy, lease admission included, against stock JupyterHub with KubeSpawner and configurable-http-proxy."
+    ),
+    "cluster_inventory_1250_nodes": (
+        "From the first question to the whole of 1,250 nodes of eight GPUs (kwok's), by a portal that has"
+        " just started."
+    ),
+    "cluster_inventory_later": "Any later look at them, which asks nobody.",
+}
+PAIRS, NODES, GPUS, LOOKS = 10, 1250, 8, 5
+OURS, THEIRS = "mlops-dev", "stock"
+CORES, MEMORY_MB = 0.1, 64
+
+
+def run() -> list[Figure]:
+    """Measured in namespaces of the cluster's own, which this process is not in."""
+    if why := apart.why_not() or why_not():
+        raise ReferenceMissing(why)
+    builds.build()
+    proxy = install_reference()
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "figures.json"
+        if apart.run([sys.executable, "-m", "tests.bench.cluster", str(proxy), str(file)]):
+            raise RuntimeError("the cluster could not be measured; what it said is above")
+        found = json.loads(file.read_text())
+    return [
+        compared("cluster_spawn_overhead", "s", [tuple(pair) for pair in found["spawn"]], at_most=1.1),
+        absolute("cluster_inventory_1250_nodes", "s", found["cold"], at_most=5),
+        absolute("cluster_inventory_later", "s", found["later"], at_most=1),
+    ]
+
+
+def main(proxy: Path, file: Path) -> None:
+    """Inside."""
+    folder = apart.inside()
+    if folder is None:
+        raise SystemExit(
+            "This is the part of the bench inside the cluster's namespaces: python -m tests.bench cluster"
+        )
+    plane = ControlPlane(folder / "control-plane")
+    try:
+        plane.start()
+        found: dict[str, object] = {"spawn": measure_starts(plane, folder, proxy)}
+        plane.start_kwok()
+        found["cold"], found["later"] = asyncio.run(measure_looks(plane))
+    finally:
+        plane.stop()
+    file.write_text(json.dumps(found))
+
+
+def measure_starts(plane: ControlPlane, folder: Path, proxy: Path) -> Pairs:
+    """The stub behind either hub, by turns."""
+    node = Node(plane, folder / "node")
+    try:
+        node.start()
+        make_namespace(plane, OURS)
+        make_namespace(plane, THEIRS, {})
+        with ExitStack() as stack:
+            ours, settings = stack.enter_context(dure(plane, folder / "ours"))
+            theirs = stack.enter_context(stock(plane, folder / "stock", proxy, settings))
+            ours.start(), theirs.start()
+            found = pairs(ours.start, theirs.start, PAIRS)
+            if claimed(settings) != PAIRS + 1:
+                raise RuntimeError(f"{claimed(settings)} leases for {PAIRS + 1} starts")
+        return found
+    finally:
+        node.stop()
+
+
+@contextmanager
+def dure(plane: ControlPlane, folder: Path) -> Iterator[tuple[Hub, Settings]]:
+    """Our hub behind Envoy."""
+    folder.mkdir()
+    on_cluster = {
+        "backend": "kubernetes",
+        "kubeconfig": plane.kubeconfig,
+        "server_image": PROBE,
+        "image_pull_policy": "Never",
+        "home_size_gb": 0,
+        "cpu_profile_cores": CORES,
+        "cpu_profile_memory_mb": MEMORY_MB,
+    }
+    settings = hub_settings(folder, ["/program", "serve"], **on_cluster)
+    add_user(settings, "ana", "ana-secret")
+    with real_hub(settings) as hub:
+        meet(hub)
+        with hub.api() as api:
+            yield Hub(api, hub.url, "ana"), settings
+
+
+STOCK = """
+from dure_hub.hubdb import CONNECT
+c.JupyterHub.db_kwargs = {{"connect_args": CONNECT}}
+c.JupyterHub.bind_url = "http://127.0.0.1:{front}"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
+c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
+c.KubeSpawner.namespace = "{space}"
+c.KubeSpawner.image = "{image}"
+c.KubeSpawner.image_pull_policy = "Never"
+c.KubeSpawner.cmd = ["/program", "serve"]
+c.KubeSpawner.cpu_limit = c.KubeSpawner.cpu_guarantee = {cores}
+c.KubeSpawner.mem_limit = c.KubeSpawner.mem_guarantee = "{memory}M"
+c.ConfigurableHTTPProxy.command = [{proxy!r}]
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
+c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
+c.JupyterHub.services = [dict(name="bench", api_token={token!r})]
+c.JupyterHub.load_roles = [dict(name="bench", scopes=["admin:users", "admin:servers"], services=["bench"])]
+"""
+
+
+@contextmanager
+def stock(plane: ControlPlane, folder: Path, proxy: Path, settings: Settings) -> Iterator[Hub]:
+    """JupyterHub with KubeSpawner as it comes, but for how it opens its database; in our hub's environment."""
+    folder.mkdir()
+    front, hub, token = free_port(), free_port(), secrets.token_hex(16)
+    config = folder / "jupyterhub_config.py"
+    config.write_text(
+        STOCK.format(
+            **{
+                "front": front,
+                "hub": hub,
+                "api": free_port(),
+                "folder": folder,
+                "token": token,
+                "proxy": str(proxy),
+            },
+            **{"space": THEIRS, "image": PROBE, "cores": CORES, "memory": MEMORY_MB},
+        )
+    )
+    command = [sys.executable, "-m", "jupyterhub", "-f", str(config)]
+    given = without_hub(environment(settings, "hub")) | {"KUBECONFIG": str(plane.kubeconfig)}
+    address, told = f"http://127.0.0.1:{hub}/hub/api", {"Authorization": f"token {token}"}
+    with (
+        (folder / "log").open("wb") as log,
+        run_process(command, log.fileno(), given),
+        httpx.Client(base_url=address, headers=told, timeout=120) as api,
+    ):
+        until_200(f"http://127.0.0.1:{front}/hub/api/")
+        api.post("/users/ana").raise_for_status()
+        yield Hub(api, f"http://127.0.0.1:{front}", "ana")
+
+
+async def measure_looks(plane: ControlPlane) -> tuple[list[float], list[float]]:
+    """A first look, by an inventory that knows nothing, and a second one by the same."""
+    with ThreadPoolExecutor(8) as threads:
+        has = {"nvidia.com/gpu": str(GPUS)}
+        labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+        list(threads.map(lambda number: make_fake_node(plane, f"gpu-{number}", has, labels), range(NODES)))
+    await asyncio.to_thread(
+        until, lambda: all(node_is_ready(plane, f"gpu-{n}") for n in (0, NODES - 1)), "nodes", 300
+    )
+    cold, later = list[float](), list[float]()
+    for _ in range(LOOKS):
+        reached = Cluster(partial(connect, plane.kubeconfig))
+        inventory = ClusterInventory(reached, "bench")
+        for into in (cold, later):
+            began = time.perf_counter()
+            found = await inventory.look()
+            into.append(time.perf_counter() - began)
+            if len(found.devices) < NODES * GPUS:
+                raise RuntimeError(f"{len(found.devices)} GPUs instead of {NODES * GPUS}")
+        inventory.close()
+        await reached.close()
+    return cold, later
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main(*map(Path, sys.argv[1:]))
