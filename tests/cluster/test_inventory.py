@@ -94,16 +94,23 @@ async def test_all_of_it_is_seen_and_followed(wide: ControlPlane, inventory: Clu
     await seen(inventory, lambda found: usable(found) == (NODES - 2) * GPUS)
 
 
-async def test_it_says_nothing_rather_than_something_old(wide: ControlPlane, inventory: ClusterInventory) -> None:
+async def test_what_is_old_is_said_to_be(wide: ControlPlane, inventory: ClusterInventory) -> None:
     before = len((await inventory.look()).nodes)
     inventory.patience_s = 1.0
     wide.apiserver.kill()
     try:
+        found = await seen(inventory, lambda found: found.away)
+        assert len(found.nodes) == before
+        reached = Cluster(partial(connect, wide.kubeconfig))
+        new = ClusterInventory(reached, "p1")
+        new.patience_s = 1.0
         with pytest.raises(ClusterAway):
-            await seen(inventory, lambda _: False)  # it has to notice
+            await new.look()
+        new.close()
+        await reached.close()
     finally:
         wide.apiserver.start()
         wide.apiserver.up(wide.is_ready)
     inventory.patience_s = 60.0
     wide.api.delete(f"/api/v1/nodes/{name(10)}").raise_for_status()
-    await seen(inventory, lambda found: len(found.nodes) == before - 1)
+    await seen(inventory, lambda found: not found.away and len(found.nodes) == before - 1)

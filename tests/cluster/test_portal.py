@@ -162,10 +162,12 @@ def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
         since = time.monotonic()
         until(lambda: time.monotonic() - since > 60, "a minute", 70)
         assert lab_answers(portal, "ana"), portal.logs()
+        assert seen(ana)["phase"] == "running"
+        waits = ask(ben, "cpu")
+        assert (waits["phase"], waits["ticket"]["waits_for"]) == ("waiting", "away")
     finally:
         cluster.apiserver.start()
         cluster.apiserver.up(cluster.is_ready)
-    ask(ben, "cpu")
     is_in(ben, "running", portal)
     assert seen(ana)["phase"] == "running"
     assert before in [pod["metadata"]["uid"] for pod in pods(cluster)]

@@ -70,6 +70,7 @@ class Inventory:
     """What one place has, all its nodes together. `why_no_gpu` says why `devices` is empty, where it is.
 
     A place that names no `nodes` is one node without a name. `simulated`: none of the GPUs is really there.
+    `away`: it cannot be looked at just now, and this is what was seen last, to be shown and not to be given.
     """
 
     cpu_cores: int
@@ -78,6 +79,7 @@ class Inventory:
     why_no_gpu: Mapping[str, str] | None = None
     nodes: Sequence[NodeInventory] = ()
     simulated: bool = False
+    away: bool = False
 
     @classmethod
     def of(cls, nodes: Sequence[NodeInventory], **more: Any) -> Inventory:

@@ -93,7 +93,7 @@ def admit(
     session.flush()
     record(session, now, *asked, on_behalf_of=behalf)
     queued.add(ticket, session)
-    placed = queued.turn(ticket)
+    placed = None if fleet.away else queued.turn(ticket)
     if placed is not None:
         return _grant(session, ticket, placed, fleet, now)
     _explain(queued, [ticket_id])
@@ -143,14 +143,15 @@ def check(session: Session, ticket: Ticket, queued: Line) -> None:
 def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[Ticket, Lease]]:
     """Grant every ticket that may start now, in the queue's order. The caller updates the subjects' rows.
 
-    Those that may not are told why: no room, others before them, or their quota. Every grant may let somebody else
-    start: it makes a promise safe, or uses up a quota that room was kept for. So it looks until nobody may.
+    Those that may not are told why: no room, others before them, their quota, or that all is away. Every grant may
+    let somebody else start: it makes a promise safe, or uses up a quota that room was kept for. So it looks until
+    nobody may.
     """
     granted: list[tuple[Ticket, Lease]] = []
     again, full = True, fleet.full
     while again:
         queued, again = line.read(session, fleet, now), False
-        for start in queued.startable():
+        for start in () if fleet.away else queued.startable():
             ticket = queued.tickets[start.ticket.id]
             if full is not None and ticket.purpose in HERE:
                 continue
@@ -184,7 +185,7 @@ def _explain(queued: Line, tickets: Iterable[str]) -> None:
             verdict = Verdict.no("others_wait_longer", profile=ticket.profile)
         elif ticket_id in wishes and _only_own_server(ticket, queued, board, wishes[ticket_id].wish):
             verdict = Verdict.no("own_notebook_holds", profile=ticket.profile)
-        ticket.verdict = verdict.to_json()
+        ticket.verdict = (Verdict.no("place_away") if queued.fleet.away else verdict).to_json()
 
 
 def _only_own_server(ticket: Ticket, queued: Line, board: Board, wish: Wish) -> bool:

@@ -62,7 +62,8 @@ class Fleet:
     """Everything a decision about slices needs to know of the place: profiles by name, the nodes, the rules.
 
     `instances` are the UUIDs of all MIG instances that there are. Of GPUs that are `closed` nothing is granted,
-    but they are part of what ever fits. While `full` is set, nothing starts: it is why.
+    but they are part of what ever fits. While `full` is set, nothing starts: it is why. While all of it is `away`,
+    this is how it was, and nothing is granted.
     """
 
     profiles: Mapping[str, ProfileSpec]
@@ -71,6 +72,7 @@ class Fleet:
     instances: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     full: Verdict | None = None
+    away: bool = False
     _whole: Fleet | None = None
     _closings: dict[frozenset[str], Fleet] = field(default_factory=dict, compare=False, repr=False)
     made: Mapping[str, ProfileSpec] = field(default_factory=dict)
@@ -169,7 +171,7 @@ def fleet_of(
         settings.max_lifetime_s,
     )
     made = catalogue.profiles(machines, settings, rates, at)
-    return Fleet(profilefile.edited(made, file.profiles), machines, rules, there, made=made)
+    return Fleet(profilefile.edited(made, file.profiles), machines, rules, there, away=inventory.away, made=made)
 
 
 def active_slices(session: Session) -> list[Slice]:

@@ -20,6 +20,7 @@ _KINDS = {
     "over_budget_cheaper": "budget",
     "own_notebook_holds": "own_server",
     "profile_away": "away",
+    "place_away": "away",
     "disk_low": "disk",
     "quota_no_gpu_hours": "never",
 }

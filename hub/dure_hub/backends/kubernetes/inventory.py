@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
 from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.errors import ClusterAway
 from dure_hub.backends.kubernetes.mirror import Mirror
 
 NO_GPU = {
@@ -33,14 +35,21 @@ class ClusterInventory(InventoryBackend):
         self._portal = portal
         self.patience_s = 30.0
         """How long a look waits to know: long at first, then no longer than people like to wait for a page."""
+        self._last: Inventory | None = None
         self._nodes, self._pods = Mirror(cluster, "/api/v1/nodes"), Mirror(cluster, "/api/v1/pods")
 
     async def look(self) -> Inventory:
-        """Raises `ClusterAway` where nodes or pods are not known now."""
-        nodes, pods = await asyncio.gather(self._nodes.now(self.patience_s), self._pods.now(self.patience_s))
+        """While nodes or pods are not known, what was seen last, as `away`. Raises `ClusterAway` before that."""
+        try:
+            nodes, pods = await asyncio.gather(self._nodes.now(self.patience_s), self._pods.now(self.patience_s))
+        except ClusterAway:
+            if self._last is None:
+                raise
+            return replace(self._last, away=True)
         self.patience_s = min(self.patience_s, IMPATIENT_S)
         found = Inventory.of(await asyncio.to_thread(stock.read, nodes, pods, self._portal))
-        return found if found.devices else Inventory.of(found.nodes, why_no_gpu=NO_GPU)
+        self._last = found if found.devices else Inventory.of(found.nodes, why_no_gpu=NO_GPU)
+        return self._last
 
     async def measure(self) -> Measures:
         """Nothing is known of use here."""

@@ -10,6 +10,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{percent} % 또는 {minimum_mb} MiB 아래에서는 새로 시작하지 않습니다. "
         "공간이 생기면 자동으로 시작합니다. 큰 폴더: {largest}.",
     ),
+    "verdict.place_away": (
+        "The cluster does not answer just now. What runs goes on, and this starts by itself once it answers.",
+        "지금 클러스터가 응답하지 않습니다. 실행 중인 것은 계속되고, 응답이 돌아오면 자동으로 시작합니다.",
+    ),
     "verdict.no_gpu_free.closed": (
         "Nothing is free for {profile}; {closed} of the GPUs of its kind are out of use.",
         "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {closed}개가 사용 중지 상태입니다.",
