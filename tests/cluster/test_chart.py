@@ -183,13 +183,29 @@ def test_no_password_is_in_an_environment_or_a_command() -> None:
 
 
 def test_secrets_of_others_are_used_and_none_is_made() -> None:
-    objects = template(
-        "prod", values={"admin": {"existingSecret": "first"}, "database": {"existingSecret": "theirs"}}
+    theirs = {"admin": "first", "database": "theirs", "envoy": "ways"}
+    objects = template("prod", values={part: {"existingSecret": name} for part, name in theirs.items()})
+    assert not of_kind(objects, "Secret")
+    portal, envoy = (
+        {one["name"]: one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one}
+        for name in ("dure-portal", "dure-envoy")
+        for spec in [_pod(objects, name)]
     )
-    assert {name for _, name in of_kind(objects, "Secret")} == {"dure-envoy"}
-    pod = of_kind(objects, "StatefulSet")[("mlops-platform", "dure-portal")]["spec"]["template"]["spec"]
-    named = {one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
-    assert named == {"admin": "first", "database": "theirs", "envoy": "dure-envoy"}
+    assert (portal, envoy) == (theirs, {"token": "ways"})
+
+
+def _pod(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (found,) = (one for one in workloads(objects) if one["metadata"]["name"] == name)
+    return dict(found["spec"]["template"]["spec"])
+
+
+def test_passwords_outlive_the_release_as_the_volumes_do_that_were_made_with_them() -> None:
+    objects = template("minimal", values={"redis": {"enabled": True}, "minio": {"enabled": True}})
+    made = {name: one for (_, name), one in of_kind(objects, "Secret").items()}
+    assert set(made) == {f"dure-{part}" for part in ("admin", "database", "envoy", "minio", "redis")}
+    for name, one in made.items():
+        assert one["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}, name
+        assert set(one["data"]) == {"password"}, name
 
 
 def test_namespaces_are_kept_and_closed() -> None:

@@ -132,6 +132,19 @@ def test_with_gpus_people_may_ask_for_them(deploy: Deploy) -> None:
     assert "requests.nvidia.com/gpu" not in deploy.cluster.get(where)["spec"]["hard"]
 
 
+def test_uninstalled_and_installed_anew_the_passwords_are_those_of_the_volumes_that_stayed(deploy: Deploy) -> None:
+    cluster, before = deploy.cluster, secrets(deploy.cluster)
+    claims = f"/api/v1/namespaces/{PLATFORM}/persistentvolumeclaims"
+    volumes = {one["metadata"]["uid"] for one in cluster.get(claims)["items"]}
+    helm.run("uninstall", "dure", "--namespace", PLATFORM, environment={"KUBECONFIG": str(cluster.kubeconfig)})
+    assert not cluster.exists(f"/apis/apps/v1/namespaces/{PLATFORM}/statefulsets/dure-portal"), "it is gone"
+    assert secrets(cluster) == before
+    done = deploy.install(100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert secrets(cluster) == before
+    assert {one["metadata"]["uid"] for one in cluster.get(claims)["items"]} == volumes != set()
+
+
 def volume(name: str) -> dict[str, Any]:
     """A volume for whoever asks for none in particular."""
     wanted = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "10Gi"}, "hostPath": {"path": f"/{name}"}}

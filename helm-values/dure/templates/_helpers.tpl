@@ -54,7 +54,28 @@ postgresql+psycopg://dure@dure-postgresql.{{ .Values.namespaces.platform }}.svc/
 {{ .Values.database.existingSecret | default "dure-database" }}
 {{- end }}
 
-{{/* (root, Secret's name, what is wanted): what is wanted, else what the cluster has already, else a new one. */}}
+{{- define "dure.envoySecret" -}}
+{{ .Values.envoy.existingSecret | default "dure-envoy" }}
+{{- end }}
+
+{{/* (root, Secret's name, what is wanted): a Secret with what is wanted, else with what the cluster has already, else with
+a new one. It outlives the release, as the volumes do that were made with it. */}}
+{{- define "dure.secret" -}}
+{{- $root := index . 0 -}}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {{ index . 1 }}
+  namespace: {{ $root.Values.namespaces.platform }}
+  labels: {{- include "dure.labels" $root | nindent 4 }}
+  annotations:
+    helm.sh/resource-policy: keep
+type: Opaque
+data:
+  password: {{ include "dure.password" . }}
+{{- end }}
+
 {{- define "dure.password" -}}
 {{- $root := index . 0 -}}{{- $name := index . 1 -}}{{- $wanted := index . 2 -}}
 {{- $there := lookup "v1" "Secret" $root.Values.namespaces.platform $name -}}
