@@ -20,16 +20,27 @@ def unready(workloads: Iterable[Object], pods: Sequence[Object], events: Sequenc
             continue
         own = [pod for pod in pods if _made_by(pod, name)]
         waiting = {pod["metadata"]["name"]: why for pod in own if (why := why_not(pod))}
-        found |= waiting or {f"{kind} {name}": _told(name, events) or "its pods are being made"}
+        going = "its pods are being replaced" if own else "its pods are being made"
+        found |= waiting or {f"{kind} {name}": _told(name, events) or going}
     return found
 
 
 def is_ready(workload: Object) -> bool:
-    """Whether all of its pods are new and ready."""
+    """Whether all of its pods are of what was last asked for, and ready, and no older one is left.
+
+    As `kubectl rollout status` judges it.
+    """
     spec, status = workload["spec"], workload.get("status") or {}
-    seen = status.get("observedGeneration", 0) >= workload["metadata"]["generation"]
-    counts = (status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
-    return bool(seen and min(counts) >= spec["replicas"])
+    wanted = spec["replicas"]
+    if status.get("observedGeneration", 0) < workload["metadata"]["generation"]:
+        return False  # what is told is of before the change
+    if workload["kind"] == "Deployment":
+        counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    else:
+        counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "readyReplicas")]
+        if status.get("currentRevision") != status.get("updateRevision"):
+            return False
+    return all(count == wanted for count in counts)
 
 
 def why_not(pod: Object) -> str | None:

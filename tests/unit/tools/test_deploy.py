@@ -11,15 +11,18 @@ from tools.kube import Trouble, find
 from tools.readiness import is_ready, unready, why_not
 
 
-def workload(ready: int = 0, updated: int = 0, seen: int = 1, kind: str = "StatefulSet") -> dict[str, Any]:
-    """One that wants one pod, of generation 1."""
-    status = {"observedGeneration": seen, "readyReplicas": ready, "updatedReplicas": updated}
+def workload(kind: str = "StatefulSet", generation: int = 1, **counts: Any) -> dict[str, Any]:
+    """One that wants one pod, whose controller tells of generation 1."""
     return {
         "kind": kind,
-        "metadata": {"name": "dure-portal", "generation": 1},
+        "metadata": {"name": "dure-portal", "generation": generation},
         "spec": {"replicas": 1},
-        "status": status,
+        "status": {"observedGeneration": 1, **counts},
     }
+
+
+SET = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "currentRevision": "a", "updateRevision": "a"}
+DEPLOYED = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
 
 
 def pod(owner: str = "dure-portal", **status: Any) -> dict[str, Any]:
@@ -65,12 +68,25 @@ def test_why_a_pod_is_not_ready(status: dict[str, Any], why: str | None) -> None
 
 
 @pytest.mark.parametrize(
-    ("counts", "ready"),
-    [((1, 1, 1), True), ((0, 1, 1), False), ((1, 0, 1), False), ((1, 1, 0), False)],
+    ("one", "ready"),
+    [
+        (workload(**SET), True),
+        (workload(**SET | {"readyReplicas": 0}), False),
+        (workload(**SET | {"updatedReplicas": 0}), False),
+        (workload(**SET | {"updateRevision": "b"}), False),
+        (workload(generation=2, **SET), False),
+        (workload(), False),
+        (workload("Deployment", **DEPLOYED), True),
+        (workload("Deployment", **DEPLOYED | {"availableReplicas": 0}), False),
+        (workload("Deployment", **DEPLOYED | {"updatedReplicas": 0}), False),
+        (workload("Deployment", generation=2, **DEPLOYED), False),
+        # the old pod is the ready one, and the new one is not
+        (workload("Deployment", **DEPLOYED | {"replicas": 2}), False),
+        (workload("Deployment"), False),
+    ],
 )
-def test_a_workload_is_ready_once_its_new_pods_are(counts: tuple[int, int, int], ready: bool) -> None:
-    """The last: what is there is of before the upgrade, and nobody has looked at the new one."""
-    assert is_ready(workload(*counts)) is ready
+def test_a_workload_is_ready_once_its_new_pods_alone_are_there(one: dict[str, Any], ready: bool) -> None:
+    assert is_ready(one) is ready
 
 
 def test_a_workload_whose_pods_are_refused_says_by_whom() -> None:
@@ -80,7 +96,13 @@ def test_a_workload_whose_pods_are_refused_says_by_whom() -> None:
     assert unready([workload()], [], []) == {"StatefulSet dure-portal": "its pods are being made"}
     stuck = pod("dure-portal-5f6d", conditions=[UNPLACED])
     assert unready([workload()], [stuck], []) == {"dure-portal-0": "no node takes it: 0/1 nodes are available"}
-    assert unready([workload(1, 1)], [stuck], [refused]) == {}
+    assert unready([workload(**SET)], [stuck], [refused]) == {}
+
+
+def test_a_replacement_in_progress_is_not_ready_though_all_pods_are() -> None:
+    ready, going = pod("dure-portal-5f6d", conditions=[READY]), DEPLOYED | {"updatedReplicas": 0}
+    told = {"Deployment dure-portal": "its pods are being replaced"}
+    assert unready([workload("Deployment", **going)], [ready], []) == told
 
 
 def box(cpu: str, memory: str) -> dict[str, Any]:
