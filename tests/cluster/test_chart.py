@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dure_hub.backends.kubernetes.requests import number_of
 from dure_hub.settings import Settings, resolve_settings
@@ -27,7 +30,9 @@ def built() -> None:
     ("values", "named"),
     [
         ({"colour": "red"}, "'colour'"),
-        ({"images": {"tags": "1"}}, "/images"),
+        ({"images": {"colours": "1"}}, "/images"),
+        ({"images": {"tags": {"envoy": ""}}}, "/images/tags/envoy"),
+        ({"envoy": {"drainSeconds": 0}}, "/envoy/drainSeconds"),
         ({"images": {"digests": {"portal": "latest"}}}, "/images/digests/portal"),
         ({"images": {"pullPolicy": "Sometimes"}}, "/images/pullPolicy"),
         ({"service": {"type": "Internet"}}, "/service/type"),
@@ -127,6 +132,40 @@ def test_images_have_prefix_tag_digest_and_pull_secrets() -> None:
     assert {one["imagePullPolicy"] for _, one in containers(objects)} == {"Always"}
 
 
+def test_an_image_without_a_tag_has_the_charts_version() -> None:
+    version = yaml.safe_load((helm.CHART / "Chart.yaml").read_text())["appVersion"]
+    for values in ({}, {"images": {"tag": ""}}):
+        found = {name: one["image"] for name, one in containers(template(values=values))}
+        assert {image.rpartition(":")[2] for image in found.values()} == {version}
+    theirs = yaml.safe_load((helm.VALUES / "zero-to-jupyterhub.yaml").read_text())["hub"]
+    boxes = [*theirs["initContainers"], *theirs["extraContainers"]]
+    assert {theirs["image"]["tag"], *(one["image"].rpartition(":")[2] for one in boxes)} == {version}
+
+
+def test_an_upgrade_replaces_the_portals_pod_and_leaves_envoys_and_the_database_alone(tmp_path: Path) -> None:
+    """Envoy keeps people's sockets, where it is told to stay; a new version of the chart is no reason for a pod."""
+    newer = tmp_path / "dure"
+    shutil.copytree(helm.CHART, newer)
+    text = (newer / "Chart.yaml").read_text()
+    (newer / "Chart.yaml").write_text(text.replace("0.1.0", "0.2.0"))
+    values = {"images": {"tags": {"envoy": "0.1.0"}}}
+    before, after = (workloads(template("minimal", values=values, chart=one)) for one in (helm.CHART, newer))
+    changed = {
+        old["metadata"]["name"]
+        for old, new in zip(before, after, strict=True)
+        if old["spec"]["template"] != new["spec"]["template"]
+    }
+    assert changed == {"dure-portal"}
+    assert "0.2.0" in str(after), "else nothing was upgraded"
+
+
+def test_envoy_is_left_by_new_connections_before_its_open_ones_are_cut() -> None:
+    pod = _pod(template(values={"envoy": {"drainSeconds": 300}}), "dure-envoy")
+    (envoy,) = pod["containers"]
+    assert envoy["lifecycle"] == {"preStop": {"sleep": {"seconds": 300}}}
+    assert pod["terminationGracePeriodSeconds"] > 300, "else its node ends it in the midst of that"
+
+
 def settings_of(*overlays: str, **values: Any) -> dict[str, str]:
     """The environment that every process of the portal gets."""
     found = of_kind(template(*overlays, values=values), "ConfigMap")[("mlops-platform", "dure-settings")]["data"]
@@ -145,7 +184,7 @@ def test_the_portal_knows_and_takes_what_it_is_given(overlay: str, monkeypatch: 
     assert (settings.turn, settings.servers_per_person, settings.team_borrowing) == ("hold", 3, False)
     assert (settings.everywhere, settings.insecure_http, str(settings.data)) == (True, True, "/data/dure")
     assert (settings.on_cluster, settings.kubeconfig, settings.namespace_dev) == (True, None, "mlops-dev")
-    assert settings.server_image == "localhost/dure/singleuser-cpu:latest"
+    assert settings.server_image == "localhost/dure/singleuser-cpu:0.1.0"
     assert str(settings.database_password_file).startswith("/data/dure/secrets/")
     assert settings.database_url.startswith("postgresql+psycopg://dure@")
 

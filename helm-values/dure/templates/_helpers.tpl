@@ -5,13 +5,19 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* (root, image's name): by digest where one is given. */}}
+{{/* Of pods: nothing that changes with a version, else an upgrade would replace pods that stay as they are. */}}
+{{- define "dure.podLabels" -}}
+app.kubernetes.io/name: dure
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* (root, image's name): by digest where one is given, else by its own tag, by all images' tag, by the chart's version. */}}
 {{- define "dure.image" -}}
 {{- $root := index . 0 -}}{{- $name := index . 1 -}}{{- $images := $root.Values.images -}}
 {{- with index $images.digests $name -}}
 {{ $images.prefix }}/{{ $name }}@{{ . }}
 {{- else -}}
-{{ $images.prefix }}/{{ $name }}:{{ $images.tag }}
+{{ $images.prefix }}/{{ $name }}:{{ index $images.tags $name | default $images.tag | default $root.Chart.AppVersion }}
 {{- end -}}
 {{- end }}
 
