@@ -143,7 +143,7 @@ def test_an_image_without_a_tag_has_the_charts_version() -> None:
 
 
 def test_an_upgrade_replaces_the_portals_pod_and_leaves_envoys_and_the_database_alone(tmp_path: Path) -> None:
-    """Envoy keeps people's sockets, where it is told to stay; a new version of the chart is no reason for a pod."""
+    """Envoy keeps people's sockets, where it is told to stay; a newer chart alone is no reason for a pod."""
     newer = tmp_path / "dure"
     shutil.copytree(helm.CHART, newer)
     text = (newer / "Chart.yaml").read_text()
@@ -189,6 +189,13 @@ def test_the_portal_knows_and_takes_what_it_is_given(overlay: str, monkeypatch: 
     assert settings.database_url.startswith("postgresql+psycopg://dure@")
 
 
+def test_settings_may_be_lists_and_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"tolerations": [{"key": "gpu", "operator": "Exists"}], "extra_labels": {"team": "vision"}}
+    for name, value in settings_of(settings={"kubespawner": options}).items():
+        monkeypatch.setenv(name, value)
+    assert resolve_settings().kubespawner == options
+
+
 def test_a_changed_setting_makes_new_pods_and_an_unchanged_one_does_not() -> None:
     def template_of(**values: Any) -> object:
         return of_kind(template(values=values), "StatefulSet")[("mlops-platform", "dure-portal")]["spec"][
@@ -197,6 +204,12 @@ def test_a_changed_setting_makes_new_pods_and_an_unchanged_one_does_not() -> Non
 
     assert template_of() == template_of()
     assert template_of() != template_of(settings={"turn": "hold"})
+
+
+def test_a_slow_start_is_ended_by_nobody() -> None:
+    """What kills a container that does not answer has to know that it has started."""
+    for name, one in containers(template("minimal")):
+        assert "livenessProbe" not in one or "startupProbe" in one, name
 
 
 def test_only_what_asks_the_api_server_has_a_token() -> None:

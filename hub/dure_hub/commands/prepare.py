@@ -10,13 +10,14 @@ import argparse
 import asyncio
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dure.errors import reader_language as language
 from dure_hub.settings import Settings
+from dure_hub.settings.variables import unknown
 from dure_hub.supervisor import prepare
-from dure_hub.supervisor.errors import BadSetting
+from dure_hub.supervisor.errors import BadSetting, NoSuchSetting
 from dure_hub.supervisor.standstill import standing_still
 from dure_hub.supervisor.words import line
 
@@ -25,8 +26,9 @@ RULE = "it is NAME=FILE: letters, digits and hyphens, and a file that can be rea
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 once the folder is ready; also where it was before."""
+    """0 once the folder is ready; also where it was before. Raises `NoSuchSetting` for a variable that is none."""
     os.umask(0o077)  # whatever is made from here on is the portal's own
+    _know_all(os.environ)
     given = [_named(one) for one in arguments.secret]
     asyncio.run(make_ready(arguments.data, given, arguments.admin_password_file, _say))
     return 0
@@ -57,6 +59,13 @@ async def make_ready(
 def take_secret(settings: Settings, name: str, source: Path) -> None:
     """Keep what `source` says as the secret of this name."""
     prepare.write_secret(settings.folder.secrets / name, _text(source, "--secret"))
+
+
+def _know_all(variables: Iterable[str]) -> None:
+    """A misspelt setting of a pod would else be a default that nobody chose."""
+    if found := unknown(variables):
+        nearest = ", ".join(dict.fromkeys(found.values()))
+        raise NoSuchSetting(names=", ".join(found), nearest=nearest)
 
 
 def _named(words: str) -> tuple[str, Path]:

@@ -208,6 +208,20 @@ class BadSetting(DureError):
     }
 
 
+class NoSuchSetting(DureError):
+    """A variable looks like a setting and is none: whoever wrote it believes that it counts."""
+
+    code, status = "no_such_setting", 422
+    message: ClassVar[Text] = {
+        "en": "There is no setting for {names}.",
+        "ko": "{names}에 해당하는 설정이 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Correct or remove it; most like it: {nearest}. docs/settings.md lists all.",
+        "ko": "고치거나 지우세요. 가장 비슷한 설정: {nearest}. docs/settings.md에 모두 있습니다.",
+    }
+
+
 class DatabaseAway(DureError):
     """The database that the settings name does not answer, or not to us."""
 

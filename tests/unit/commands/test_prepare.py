@@ -96,6 +96,15 @@ def test_a_bad_setting_of_the_pods_environment_is_named(tmp_path: Path) -> None:
     assert (done.returncode, "turn" in done.stderr) == (1, True), done.stderr
 
 
+def test_a_misspelt_setting_is_named_with_the_one_that_is_most_like_it(tmp_path: Path) -> None:
+    """It would else be a default that nobody chose."""
+    done = prepare(tmp_path / "d", DURE_IDLE_TIMEOUTS="60", DURE_SERVERS_PER_PERSONS="2")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "DURE_IDLE_TIMEOUTS, DURE_SERVERS_PER_PERSONS" in done.stderr
+    assert "most like it: DURE_IDLE_TIMEOUT_S, DURE_SERVERS_PER_PERSON" in done.stderr
+    assert not (tmp_path / "d").exists(), "nothing was begun"
+
+
 def test_it_refuses_while_a_supervisor_holds_the_folder(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     settings.folder.create()
