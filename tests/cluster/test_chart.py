@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 import yaml
 
 from dure_hub.backends.kubernetes.requests import number_of
+from dure_hub.commands.prepare import NAME
 from dure_hub.settings import Settings, resolve_settings
+from dure_hub.supervisor.prepare import SECRETS
 from tests.cluster import helm
 from tests.cluster.charted import asked, containers, of_kind, workloads
 from tests.cluster.helm import OVERLAYS, Refused, template
@@ -40,6 +43,9 @@ def built() -> None:
         ({"envoy": {"replicas": 0}}, "/envoy/replicas"),
         ({"portal": {"storage": "much"}}, "/portal/storage"),
         ({"portal": {"resources": {"hub": {"requests": {"cpu": 1}}}}}, "/portal/resources/hub"),
+        ({"portal": {"secretFiles": {"x": {"secret": "s"}}}}, "/portal/secretFiles/x"),
+        ({"portal": {"secretFiles": {"../x": {"secret": "s", "key": "k"}}}}, "../x"),
+        ({"portal": {"secretFiles": {"envoy-token": {"secret": "s", "key": "k"}}}}, "envoy-token"),
         ({"namespaces": {"dev": "My Servers"}}, "/namespaces/dev"),
         ({"useKserve": True}, "/useKserve"),
         ({"useGpu": "yes"}, "/useGpu"),
@@ -50,6 +56,8 @@ def built() -> None:
         ({"database": {"url": "mysql://dure@host/dure"}}, "database.url"),
         ({"networkPolicy": {"private": ["all"]}}, "/networkPolicy/private/0"),
         ({"networkPolicy": {"outside": {"staging": True}}}, "/networkPolicy/outside"),
+        ({"networkPolicy": {"dns": {"namespace": "kube-system"}}}, "/networkPolicy/dns"),
+        ({"networkPolicy": {"dns": {"pods": [], "cidrs": []}}}, "/networkPolicy/dns"),
         ({"quotas": {"dev": {"pods": 3}}}, "/quotas/dev/pods"),
         ({"limits": {"dev": {"min": {}}}}, "/limits/dev"),
         ({"podMonitors": "maybe"}, "/podMonitors"),
@@ -249,6 +257,34 @@ def test_secrets_of_others_are_used_and_none_is_made() -> None:
 def _pod(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
     (found,) = (one for one in workloads(objects) if one["metadata"]["name"] == name)
     return dict(found["spec"]["template"]["spec"])
+
+
+def test_files_of_others_secrets_are_taken_by_prepare_alone() -> None:
+    """As a login provider's: the kubelet mounts it, `dure prepare` keeps it, and nothing else sees the mount."""
+    files = {"oidc-secret": {"secret": "login", "key": "secret"}, "oidc-ca": {"secret": "ca", "key": "ca.crt"}}
+    settings = {"oidc_client_secret_file": "/data/dure/secrets/oidc-secret"}
+    objects = template("minimal", values={"portal": {"secretFiles": files}, "settings": settings})
+    pod = _pod(objects, "dure-portal")
+    (prepare,) = pod["initContainers"]
+    assert {"--secret=oidc-secret=/etc/dure/files/oidc-secret", "--secret=oidc-ca=/etc/dure/files/oidc-ca"} <= {
+        *prepare["command"]
+    }
+    (volume,) = (one for one in pod["volumes"] if one["name"] == "files")
+    found = {
+        item["path"]: {"secret": source["secret"]["name"], "key": item["key"]}
+        for source in volume["projected"]["sources"]
+        for item in source["secret"]["items"]
+    }
+    assert found == files
+    having = {name for name, one in containers(objects) if "files" in {m["name"] for m in one["volumeMounts"]}}
+    assert having == {"dure-portal/prepare"}
+
+
+def test_the_portals_own_secrets_are_no_names_for_files_of_others() -> None:
+    schema = json.loads((helm.CHART / "values.schema.json").read_text())
+    names = schema["properties"]["portal"]["properties"]["secretFiles"]["propertyNames"]
+    assert set(names["not"]["enum"]) == {*SECRETS, "envoy-token", "database-password"}
+    assert names["pattern"] == f"^{NAME.pattern}$"
 
 
 def test_passwords_outlive_the_release_as_the_volumes_do_that_were_made_with_them() -> None:

@@ -77,7 +77,12 @@ def everything(overlay: str) -> list[dict[str, Any]]:
         "minio": {"enabled": True},
         "networkPolicy": {"dns": {"cidrs": ["169.254.20.10/32"]}, "apiServer": {"cidrs": ["10.96.0.1/32"]}},
         "images": {"pullSecrets": ["ours"]},
-        "portal": {"storageClass": "fast", "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]},
+        "portal": {
+            "storageClass": "fast",
+            "nodeSelector": {"a": "b"},
+            "tolerations": [{"operator": "Exists"}],
+            "secretFiles": {"oidc-secret": {"secret": "login", "key": "secret"}},
+        },
     }
     return template(overlay, values=values)
 

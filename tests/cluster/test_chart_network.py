@@ -24,6 +24,7 @@ PODS: dict[str, Pod] = {
     "postgresql": Pod("postgresql", PLATFORM, "10.1.3.3", {"dure/part": "postgresql"}),
     "stray": Pod("stray", PLATFORM, "10.1.3.9", {}),
     "dns": Pod("dns", "kube-system", "10.1.4.1", {"k8s-app": "kube-dns"}),
+    "local-dns": Pod("local-dns", "kube-system", "10.1.4.2", {"k8s-app": "node-local-dns"}),
     "prometheus": Pod("prometheus", "monitoring", "10.1.5.1", {}),
     "stranger": Pod("stranger", "default", "10.1.6.1", {}),
 }
@@ -31,6 +32,7 @@ PLACES = {
     one.name: one
     for one in (
         Place("api", API),
+        Place("cache", "169.254.20.10"),
         Place("metadata", "169.254.169.254"),
         Place("metadata6", "fd00:ec2::254"),
         Place("intranet", "192.168.7.7"),
@@ -50,6 +52,8 @@ PORTS = {
     "postgresql": (22, 5432),
     "stray": (80,),
     "dns": (22, 53),
+    "local-dns": (22, 53),
+    "cache": (22, 53, 8080),
     "prometheus": (9090,),
     "stranger": (80,),
     "api": (443,),
@@ -61,20 +65,21 @@ PORTS = {
 }
 """What listens where; 22 stands for what nobody is to reach."""
 
+NAMES = ["cache:53", "dns:53", "local-dns:53"]
 OUTSIDE = ["outside:25", "outside:443", "outside6:443"]
 TABLE = {
     # a person's server: never its neighbours; hub, portal and MLflow through Envoy
-    "server": ["dns:53", "envoy:8000", *OUTSIDE],
-    "neighbour": ["dns:53", "envoy:8000", *OUTSIDE],
-    "job": ["dns:53", "envoy:8000", *OUTSIDE],
-    "other-job": ["dns:53", "envoy:8000", *OUTSIDE],
-    "model": ["dns:53", "envoy:8000"],
+    "server": [*NAMES, "envoy:8000", *OUTSIDE],
+    "neighbour": [*NAMES, "envoy:8000", *OUTSIDE],
+    "job": [*NAMES, "envoy:8000", *OUTSIDE],
+    "other-job": [*NAMES, "envoy:8000", *OUTSIDE],
+    "model": [*NAMES, "envoy:8000"],
     "portal": [
-        *("api:443", "dns:53", "envoy:8000", "envoy:9901", "model:8080", "neighbour:22", "neighbour:8888"),
+        *("api:443", *NAMES, "envoy:8000", "envoy:9901", "model:8080", "neighbour:22", "neighbour:8888"),
         *("postgresql:5432", "server:8888", *OUTSIDE),
     ],
     "envoy": [
-        *("dns:53", "model:8080", "neighbour:22", "neighbour:8888"),
+        *(*NAMES, "model:8080", "neighbour:22", "neighbour:8888"),
         *("portal:8081", "portal:8082", "portal:8083", "portal:8084", "portal:8085", "server:8888"),
     ],
     "postgresql": [],
@@ -115,7 +120,7 @@ def reached(policies: Sequence[Policy], source: str, among: Sequence[str] = tupl
         for target in among
         for port in PORTS[target]
         if target != source
-        and reaches(policies, ENDS[source], ENDS[target], port, "UDP" if target == "dns" else "TCP")
+        and reaches(policies, ENDS[source], ENDS[target], port, "UDP" if f"{target}:53" in NAMES else "TCP")
     )
 
 

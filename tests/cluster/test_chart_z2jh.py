@@ -23,6 +23,7 @@ PATHS = {
     *("scheduling.userPlaceholder.enabled", "scheduling.userScheduler.enabled"),
     *("singleuser.cloudMetadata.blockWithIptables", "singleuser.networkPolicy.enabled", "singleuser.storage.type"),
     *("hub.args", "hub.command", "hub.containerSecurityContext", "hub.db.pvc.storage", "hub.db.type"),
+    *("hub.livenessProbe.enabled", "hub.resources"),
     *("hub.extraContainers", "hub.extraEnv", "hub.extraPodSpec", "hub.extraVolumeMounts", "hub.extraVolumes"),
     *("hub.image.name", "hub.image.tag", "hub.initContainers", "hub.labels", "hub.networkPolicy.enabled"),
     *("hub.podSecurityContext", "hub.serviceAccount.create", "hub.serviceAccount.name"),
@@ -30,6 +31,7 @@ PATHS = {
 """Paths of that chart's configuration reference (https://z2jh.jupyter.org/en/stable/resources/reference.html)."""
 FREE = {
     *("hub.containerSecurityContext", "hub.extraEnv", "hub.extraPodSpec", "hub.labels", "hub.podSecurityContext"),
+    "hub.resources",
 }
 """Below these anything may stand."""
 
@@ -53,22 +55,64 @@ def test_it_uses_these_paths_and_no_others() -> None:
     assert set(paths_of(values())) == PATHS
 
 
-def test_commands_are_those_of_our_own_chart() -> None:
-    """One configuration, two charts."""
+def ours() -> dict[str, Any]:
+    """The portal's pod as our own chart makes it."""
     if not helm.program().exists():
         pytest.skip("Helm is not built: make test-cluster.")
-    own = of_kind(helm.template(), "StatefulSet")[("mlops-platform", "dure-portal")]["spec"]["template"]["spec"]
+    made = of_kind(helm.template(), "StatefulSet")[("mlops-platform", "dure-portal")]
+    return dict(made["spec"]["template"]["spec"])
+
+
+def theirs() -> list[dict[str, Any]]:
+    """The containers that the file makes of that chart's hub."""
     hub = values()["hub"]
-    theirs = [
-        *hub["initContainers"],
-        {"name": "hub", "command": hub["command"] + hub["args"]},
-        *hub["extraContainers"],
+    own = {
+        "name": "hub",
+        "command": hub["command"] + hub["args"],
+        "resources": hub["resources"],
+        "volumeMounts": hub["extraVolumeMounts"],
+    }
+    return [*hub["initContainers"], own, *hub["extraContainers"]]
+
+
+def test_commands_and_what_they_ask_for_are_those_of_our_own_chart() -> None:
+    """One configuration, two charts."""
+    own = ours()
+    wanted = [
+        (one["name"], one["command"], one["resources"]) for one in (*own["initContainers"], *own["containers"])
     ]
-    wanted = [(one["name"], one["command"]) for one in (*own["initContainers"], *own["containers"])]
-    assert [(one["name"], one["command"]) for one in theirs] == wanted
+    assert [(one["name"], one["command"], one["resources"]) for one in theirs()] == wanted
     listens = {port["name"]: port["containerPort"] for one in own["containers"] for port in one["ports"]}
-    found = {port["name"]: port["containerPort"] for one in hub["extraContainers"] for port in one["ports"]}
+    extra = values()["hub"]["extraContainers"]
+    found = {port["name"]: port["containerPort"] for one in extra for port in one["ports"]}
     assert found == {name: port for name, port in listens.items() if name != "hub"}
+
+
+def test_only_what_asks_the_api_server_has_a_token() -> None:
+    place, hub = "/var/run/secrets/kubernetes.io/serviceaccount", values()["hub"]
+    assert hub["extraPodSpec"]["automountServiceAccountToken"] is False
+    having = {one["name"] for one in theirs() if any(mount["mountPath"] == place for mount in one["volumeMounts"])}
+    assert having == {"prepare", "hub", "portal"}
+    made = {one["name"]: one for one in ours()["volumes"]}
+    assert next(one for one in hub["extraVolumes"] if one["name"] == "token") == made["token"]
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"postgresql": {"enabled": True}}, "postgresql.enabled"),
+        ({"database": {"url": "postgresql+psycopg://dure@host/dure"}}, "database.url"),
+        ({"portal": {"secretFiles": {"x": {"secret": "s", "key": "k"}}}}, "portal.secretFiles"),
+    ],
+)
+def test_what_the_other_charts_pod_would_not_be_given_is_refused_by_name(
+    given: dict[str, Any], named: str
+) -> None:
+    ours()
+    helm.template(values=given)
+    beside = {**given, "portal": {**given.get("portal", {}), "enabled": False}}
+    with pytest.raises(helm.Refused, match=f"{named}: not with portal.enabled=false"):
+        helm.template(values=beside)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +147,10 @@ def test_that_charts_hub_is_ours(rendered: list[dict[str, Any]]) -> None:
         if mount["mountPath"] == "/data"
     ]
     assert mounted == ["pvc"] * 4
+    assert not [one["name"] for one in pod["containers"] if "livenessProbe" in one], (
+        "a slow start is ended by nobody"
+    )
+    assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
     assert (
         "--default-target=http://dure-envoy.mlops-platform.svc:80"
         in made["proxy"]["spec"]["containers"][0]["args"]

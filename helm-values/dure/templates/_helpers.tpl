@@ -127,8 +127,10 @@ podSelector: {matchLabels: {dure/part: {{ index . 1 }}}}
 {{- define "dure.dns" -}}
 {{- $dns := .Values.networkPolicy.dns -}}
 - to:
-    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ $dns.namespace }}}}
-      podSelector: {matchLabels: {{ $dns.podLabels | toJson }}}
+    {{- range $dns.pods }}
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: {{ .namespace }}}}
+      podSelector: {matchLabels: {{ .labels | toJson }}}
+    {{- end }}
     {{- range $dns.cidrs }}
     - ipBlock: {cidr: {{ . | quote }}}
     {{- end }}

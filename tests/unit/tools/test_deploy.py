@@ -21,8 +21,14 @@ def workload(kind: str = "StatefulSet", generation: int = 1, **counts: Any) -> d
     }
 
 
-SET = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "currentRevision": "a", "updateRevision": "a"}
-DEPLOYED = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+SET: dict[str, Any] = {
+    "replicas": 1,
+    "updatedReplicas": 1,
+    "readyReplicas": 1,
+    "currentRevision": "a",
+    "updateRevision": "a",
+}
+DEPLOYED: dict[str, Any] = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
 
 
 def pod(owner: str = "dure-portal", **status: Any) -> dict[str, Any]:
