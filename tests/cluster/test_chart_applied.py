@@ -4,6 +4,7 @@ what its accounts may do."""
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -144,6 +145,20 @@ def test_pods_of_the_chart_are_admitted_where_restricted_is_enforced(applied: Co
     made[0]["spec"]["containers"][0]["securityContext"]["privileged"] = True
     answer = applied.create(f"/api/v1/namespaces/{NAMESPACES['platform']}/pods", made[0], dryRun="All")
     assert answer.status_code in (403, 422), "one that is not so is refused"
+
+
+def test_the_pod_that_restores_is_admitted_and_no_service_leads_to_it(applied: ControlPlane) -> None:
+    """As the page has it, in other namespaces."""
+    page = (helm.ROOT / "docs" / "kubernetes.md").read_text()
+    (text,) = re.findall(r"```yaml\n# restore\.yaml\n(.*?)```", page, re.DOTALL)
+    made = yaml.safe_load(text.replace("mlops-platform", NAMESPACES["platform"]))
+    answer = applied.create(f"/api/v1/namespaces/{NAMESPACES['platform']}/pods", made, dryRun="All")
+    assert answer.status_code == 201, answer.text
+    assert "Warning" not in answer.headers
+    objects, labels = everything("minimal"), made["metadata"]["labels"].items()
+    assert not [one for one in objects if one["kind"] == "Service" and one["spec"]["selector"].items() <= labels]
+    selectors = [one["spec"]["podSelector"] for one in objects if one["kind"] == "NetworkPolicy"]
+    assert {"matchLabels": dict(labels)} in selectors
 
 
 @pytest.mark.parametrize("kind", Kind)

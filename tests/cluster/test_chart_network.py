@@ -22,6 +22,7 @@ PODS: dict[str, Pod] = {
     "portal": Pod("portal", PLATFORM, "10.1.3.1", {"dure/part": "portal"}),
     "envoy": Pod("envoy", PLATFORM, "10.1.3.2", {"dure/part": "envoy"}),
     "postgresql": Pod("postgresql", PLATFORM, "10.1.3.3", {"dure/part": "postgresql"}),
+    "restore": Pod("restore", PLATFORM, "10.1.3.4", {"dure/part": "restore"}),
     "stray": Pod("stray", PLATFORM, "10.1.3.9", {}),
     "dns": Pod("dns", "kube-system", "10.1.4.1", {"k8s-app": "kube-dns"}),
     "local-dns": Pod("local-dns", "kube-system", "10.1.4.2", {"k8s-app": "node-local-dns"}),
@@ -50,6 +51,7 @@ PORTS = {
     "portal": (22, 8081, 8082, 8083, 8084, 8085),
     "envoy": (22, 8000, 9901),
     "postgresql": (22, 5432),
+    "restore": (80,),
     "stray": (80,),
     "dns": (22, 53),
     "local-dns": (22, 53),
@@ -83,6 +85,7 @@ TABLE = {
         *("portal:8081", "portal:8082", "portal:8083", "portal:8084", "portal:8085", "server:8888"),
     ],
     "postgresql": [],
+    "restore": [*NAMES, "postgresql:5432"],
     "stray": [],
 }
 """Whom the pods of the portal's four namespaces reach."""
@@ -143,7 +146,8 @@ LETS_IN = {
     "model": ["envoy:8080", "portal:8080"],
     "portal": ["prometheus:8082", *(f"envoy:{port}" for port in range(8081, 8086))],
     "envoy": ["portal:9901", *(f"{name}:8000" for name in ENDS if name != "envoy")],
-    "postgresql": ["portal:5432"],
+    "postgresql": ["portal:5432", "restore:5432"],
+    "restore": [],
     "stray": [],
 }
 """Whom our pods would let in, whatever these may do by themselves: `source:port`."""
@@ -213,6 +217,20 @@ def test_an_api_server_outside_is_closed_to_people() -> None:
     changed = policies_of(apiServer={"cidrs": [f"{address}/32"]})
     assert not reaches(changed, ENDS["server"], PLACES["outside"], 443)
     assert reaches(changed, ENDS["portal"], PLACES["outside"], 443)
+
+
+def test_a_restore_reaches_the_database_that_the_portal_uses() -> None:
+    """Also one that others keep; where there is none, it needs to reach nobody."""
+    if not helm.program().exists():
+        pytest.skip("Helm is not built: make test-cluster.")
+    egress = [{"to": [{"ipBlock": {"cidr": "192.168.7.7/32"}}], "ports": [{"protocol": "TCP", "port": 5432}]}]
+    values = {"networkPolicy": {"portalEgress": egress}, "postgresql": {"enabled": False}}
+    theirs = {**values, "database": {"url": "postgresql+psycopg://dure@db.example.com/dure"}}
+    for given, there in ((values, False), (theirs, True)):
+        changed = [one for one in helm.template("minimal", values=given) if is_policy(one)]
+        assert reaches(changed, ENDS["restore"], PLACES["intranet"], 5432) is there
+        assert not reaches(changed, ENDS["restore"], PLACES["intranet"], 443)
+        assert not reaches(changed, ENDS["restore"], ENDS["server"], 8888)
 
 
 def test_without_policies_everybody_reaches_everybody() -> None:
