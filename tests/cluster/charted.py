@@ -45,14 +45,14 @@ def containers(objects: Sequence[Object]) -> Iterator[tuple[str, Mapping[str, An
             yield f"{workload['metadata']['name']}/{one['name']}", one
 
 
-def asked(objects: Sequence[Object], extra: int = 0) -> dict[str, float]:
+def asked(objects: Sequence[Object], replaced: bool = False) -> dict[str, float]:
     """What all pods ask for, in cores and bytes, as the scheduler counts it, and what their claims ask for.
 
-    `extra` are pods of Envoy that there are while it is replaced.
+    While Envoy is `replaced`, its old pods may all be there yet, with what is open through them.
     """
     sums = Counter[str]()
     for workload in workloads(objects):
-        pods = workload["spec"]["replicas"] + (extra if workload["kind"] == "Deployment" else 0)
+        pods = workload["spec"]["replicas"] * (2 if replaced and workload["kind"] == "Deployment" else 1)
         for name, amount in requests_of(pod_of(workload)).items():
             sums[name] += amount * pods
         for claim in workload["spec"].get("volumeClaimTemplates") or ():

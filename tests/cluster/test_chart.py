@@ -88,10 +88,10 @@ def test_an_overlay_fits_together(overlay: str) -> None:
             request, limit = (number_of(one["resources"][kind][what]) for kind in ("requests", "limits"))
             assert 0 < request <= limit <= number_of(bound["max"][what]), f"{name}: {what}"
     hard = of_kind(objects, "ResourceQuota")[("mlops-platform", "dure")]["spec"]["hard"]
-    sums = asked(objects, extra=1)
+    sums = asked(objects, replaced=True)
     for quota, what in (("requests.cpu", "cpu"), ("requests.memory", "memory"), ("requests.storage", "storage")):
         assert sums[what] <= number_of(hard[quota]), what
-    assert sum(one["spec"]["replicas"] for one in workloads(objects)) < int(hard["pods"])
+    assert 2 * sum(one["spec"]["replicas"] for one in workloads(objects)) < int(hard["pods"])
     for found in of_kind(objects, "LimitRange").values():
         (limit,) = found["spec"]["limits"]
         for what in ("cpu", "memory"):

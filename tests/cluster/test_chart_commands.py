@@ -69,9 +69,9 @@ class Place:
 def place(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A pod's folders, with the Secrets that are mounted, and its account's token."""
     settings = {"disk_minimum_mb": 0}  # whatever else fills this machine's disk
-    objects = helm.template(
-        "minimal", values={"namespaces": NAMESPACES, "postgresql": {"enabled": False}, "settings": settings}
-    )
+    given = {"secretFiles": {"oidc-client-secret": {"secret": "login", "key": "secret"}}}
+    own = {"namespaces": NAMESPACES, "postgresql": {"enabled": False}, "settings": settings, "portal": given}
+    objects = helm.template("minimal", values=own)
     for name in NAMESPACES.values():
         make_namespace(cluster, name)
     for one in objects:
@@ -90,6 +90,8 @@ def place(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
     for name in ("admin", "envoy"):
         (root / "etc" / "dure" / name).mkdir(parents=True)
         (root / "etc" / "dure" / name / "password").write_text(PASSWORD)
+    (root / "etc" / "dure" / "files").mkdir()
+    (root / "etc" / "dure" / "files" / "oidc-client-secret").write_text("birch-heron-3\n")
     environment = of_kind(objects, "ConfigMap")[(platform, "dure-settings")]["data"]
     yield Place(root, cluster.write_kubeconfig("dure-portal"), environment, workload["spec"]["template"]["spec"])
     for name in NAMESPACES.values():
@@ -115,6 +117,8 @@ def prepared(place: Place) -> Settings:
 def test_the_init_container_makes_all_that_the_others_need(place: Place, prepared: Settings) -> None:
     assert (prepared.on_cluster, prepared.hub_port, prepared.portal_port) == (True, 8081, 8082)
     assert prepared.folder.secret("envoy-token") == PASSWORD
+    assert prepared.folder.secret("oidc-client-secret") == "birch-heron-3"
+    assert {path.stat().st_mode & 0o777 for path in prepared.folder.secrets.iterdir()} == {0o600}
     assert "L4" in prepared.folder.profiles.read_text(), "it has seen the cluster's node, with its own account"
 
 
