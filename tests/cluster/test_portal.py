@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import signal
 import time
@@ -26,6 +28,12 @@ MIG = "nvidia.com/mig-1g.10gb"
 SPACE = "mlops-dev"
 PODS = f"/api/v1/namespaces/{SPACE}/pods"
 People = tuple[httpx.Client, httpx.Client]
+OPTIONS = {
+    "environment": {"OMP_NUM_THREADS": 2},
+    "volumes": [{"name": "scratch", "emptyDir": {}}],
+    "volume_mounts": [{"name": "scratch", "mountPath": "/scratch"}],
+}
+"""What an administrator has KubeSpawner add to every server."""
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -48,6 +56,8 @@ def portal(
     cluster.label(node.name, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
     cluster.capacity(node.name, {MIG: "1"})
     folder = tmp_path_factory.mktemp("portal")
+    for name in ("ana", "ben"):
+        make_volume(cluster, folder, name)
     clock_of(folder).write_text("0")
     made = make_portal(
         folder,
@@ -56,7 +66,8 @@ def portal(
         DURE_KUBECONFIG=str(cluster.kubeconfig),
         DURE_SERVER_IMAGE=image,
         DURE_IMAGE_PULL_POLICY="Never",
-        DURE_HOME_SIZE_GB="0",
+        DURE_HOME_SIZE_GB="1",
+        DURE_KUBESPAWNER=json.dumps(OPTIONS),
         DURE_HOST="0.0.0.0",  # noqa: S104 - of a network that has no way out
         DURE_INSECURE_HTTP="true",
     )
@@ -69,6 +80,21 @@ def portal(
     finally:
         made.down()
         cluster.capacity(node.name, {MIG: "2"})
+
+
+def make_volume(cluster: ControlPlane, folder: Path, name: str) -> None:
+    """A volume for somebody's home, which an administrator made by hand: nothing here provisions any."""
+    place = folder / "homes" / name
+    place.mkdir(parents=True)
+    place.chmod(0o777)  # its group is not changed, as that of a real volume would be
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": str(place)},
+    }
+    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"home-of-{name}"}, "spec": spec}
+    cluster.create("/api/v1/persistentvolumes", body).raise_for_status()
 
 
 @pytest.fixture
@@ -119,6 +145,11 @@ def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
     (pod,) = pods(cluster)
     assert pod["spec"]["containers"][0]["resources"]["limits"][MIG] == "1"
     assert (pod["spec"]["nodeName"], pod["spec"]["automountServiceAccountToken"]) == ("real", False)
+    mounts = {one["mountPath"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert {"/home/jovyan", "/scratch"} <= mounts
+    token = token_of(cluster, pod)
+    assert token not in json.dumps(pod)
+    assert knows(portal, token) == 200
     assert lab_answers(portal, "ana")
     waits = ask(ben, slice_of)
     assert (waits["phase"], waits["ticket"]["position"]) == ("waiting", 1)
@@ -127,6 +158,7 @@ def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
     is_in(ben, "running", portal)
     assert seen(ana)["reason"] == "Its time was over."
     assert lab_answers(portal, "ben")
+    assert knows(portal, token) == 403, "the token of a server dies with it"
     assert [pod["metadata"]["labels"]["dure/owner"] for pod in pods(cluster)] == ["ben"]
     ben.delete("/environments/default").raise_for_status()
     until(lambda: not pods(cluster), "its pod to be gone")
@@ -140,13 +172,18 @@ def test_a_hub_that_is_killed_in_the_midst_of_a_start_orphans_and_doubles_nothin
     ask(ana, "cpu")
     until(lambda: pods(cluster), "its pod to be made")
     os.kill(portal.pid("hub"), signal.SIGKILL)
+    assert seen(ana)["phase"] == "starting"
+    (pod,) = pods(cluster)
     is_in(ana, "running", portal, 240)
     assert lab_answers(portal, "ana")
-    assert len(pods(cluster)) == 1
+    assert [one["metadata"]["uid"] for one in pods(cluster)] == [pod["metadata"]["uid"]]
     os.kill(portal.pid("hub"), signal.SIGKILL)
     until(lambda: lab_answers(portal, "ana"), "the same server behind the next hub", 60)
+    assert [one["metadata"]["uid"] for one in pods(cluster)] == [pod["metadata"]["uid"]]
+    token = token_of(cluster, pod)
     ana.delete("/environments/default").raise_for_status()
     until(lambda: not pods(cluster), "its pod to be gone")
+    assert knows(portal, token) == 403, "also where the hub that made it is gone"
 
 
 def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
@@ -175,6 +212,28 @@ def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
     for one in people:
         one.delete("/environments/default").raise_for_status()
     until(lambda: not pods(cluster), "all pods to be gone")
+
+
+def test_down_ends_what_runs_on_the_cluster(portal: Portal, people: People, cluster: ControlPlane) -> None:
+    ana, _ = people
+    ask(ana, "cpu")
+    is_in(ana, "running", portal)
+    portal.dure("down")
+    assert {pod["status"]["phase"] for pod in pods(cluster)} <= {"Succeeded", "Failed"}
+    portal.up()
+    until(lambda: seen(ana)["phase"] == "stopped" and not pods(cluster), "what has ended to be closed", 60)
+
+
+def token_of(cluster: ControlPlane, pod: dict[str, Any]) -> str:
+    """That of a server, from its Secret."""
+    secret = cluster.get(f"/api/v1/namespaces/{SPACE}/secrets/{pod['metadata']['name']}")
+    return base64.b64decode(secret["data"]["JUPYTERHUB_API_TOKEN"]).decode()
+
+
+def knows(portal: Portal, token: str) -> int:
+    """What the hub answers to whoever shows this token."""
+    shown = {"Authorization": f"token {token}"}
+    return httpx.get(f"{portal.url}/hub/api/user", headers=shown, timeout=30).status_code
 
 
 def profile(client: httpx.Client) -> str:

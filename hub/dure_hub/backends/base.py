@@ -236,10 +236,6 @@ class ServerBackend(Runs):
         """
         return handle
 
-    async def token(self, handle: Handle) -> str | None:
-        """Its API token from the backend's record, where the hub does not know it any more; None without one."""
-        return None
-
     async def is_own(self, handle: Handle) -> bool:
         """Whether what listens at its address is its owner's; also where nobody else can, or nobody can tell."""
         return True

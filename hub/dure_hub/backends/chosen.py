@@ -18,14 +18,20 @@ from dure_hub.settings import Settings
 
 
 @dataclass(frozen=True)
-class Backends:
-    """One for each capability."""
+class Running:
+    """What runs people's work."""
 
-    inventory: InventoryBackend
     servers: ServerBackend
     training: TrainingBackend
     serving: ServingBackend
     executions: ExecutionBackend
+
+
+@dataclass(frozen=True)
+class Backends(Running):
+    """One for each capability."""
+
+    inventory: InventoryBackend
 
     def gaps(self) -> Mapping[Feature, Mapping[str, str]]:
         """What this portal cannot do, each with its sentence."""
@@ -37,14 +43,29 @@ class Backends:
 
 def backends_of(settings: Settings, clock: Callable[[], datetime]) -> Backends:
     """Nothing is started or asked yet. Raises `BadFleet` where a simulated fleet cannot be read."""
-    return _pods(settings, clock) if settings.on_cluster else _processes(settings, clock)
+    return Backends(**vars(running_of(settings)), inventory=_inventory(settings, clock))
 
 
-def _processes(settings: Settings, clock: Callable[[], datetime]) -> Backends:
+def running_of(settings: Settings) -> Running:
+    """The same without what there is to run on."""
+    return _pods(settings) if settings.on_cluster else _processes(settings)
+
+
+def _inventory(settings: Settings, clock: Callable[[], datetime]) -> InventoryBackend:
+    if not settings.on_cluster:
+        from dure_hub.backends import embedded
+
+        return embedded.choose(settings, clock)
+    from dure_hub.backends.kubernetes.connecting import cluster_of
+    from dure_hub.backends.kubernetes.inventory import ClusterInventory
+
+    return ClusterInventory(cluster_of(settings), settings.instance)
+
+
+def _processes(settings: Settings) -> Running:
     from dure_hub.backends import embedded
 
-    return Backends(
-        embedded.choose(settings, clock),
+    return Running(
         embedded.EmbeddedServers(settings),
         embedded.EmbeddedTraining(settings),
         embedded.EmbeddedServing(settings),
@@ -52,15 +73,13 @@ def _processes(settings: Settings, clock: Callable[[], datetime]) -> Backends:
     )
 
 
-def _pods(settings: Settings, clock: Callable[[], datetime]) -> Backends:
+def _pods(settings: Settings) -> Running:
     from dure_hub.backends.kubernetes.connecting import cluster_of
-    from dure_hub.backends.kubernetes.inventory import ClusterInventory
     from dure_hub.backends.kubernetes.missing import NoExecutions, NoServing, NoTraining
     from dure_hub.backends.kubernetes.servers import KubernetesServers
 
     cluster = cluster_of(settings)
-    return Backends(
-        ClusterInventory(cluster, settings.instance),
+    return Running(
         KubernetesServers(settings, cluster),
         NoTraining(settings, cluster),
         NoServing(settings, cluster),

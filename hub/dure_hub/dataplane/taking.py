@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from dure.errors import NotReady
+from dure.errors import BadRequest, NotReady
 from dure_hub.dataplane.admin import Admin, AdminElsewhere, EnvoyAway
 from dure_hub.dataplane.asking import Asked, Envoy, Taken, verdict
 from dure_hub.dataplane.bootstrap import why_refused
@@ -43,10 +43,17 @@ class Takers(Protocol):
 
 
 def xds_token(settings: Settings) -> str:
-    """What an Envoy elsewhere and the portal show each other. Raises OSError where its file cannot be read."""
+    """What an Envoy elsewhere and the portal show each other.
+
+    Raises OSError where its file cannot be read, `BadRequest` where nothing is in it: whoever shows nothing would
+    know it.
+    """
     if settings.xds_token_file is None:
         return settings.folder.secret("xds-token")
-    return settings.xds_token_file.read_text().strip()
+    token = settings.xds_token_file.read_text().strip()
+    if not token:
+        raise BadRequest(field="xds_token_file", value=settings.xds_token_file, rule="the file is not empty")
+    return token
 
 
 def takers_of(settings: Settings) -> Takers:

@@ -46,6 +46,10 @@ class OnCluster(BaseModel):
         10, ge=0, description="Size of the volume that is a person's home on a cluster (GiB); 0 keeps nothing."
     )
     storage_class: str = Field("", description="StorageClass of these volumes; empty is the cluster's own choice.")
+    home_access: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
+        "ReadWriteOnce",
+        description="Access mode of these volumes; with ReadWriteOnce a person's servers must be on one node.",
+    )
     kubespawner: dict[str, Any] = Field(
         {},
         description="Options of KubeSpawner for people's servers, as `volumes`, `init_containers`, `tolerations`; "

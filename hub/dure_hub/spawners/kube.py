@@ -7,13 +7,13 @@ lease, and an API server that is away is no verdict about any.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from kubernetes_asyncio.client import ApiClient
 from kubespawner import KubeSpawner  # type: ignore[import-untyped]
 
-from dure.errors import DureError
 from dure_hub.backends.base import ServerWork
 from dure_hub.spawners import https_cookies
 from dure_hub.spawners.leased import LeasedSpawner
@@ -70,7 +70,9 @@ class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
         """What the portal says to a server. Its programs, and where they look for what, are the image's."""
         settings = self.operations.settings
         front = f"{settings.pods_url}{settings.at('')}" if settings.pods_url else settings.address
-        environment = {key: value for key, value in super().get_env().items() if value is not None}
+        # what an administrator takes from elsewhere (`valueFrom`) is in the template
+        said = {key: value for key, value in super().get_env().items() if not isinstance(value, dict)}
+        environment = {key: str(value) for key, value in said.items() if value is not None}
         inside = {
             key: value.replace(self.hub.api_url, f"{front}/hub/api")
             for key, value in environment.items()
@@ -94,28 +96,18 @@ class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
             }
         )
 
-    async def poll(self) -> int | None:
-        """As of any server. After a restart of the hub its token is read again, so that its end revokes it."""
-        code = await super().poll()
-        if code is None and not self.api_token and self.handle is not None:
-            self.api_token = await self._token() or ""
-        return code
-
-    async def _token(self) -> str | None:
-        try:
-            return await self.operations.servers.token(self._running())
-        except Exception:  # the cluster is away: the next look asks again
-            self.log.exception("The token of %s is not known", self._log_name)
-            return None
-
     async def get_url(self) -> str:
         """Where its pod is; one whose hub was killed during its start says so itself.
 
         Never raises: a hub that asks as it starts would not start. At what it knows it finds nobody, and ends it.
         """
         try:
-            self.handle = await self.operations.servers.located(self._running())
-        except DureError:
+            async with asyncio.timeout(self.operations.settings.pod_start_s):
+                found = await self.operations.servers.located(self._running())
+            if found != self.handle:
+                self.handle = found
+                await self.operations.environments.save_handle(found)
+        except Exception:
             self.log.exception("Where %s is cannot be found out", self._log_name)
-            return str(self.server.url)
+            return str(self.server.url) if self.server else ""
         return await super().get_url()

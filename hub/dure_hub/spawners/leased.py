@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from jupyterhub import orm
 from jupyterhub.spawner import Spawner
 
 from dure.errors import BadRequest, DureError, NotReady
@@ -55,6 +56,7 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         self.end_seen: Seen | None = None
         self.ran_at: datetime | None = None
         self.claimed_here = False
+        self.token_id: int | None = None
         self.steps = Steps()
         super().__init__(**kwargs)
         self.options_form = "profile"  # truthy: without a form, opening /hub/spawn would start a server at once
@@ -202,6 +204,7 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         """The lease ends with the server, however that ended: the hub skips `stop` where it was gone already."""
         if self.lease is None:
             return
+        self._revoke()
         reason = "stopped" if self.exit_code is None else "exited"
         self._recall()
         if not self.claimed_here and await self._never_started():
@@ -228,12 +231,14 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
             state["lease"] = self.lease
         if self.handle is not None:
             state["where"] = dict(self.handle.where)
+        if self.token_id is not None:
+            state["token_id"] = self.token_id
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Find the server again. The backend's own record is ahead of the hub's, which may end inside a start."""
         super().load_state(state)
-        self.lease = state.get("lease")
+        self.lease, self.token_id = state.get("lease"), state.get("token_id")
         if self.lease is None:
             return
         if "where" in state:
@@ -248,11 +253,21 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         """Forget the server, which has ended."""
         super().clear_state()
         self.lease, self.handle, self.grant, self.claimed_here = None, None, None, False
+        self.token_id = None
 
     def _remember(self) -> None:
         """Write the state now and not at the end of the start, so that a crash half-way finds it."""
+        token = orm.APIToken.find(self.db, self.api_token)
+        self.token_id = None if token is None else token.id
         self.orm_spawner.state = self.get_state()
         self.db.commit()
+
+    def _revoke(self) -> None:
+        """Its token dies with it, also where the hub has forgotten what it was, or could not stop the server."""
+        token = self.db.get(orm.APIToken, self.token_id) if self.token_id is not None else None
+        if token is not None:
+            self.db.delete(token)
+            self.db.commit()
 
     def _recall(self) -> None:
         """Find what a start had begun that was cancelled before it could say so."""

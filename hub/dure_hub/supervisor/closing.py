@@ -25,26 +25,27 @@ async def close(settings: Settings, stop_service: StopService, say: Say, hurry: 
     closes them with the reason that each run left behind. Whatever fails is said, and the rest is ended all the
     same; what then still lives is in `StillRunning`.
     """
-    from dure_hub.backends.embedded import EmbeddedExecutions, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+    from dure_hub.backends.chosen import running_of
 
+    has = running_of(settings)
     mark = settings.folder.closing
     with _going_on(say, "run/closing"):
         mark.touch(mode=0o600)
     say("closing")
     stop = settings.stop_grace_s
     with _going_on(say, "jobs"):
-        await _end_runs(EmbeddedTraining(settings), settings.job_grace_s, "closing_jobs", say, hurry)
+        await _end_runs(has.training, settings.job_grace_s, "closing_jobs", say, hurry)
     with _going_on(say, "executions"):
-        await _end_runs(EmbeddedExecutions(settings), stop, "closing_executions", say, hurry)
+        await _end_runs(has.executions, stop, "closing_executions", say, hurry)
     with _going_on(say, "saving"):
-        await _save(EmbeddedServers(settings), settings.before_stop_s, say, hurry)
+        await _save(has.servers, settings.before_stop_s, say, hurry)
     with _going_on(say, "servers"):
-        await _end_runs(EmbeddedServers(settings), stop, "closing_servers", say, hurry)
+        await _end_runs(has.servers, stop, "closing_servers", say, hurry)
     for name in ("hub", "voila", "warm"):
         with _going_on(say, name):
             await _within(hurry, stop_service, name, stop)
     with _going_on(say, "models"):
-        await _end_runs(EmbeddedServing(settings), stop, "closing_models", say, hurry)
+        await _end_runs(has.serving, stop, "closing_models", say, hurry)
     for name in ("portal", "mlflow", "envoy"):
         with _going_on(say, name):
             await _within(hurry, stop_service, name, stop)

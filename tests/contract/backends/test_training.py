@@ -100,6 +100,8 @@ def late():
     time.sleep(0.3)
     print("the thread has ended", flush=True)
 
+left_open = open("left-open", "w")
+left_open.write("and this is kept")
 threading.Thread(target=late).start()
 atexit.register(print, "and what was registered has run")
 libc = ctypes.CDLL(None)
@@ -110,6 +112,7 @@ sys.exit(0)
 
 async def test_what_goes_wrong_after_the_end_of_the_code_does_not_fail_the_job(tmp_path: Path) -> None:
     """As torch's threads do, once in a while, when the interpreter goes down: here the C library is to abort."""
-    seen, log = await run(tmp_path, LEAVES, entry="train.py")
+    seen, log = await run(tmp_path, LEAVES, entry="train.py", processes=2)
     assert (seen.exit_code, seen.reason) == (0, Reason.FINISHED), log
-    assert tail(log, 2) == "the thread has ended / and what was registered has run"
+    assert log.count("the thread has ended") == log.count("and what was registered has run") == 2
+    assert (RealWorker(tmp_path).code / "left-open").read_text() == "and this is kept"

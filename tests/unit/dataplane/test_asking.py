@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dure.errors import BadRequest
 from dure_hub.dataplane.asking import (
     AGAIN_S,
     CLUSTERS,
@@ -19,6 +22,8 @@ from dure_hub.dataplane.asking import (
     is_due,
     verdict,
 )
+from dure_hub.dataplane.taking import xds_token
+from dure_hub.settings import Settings
 
 NOW = 1000.0
 
@@ -96,3 +101,13 @@ def test_one_refusal_is_enough() -> None:
 def test_it_is_kept_as_json() -> None:
     found = asked("a", "b")
     assert Asked.from_json(found.to_json()) == found
+
+
+def test_a_token_that_is_empty_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("  \n")
+    settings = Settings(data=tmp_path, xds_token_file=file)
+    with pytest.raises(BadRequest, match="not empty"):
+        xds_token(settings)
+    file.write_text("s3cret\n")
+    assert xds_token(settings) == "s3cret"

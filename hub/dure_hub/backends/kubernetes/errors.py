@@ -35,6 +35,23 @@ class NoCluster(DureError):
     }
 
 
+class HomeTaken(DureError):
+    """A volume claim of that name is there, and another portal's."""
+
+    code, status = "home_taken", 409
+    message: ClassVar[Text] = {
+        "en": "The volume claim {claim} is another portal's: its label dure/portal says {whose}, not {portal}.",
+        "ko": "볼륨 클레임 {claim}은(는) 다른 포털의 것입니다. "
+        "레이블 dure/portal이 {portal}이 아니라 {whose}입니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "If it is the home of the same person, an administrator of the cluster changes that label; else "
+        "this portal needs a namespace of its own (`namespace_dev`).",
+        "ko": "같은 사람의 홈이면 클러스터 관리자가 그 레이블을 바꾸고, 아니면 이 포털에 별도의 네임스페이스"
+        "(`namespace_dev`)가 필요합니다.",
+    }
+
+
 class PodStuck(DureError):
     """A pod did not begin, and waiting longer is no use, or has lasted long enough."""
 

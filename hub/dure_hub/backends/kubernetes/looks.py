@@ -104,9 +104,11 @@ def _taken(pod: Pod, over: Mapping[str, Any]) -> bool:
 
 def trouble_of(pod: Pod) -> str | None:
     """What keeps it from starting and will not pass by waiting, as the cluster says it; None where it can."""
-    waiting = _state(pod).get("waiting") or {}
-    if waiting.get("reason") in HOPELESS:
-        return f"{waiting['reason']}: {waiting.get('message', '')}".removesuffix(": ")
+    before = [one.get("state") or {} for one in pod["status"].get("initContainerStatuses") or ()]
+    for state in (*before, _state(pod)):
+        waiting = state.get("waiting") or {}
+        if waiting.get("reason") in HOPELESS:
+            return f"{waiting['reason']}: {waiting.get('message', '')}".removesuffix(": ")
     return None
 
 

@@ -189,11 +189,16 @@ def _term(*expressions: Mapping[str, Any]) -> dict[str, Sequence[Mapping[str, An
 
 
 def make_home_claim(
-    name: str, namespace: str, labels: Mapping[str, str], size_gb: int, storage_class: str | None
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    size_gb: int,
+    storage_class: str | None,
+    access: str = "ReadWriteOnce",
 ) -> dict[str, Any]:
     """The claim of somebody's home. It outlives every pod."""
     wanted: dict[str, Any] = {
-        "accessModes": ["ReadWriteOnce"],
+        "accessModes": [access],
         "resources": {"requests": {"storage": f"{size_gb}Gi"}},
     }
     if storage_class is not None:

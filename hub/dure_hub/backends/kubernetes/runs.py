@@ -19,7 +19,7 @@ from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, be
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.errors import ClusterChanged, NameTaken
 from dure_hub.backends.kubernetes.looks import is_readable, seen_of, where_of
-from dure_hub.backends.kubernetes.marks import RECORD, STOPPED, lease_of, selector
+from dure_hub.backends.kubernetes.marks import RECORD, STOPPED, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.overlay import laid_over
 from dure_hub.backends.kubernetes.pods import CONTAINER, make_pod
 from dure_hub.backends.kubernetes.spec import PodSpec
@@ -53,7 +53,7 @@ class PodRuns(Runs):
 
         Raises `NameTaken` where another pod has its name, also one that is ending.
         """
-        await self._cluster.create(self._pods, laid_over(template, make_pod(spec)))
+        await self._cluster.create(self._pods, laid_over(template, make_pod(spec), spec.hidden))
         pod = await self._cluster.get(f"{self._pods}/{spec.name}")
         if pod is None or lease_of(pod, self._portal) != spec.lease:
             raise NameTaken(name=spec.name)
@@ -137,7 +137,8 @@ class PodRuns(Runs):
         return pod if handle.where.get("uid") in (None, pod["metadata"]["uid"]) else None
 
     def _address(self, handle: Handle) -> str:
-        return f"{self._pods}/{handle.where['name']}"
+        """By its lease where the handle was lost: a hub may be killed before it has kept it."""
+        return f"{self._pods}/{handle.where.get('name') or run_name(self.kind, handle.lease)}"
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -24,7 +24,7 @@ from dure_hub.backends.base import (
     ServerWork,
 )
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.errors import ClusterAway, PodEnded, PodStuck
+from dure_hub.backends.kubernetes.errors import ClusterAway, HomeTaken, PodEnded, PodStuck
 from dure_hub.backends.kubernetes.looks import ENDED, seen_of, trouble_of, waits_for, where_of
 from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_secret
@@ -109,8 +109,15 @@ class KubernetesServers(PodRuns, ServerBackend):
             labels,
             self._settings.home_size_gb,
             self._settings.storage_class or None,
+            self._settings.home_access,
         )
-        await self._cluster.create(f"{self._space}/persistentvolumeclaims", claim)
+        claims = f"{self._space}/persistentvolumeclaims"
+        if await self._cluster.create(claims, claim):
+            return
+        there = await self._cluster.get(f"{claims}/{home_claim(owner)}")
+        whose = ((there or {}).get("metadata", {}).get("labels") or {}).get(PORTAL)
+        if whose != self._settings.instance:
+            raise HomeTaken(claim=home_claim(owner), whose=whose or "-", portal=self._settings.instance)
 
     async def _addressed(self, handle: Handle) -> Handle:
         """Once it has an address. An API server that is away is waited for: that time says nothing of the pod."""
@@ -154,15 +161,14 @@ class KubernetesServers(PodRuns, ServerBackend):
         return seen
 
     def _secret(self, handle: Handle) -> str:
-        return f"{self._secrets}/{handle.where['name']}"
+        return f"{self._secrets}/{run_name(self.kind, handle.lease)}"
 
     def recall(self, lease: str) -> tuple[Handle, str] | None:
         """By the lease's name alone; whether there is a pod of it, `poll` says."""
         where = {"namespace": self._settings.namespace_dev, "name": run_name(Kind.SERVER, lease)}
         return Handle(lease, Kind.SERVER, where), ""
 
-    async def token(self, handle: Handle) -> str | None:
-        """From its Secret."""
+    async def _token(self, handle: Handle) -> str | None:
         found = await self._cluster.get(self._secret(handle))
         said = ((found or {}).get("data") or {}).get(TOKEN)
         return base64.b64decode(said).decode() if said else None
@@ -190,6 +196,6 @@ class KubernetesServers(PodRuns, ServerBackend):
         found = {} if pod is None else where_of(pod)
         if pod is None or "ip" not in found or (await self.poll(handle)).phase is not Phase.RUNNING:
             return None
-        token = await self.token(handle)
+        token = await self._token(handle)
         base = str((pod["metadata"].get("annotations") or {}).get(BASE, "")).rstrip("/")
         return (f"http://{found['ip']}:{found['port']}{base}/dure", token) if token and base else None

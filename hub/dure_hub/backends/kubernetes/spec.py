@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,8 @@ class PodSpec:
     (`nvidia.com/mig-1g.10gb: 1`), `shm_mb` is what of its memory its processes may share (MiB). `node` is where
     its slice is, None where the scheduler chooses: then `labels` say what the node must have. `pool` is what it
     should be for ("": any). `secret` names the Secret whose files it finds. `port` is what it listens on. Kueue
-    admits it where `queue` is set. `base` is the path below which its server answers. `grace_s` is how long it may
+    admits it where `queue` is set. `base` is the path below which its server answers. `hidden`
+    are the variables that its Secret has. `grace_s` is how long it may
     take to end.
     """
 
@@ -63,6 +64,7 @@ class PodSpec:
     secret: str | None = None
     port: int | None = None
     base: str = ""
+    hidden: Collection[str] = ()
     share: float = 1.0
     queue: str | None = None
     priority: str | None = None

@@ -51,6 +51,7 @@ def server_spec(settings: Settings, work: ServerWork) -> PodSpec:
         pool=POOLS[Kind.SERVER],
         mounts=[Mount(home_claim(work.owner), HOME)] if settings.home_size_gb else [],
         secret=name,
+        hidden=tuple(work.secrets),
         port=PORT,
         base=work.environment.get("JUPYTERHUB_SERVICE_PREFIX", ""),
         grace_s=max(round(settings.stop_grace_s), 1),
