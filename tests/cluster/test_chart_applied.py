@@ -201,7 +201,7 @@ EVERYWHERE = {("*", verb, resource) for verb in ("list", "watch") for resource i
 PODS = {("pods", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")}
 WORK = PODS | {("pods/log", "get")}
 SECRETS = {("secrets", verb) for verb in ("get", "list", "create", "patch", "delete")}
-SERVERS = SECRETS | {("persistentvolumeclaims", "create")}
+SERVERS = SECRETS | {("persistentvolumeclaims", verb) for verb in ("create", "get")}
 PORTAL = {
     "dev": WORK | SERVERS,
     "training": WORK,
