@@ -15,34 +15,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import httpx
-
-from dure_hub.accounts import add_user
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.connecting import connect
 from dure_hub.backends.kubernetes.inventory import ClusterInventory
-from dure_hub.settings import Settings
-from dure_hub.supervisor.services import environment
 from tests.bench.proxy import install_reference
 from tests.bench.record import Figure, ReferenceMissing, absolute, compared, pairs
-from tests.bench.spawn import Hub, Pairs, claimed, meet, run_process, until_200, without_hub
+from tests.bench.spawn import Pairs, claimed, dure, stock
 from tests.cluster import apart, builds
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import PROBE, Node, why_not
 from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
 from tests.cluster.programs import until
-from tests.e2e.portal import free_port
-from tests.support.hub import hub_settings, real_hub
 
 ALONE = True
 WHAT = {
@@ -105,22 +96,21 @@ def measure_starts(plane: ControlPlane, folder: Path, proxy: Path) -> Pairs:
         make_namespace(plane, OURS)
         make_namespace(plane, THEIRS, {})
         with ExitStack() as stack:
-            ours, settings = stack.enter_context(dure(plane, folder / "ours"))
-            theirs = stack.enter_context(stock(plane, folder / "stock", proxy, settings))
+            serve = ["/program", "serve"]
+            ours, real = stack.enter_context(dure(folder / "ours", serve, **settings_on(plane)))
+            theirs = stack.enter_context(stock(folder / "stock", proxy, real.settings, KUBE))
             ours.start(), theirs.start()
             found = pairs(ours.start, theirs.start, PAIRS)
-            if claimed(settings) != PAIRS + 1:
-                raise RuntimeError(f"{claimed(settings)} leases for {PAIRS + 1} starts")
+            if claimed(real.settings) != PAIRS + 1:
+                raise RuntimeError(f"{claimed(real.settings)} leases for {PAIRS + 1} starts")
         return found
     finally:
         node.stop()
 
 
-@contextmanager
-def dure(plane: ControlPlane, folder: Path) -> Iterator[tuple[Hub, Settings]]:
-    """Our hub behind Envoy."""
-    folder.mkdir()
-    on_cluster = {
+def settings_on(plane: ControlPlane) -> dict[str, object]:
+    """Of our hub, with servers as pods of the reference's size."""
+    return {
         "backend": "kubernetes",
         "kubeconfig": plane.kubeconfig,
         "server_image": PROBE,
@@ -129,68 +119,17 @@ def dure(plane: ControlPlane, folder: Path) -> Iterator[tuple[Hub, Settings]]:
         "cpu_profile_cores": CORES,
         "cpu_profile_memory_mb": MEMORY_MB,
     }
-    settings = hub_settings(folder, ["/program", "serve"], **on_cluster)
-    add_user(settings, "ana", "ana-secret")
-    with real_hub(settings) as hub:
-        meet(hub)
-        with hub.api() as api:
-            yield Hub(api, hub.url, "ana"), settings
 
 
-STOCK = """
-from dure_hub.hubdb import CONNECT
-c.JupyterHub.db_kwargs = {{"connect_args": CONNECT}}
-c.JupyterHub.bind_url = "http://127.0.0.1:{front}"
-c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
-c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
-c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
-c.JupyterHub.authenticator_class = "dummy"
-c.Authenticator.allow_all = True
+KUBE = f"""
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
-c.KubeSpawner.namespace = "{space}"
-c.KubeSpawner.image = "{image}"
+c.KubeSpawner.namespace = "{THEIRS}"
+c.KubeSpawner.image = "{PROBE}"
 c.KubeSpawner.image_pull_policy = "Never"
 c.KubeSpawner.cmd = ["/program", "serve"]
-c.KubeSpawner.cpu_limit = c.KubeSpawner.cpu_guarantee = {cores}
-c.KubeSpawner.mem_limit = c.KubeSpawner.mem_guarantee = "{memory}M"
-c.ConfigurableHTTPProxy.command = [{proxy!r}]
-c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
-c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
-c.JupyterHub.services = [dict(name="bench", api_token={token!r})]
-c.JupyterHub.load_roles = [dict(name="bench", scopes=["admin:users", "admin:servers"], services=["bench"])]
+c.KubeSpawner.cpu_limit = c.KubeSpawner.cpu_guarantee = {CORES}
+c.KubeSpawner.mem_limit = c.KubeSpawner.mem_guarantee = "{MEMORY_MB}M"
 """
-
-
-@contextmanager
-def stock(plane: ControlPlane, folder: Path, proxy: Path, settings: Settings) -> Iterator[Hub]:
-    """JupyterHub with KubeSpawner as it comes, but for how it opens its database; in our hub's environment."""
-    folder.mkdir()
-    front, hub, token = free_port(), free_port(), secrets.token_hex(16)
-    config = folder / "jupyterhub_config.py"
-    config.write_text(
-        STOCK.format(
-            **{
-                "front": front,
-                "hub": hub,
-                "api": free_port(),
-                "folder": folder,
-                "token": token,
-                "proxy": str(proxy),
-            },
-            **{"space": THEIRS, "image": PROBE, "cores": CORES, "memory": MEMORY_MB},
-        )
-    )
-    command = [sys.executable, "-m", "jupyterhub", "-f", str(config)]
-    given = without_hub(environment(settings, "hub")) | {"KUBECONFIG": str(plane.kubeconfig)}
-    address, told = f"http://127.0.0.1:{hub}/hub/api", {"Authorization": f"token {token}"}
-    with (
-        (folder / "log").open("wb") as log,
-        run_process(command, log.fileno(), given),
-        httpx.Client(base_url=address, headers=told, timeout=120) as api,
-    ):
-        until_200(f"http://127.0.0.1:{front}/hub/api/")
-        api.post("/users/ana").raise_for_status()
-        yield Hub(api, f"http://127.0.0.1:{front}", "ana")
 
 
 async def measure_looks(plane: ControlPlane) -> tuple[list[float], list[float]]:

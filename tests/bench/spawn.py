@@ -160,7 +160,8 @@ def measure_overhead(folder: Path, reference: Path) -> list[tuple[float, float]]
     """The stub behind either hub."""
     with ExitStack() as stack:
         ours, real = stack.enter_context(dure(folder / "stub", stub_command()))
-        theirs = stack.enter_context(stock(folder / "stock", reference, real.settings))
+        simple = SIMPLE.format(command=stub_command(), folder=folder / "stock")
+        theirs = stack.enter_context(stock(folder / "stock", reference, real.settings, simple))
         ours.start(), theirs.start()
         found = pairs(ours.start, theirs.start, OVERHEAD_PAIRS)
         if claimed(real.settings) != OVERHEAD_PAIRS + 1:
@@ -225,18 +226,18 @@ def claimed(settings: Settings) -> int:
 
 
 @contextmanager
-def dure(folder: Path, command: list[str]) -> Iterator[tuple[Hub, RealHub]]:
-    """Our hub behind Envoy."""
+def dure(folder: Path, command: list[str], **more: object) -> Iterator[tuple[Hub, RealHub]]:
+    """Our hub behind Envoy, with `more` settings."""
     folder.mkdir()
-    settings = hub_settings(folder, command)
+    settings = hub_settings(folder, command, **more)
     add_user(settings, "ana", "ana-secret")
     with real_hub(settings) as hub:
-        meet(hub)
+        _meet(hub)
         with hub.api() as api:
             yield Hub(api, hub.url, "ana"), hub
 
 
-def meet(hub: RealHub) -> None:
+def _meet(hub: RealHub) -> None:
     """The hub knows a person from the first login on."""
     _, answer = hub.log_in("ana", "ana-secret")
     if answer.status_code != 302:
@@ -252,20 +253,24 @@ c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
-c.JupyterHub.spawner_class = "simple"
-c.Spawner.cmd = {command!r}
-c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home/{{username}}"
+{spawner}
 c.ConfigurableHTTPProxy.command = [{proxy!r}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
 c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
 c.JupyterHub.services = [dict(name="bench", api_token={token!r})]
 c.JupyterHub.load_roles = [dict(name="bench", scopes=["admin:users", "admin:servers"], services=["bench"])]
 """
+SIMPLE = """
+c.JupyterHub.spawner_class = "simple"
+c.Spawner.cmd = {command!r}
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/home/{{username}}"
+"""
 
 
 @contextmanager
-def stock(folder: Path, proxy: Path, settings: Settings) -> Iterator[Hub]:
-    """JupyterHub as it comes, but for how it opens its database; in the environment of our own hub."""
+def stock(folder: Path, proxy: Path, settings: Settings, spawner: str) -> Iterator[Hub]:
+    """JupyterHub as it comes, but for how it opens its database, with these lines about its spawner; in the
+    environment of our own hub."""
     folder.mkdir()
     front, hub, api_port = free_port(), free_port(), free_port()
     token = secrets.token_hex(16)
@@ -277,14 +282,14 @@ def stock(folder: Path, proxy: Path, settings: Settings) -> Iterator[Hub]:
             api=api_port,
             folder=folder,
             token=token,
-            command=stub_command(),
+            spawner=spawner,
             proxy=str(proxy),
         )
     )
     command = [sys.executable, "-m", "jupyterhub", "-f", str(config)]
     with (
         (folder / "log").open("wb") as log,
-        run_process(command, log.fileno(), without_hub(environment(settings, "hub"))),
+        _process(command, log.fileno(), without_hub(environment(settings, "hub"))),
         httpx.Client(
             base_url=f"http://127.0.0.1:{hub}/hub/api",
             headers={"Authorization": f"token {token}"},
@@ -305,7 +310,7 @@ def bare_lab(home: Path, environment: Mapping[str, str], program: tuple[str, ...
     log = home / "log"
     with log.open("wb") as out:
         began = time.perf_counter()
-        with run_process(command, out.fileno(), environment, home) as process:
+        with _process(command, out.fileno(), environment, home) as process:
 
             async def look() -> None:
                 if process.poll() is not None:
@@ -317,7 +322,7 @@ def bare_lab(home: Path, environment: Mapping[str, str], program: tuple[str, ...
 
 
 @contextmanager
-def run_process(
+def _process(
     command: list[str], log: int, environment: Mapping[str, str], cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=cwd, start_new_session=True)

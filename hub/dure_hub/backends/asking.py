@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
+from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
+from dure_hub.backends.base import Handle, ServerBackend
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +21,41 @@ _LONGEST = 1 << 20
 _CONNECT_S = 2.0
 _READ_S = 3600.0
 """No bound of ours: whoever asks has one."""
+GUARD_S = 10.0
+"""How long a server may take to say whether it watches its guests."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where a server answers us, and its own token, with which it knows who asks."""
+
+    address: str
+    token: str
+
+
+class AskedServers(ServerBackend):
+    """Servers that answer us by HTTP, with their own token, at a door that the backend knows."""
+
+    @abstractmethod
+    async def door(self, handle: Handle) -> Door | None:
+        """Of one that runs: once it has ended, its address may be somebody else's, who must not see its token."""
+
+    async def before_stop(
+        self, handle: Handle, reason: str, ends_at: str, hook_s: float
+    ) -> Mapping[str, Any] | None:
+        """Nothing is sent once it has ended."""
+        body = {"reason": reason, "ends_at": ends_at, "hook_seconds": hook_s}
+        door = await self.door(handle)
+        return None if door is None else await post(f"{door.address}/before-stop", door.token, body)
+
+    async def watches_guests(self, handle: Handle) -> bool:
+        """As it says within `GUARD_S`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GUARD_S):
+                door = await self.door(handle)
+                found = None if door is None else await get(f"{door.address}/guests", door.token)
+                return found is not None and found.get("watching") is True
+        return False
 
 
 async def post(address: str, token: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -20,7 +20,6 @@ from dure_hub.spawners.leased import LeasedSpawner
 
 SECRETS = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN", "MLFLOW_TRACKING_TOKEN")
 """Variables that no pod's manifest shows."""
-PORT = 8888
 
 
 class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
@@ -28,7 +27,7 @@ class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.ip, self.port = "0.0.0.0", PORT  # noqa: S104 - inside its pod
+        self.ip = "0.0.0.0"  # noqa: S104 - inside its pod
         self.env_keep: list[str] = []
         self.delete_pvc = False  # whoever is removed from the hub keeps their files
 

@@ -232,8 +232,7 @@ async def _live(settings: Settings, say: Say, ready: Callable[[], None], make: M
 
 async def greet(settings: Settings, say: Say) -> None:
     """Say where the portal is, and, the first time, who may log in."""
-    from dure_hub.backends.chosen import backends_of
-    from dure_hub.store import system_clock
+    from dure_hub.backends.chosen import running_of
 
     say("ready", url=settings.address)
     served = None
@@ -244,7 +243,7 @@ async def greet(settings: Settings, say: Say) -> None:
     login = await asyncio.to_thread(prepare.add_first_admin, settings)
     if login is not None:
         say("admin", name=login[0], password=login[1])
-    if Feature.USER_ISOLATION in backends_of(settings, system_clock(settings.clock_file)).gaps():
+    if Feature.USER_ISOLATION in running_of(settings).servers.unsupported:
         say("trusting", user=getpass.getuser())
 
 

@@ -314,7 +314,7 @@ async def test_who_takes_a_servers_port_is_not_the_server(place: ApartPlace) -> 
     for owner, own in (("ana", False), ("ben", True)):
         with listening(port, place.user(owner)):
             assert await place.servers().is_own(handle) is own
-            assert (await place.servers()._door(handle) is not None) is own
+            assert (await place.servers().door(handle) is not None) is own
 
 
 async def test_an_answer_of_somebody_else_is_not_waited_for(place: ApartPlace) -> None:

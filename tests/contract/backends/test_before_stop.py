@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from dure_hub.backends import asking
 from dure_hub.backends.base import Handle, Kind
-from dure_hub.backends.embedded import servers
 from tests.contract.backends.kit import Place, until
 
 STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
@@ -110,7 +110,7 @@ async def test_only_a_server_that_says_so_watches_its_guests(
     gate = tmp_path / "gate"
     handle = await started(place, gate)
     if answer == "silence\n":
-        monkeypatch.setattr(servers, "GUARD_S", 0.3)
+        monkeypatch.setattr(asking, "GUARD_S", 0.3)
     if answer is not None:
         gate.with_name("gate.guests").write_text(answer)
     assert await place.servers().watches_guests(handle) is watches

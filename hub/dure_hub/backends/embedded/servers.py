@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator
+from typing import ClassVar
 
-from dure_hub.backends import asking
-from dure_hub.backends.base import Handle, Kind, Phase, ServerBackend, ServerWork
+from dure_hub.backends.asking import AskedServers, Door
+from dure_hub.backends.base import Handle, Kind, Phase, ServerWork
 from dure_hub.backends.embedded.ports import is_listened_by
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, places_of, port_of
 from dure_hub.backends.embedded.warm import PROGRAM, WarmStarts
 from dure_hub.settings import Settings
 
-GUARD_S = 10.0
-"""How long a server may take to say whether it watches its guests."""
 
-
-@dataclass(frozen=True)
-class _Door:
-    """Where a server answers us, and its own token, with which it knows who asks."""
-
-    address: str
-    token: str
-
-
-class EmbeddedServers(EmbeddedRuns, ServerBackend):
+class EmbeddedServers(EmbeddedRuns, AskedServers):
     """Yields the handle, port included, once the process is there; whoever starts it waits for its answer."""
 
     kind: ClassVar[Kind] = Kind.SERVER
@@ -75,24 +62,7 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
         record = self.runner.folder(lease).read("spec")
         return (handle, str(record["secret"])) if handle and record else None
 
-    async def before_stop(
-        self, handle: Handle, reason: str, ends_at: str, hook_s: float
-    ) -> Mapping[str, Any] | None:
-        """Over loopback, with the token that its record holds; nothing is sent once it has ended."""
-        body = {"reason": reason, "ends_at": ends_at, "hook_seconds": hook_s}
-        door = await self._door(handle)
-        return None if door is None else await asking.post(f"{door.address}/before-stop", door.token, body)
-
-    async def watches_guests(self, handle: Handle) -> bool:
-        """Over loopback, too."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GUARD_S):
-                door = await self._door(handle)
-                found = None if door is None else await asking.get(f"{door.address}/guests", door.token)
-                return found is not None and found.get("watching") is True
-        return False
-
-    async def _door(self, handle: Handle) -> _Door | None:
+    async def door(self, handle: Handle) -> Door | None:
         """Of one that runs: once it has ended, its port may be somebody else's, who must not see its token."""
         record = await asyncio.to_thread(self.runner.folder(handle.lease).read, "spec")
         if not record or not record.get("base_path") or (await self.poll(handle)).phase is not Phase.RUNNING:
@@ -100,4 +70,4 @@ class EmbeddedServers(EmbeddedRuns, ServerBackend):
         if record.get("confined") is not None and not await self.is_own(handle):
             return None
         base = str(record["base_path"]).rstrip("/")
-        return _Door(f"http://127.0.0.1:{int(record['port'])}{base}/dure", str(record["secret"]))
+        return Door(f"http://127.0.0.1:{int(record['port'])}{base}/dure", str(record["secret"]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dure_hub.backends import asking
+from dure_hub.backends.asking import AskedServers, Door
 from dure_hub.backends.base import (
     REASONS,
     Feature,
@@ -20,7 +19,6 @@ from dure_hub.backends.base import (
     Phase,
     Reason,
     Seen,
-    ServerBackend,
     ServerWork,
 )
 from dure_hub.backends.kubernetes.api import Cluster
@@ -39,12 +37,10 @@ TROUBLE_S = 20.0
 """How long a pod may be in trouble that does not pass by waiting: an image may just have come."""
 SWEEP_S = 900.0
 """Between two looks for Secrets that no pod came to, and how old such a one is at least."""
-GUARD_S = 10.0
-"""How long a server may take to say whether it watches its guests."""
 TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
 
 
-class KubernetesServers(PodRuns, ServerBackend):
+class KubernetesServers(PodRuns, AskedServers):
     """Yields the handle once there is a pod, and again once that has an address."""
 
     unsupported: Mapping[Feature, Mapping[str, str]] = {
@@ -173,29 +169,13 @@ class KubernetesServers(PodRuns, ServerBackend):
         said = ((found or {}).get("data") or {}).get(TOKEN)
         return base64.b64decode(said).decode() if said else None
 
-    async def before_stop(
-        self, handle: Handle, reason: str, ends_at: str, hook_s: float
-    ) -> Mapping[str, Any] | None:
-        """Over the cluster's network, with its own token; nothing is sent once it has ended."""
-        door = await self._door(handle)
-        body = {"reason": reason, "ends_at": ends_at, "hook_seconds": hook_s}
-        return None if door is None else await asking.post(f"{door[0]}/before-stop", door[1], body)
-
-    async def watches_guests(self, handle: Handle) -> bool:
-        """Over the cluster's network, too."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GUARD_S):
-                door = await self._door(handle)
-                found = None if door is None else await asking.get(f"{door[0]}/guests", door[1])
-                return found is not None and found.get("watching") is True
-        return False
-
-    async def _door(self, handle: Handle) -> tuple[str, str] | None:
-        """Where one that runs answers us, and its token: an address is another pod's once this one has ended."""
+    async def door(self, handle: Handle) -> Door | None:
+        """At its pod's address."""
         pod = await self._pod(handle)
         found = {} if pod is None else where_of(pod)
-        if pod is None or "ip" not in found or (await self.poll(handle)).phase is not Phase.RUNNING:
+        seen = None if pod is None else seen_of(pod, self._portal, self.kind, self._now())
+        if pod is None or "ip" not in found or seen is None or seen.phase is not Phase.RUNNING:
             return None
         token = await self._token(handle)
         base = str((pod["metadata"].get("annotations") or {}).get(BASE, "")).rstrip("/")
-        return (f"http://{found['ip']}:{found['port']}{base}/dure", token) if token and base else None
+        return Door(f"http://{found['ip']}:{found['port']}{base}/dure", token) if token and base else None
