@@ -83,6 +83,7 @@ def operations(data: Path | str) -> Operations:
     servers, training, serving, executions = has.servers, has.training, has.serving, has.executions
     inventory, hub = has.inventory, HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
+    profiles.lacks = servers.unsupported
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
     runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=_measure(settings, inventory))

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from dure.wire.profiles import Offer as Offer
     from dure.wire.profiles import Plan as Plan
     from dure.wire.profiles import Profile as Profile
+    from dure.wire.profiles import ProfileVolume as ProfileVolume
     from dure.wire.queue import QueueEntry as QueueEntry
     from dure.wire.schedules import TIME_LIMIT as TIME_LIMIT
     from dure.wire.schedules import Execution as Execution
@@ -98,6 +99,7 @@ _WHERE = {
     "About": "about",
     "User": "about",
     "Profile": "profiles",
+    "ProfileVolume": "profiles",
     "Plan": "profiles",
     "Offer": "profiles",
     "HoursLeft": "profiles",

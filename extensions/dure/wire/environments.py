@@ -73,7 +73,8 @@ class EnvironmentRequest(Ask):
     """Ask for a server. The same `id` sent twice is one request.
 
     `team` and `project` are charged for it; null is the team of the server that asks, else the only one of who
-    asks. `image` is what it is made from; null is the portal's first.
+    asks. `image` is what it is made from: a name of the portal's, or a reference to a container image, where the
+    profile lets who asks name any; null is the portal's first, or the profile's own.
     """
 
     id: Ulid
@@ -82,7 +83,7 @@ class EnvironmentRequest(Ask):
     lifetime_s: int | None = Field(default=None, ge=300, le=30 * 86400)
     team: TeamName | None = None
     project: Name | None = None
-    image: str | None = Field(default=None, max_length=60, pattern=r"^[a-z0-9](?:[._-]?[a-z0-9])*$")
+    image: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")
 
 
 class ExtendRequest(Ask):

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from dure.wire.base import Answer, Ask, Name, TeamName
+from dure.wire.containers import ImageName, Volumes
 from dure.wire.money import LARGEST, Limit, Subject, in_team
 
 LONGEST_S = 30 * 86400
@@ -105,6 +106,10 @@ class ProfileEntry(Ask):
 
     A profile of a new name is `like` one that there is. `price` is money an hour, in place of the rate card's.
     `groups` are the teams that may pick it, none is everybody; `offered: false` takes it away from all.
+
+    What only containers have: `image` is what its servers are made from, whoever asks; members of
+    `any_image_groups` may name any instead (none is nobody). `volumes` are there in each of its servers, and
+    `shm_mb` is their shared memory (MiB), at most their memory; null is half of that.
     """
 
     like: ProfileName | None = None
@@ -116,6 +121,10 @@ class ProfileEntry(Ask):
     default_lifetime_s: Seconds | None = None
     max_lifetime_s: Seconds | None = None
     groups: list[TeamName] = Field(default=[], max_length=1000)
+    image: ImageName | None = None
+    any_image_groups: list[TeamName] = Field(default=[], max_length=1000)
+    volumes: Volumes = []
+    shm_mb: int | None = Field(default=None, ge=1, le=2**31 - 1)
     offered: bool = True
 
 

@@ -7,6 +7,14 @@ from datetime import datetime
 from dure.wire.base import Answer
 
 
+class ProfileVolume(Answer):
+    """A volume that each server of a profile has at `path`, under the name of its claim."""
+
+    claim: str
+    path: str
+    read_only: bool = True
+
+
 class Profile(Answer):
     """A profile with what is free of it now. Null means unknown, never zero.
 
@@ -16,6 +24,9 @@ class Profile(Answer):
     Of GPUs of its kind `closed` of `closed_of` are given to nobody now, by why in `closed_kinds` (`maintenance`,
     `fault`, `outside`): `closed_until` is when the first of those in maintenance is thought to be back,
     `closed_message` what an administrator says of them.
+
+    Its servers are made from `image` where it has one, else from what whoever asks chooses; with `any_image` that
+    may be any container image. They have `volumes`, and `shm_mb` MiB of shared memory (null is as usual).
     """
 
     name: str
@@ -39,6 +50,10 @@ class Profile(Answer):
     closed_kinds: dict[str, int] = {}
     closed_until: datetime | None = None
     closed_message: str | None = None
+    image: str | None = None
+    any_image: bool = False
+    volumes: list[ProfileVolume] = []
+    shm_mb: int | None = None
 
 
 class Plan(Answer):

@@ -52,6 +52,8 @@ class Feature(StrEnum):
     OWN_TMP = "own_tmp"
     OWN_PYTHON = "own_python"
     SHARED_FOLDERS = "shared_folders"
+    VOLUMES = "volumes"
+    CONTAINER_IMAGES = "container_images"
 
 
 class Kind(StrEnum):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dure_hub.catalogue.profiles import Volume
+
 
 @dataclass(frozen=True)
 class Work:
@@ -39,7 +41,8 @@ class ServerWork(Work):
     """A person's server. `{port}` in `command` and in values of `environment` is the port the backend chooses.
 
     On a cluster it is made from the container `image`, and laid over `template`, the pod that the hub's options
-    ask for. `secrets` are those variables of its environment that nobody else may read.
+    ask for. `secrets` are those variables of its environment that nobody else may read. It has these `volumes`,
+    and `shm_mb` MiB of its memory as shared memory; None is as the backend does.
     """
 
     command: Sequence[str] = ()
@@ -48,6 +51,8 @@ class ServerWork(Work):
     image: str = ""
     template: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    volumes: Sequence[Volume] = ()
+    shm_mb: int | None = None
 
 
 @dataclass(frozen=True)

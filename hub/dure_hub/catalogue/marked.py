@@ -55,6 +55,26 @@ _RULES: Mapping[str, Text] = {
         "en": "no text in it has the character NUL (U+0000)",
         "ko": "텍스트에 NUL 문자(U+0000)를 쓸 수 없습니다",
     },
+    "image_reference": {
+        "en": "an image is a name of `images`, or a reference as registry.example.com/team/tool:1.2",
+        "ko": "이미지는 `images`의 이름이거나 registry.example.com/team/tool:1.2 같은 주소여야 합니다",
+    },
+    "claim_name": {
+        "en": "a claim has small letters, digits, - and . in it, and begins and ends with a letter or digit",
+        "ko": "클레임 이름은 영문 소문자, 숫자, -, .으로 쓰고 문자나 숫자로 시작하고 끝나야 합니다",
+    },
+    "mount_path": {
+        "en": "a path is absolute, of letters, digits, _, - and ., without .. and a / at its end: /data/imagenet",
+        "ko": "경로는 /data/imagenet처럼 /로 시작하고 영문자, 숫자, _, -, .만 쓰며 ..이나 끝의 /는 쓸 수 없습니다",
+    },
+    "mount_reserved": {
+        "en": "no volume is at, above or below {folder}; /data and /mnt are free",
+        "ko": "{folder} 자체나 그 위아래에는 볼륨을 둘 수 없습니다. /data나 /mnt 아래를 쓰세요",
+    },
+    "mounts_apart": {
+        "en": "each claim stands there once, and no path is in another; {claim} at {path} is against that",
+        "ko": "클레임은 한 번씩만 쓰고 경로는 서로 겹치지 않아야 합니다. {path}의 {claim}이(가) 어긋납니다",
+    },
     "project_in_team": {
         "en": "a project is named with its team: vision/segmentation",
         "ko": "프로젝트는 vision/segmentation처럼 팀과 함께 씁니다",

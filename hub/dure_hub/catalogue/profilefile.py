@@ -15,7 +15,7 @@ import yaml
 from dure.wire.organisation import DevicePolicy, ProfileEntry, ProfilesFile
 from dure_hub.catalogue import words
 from dure_hub.catalogue.marked import Marked
-from dure_hub.catalogue.profiles import ProfileSpec
+from dure_hub.catalogue.profiles import ProfileSpec, Volume
 from dure_hub.catalogue.rates import MICRO
 from dure_hub.settings import Settings
 
@@ -24,6 +24,14 @@ _LONGER = {
     "en": "default_lifetime_s is at most max_lifetime_s",
     "ko": "default_lifetime_s는 max_lifetime_s 이하여야 합니다",
 }
+_MORE_SHM = {
+    "en": "shm_mb is a part of memory_mb, so at most as much",
+    "ko": "shm_mb는 memory_mb의 일부이므로 그 이하여야 합니다",
+}
+_TWO_WAYS = {
+    "en": "with an image of its own, nobody may name another: image or any_image_groups",
+    "ko": "프로필에 이미지가 정해져 있으면 다른 이미지를 쓸 수 없습니다. 둘 중 하나만 쓰세요",
+}
 _HEAD = """\
 # The profiles of this portal. An edit takes effect within ten seconds, without a restart; while this file is
 # broken or gone, the last good one counts, and `dure doctor` names the line. What stands behind # is what machine
@@ -31,6 +39,8 @@ _HEAD = """\
 # lifetimes are seconds of servers; `groups` are the teams that may pick a profile, none is everybody;
 # `offered: false` takes it away. A profile of your own has another name and says which one it is `like`:
 #   cpu-large: {like: cpu, cpu_cores: 4, memory_mb: 8192, groups: [vision]}
+# Where servers are containers, a profile may also have an image, volumes and shared memory of its own:
+#   imagenet: {like: cpu, volumes: [{claim: imagenet, path: /data/imagenet}], shm_mb: 2048}
 """
 _DEVICES = """\
 # How GPUs are given: gpu_sharing, gpu_replicas, share_across_teams, team_borrowing and mig_dynamic as in
@@ -53,6 +63,11 @@ def check(profiles: Mapping[str, ProfileEntry], marked: Marked, inside: tuple[st
         default, longest = entry.default_lifetime_s, entry.max_lifetime_s
         if default is not None and longest is not None and default > longest:
             raise marked.wrong((*inside, "profiles", name, "default_lifetime_s"), default, _LONGER)
+        shared, memory = entry.shm_mb, entry.memory_mb
+        if shared is not None and memory is not None and shared > memory:
+            raise marked.wrong((*inside, "profiles", name, "shm_mb"), shared, _MORE_SHM)
+        if entry.image is not None and entry.any_image_groups:
+            raise marked.wrong((*inside, "profiles", name, "image"), entry.image, _TWO_WAYS)
 
 
 def settled(settings: Settings, policy: DevicePolicy) -> Settings:
@@ -101,6 +116,10 @@ def _changed(spec: ProfileSpec, entry: ProfileEntry) -> ProfileSpec:
         max_lifetime_s=longest,
         rate=rate,
         groups=frozenset(entry.groups),
+        image=entry.image,
+        any_image_groups=frozenset(entry.any_image_groups),
+        volumes=tuple(Volume(one.claim, one.path, one.read_only) for one in entry.volumes),
+        shm_mb=None if entry.shm_mb is None else min(entry.shm_mb, memory),
     )
 
 

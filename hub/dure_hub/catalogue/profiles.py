@@ -16,6 +16,17 @@ from dure_hub.catalogue.rates import CPU, GIVEN, RateCard, part_of, price_of_par
 from dure_hub.settings import Settings
 
 Text = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume claim at a path of a server."""
+
+    claim: str
+    path: str
+    read_only: bool = True
+
+
 GROUPS = (2, 4, 8)
 """How many GPUs of one node a profile may have, beside one."""
 FRACTIONS = {"PROF-4Q": 4, "PROF-8Q": 8, "PROF-12Q": 12, "PROF-16Q": 16, "PROF-24Q": 24}
@@ -38,6 +49,9 @@ class ProfileSpec:
     catalogue's entry, None where `gpu_model` is not in the catalogue. `enforced` tells whether the holder's part
     of the GPU's memory is kept by the hardware or driver, or only agreed; None without a GPU. `groups` are the
     teams that may pick it; none is everybody.
+
+    `image` is what its servers are made from, None what whoever asks chooses; members of `any_image_groups` may
+    name any container image. `volumes` and `shm_mb` are what its servers have, where they are containers.
     """
 
     name: str
@@ -57,6 +71,10 @@ class ProfileSpec:
     sharing: str = ""
     enforced: bool | None = None
     groups: frozenset[str] = frozenset()
+    image: str | None = None
+    any_image_groups: frozenset[str] = frozenset()
+    volumes: tuple[Volume, ...] = ()
+    shm_mb: int | None = None
 
 
 def profiles(

@@ -190,7 +190,7 @@ def on_wire(
             "idle_since": used_at,
             "idle_end": idle_end(used_at, idle_timeout_s),
             "extendable_until": _extendable_until(session, row, fleet, now, others_bind),
-            "image": row.image,
+            "image": row.image or own_image(fleet, row.profile),
             "project": row.project,
             "held_until": row.held_until if row.phase == HELD else None,
             "ran": row.active_at is not None,
@@ -205,6 +205,11 @@ def on_wire(
             "notice": closures.notice(session, lease),
         }
     )
+
+
+def own_image(fleet: Fleet, profile: str) -> str | None:
+    """What servers of this profile are made from, whoever asks; None where they choose, or it is away."""
+    return fleet.profiles[profile].image if profile in fleet.profiles else None
 
 
 def told_to(person: Person, shown: wire.Environment) -> wire.Environment:

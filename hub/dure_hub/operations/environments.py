@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -42,6 +41,7 @@ from dure_hub.operations.errors import (
     MustWaitForProfile,
     StillEnding,
 )
+from dure_hub.operations.grant import Grant as Grant
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
 from dure_hub.store import Clock, Store
@@ -51,27 +51,6 @@ from dure_hub.store.models import Environment, Lease, Ticket
 _LOG_LENGTH = 4000
 _FALLBACK = "cpu"
 """The profile of a start straight through the hub that names none and has none to repeat."""
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What the spawner needs of a claimed lease: `devices` are UUIDs of GPUs, `mps` as in `Work`.
-
-    `command` is that of its image; empty is the portal's own. `container` is the image itself, on a cluster.
-    """
-
-    lease: str
-    profile: wire.Profile
-    devices: tuple[str, ...]
-    until: datetime | None
-    mps: tuple[int, int | None] | None = None
-    command: tuple[str, ...] = ()
-    cores: float | None = None
-    memory_mb: int | None = None
-    container: str = ""
-    team: str | None = None
-    project: str | None = None
-    node: str | None = None
 
 
 class Environments:
@@ -92,7 +71,7 @@ class Environments:
         """
         fleet = await self._profiles.fleet()
         spec, team = fleet.picked(ask.profile, person), charged(person, ask.team)
-        image = images.chosen(self.runs.settings, ask.image).name
+        image = images.picked(self.runs.settings, fleet, spec, person.teams, ask.image)
 
         def write(session: Session) -> tuple[wire.Environment, Lease | None]:
             now = self._clock()
@@ -267,7 +246,8 @@ class Environments:
 
         A lease that is spent or somebody else's counts as none. Without one it is admitted now, or leaves a ticket
         and raises `MustWait` or one of its kind; the team of the last server of this name pays, or the owner's
-        only one of `teams`, else it raises `NameYourTeam`. While its last server still ends, raises `StillEnding`.
+        only one of `teams`, else it raises `NameYourTeam`. While its last server still ends, raises `StillEnding`;
+        `ImageNotForYou` where the owner asked for a container image of their own, and no team of theirs may now.
         """
         fleet = await self._profiles.fleet()
         name = server_name or "default"
@@ -277,6 +257,8 @@ class Environments:
             row = rows.find(session, owner, name)
             held = rows.active_lease(session, row) if row is not None else None
             if row is not None and held is not None:
+                if held.claimed_at is None and held.profile in fleet.profiles:
+                    images.need_any(self.runs.settings, fleet.profiles[held.profile], teams, row.image)
                 return asks.take(session, row, held, lease, now)
             if row is None or row.phase != rows.WAITING:
                 wanted = self._as_before(session, row, owner, profile, teams, fleet)
@@ -291,7 +273,8 @@ class Environments:
         if not isinstance(taken, Lease):
             raise taken
         taken.slices = await self.carve(taken.id) or taken.slices
-        offered, image = await self._profiles.get(taken.profile), await self._store.read(partial(_image, taken.id))
+        offered, spec = await self._profiles.get(taken.profile), fleet.profile(taken.profile)
+        image = spec.image or await self._store.read(partial(_image, taken.id))
         return Grant(
             taken.id,
             offered,
@@ -305,6 +288,8 @@ class Environments:
             taken.team,
             taken.project,
             admission.node(taken),
+            spec.volumes,
+            spec.shm_mb,
         )
 
     def _as_before(
@@ -322,8 +307,9 @@ class Environments:
         paying = charged(person, None)
         wanted = profile or (row.profile if row is not None else _FALLBACK)
         project = before.project if before is not None and before.team == paying else None
-        image = row.image if row is not None else None
-        seconds = lifetimes.seconds_of(session, None, fleet.picked(wanted, person), owner, paying)
+        spec = fleet.picked(wanted, person)
+        image = images.kept(self.runs.settings, spec, person.teams, row.image if row is not None else None)
+        seconds = lifetimes.seconds_of(session, None, spec, owner, paying)
         return Wanted(wanted, seconds, paying, project, image)
 
     async def save_handle(self, handle: Handle) -> None:

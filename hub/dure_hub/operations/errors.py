@@ -35,6 +35,20 @@ class ProfileNotForYou(DureError):
     }
 
 
+class ProfileNotHere(DureError):
+    """The profile is made of more than there is where the portal runs servers; `why` is the backend's sentence."""
+
+    code, status = "profile_not_here", 501
+    message: ClassVar[Text] = {
+        "en": "The profile {profile} cannot be given here as it is. {why}",
+        "ko": "{profile} 프로필을 여기서는 그대로 제공할 수 없습니다. {why}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose another one; an administrator changes this one in profiles.yaml. Nothing was started.",
+        "ko": "다른 프로필을 고르세요. 관리자는 profiles.yaml에서 고칠 수 있습니다. 시작된 것은 없습니다.",
+    }
+
+
 class NeverFits(DureError):
     """Waiting would not help: the whole machine is too small for it."""
 

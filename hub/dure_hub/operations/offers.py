@@ -136,6 +136,7 @@ def _offer(
         "lifetime_note": lifetimes.note_of(bounds),
     }
     try:
+        fleet.need_here(fleet.profile(profile.name))
         start = _start(session, asked, queued, board)
     except DureError as error:
         return wire.Offer(**told, refusal={code: error.text(code) for code in LANGUAGES})

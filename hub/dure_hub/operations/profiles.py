@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,15 +13,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dure import wire
+from dure.errors import Text
+from dure.wire.containers import means_container
 from dure.wire.organisation import ProfilesFile
-from dure_hub.backends.base import Inventory, InventoryBackend
+from dure_hub.backends.base import Feature, Inventory, InventoryBackend
 from dure_hub.catalogue import profilefile
 from dure_hub.catalogue import profiles as catalogue
 from dure_hub.catalogue.machine import Gpu, Machine, closing
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.catalogue.rates import GIVEN, RateCard
 from dure_hub.operations import closures
-from dure_hub.operations.errors import NoSuchProfile, ProfileNotForYou
+from dure_hub.operations.errors import NoSuchProfile, ProfileNotForYou, ProfileNotHere
 from dure_hub.operations.live_profiles import LiveProfiles
 from dure_hub.operations.machines import Units, machines_of
 from dure_hub.operations.people import Person
@@ -77,6 +79,8 @@ class Fleet:
     _closings: dict[frozenset[str], Fleet] = field(default_factory=dict, compare=False, repr=False)
     made: Mapping[str, ProfileSpec] = field(default_factory=dict)
     """The profiles as the machine and the settings alone make them."""
+    lacks: Mapping[Feature, Text] = field(default_factory=dict)
+    """What servers cannot have here, each with its sentence."""
 
     @cached_property
     def capacity(self) -> Capacity:
@@ -132,16 +136,30 @@ class Fleet:
         return {**self.open_to_all, **own}
 
     def picked(self, name: str, person: Person) -> ProfileSpec:
-        """One profile that this person picks. Raises `NoSuchProfile`, `ProfileNotForYou`."""
+        """One profile that this person picks. Raises `NoSuchProfile`, `ProfileNotForYou`, `ProfileNotHere`."""
         spec = self.profile(name)
         if not is_for(spec, person):
             raise ProfileNotForYou(profile=name, groups=", ".join(sorted(spec.groups)))
+        self.need_here(spec)
         return spec
+
+    def need_here(self, spec: ProfileSpec) -> None:
+        """Raise `ProfileNotHere` where a server of it would lack what the profile says it has."""
+        contained = spec.image is not None and means_container(spec.image)
+        for feature, asked in ((Feature.VOLUMES, spec.volumes), (Feature.CONTAINER_IMAGES, contained)):
+            if asked and feature in self.lacks:
+                raise ProfileNotHere(profile=spec.name, why=self.lacks[feature])
 
 
 def is_for(spec: ProfileSpec, person: Person) -> bool:
     """Whether the person may pick it: a team of theirs, or everybody, may; administrators may pick any."""
     return person.admin or not spec.groups or not spec.groups.isdisjoint(person.teams)
+
+
+def may_name_any(spec: ProfileSpec, teams: Collection[str]) -> bool:
+    """Whether members of these teams may name any container image for a server of it; nobody else may, not even
+    administrators: they may put themselves into such a team."""
+    return not spec.any_image_groups.isdisjoint(teams)
 
 
 def fleet_of(
@@ -202,6 +220,8 @@ class Profiles:
         self._looking = asyncio.Lock()
         self.full: Callable[[], Awaitable[Verdict | None]] = _room
         """Why nothing may start now; the disk's own, once there is one."""
+        self.lacks: Mapping[Feature, Text] = {}
+        """What servers cannot have here; their backend's own, once there is one."""
 
     async def fleet(self) -> Fleet:
         """The fleet as it was at most ten seconds ago."""
@@ -217,7 +237,11 @@ class Profiles:
                 )
                 seen = with_lost(seen, await self._store.read(lost))
                 refused = await asyncio.to_thread(self._refusals.units, seen.devices)
-                known = self._known = now, begun, fleet_of(seen, self._settings, card, now, refused, file)
+                known = self._known = (
+                    now,
+                    begun,
+                    replace(fleet_of(seen, self._settings, card, now, refused, file), lacks=self.lacks),
+                )
         full = await self.full()
         return known[2] if full is None else replace(known[2], full=full, _closings={})
 
@@ -235,7 +259,8 @@ class Profiles:
         )
         held, empty = Board(fleet.closing(frozenset(rows)).machines, slices), Board(fleet.machines)
         found = [one for one in fleet.profiles.values() if is_for(one, person)]
-        listed = [_on_wire(one, held.count(one, wish), empty.count(one, wish)) for one in found]
+        may = person.teams if Feature.CONTAINER_IMAGES not in fleet.lacks else frozenset()
+        listed = [_on_wire(one, held.count(one, wish), empty.count(one, wish), may) for one in found]
         shut = shut_by_kind(fleet, rows) if rows else {}
         return [told_closed(one, fleet, shut) for one in listed]
 
@@ -300,7 +325,7 @@ def _kind(gpu: Gpu) -> _KindKey:
     return gpu.key or gpu.model, gpu.grid is not None
 
 
-def _on_wire(profile: ProfileSpec, free: int, total: int) -> wire.Profile:
+def _on_wire(profile: ProfileSpec, free: int, total: int, teams: Collection[str] = frozenset()) -> wire.Profile:
     return wire.Profile(
         name=profile.name,
         title=dict(profile.title),
@@ -318,6 +343,10 @@ def _on_wire(profile: ProfileSpec, free: int, total: int) -> wire.Profile:
         enforced=profile.enforced,
         free=free,
         total=total,
+        image=profile.image,
+        any_image=may_name_any(profile, teams),
+        volumes=[wire.ProfileVolume(**vars(one)) for one in profile.volumes],
+        shm_mb=profile.shm_mb,
     )
 
 

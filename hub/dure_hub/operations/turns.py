@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from dure import wire
 from dure.errors import DureError, Text
-from dure_hub.operations import admission, lifetimes
+from dure_hub.operations import admission, images, lifetimes
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.environment_asks import Wanted
@@ -83,7 +83,8 @@ class Turns:
             session.flush()
             team = charged(person, before.team if before is not None else None)
             usual_s = lifetimes.seconds_of(session, None, spec, person.name, team)
-            wanted = Wanted(profile, usual_s, team, row.project, row.image)
+            image = images.kept(self._environments.runs.settings, spec, person.teams, row.image)
+            wanted = Wanted(profile, usual_s, team, row.project, image)
             wanted = asks.like(session, wanted, person.name, before, fleet)
             most = self._environments.runs.settings.servers_per_person
             row = asks.row_of(session, row, person.name, name, wanted, now, most)
@@ -111,7 +112,7 @@ class Turns:
                 lifetime_s=wanted.seconds,
                 team=before.team if before is not None else None,
                 project=row.project,
-                image=row.image,
+                image=None if spec.image is not None else row.image,
             )
 
         return await self._environments.request(person, await self._store.read(read))

@@ -55,6 +55,8 @@ class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
             api_token=self.api_token,
             image=granted.container,
             template=await self.template(),
+            volumes=granted.volumes,
+            shm_mb=granted.shm_mb,
         )
 
     async def template(self) -> dict[str, Any]:

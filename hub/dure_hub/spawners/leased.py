@@ -22,7 +22,7 @@ from dure.wire.base import NAME_PATTERN
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServerWork
 from dure_hub.hubapi import portal_name
 from dure_hub.hubpages import language_of
-from dure_hub.operations.environments import Grant
+from dure_hub.operations.grant import Grant
 from dure_hub.spawners.naming import is_server_name
 from dure_hub.spawners.refusal import Refused, StartBroke
 from dure_hub.spawners.steps import LOG_BYTES, Steps, why

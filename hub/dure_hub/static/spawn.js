@@ -31,6 +31,18 @@ function bound() {
   note.hidden = !note.textContent;
 }
 
+function showImages() {
+  // What is hidden is not sent either: a profile's own image goes before the list, and most let nobody type one.
+  const picked = chosen();
+  if (!picked) return;
+  for (const [id, shown] of [["image-field", !("image" in picked.dataset)], ["own-image-field", "anyImage" in picked.dataset]]) {
+    const field = document.getElementById(id);
+    if (!field) continue;
+    field.hidden = !shown;
+    for (const input of field.querySelectorAll("input, select")) input.disabled = !shown;
+  }
+}
+
 function put(node, ...parts) {
   const made = document.createElement("div");
   made.append(...parts);
@@ -119,6 +131,7 @@ if (form) {
   form.addEventListener("change", (event) => {
     if (event.target === lifetime) lifetime.dataset.own = "";
     bound();
+    showImages();
     sum();
     if (event.target.name !== "profile") look();
   });
@@ -128,6 +141,7 @@ if (form) {
   });
   window.addEventListener("pageshow", () => form.querySelector("button[type=submit]").removeAttribute("disabled"));
   bound();
+  showImages();
   sum();
   every(12000, look);
 }

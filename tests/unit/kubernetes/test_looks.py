@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from dure_hub.backends.base import Kind, Phase, Reason, Seen
-from dure_hub.backends.kubernetes.looks import is_gated, is_readable, seen_of, trouble_of, waits_for, waits_in
+from dure_hub.backends.kubernetes.looks import (
+    is_gated,
+    is_readable,
+    seen_of,
+    trouble_of,
+    unusable,
+    waits_for,
+    waits_in,
+)
 from dure_hub.backends.kubernetes.marks import STOPPED, make_labels
 
 SOON, LATER = "2026-03-01T12:00:21Z", "2026-03-01T12:30:00Z"
@@ -174,3 +182,19 @@ def test_the_scheduler_says_why_it_waits() -> None:
     condition = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
     found["status"]["conditions"] = [{"type": "Ready", "status": "False"}, condition]
     assert waits_for(found) == "0/3 nodes are available"
+
+
+def test_only_a_claim_that_helps_nobody_by_waiting_is_unusable() -> None:
+    there = {"metadata": {}, "status": {"phase": "Bound"}}
+    assert unusable(there) is None
+    assert unusable({"metadata": {}, "status": {"phase": "Pending"}}) is None, "its first pod may have it made"
+    said = [
+        unusable(None),
+        unusable({**there, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+        unusable({**there, "status": {"phase": "Lost"}}),
+    ]
+    assert [one["en"] for one in said if one] == [
+        "there is none of that name",
+        "it is being deleted",
+        "its volume is lost",
+    ]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dure_hub.backends.base import Kind
+from dure_hub.backends.base import Kind, ServerWork
 from dure_hub.backends.kubernetes import pods
 from dure_hub.backends.kubernetes.marks import lease_of
-from dure_hub.backends.kubernetes.spec import SHM, Mount, PodSpec
+from dure_hub.backends.kubernetes.spec import HOME, SHM, Mount, PodSpec
+from dure_hub.backends.kubernetes.specs import home_claim, server_spec
+from dure_hub.catalogue.profiles import Volume
+from dure_hub.settings import Settings
 
 SPEC = PodSpec(
     portal="p1",
@@ -130,3 +134,25 @@ def test_a_home_outlives_its_pods() -> None:
     assert claim["spec"]["resources"]["requests"] == {"storage": "10Gi"}
     assert claim["spec"]["storageClassName"] == "fast"
     assert "storageClassName" not in pods.make_home_claim("h", "n", {}, 1, None)["spec"]
+
+
+def test_a_profile_brings_volumes_and_shared_memory_into_the_pod() -> None:
+    settings = Settings(backend="kubernetes", server_image="registry.example/first:1")
+    volumes = (Volume("imagenet", "/data/imagenet"), Volume("scratch", "/mnt/scratch", read_only=False))
+    work = ServerWork("01HX", "ana", Path("/"), {}, memory_mb=4096, image="other:1", volumes=volumes, shm_mb=512)
+    spec = server_spec(settings, work)
+    assert spec.mounts == [
+        Mount(home_claim("ana"), HOME),
+        Mount("imagenet", "/data/imagenet", read_only=True),
+        Mount("scratch", "/mnt/scratch"),
+    ]
+    assert (spec.image, spec.shm_mb) == ("other:1", 512)
+    pod = pods.make_pod(spec)["spec"]
+    (claim,) = (
+        one for one in pod["volumes"] if one.get("persistentVolumeClaim", {}).get("claimName") == "imagenet"
+    )
+    assert claim["persistentVolumeClaim"]["readOnly"] is True, "else its files would be made the group's"
+    assert server_spec(settings, replace(work, shm_mb=None)).shm_mb == 2048
+    assert server_spec(settings, replace(work, shm_mb=9999)).shm_mb == 4096, "it is a part of its memory"
+    homeless = settings.model_copy(update={"home_size_gb": 0})
+    assert [mount.claim for mount in server_spec(homeless, work).mounts] == ["imagenet", "scratch"]

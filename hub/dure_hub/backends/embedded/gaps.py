@@ -32,6 +32,20 @@ SHARED_TMP: Gaps = {
         " 함께 쓰고, 노트북 커널은 이 머신의 다른 사용자가 들을 수 있는 루프백으로 통신합니다.",
     },
 }
+NO_CONTAINERS: Gaps = {
+    Feature.VOLUMES: {
+        "en": "Servers are processes of this machine: data for all of them is in folders of `shared_folders`,"
+        " and shared memory is the machine's own, whatever a profile says of volumes and `shm_mb`.",
+        "ko": "서버는 이 머신의 프로세스입니다. 함께 쓰는 데이터는 `shared_folders`의 폴더에 두고, 공유 메모리는"
+        " 머신의 것을 씁니다. 프로필의 볼륨과 `shm_mb`는 쓸 수 없습니다.",
+    },
+    Feature.CONTAINER_IMAGES: {
+        "en": "Servers are processes of this machine, made from a Python or a command of `images`; container"
+        " images need a cluster.",
+        "ko": "서버는 이 머신의 프로세스로, `images`의 파이썬이나 명령으로 만듭니다. 컨테이너 이미지를 쓰려면"
+        " 클러스터가 필요합니다.",
+    },
+}
 MULTI_NODE: Gaps = {
     Feature.MULTI_NODE: {
         "en": "A job runs on this one machine; jobs over several machines need a cluster.",

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from dure_hub.backends.asking import AskedServers, Door
 from dure_hub.backends.base import Handle, Kind, Phase, ServerWork
+from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.ports import is_listened_by
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, places_of, port_of
@@ -22,6 +23,7 @@ class EmbeddedServers(EmbeddedRuns, AskedServers):
 
     def __init__(self, settings: Settings, program: str = PROGRAM) -> None:
         super().__init__(settings)
+        self.unsupported = {**self.unsupported, **gaps.NO_CONTAINERS}
         self.runner.warm = WarmStarts(settings, program)
 
     def start(self, work: ServerWork) -> AsyncIterator[Handle]:

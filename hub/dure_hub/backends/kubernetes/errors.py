@@ -52,6 +52,24 @@ class HomeTaken(DureError):
     }
 
 
+class VolumeMissing(DureError):
+    """A volume claim that the profile brings cannot be mounted; `why` says so in each language."""
+
+    code, status = "volume_missing", 503
+    message: ClassVar[Text] = {
+        "en": "The profile's volume claim {claim}, which is to be at {path}, cannot be used in the namespace "
+        "{namespace}: {why}.",
+        "ko": "프로필이 {path}에 연결하는 볼륨 클레임 {claim}을(를) 네임스페이스 {namespace}에서 쓸 수 "
+        "없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Nothing was started. Choose another profile, or ask an administrator to make the claim "
+        "(`kubectl -n {namespace} get pvc`) or to correct `volumes` in profiles.yaml.",
+        "ko": "시작된 것은 없습니다. 다른 프로필을 고르거나, 클레임을 만들거나"
+        "(`kubectl -n {namespace} get pvc`) profiles.yaml의 `volumes`를 고치도록 관리자에게 요청하세요.",
+    }
+
+
 class PodStuck(DureError):
     """A pod did not begin, and waiting longer is no use, or has lasted long enough."""
 

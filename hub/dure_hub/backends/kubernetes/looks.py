@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from dure.errors import Text
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
 from dure_hub.backends.kubernetes.marks import GATE, STOPPED, lease_of
 from dure_hub.backends.kubernetes.pods import CONTAINER
@@ -27,6 +28,9 @@ PREEMPTING = {"PreemptionByScheduler", "WorkloadEvictedDueToPreempted"}
 """Reasons of conditions of a pod that was deleted to make room: the scheduler's, and Kueue's own."""
 
 Pod = Mapping[str, Any]
+NO_CLAIM: Text = {"en": "there is none of that name", "ko": "그 이름의 클레임이 없습니다"}
+CLAIM_GOES: Text = {"en": "it is being deleted", "ko": "삭제되는 중입니다"}
+CLAIM_LOST: Text = {"en": "its volume is lost", "ko": "볼륨을 잃었습니다"}
 
 
 def seen_of(pod: Pod, portal: str, kind: Kind, now: datetime) -> Seen | None:
@@ -110,6 +114,16 @@ def trouble_of(pod: Pod) -> str | None:
         if waiting.get("reason") in HOPELESS:
             return f"{waiting['reason']}: {waiting.get('message', '')}".removesuffix(": ")
     return None
+
+
+def unusable(claim: Mapping[str, Any] | None) -> Text | None:
+    """Why no pod can begin with this volume claim, however long it waits; None where one may. One without a volume
+    yet may: many classes make it only once a pod asks."""
+    if claim is None:
+        return NO_CLAIM
+    if claim["metadata"].get("deletionTimestamp"):
+        return CLAIM_GOES
+    return CLAIM_LOST if (claim.get("status") or {}).get("phase") == "Lost" else None
 
 
 def will_never_run(pod: Pod) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +22,13 @@ from dure_hub.backends.base import (
     ServerWork,
 )
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.errors import ClusterAway, HomeTaken, PodEnded, PodStuck
-from dure_hub.backends.kubernetes.looks import ENDED, seen_of, trouble_of, waits_for, where_of
+from dure_hub.backends.kubernetes.errors import ClusterAway, HomeTaken, PodEnded, PodStuck, VolumeMissing
+from dure_hub.backends.kubernetes.looks import ENDED, seen_of, trouble_of, unusable, waits_for, where_of
 from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_secret
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.specs import home_claim, server_spec
+from dure_hub.catalogue.profiles import Volume
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
@@ -49,8 +50,8 @@ class KubernetesServers(PodRuns, AskedServers):
             "ko": "클러스터에서 서버의 패키지는 이미지와 홈에 설치한 것입니다.",
         },
         Feature.SHARED_FOLDERS: {
-            "en": "On a cluster shared folders are volumes that the option `kubespawner` mounts.",
-            "ko": "클러스터에서 공유 폴더는 `kubespawner` 설정으로 연결한 볼륨입니다.",
+            "en": "On a cluster shared folders are volumes of a profile, or what the option `kubespawner` mounts.",
+            "ko": "클러스터에서 공유 폴더는 프로필의 볼륨이거나 `kubespawner` 설정으로 연결한 볼륨입니다.",
         },
     }
 
@@ -64,9 +65,11 @@ class KubernetesServers(PodRuns, AskedServers):
     async def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """As the interface says. Its Secret is there before its pod: who was killed in between starts anew.
 
-        Raises `PodStuck` where it does not begin in time, `PodEnded` where it ends before it has an address.
+        Raises `PodStuck` where it does not begin in time, `PodEnded` where it ends before it has an address, and
+        `VolumeMissing` before anything is made where a volume of its profile is not there.
         """
         spec = server_spec(self._settings, work)
+        await self._need_volumes(work.volumes)
         await self._ensure_home(work.owner)
         secret = make_secret(spec, work.secrets)
         if not await self._cluster.create(self._secrets, secret):  # of a start that was cut off: its token is lost
@@ -94,6 +97,15 @@ class KubernetesServers(PodRuns, AskedServers):
         if (await self.poll(handle)).phase is not Phase.RUNNING:
             await self._cluster.delete(self._secret(handle))
         await super().forget(handle)
+
+    async def _need_volumes(self, volumes: Iterable[Volume]) -> None:
+        """A pod whose claim is not there would wait for it without a word until its time is over."""
+        for volume in volumes:
+            claim = await self._cluster.get(f"{self._space}/persistentvolumeclaims/{volume.claim}")
+            if why := unusable(claim):
+                raise VolumeMissing(
+                    claim=volume.claim, namespace=self._settings.namespace_dev, path=volume.path, why=why
+                )
 
     async def _ensure_home(self, owner: str) -> None:
         if not self._settings.home_size_gb:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dure_hub.backends.base import Kind, ServerWork
 from dure_hub.backends.kubernetes.marks import run_name
@@ -46,10 +46,10 @@ def server_spec(settings: Settings, work: ServerWork) -> PodSpec:
         resources=resources,
         devices=tuple(work.devices),
         mps=work.mps,
-        shm_mb=memory_mb // 2,  # it is memory of the pod in any case
+        shm_mb=min(work.shm_mb or memory_mb // 2, memory_mb),  # it is memory of the pod in any case
         node=node or work.node,
         pool=POOLS[Kind.SERVER],
-        mounts=[Mount(home_claim(work.owner), HOME)] if settings.home_size_gb else [],
+        mounts=[*_home(settings, work.owner), *(Mount(**vars(volume)) for volume in work.volumes)],
         secret=name,
         hidden=tuple(work.secrets),
         port=PORT,
@@ -58,6 +58,10 @@ def server_spec(settings: Settings, work: ServerWork) -> PodSpec:
         pull_policy=settings.image_pull_policy or None,
         pull_secrets=settings.image_pull_secrets,
     )
+
+
+def _home(settings: Settings, owner: str) -> Sequence[Mount]:
+    return [Mount(home_claim(owner), HOME)] if settings.home_size_gb else []
 
 
 def home_claim(owner: str) -> str:

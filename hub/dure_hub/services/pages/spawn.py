@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 
 from dure.errors import DureError
+from dure.wire.containers import LONGEST, REFERENCE, means_container
 from dure.wire.environments import EnvironmentRequest
 from dure.wire.ids import new_id
 from dure.wire.profiles import Offer, Profile
@@ -31,7 +32,7 @@ Hint = Annotated[str, Query(max_length=200)]
 
 _OFFERED_S = (1800, 3600, 2 * 3600, 4 * 3600, 8 * 3600, 12 * 3600, 24 * 3600, 3 * 86400, 7 * 86400)
 _DIGITS = 12  # Python reads no number of thousands of digits
-_FIELDS = ("id", "name", "profile", "lifetime_s", "team", "project", "image")
+_FIELDS = ("id", "name", "profile", "lifetime_s", "team", "project", "image", "own_image")
 
 
 @router.get(f"{BASE}/spawn")
@@ -48,7 +49,7 @@ async def send(request: Request, person: Visitor, ops: Ops) -> Response:
     form = await request.form()
     given = {key: str(form.get(key, "")) for key in _FIELDS}
     try:
-        ask = EnvironmentRequest.model_validate({key: value for key, value in given.items() if value})
+        ask = EnvironmentRequest.model_validate(await _asked(ops, given))
         await ops.environments.request(person, ask)
     except ValidationError as error:
         refused: DureError = invalid(error.errors(), language_of(request))
@@ -57,6 +58,18 @@ async def send(request: Request, person: Visitor, ops: Ops) -> Response:
     else:
         return RedirectResponse(ops.settings.at(f"{BASE}/wait/{ask.name}"), status_code=303)
     return await _form(request, person, ops, given, refused)
+
+
+async def _asked(ops: Operations, given: Mapping[str, str]) -> dict[str, str]:
+    """What was given, with one image at most: what was typed goes before the list, which is shown for all profiles
+    where nothing hides it, and says nothing for one that has an image of its own."""
+    asked = {key: value.strip() for key, value in given.items() if value.strip()}
+    typed, profiles = asked.pop("own_image", ""), (await ops.profiles.fleet()).profiles
+    if typed:
+        asked["image"] = typed
+    elif (spec := profiles.get(given["profile"])) is not None and spec.image is not None:
+        asked.pop("image", None)
+    return asked
 
 
 async def _form(
@@ -78,6 +91,9 @@ async def _form(
         lifetimes=lifetimes(offers, seconds, ops.settings.max_lifetime_s if len(person.teams) > 1 else 0),
         teams=sorted(person.teams) if len(person.teams) > 1 else [],
         images=images.offered(ops.settings),
+        titles={image.name: image.title or image.name for image in images.offered(ops.settings)},
+        on_cluster=ops.settings.on_cluster,
+        reference=(REFERENCE, LONGEST),
         projects=await ops.offers.projects(person),
         chosen=_chosen(offers, given, last, {"team": team or "", "project": project, "lifetime_s": seconds}),
         error=error,
@@ -110,12 +126,20 @@ def _chosen(
     return {
         "name": given.get("name") or "default",
         "profile": first.name if first else "",
-        "image": given.get("image") or last.image or "",
+        **_image(given, last),
         **more,
         "lifetime_s": min(more["lifetime_s"] or default, longest),
         "own_time": more["lifetime_s"] is not None,
         "lifetime_note": first.lifetime_note if first else None,
     }
+
+
+def _image(given: Mapping[str, str], last: Last) -> dict[str, str]:
+    """Of the list or typed, as it was given, else as it was the last time."""
+    if "own_image" in given:
+        return {"image": given.get("image", ""), "own_image": given["own_image"]}
+    named = given.get("image") or last.image or ""
+    return {"image": "", "own_image": named} if means_container(named) else {"image": named, "own_image": ""}
 
 
 def _choice(one: Profile) -> Choice:

@@ -29,6 +29,21 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "spawn.image": ("Image", "이미지"),
     "spawn.image.help": ("What the server is made from.", "서버를 만드는 환경입니다."),
     "spawn.image.only": ("{title} of this machine", "이 머신의 {title}"),
+    "spawn.image.own": ("Another container image", "다른 컨테이너 이미지"),
+    "spawn.image.own.help": (
+        "A reference, as registry.example.com/team/tool:1.2; empty is the image from the list. It must run "
+        "jupyterhub-singleuser. For: {names}.",
+        "registry.example.com/team/tool:1.2 같은 이미지 주소입니다. 비워 두면 목록의 이미지를 씁니다. "
+        "jupyterhub-singleuser를 실행하는 이미지여야 합니다. 쓸 수 있는 프로필: {names}.",
+    ),
+    "spawn.image.own.rule": (
+        "A registry, a path in small letters, and a tag or digest: registry.example.com/team/tool:1.2",
+        "레지스트리, 영문 소문자 경로, 태그나 다이제스트: registry.example.com/team/tool:1.2",
+    ),
+    "spawn.shm": ("Shared memory", "공유 메모리"),
+    "spawn.volumes": ("Data", "데이터"),
+    "spawn.volumes.read": ("read only", "읽기 전용"),
+    "spawn.volumes.write": ("may be written to", "쓰기 가능"),
     "spawn.project": ("Project", "프로젝트"),
     "spawn.project.help": (
         "Costs are counted under it. May stay empty.",
