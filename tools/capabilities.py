@@ -29,6 +29,8 @@ WORDS = {
     Feature.OWN_TMP: "A /tmp of one's own",
     Feature.OWN_PYTHON: "Packages of one's own that survive (`dure env`)",
     Feature.SHARED_FOLDERS: "Shared folders (`shared_folders`)",
+    Feature.VOLUMES: "Volumes and shared memory of a profile",
+    Feature.CONTAINER_IMAGES: "A profile's container image; by team, any",
 }
 
 OF_A_MACHINE = {

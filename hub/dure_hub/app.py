@@ -83,7 +83,6 @@ def operations(data: Path | str) -> Operations:
     servers, training, serving, executions = has.servers, has.training, has.serving, has.executions
     inventory, hub = has.inventory, HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
-    profiles.lacks = servers.unsupported
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
     runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=_measure(settings, inventory))
@@ -174,6 +173,7 @@ def _joined(ops: Operations, carver: Carver) -> Operations:
     ops.schedules.firing.ready = partial(ops.reconciler.has_looked, admission.SCHEDULE)
     ops.schedules.firing.why_not = ops.shares.why_not = Owners(ops.settings, ops.hub).why_not
     ops.devices.changed = partial(_devices_changed, ops)
+    ops.profiles.lacks = ops.servers.unsupported
     ops.profiles.full = ops.snapshots.full = ops.disk.why_full
     ops.environments.carve = carver.ready
     ops.organisation.people = AccountBook(ops.settings)

@@ -60,6 +60,8 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "own_tmp": ("own /tmp", "개별 /tmp"),
     "own_python": ("own packages", "개인 패키지"),
     "shared_folders": ("shared folders", "공유 폴더"),
+    "volumes": ("volumes", "볼륨"),
+    "container_images": ("container images", "컨테이너 이미지"),
 }
 TO_DO: Mapping[Feature, tuple[str, str]] = {
     Feature.GPU: (
