@@ -20,12 +20,14 @@ from tests.cluster.programs import until
 from tests.cluster.test_portal import ask, is_in, seen
 from tests.e2e.portal import Portal, make_portal
 from tests.support.hub import xsrf
+from tools import images as tool
 
 SPACE = "dure-profiles"
 CODE = "singleuser-code"
 LOOK = (
     "id -u; cat /data/digits/one; touch /data/digits/two; touch /mnt/scratch/three && echo wrote;"
-    " df --output=size -m /dev/shm | tail -1 | tr -d ' '; exec python -P -m dure_hub.spawners.jupyterhub_singleuser"
+    " df --output=size -m /dev/shm | tail -1 | tr -d ' ';"
+    " exec python -P -m dure_hub.spawners.jupyterhub_singleuser"
 )
 """Says what is there, and is a server then."""
 pytestmark = pytest.mark.timeout(600)
@@ -102,7 +104,7 @@ profiles:
     memory_mb: 1024
   lost: {like: cpu, volumes: [{claim: imagenet, path: /data/imagenet}]}
   code: {like: cpu, memory_mb: 2048, image: IMAGE}
-""".replace("IMAGE", images.tool.tagged(CODE))
+""".replace("IMAGE", tool.tagged(CODE))
     )
 
 
@@ -154,7 +156,7 @@ def test_a_claim_that_is_not_there_ends_the_start_before_there_is_a_pod(
     portal: Portal, cluster: ControlPlane, ana: httpx.Client
 ) -> None:
     ask(ana, "lost")
-    until(lambda: seen(ana)["phase"] == "failed", lambda: f"the start to fail: {seen(ana)}", 60)
+    until(lambda: seen(ana)["phase"] == "failed", "the start to fail", 60)
     reason = seen(ana)["reason"]
     for word in ("imagenet", "/data/imagenet", SPACE, "there is none of that name"):
         assert word in reason, reason
@@ -182,7 +184,7 @@ def test_by_team_any_image_is_a_pod_of_that_image_with_its_own_command(
 def test_an_image_that_cannot_be_had_is_named(portal: Portal, cluster: ControlPlane, ana: httpx.Client) -> None:
     until(lambda: profiles(ana)["cpu"]["any_image"], "the hub to know her team", 60)
     assert request(ana, "localhost/nobody/nothing:9").is_success
-    until(lambda: seen(ana)["phase"] == "failed", lambda: f"the start to fail: {seen(ana)}", 120)
+    until(lambda: seen(ana)["phase"] == "failed", "the start to fail", 120)
     assert "nothing:9" in seen(ana)["reason"], seen(ana)
 
 
