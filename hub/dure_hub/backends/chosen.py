@@ -58,8 +58,11 @@ def _inventory(settings: Settings, clock: Callable[[], datetime]) -> InventoryBa
         return embedded.choose(settings, clock)
     from dure_hub.backends.kubernetes.connecting import cluster_of
     from dure_hub.backends.kubernetes.inventory import ClusterInventory
+    from dure_hub.backends.kubernetes.prometheus import Prometheus
 
-    return ClusterInventory(cluster_of(settings), settings.instance)
+    address = settings.prometheus_url
+    prometheus = Prometheus(address, settings.prometheus_token_file) if address else None
+    return ClusterInventory(cluster_of(settings), settings.instance, prometheus)
 
 
 def _processes(settings: Settings) -> Running:

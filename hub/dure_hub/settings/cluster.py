@@ -56,7 +56,17 @@ class OnCluster(BaseModel):
         "what the portal decides itself stays.",
     )
 
-    @field_validator("kubeconfig")
+    prometheus_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Prometheus that reads the cluster's DCGM exporter, as `http://prometheus.monitoring:9090`: "
+        "by it the portal sees how busy GPUs are. Empty is unknown.",
+    )
+    prometheus_token_file: Path | None = Field(
+        None, description="File with the token that it is shown as `Authorization: Bearer`; none shows none."
+    )
+
+    @field_validator("kubeconfig", "prometheus_token_file")
     @classmethod
     def _whole_config(cls, path: Path | None) -> Path | None:
         """Processes that start in other folders must find the same file."""

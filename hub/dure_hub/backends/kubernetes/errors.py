@@ -21,6 +21,22 @@ class ClusterAway(DureError):
     }
 
 
+class PrometheusAway(DureError):
+    """Prometheus does not answer, or answers with an error: how busy GPUs are is unknown."""
+
+    code, status = "prometheus_away", 503
+    message: ClassVar[Text] = {
+        "en": "Prometheus at {url} does not say how busy the GPUs are: {why}.",
+        "ko": "{url}의 Prometheus에서 GPU 사용률을 읽을 수 없습니다: {why}.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Correct `prometheus_url` and `prometheus_token_file`; until then use of GPUs is unknown, and "
+        "nobody is idle by it.",
+        "ko": "`prometheus_url`과 `prometheus_token_file`을 확인하세요. 그동안 GPU 사용률은 알 수 없으며, "
+        "이를 근거로 유휴로 판단하지 않습니다.",
+    }
+
+
 class NoCluster(DureError):
     """How to reach the cluster is not known."""
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
 from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.dcgm import measured
 from dure_hub.backends.kubernetes.errors import ClusterAway
 from dure_hub.backends.kubernetes.mirror import Mirror
+from dure_hub.backends.kubernetes.prometheus import Prometheus
 
 NO_GPU = {
     "en": "No node of the cluster offers GPUs; NVIDIA's device plugin and GPU feature discovery make them known.",
@@ -31,8 +33,8 @@ class ClusterInventory(InventoryBackend):
         }
     }
 
-    def __init__(self, cluster: Cluster, portal: str) -> None:
-        self._portal = portal
+    def __init__(self, cluster: Cluster, portal: str, prometheus: Prometheus | None = None) -> None:
+        self._portal, self._prometheus = portal, prometheus
         self.patience_s = 30.0
         """How long a look waits to know: long at first, then no longer than people like to wait for a page."""
         self._last: Inventory | None = None
@@ -52,8 +54,15 @@ class ClusterInventory(InventoryBackend):
         return self._last
 
     async def measure(self) -> Measures:
-        """Nothing is known of use here."""
-        return Measures()
+        """What DCGM says by Prometheus. Nothing is known without that, or while the cluster is away."""
+        if self._prometheus is None:
+            return Measures()
+        try:
+            samples, there = await asyncio.gather(self._prometheus.samples(), self.look())
+            pods = await self._pods.now(self.patience_s)
+        except ClusterAway:
+            return Measures()
+        return Measures() if there.away else measured(samples, pods, there, self._portal)
 
     def close(self) -> None:
         """Follow no more."""
