@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,10 @@ def said(metric: str, value: object, at: float = 100.0, every: float = 15.0, **l
     return {"metric": {"__name__": metric, **labels}, "values": [[time, str(value)] for time in times]}
 
 
-def gpu(
-    uuid: str = "GPU-0", pod: str | None = "a", util: object = 40, at: float = 100.0, **more: str
-) -> list[Any]:
+def gpu(uuid: str = "GPU-0", by: str | None = "a", util: object = 40, at: float = 100.0, **more: Any) -> list[Any]:
     """A whole GPU of node n1, held by this pod."""
     whose = {} if by is None else {"pod": by, "namespace": SPACE}
-    labels = {"UUID": uuid, "gpu": uuid[-1], "Hostname": "n1", **whose, **more}
+    labels: dict[str, Any] = {"UUID": uuid, "gpu": uuid[-1], "Hostname": "n1", **whose, **more}
     return [said("DCGM_FI_DEV_GPU_UTIL", util, at, **labels), said("DCGM_FI_DEV_FB_USED", 1024, at, **labels)]
 
 
@@ -74,7 +72,7 @@ def test_a_whole_gpu_is_found_by_the_pod_that_holds_it() -> None:
         {"pod": "a", "namespace": SPACE},
     ],
 )
-def test_the_pod_is_named_in_either_form(labels: Mapping[str, str]) -> None:
+def test_the_pod_is_named_in_either_form(labels: dict[str, Any]) -> None:
     (sample, *_) = read(gpu(by=None, **labels), 105.0)
     assert sample.pods == ((SPACE, "a"),)
 
@@ -86,7 +84,13 @@ def test_a_pod_of_the_same_name_elsewhere_is_another() -> None:
 
 
 def test_of_a_mig_instance_only_its_engine_is_believed() -> None:
-    inside = {"UUID": "GPU-0", "GPU_I_ID": "7", "GPU_I_PROFILE": "1g.10gb", "pod": "a", "namespace": SPACE}
+    inside: dict[str, Any] = {
+        "UUID": "GPU-0",
+        "GPU_I_ID": "7",
+        "GPU_I_PROFILE": "1g.10gb",
+        "pod": "a",
+        "namespace": SPACE,
+    }
     silent = [said("DCGM_FI_DEV_GPU_UTIL", 0, Hostname="n1", **inside)]
     held, there = ours("a", "01A", f"n1/{MIG}/2"), place(node(mig_1g_10gb="7", labels=H100))
     piece = {"device": "n1/card/0", "mig": "1g.10gb", "visible": f"n1/{MIG}/2"}
@@ -99,7 +103,7 @@ def test_of_a_mig_instance_only_its_engine_is_believed() -> None:
 
 
 def test_a_whole_gpu_without_utilisation_is_judged_by_its_engine() -> None:
-    labels = {"UUID": "GPU-0", "Hostname": "n1", "pod": "a", "namespace": SPACE}
+    labels: dict[str, Any] = {"UUID": "GPU-0", "Hostname": "n1", "pod": "a", "namespace": SPACE}
     (sample,) = read([said("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 0.5, **labels)], 105.0)
     assert sample.reading.utilisation == 0.5
 
@@ -260,7 +264,7 @@ async def test_a_token_is_shown_as_its_file_has_it_and_an_error_is_no_silence(
             shown.append(dict(asked._headers()))
             assert await asked.ask() is not None, "a token it does not need is no matter"
             monkeypatch.setattr(module, "QUERY", "]")
-            with pytest.raises(PrometheusAway, match="400 .*parse error"):
+            with pytest.raises(PrometheusAway, match=r"400 .*parse error"):
                 await asked.ask()
     assert shown == [{"Authorization": "Bearer first"}, {"Authorization": "Bearer second"}]
     token.unlink()

@@ -1,7 +1,7 @@
 """How busy a cluster's GPUs are, from what NVIDIA's DCGM exporter says of each: pure functions of samples.
 
 An exporter names the pod that a GPU, or a MIG instance, was given to; Prometheus keeps that as `exported_pod`
-where it has a `pod` of its own. By that a reading finds its lease: our numbers of GPUs are no cards of the driver's.
+where it has a `pod` of its own. By that a reading finds its lease: our numbers of GPUs are none of the driver's.
 
 Of a MIG instance no `*_UTIL` is to be believed (it is not there, or 0); how long its engine was at work is.
 Source: https://github.com/NVIDIA/dcgm-exporter, docs.nvidia.com/datacenter/dcgm, field identifiers.
@@ -80,7 +80,7 @@ def read(series: Iterable[Mapping[str, Any]], at: float) -> list[Sample]:
 def measured(
     samples: Sequence[Sample], pods: Iterable[Mapping[str, Any]], inventory: Inventory, portal: str
 ) -> Measures:
-    """What is known of the devices of this inventory. Of whom nothing was said, or too little, nothing is known."""
+    """What is known of the devices of this inventory. Where nothing was said, or too little, it is unknown."""
     of_pod: dict[Pod, list[Sample]] = {}
     for sample in samples:
         for pod in sample.pods:
@@ -124,8 +124,8 @@ class _Made:
             self.own.setdefault(device, {})[lease] = _of_shared(len(common), whole)
 
     def rest(self, node: NodeInventory, samples: Sequence[Sample]) -> None:
-        """Whole GPUs that no pod of ours holds: all of a node are alike, so where each card of it was said, they are
-        those that are left. Others hold the last ones."""
+        """Whole GPUs that no pod of ours holds: all of a node are alike, so where each card of it was said, they
+        are those that are left. Others hold the last ones."""
         whole = [one for one in node.devices if self._is_whole(one)]
         free = [one for one in whole if one.uuid not in self._held]
         cut = {one.uuid for one in samples if one.instance}
