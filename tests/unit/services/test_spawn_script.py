@@ -22,7 +22,8 @@ PAGE = f"""<!doctype html><html lang="en"><form id="spawn" data-api="/api/v1">
 <select id="lifetime" name="lifetime_s"><option value="3600">1 h</option></select>
 <p id="lifetime-note" hidden></p>
 <div id="image-field"><select id="image" name="image"><option value="usual">usual</option></select></div>
-<div id="own-image-field"><input id="own-image" name="own_image" value="tool:1" pattern="{escape(REFERENCE)}"></div>
+<div id="own-image-field"><input id="own-image" name="own_image"
+ value="tool:1" pattern="{escape(REFERENCE)}"></div>
 <button type="submit">go</button><p id="summary"></p></form><script type="module" src="/spawn.js"></script>"""
 
 
