@@ -347,8 +347,8 @@ class Environments:
         await self._store.run(write)
 
     async def put_back(self, lease: str, held: HeldBack) -> None:
-        """A queue beside the portal's has not let it in: once nothing of it is there, its request waits in its place
-        again, for `kueue_pause_s` at least, and it costs nothing. Where it is to end anyway, that stays.
+        """A queue beside the portal's has not let it in. Once nothing of it is there, its request waits in its
+        place again, for `kueue_pause_s` at least, and costs nothing. Where it is to end anyway, that stays.
         """
         pause, said = timedelta(seconds=self.runs.settings.kueue_pause_s), (held.facts["queue"], held.facts["why"])
         await self._store.run(lambda session: put_backs.want(session, lease, *said, pause, self._clock()))

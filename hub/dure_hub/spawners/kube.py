@@ -7,14 +7,13 @@ lease, and an API server that is away is no verdict about any.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 from kubernetes_asyncio.client import ApiClient
 from kubespawner import KubeSpawner  # type: ignore[import-untyped]
 
-from dure_hub.backends.base import HeldBack, ServerWork
+from dure_hub.backends.base import ServerWork
 from dure_hub.spawners import https_cookies
 from dure_hub.spawners.leased import LeasedSpawner
 
@@ -96,19 +95,5 @@ class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
         )
 
     async def get_url(self) -> str:
-        """Where its pod is; one whose hub was killed during its start says so itself.
-
-        Never raises: a hub that asks as it starts would not start. At what it knows it finds nobody, and ends it.
-        """
-        try:
-            async with asyncio.timeout(self.operations.settings.pod_wait_s):
-                found = await self.operations.servers.located(self._running())
-            if found != self.handle:
-                self.handle = found
-                await self.operations.environments.save_handle(found)
-        except Exception as error:
-            self.log.exception("Where %s is cannot be found out", self._log_name)
-            if isinstance(error, HeldBack):
-                await self.keep_why(error)
-            return str(self.server.url) if self.server else ""
-        return await super().get_url()
+        """Where its pod is; one whose hub was killed during its start says so itself."""
+        return await self.located_url()

@@ -251,6 +251,24 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         host, port = self.operations.servers.address(self._running())
         return f"http://{host}:{port}"
 
+    async def located_url(self) -> str:
+        """The same of one that the backend is asked about, where it may still be starting.
+
+        Never raises: a hub that asks as it starts would not start. At what it knows it finds nobody, and ends it.
+        """
+        try:
+            async with asyncio.timeout(self.operations.settings.pod_wait_s):
+                found = await self.operations.servers.located(self._running())
+            if found != self.handle:
+                self.handle = found
+                await self.operations.environments.save_handle(found)
+            return await LeasedSpawner.get_url(self)
+        except Exception as error:
+            self.log.exception("Where %s is cannot be found out", self._log_name)
+            if isinstance(error, HeldBack):
+                await self.keep_why(error)
+            return str(self.server.url) if self.server else ""
+
     # -- what survives the hub
 
     def get_state(self) -> dict[str, Any]:

@@ -66,8 +66,8 @@ class KubernetesServers(PodRuns, AskedServers):
     async def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """As the interface says. Its Secret is there before its pod: who was killed in between starts anew.
 
-        Kueue admits it, where its team has a queue there. Raises `NotAdmitted` where it does not in its time,
-        `PodStuck` where it does not begin in its time after that, `PodEnded` where it ends before it has an address.
+        Kueue admits it, where its team has a queue there. Raises `NotAdmitted` where it does not in its time;
+        `PodStuck` where it has no address in its own, after that; `PodEnded` where it ends before.
         """
         spec = server_spec(self._settings, work)
         await self._ensure_home(work.owner)
