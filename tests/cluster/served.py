@@ -93,6 +93,8 @@ class Hub(MemoryHub):
             return httpx.Response(202)
         if path[-1] == "progress" and task is not None:
             await asyncio.wait({task})
+            if self.away:
+                raise httpx.ReadError("it was killed", request=request)
             ready = self.users.get(user, {}).get("", {}).get("ready")
             event = {"ready": True} if ready else {"failed": True, "message": "Spawn failed: it was refused"}
             return httpx.Response(200, text=f"data: {json.dumps(event)}\n\n")
