@@ -250,6 +250,13 @@ class ServerBackend(Runs):
         """Why a queue beside the portal's holds it back just now, in that one's words; None where none does."""
         return None
 
+    async def came_to(self, handle: Handle) -> Sequence[tuple[str, str]]:
+        """How far its start is by now, first to last: codes of `operations.progress.STEPS`, each with what of.
+
+        Nothing where the place has no steps to tell (all that a backend must do).
+        """
+        return ()
+
     @abstractmethod
     def address(self, handle: Handle) -> tuple[str, int]:
         """Host and port of the server behind this handle."""

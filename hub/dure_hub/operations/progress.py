@@ -18,6 +18,16 @@ STEPS: Mapping[str, Text] = {
         "en": "Kueue, the cluster's own queue, holds it back: {why}",
         "ko": "클러스터 자체 대기열인 Kueue가 아직 승인하지 않았습니다: {why}",
     },
+    "no_node": {
+        "en": "The cluster has no node for it yet: {why}",
+        "ko": "클러스터에 아직 맞는 노드가 없습니다: {why}",
+    },
+    "on_node": {"en": "Its pod is on the node {why}.", "ko": "파드가 노드 {why}에 배치되었습니다."},
+    "image": {
+        "en": "The node has it from the image {why}, which it fetches first where it has not got it.",
+        "ko": "노드가 이미지 {why}(으)로 시작합니다. 없으면 먼저 내려받습니다.",
+    },
+    "in_trouble": {"en": "It cannot begin so far: {why}", "ko": "아직 시작하지 못합니다: {why}"},
     "process": {"en": "Its process has started.", "ko": "프로세스가 시작되었습니다."},
     "answers": {
         "en": "It answers; the way to it is being opened.",

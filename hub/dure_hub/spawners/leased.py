@@ -114,7 +114,7 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         keeping: asyncio.Task[None] | None = None
         work = await self.prepare()
         self.steps.add("folder")
-        telling = asyncio.create_task(self._tell_what_holds_it_back())
+        telling = asyncio.create_task(self._keep_telling())
         try:
             async for handle in self.operations.servers.start(work):
                 self.handle = handle
@@ -123,6 +123,7 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
                 keeping = asyncio.create_task(self.operations.environments.save_handle(handle))
         finally:
             telling.cancel()
+        await self._tell()
         self.steps.add("process")
         host, port = self.operations.servers.address(self._running())
         timeout_s = self.operations.settings.http_timeout_s
@@ -134,17 +135,23 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
             await keeping  # beside the wait, since the backend's own record is ahead of this one anyway
         return host, port
 
-    async def _tell_what_holds_it_back(self) -> None:
-        """A queue beside the portal's may, for a minute and more: whoever looks at the start reads why."""
+    async def _keep_telling(self) -> None:
+        """A start may take minutes, of a queue beside the portal's or a large image: whoever looks reads why."""
         while True:
             await asyncio.sleep(WHY_S)
-            try:
-                why = await self.operations.servers.held_back(self.handle) if self.handle is not None else None
-            except DureError as error:
-                self.log.info("What holds %s back is not known: %s", self._log_name, error)
-                continue
-            if why:
+            await self._tell()
+
+    async def _tell(self) -> None:
+        """How far it is by now. What keeps us from knowing keeps nothing from starting."""
+        if self.handle is None:
+            return
+        try:
+            if why := await self.operations.servers.held_back(self.handle):
                 self.steps.add("held_back", why)
+            for code, what in await self.operations.servers.came_to(self.handle):
+                self.steps.add(code, what)
+        except DureError as error:
+            self.log.info("How far %s is is not known: %s", self._log_name, error)
 
     @abstractmethod
     async def prepare(self) -> ServerWork:

@@ -12,6 +12,7 @@ from dure_hub.operations.progress import STEPS
 from dure_hub.spawners.waiting import ServerEnded, ServerSilent
 
 PERCENT = {"placed": 20, "folder": 30, "held_back": 40, "process": 50, "answers": 90}
+PERCENT |= {"no_node": 40, "on_node": 43, "image": 46, "in_trouble": 46}
 MOST = 20
 """Steps of one start that are told: what holds it back may be said anew again and again."""
 LOG_BYTES = 4096

@@ -39,7 +39,7 @@ async def test_whoever_follows_gets_every_step_once_however_late() -> None:
         task.cancel()
     await asyncio.gather(*following, return_exceptions=True)
     assert [one["code"] for one in told] == ["placed", "folder", "process", "answers"]
-    assert [one["progress"] for one in told] == sorted(PERCENT.values())
+    assert [one["progress"] for one in told] == sorted(PERCENT[one["code"]] for one in told)
     assert early.empty()
     assert late.empty()
 

@@ -12,12 +12,13 @@ from dure_hub.backends.kubernetes.looks import (
     is_gated,
     is_readable,
     seen_of,
+    steps_of,
     trouble_of,
     unusable,
     waits_for,
     waits_in,
 )
-from dure_hub.backends.kubernetes.marks import STOPPED, make_labels
+from dure_hub.backends.kubernetes.marks import GATE, STOPPED, make_labels
 
 SOON, LATER = "2026-03-01T12:00:21Z", "2026-03-01T12:30:00Z"
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
@@ -198,3 +199,26 @@ def test_only_a_claim_that_helps_nobody_by_waiting_is_unusable() -> None:
         "it is being deleted",
         "its volume is lost",
     ]
+
+
+def test_how_far_a_pod_is_is_said_by_its_conditions_and_states() -> None:
+    waits = pod("Pending")
+    waits["spec"] = {"containers": [{"name": "sidecar", "image": "s:1"}, {"name": "main", "image": "tool:1"}]}
+    assert steps_of(waits) == [], "nobody has said anything yet"
+    said = "0/3 nodes are available: 3 Insufficient cpu."
+    waits["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": said}]
+    assert steps_of(waits) == [("no_node", said)]
+    waits["spec"]["schedulingGates"] = [{"name": GATE}]
+    assert steps_of(waits) == [], "that Kueue holds it back is said elsewhere"
+    del waits["spec"]["schedulingGates"]
+    waits["spec"]["nodeName"] = "n1"
+    waits["status"]["conditions"] = [{"type": "PodScheduled", "status": "True"}]
+    assert steps_of(waits) == [("on_node", "n1")]
+    waits["status"]["conditions"] += [{"type": "PodReadyToStartContainers", "status": "True"}]
+    fetches = [("on_node", "n1"), ("image", "tool:1")]
+    assert steps_of(waits) == fetches
+    reason = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+    waits["status"]["containerStatuses"] = [{"name": "main", "state": {"waiting": reason}}]
+    assert steps_of(waits) == [*fetches, ("in_trouble", "ImagePullBackOff: Back-off pulling image")]
+    waits["status"] = {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]}
+    assert steps_of(waits) == fetches, "a cluster that does not know that condition"

@@ -27,6 +27,9 @@ DISRUPTED = {"DisruptionTarget", "TerminationTarget"}
 PREEMPTING = {"PreemptionByScheduler", "WorkloadEvictedDueToPreempted"}
 """Reasons of conditions of a pod that was deleted to make room: the scheduler's, and Kueue's own."""
 
+CAN_BEGIN = "PodReadyToStartContainers"
+"""The condition of a pod whose volumes and network are there: what comes next is its image."""
+
 Pod = Mapping[str, Any]
 NO_CLAIM: Text = {"en": "there is none of that name", "ko": "그 이름의 클레임이 없습니다"}
 CLAIM_GOES: Text = {"en": "it is being deleted", "ko": "삭제되는 중입니다"}
@@ -124,6 +127,25 @@ def unusable(claim: Mapping[str, Any] | None) -> Text | None:
     if claim["metadata"].get("deletionTimestamp"):
         return CLAIM_GOES
     return CLAIM_LOST if (claim.get("status") or {}).get("phase") == "Lost" else None
+
+
+def steps_of(pod: Pod) -> list[tuple[str, str]]:
+    """How far a pod that begins is, first to last, by its conditions and its container's state alone.
+
+    A kubelet that fetches an image and one that has it say the same (`ContainerCreating`): events tell more, which
+    the portal may not read.
+    """
+    node = pod["spec"].get("nodeName")
+    if not node:
+        why = None if is_gated(pod) else waits_for(pod)
+        return [("no_node", why)] if why else []
+    found = [("on_node", str(node))]
+    image = next((one["image"] for one in pod["spec"]["containers"] if one["name"] == CONTAINER), None)
+    ready = any(one["type"] == CAN_BEGIN and one["status"] == "True" for one in _conditions(pod))
+    if image and (ready or "running" in _state(pod)):
+        found.append(("image", str(image)))
+    trouble = trouble_of(pod)
+    return [*found, ("in_trouble", trouble)] if trouble else found
 
 
 def will_never_run(pod: Pod) -> bool:

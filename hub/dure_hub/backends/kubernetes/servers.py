@@ -23,7 +23,7 @@ from dure_hub.backends.base import (
 )
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.errors import ClusterAway, HomeTaken, PodEnded, PodStuck, VolumeMissing
-from dure_hub.backends.kubernetes.looks import ENDED, seen_of, trouble_of, unusable, waits_for, where_of
+from dure_hub.backends.kubernetes.looks import ENDED, seen_of, steps_of, trouble_of, unusable, waits_for, where_of
 from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_secret
 from dure_hub.backends.kubernetes.queues import admitted_by, held_back, queued
@@ -172,6 +172,11 @@ class KubernetesServers(PodRuns, AskedServers):
     async def held_back(self, handle: Handle) -> str | None:
         """What Kueue says, where it holds its pod back."""
         return await held_back(self._cluster, handle)
+
+    async def came_to(self, handle: Handle) -> Sequence[tuple[str, str]]:
+        """As its pod says it."""
+        pod = await self._pod(handle)
+        return steps_of(pod) if pod is not None else ()
 
     async def poll(self, handle: Handle) -> Seen:
         """As of any run. What has no pod, and of which none was ever seen, never started."""
