@@ -25,7 +25,7 @@ from tools import images as tool
 SPACE = "dure-profiles"
 CODE = "singleuser-code"
 LOOK = (
-    "id -u; cat /data/digits/one; touch /data/digits/two; touch /mnt/scratch/three && echo wrote;"
+    "exec 2>&1; id -u; cat /data/digits/one; touch /data/digits/two; touch /mnt/scratch/three && echo wrote;"
     " df --output=size -m /dev/shm | tail -1 | tr -d ' ';"
     " exec python -P -m dure_hub.spawners.jupyterhub_singleuser"
 )
@@ -147,7 +147,7 @@ def test_its_data_is_there_to_read_and_its_shared_memory_is_as_large_as_said(
     said = cluster.api.get(f"/api/v1/namespaces/{SPACE}/pods/{pod['metadata']['name']}/log").text.splitlines()
     assert said[:2] == ["1000", "1 2 3"]
     assert "Read-only file system" in said[2], said[:5]
-    assert said[3:5] == ["wrote", "48"]
+    assert said[3:5] == ["wrote", "48"], "what lies in its shared memory is bounded by so many MiB"
     (one,) = (mount for mount in profiles(ana)["data"]["volumes"] if mount["claim"] == "digits")
     assert (one["path"], one["read_only"]) == ("/data/digits", True)
 
@@ -156,7 +156,7 @@ def test_a_claim_that_is_not_there_ends_the_start_before_there_is_a_pod(
     portal: Portal, cluster: ControlPlane, ana: httpx.Client
 ) -> None:
     ask(ana, "lost")
-    until(lambda: seen(ana)["phase"] == "failed", "the start to fail", 60)
+    until(lambda: seen(ana)["phase"] == "failed", "the start to fail", 120)
     reason = seen(ana)["reason"]
     for word in ("imagenet", "/data/imagenet", SPACE, "there is none of that name"):
         assert word in reason, reason

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dure_hub import hubapi
 from dure_hub.backends.base import ServerWork
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.errors import VolumeMissing
@@ -54,4 +55,5 @@ async def test_a_claim_that_cannot_be_used_is_named_and_nothing_is_made(
     for word in ("imagenet", "/data/imagenet", "mlops-dev", why):
         assert word in said, said
     assert why not in refused.value.text("ko"), "it is said in Korean, too"
+    assert refused.value.status not in hubapi._AWAY, "else the portal took the hub for away, and tried for ever"
     assert "kubectl -n mlops-dev get pvc" in refused.value.advice("en")

@@ -72,7 +72,7 @@ class HomeTaken(DureError):
 class VolumeMissing(DureError):
     """A volume claim that the profile brings cannot be mounted; `why` says so in each language."""
 
-    code, status = "volume_missing", 503
+    code, status = "volume_missing", 409  # with a 503 of the hub's, the portal would take that for away and try on
     message: ClassVar[Text] = {
         "en": "The profile's volume claim {claim}, which is to be at {path}, cannot be used in the namespace "
         "{namespace}: {why}.",
