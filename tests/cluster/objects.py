@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dure_hub.backends.kubernetes.api import Cluster
@@ -34,6 +35,20 @@ def make_namespace(cluster: ControlPlane, name: str, labels: Mapping[str, str] =
     cluster.create("/api/v1/namespaces", body).raise_for_status()
     until(lambda: cluster.exists(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "its service account")
     return name
+
+
+def make_volume(cluster: ControlPlane, place: Path, name: str) -> None:
+    """A volume for somebody's home, as an administrator makes one by hand: nothing here provisions any."""
+    place.mkdir(parents=True)
+    place.chmod(0o777)  # its group is not changed, as that of a real volume would be
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": str(place)},
+    }
+    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    cluster.create("/api/v1/persistentvolumes", body).raise_for_status()
 
 
 def make_fake_node(

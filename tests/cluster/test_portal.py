@@ -19,7 +19,7 @@ from tests.cluster import images
 from tests.cluster.apart import ADDRESS
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import Node
-from tests.cluster.objects import make_namespace
+from tests.cluster.objects import make_namespace, make_volume
 from tests.cluster.programs import until
 from tests.e2e.portal import Portal, make_portal
 from tests.support.hub import xsrf
@@ -57,7 +57,7 @@ def portal(
     cluster.capacity(node.name, {MIG: "1"})
     folder = tmp_path_factory.mktemp("portal")
     for name in ("ana", "ben"):
-        make_volume(cluster, folder, name)
+        make_volume(cluster, folder / "homes" / name, f"home-of-{name}")
     clock_of(folder).write_text("0")
     made = make_portal(
         folder,
@@ -80,21 +80,6 @@ def portal(
     finally:
         made.down()
         cluster.capacity(node.name, {MIG: "2"})
-
-
-def make_volume(cluster: ControlPlane, folder: Path, name: str) -> None:
-    """A volume for somebody's home, which an administrator made by hand: nothing here provisions any."""
-    place = folder / "homes" / name
-    place.mkdir(parents=True)
-    place.chmod(0o777)  # its group is not changed, as that of a real volume would be
-    spec = {
-        "capacity": {"storage": "1Gi"},
-        "accessModes": ["ReadWriteOnce"],
-        "persistentVolumeReclaimPolicy": "Retain",
-        "hostPath": {"path": str(place)},
-    }
-    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"home-of-{name}"}, "spec": spec}
-    cluster.create("/api/v1/persistentvolumes", body).raise_for_status()
 
 
 @pytest.fixture
