@@ -11,6 +11,7 @@ from dure import wire
 from dure.wire.ids import new_id
 from dure_hub.app import operations
 from dure_hub.operations import Operations, Person
+from dure_hub.services.why import told
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.objects import make_fake_node, node_is_ready
 from tests.cluster.programs import until
@@ -64,7 +65,7 @@ async def test_two_hundred_at_once_have_a_card_each_or_wait_with_a_reason(ops: O
     cards = [piece.device for slices in held for piece in slices if piece.device != "cpu"]
     assert len(held) == NODES * GPUS == len(cards) == len(set(cards))
     assert all(card.startswith("crowd-") for card in cards)
-    waiting = [one.ticket for one in asked if one.phase == "waiting"]
+    waiting = [told(one).ticket for one in asked if one.phase == "waiting"]
     assert len(waiting) == PEOPLE - NODES * GPUS
     assert {ticket.waits_for for ticket in waiting if ticket is not None} <= {"room", "order"}
     assert all(ticket is not None and ticket.why and ticket.expected_start for ticket in waiting)
