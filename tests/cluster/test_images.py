@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Kind
 from dure_hub.backends.kubernetes.pods import make_pod
 from dure_hub.backends.kubernetes.spec import Mount, PodSpec
-from tests.cluster import images
+from tests.cluster import helm, images
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
@@ -225,6 +226,14 @@ def test_the_portals_command_is_there(portal: Pods) -> None:
     said = portal.run("dure", "--help", frozen=True)
     assert "up" in said
     assert "servers" in said
+
+
+def test_the_portal_can_back_up_the_postgresql_that_its_chart_brings(portal: Pods) -> None:
+    values = yaml.safe_load((helm.ROOT / "helm-values/dure/values.yaml").read_text())
+    server = int(values["postgresql"]["image"].rpartition(":")[2])
+    for program in ("pg_dump", "pg_restore", "psql"):
+        said = portal.run(program, "--version", frozen=True)  # as: pg_dump (PostgreSQL) 15.14 (Debian …)
+        assert int(said.split()[2].partition(".")[0]) >= server
 
 
 @pytest.mark.parametrize(("shm_mb", "said"), [(64, "shared memory"), (1024, "32 batches")])
