@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.cluster.builds import cache
+from tests.cluster.given import REGISTRY, GivenNode
+from tests.cluster.node import Node
 from tools import image_base
 from tools import images as tool
 
@@ -47,6 +49,8 @@ def needed_by(words: Sequence[str]) -> bool:
 
 def why_not() -> str:
     """Why there can be none here; empty where there can."""
+    if os.environ.get(REGISTRY):  # where they are already
+        return ""
     missing = [name for name in NEEDED if shutil.which(name, path=_path()) is None]
     return f"Images are built with {', '.join(missing)}." if missing else ""
 
@@ -91,6 +95,15 @@ def use(name: str) -> tuple[str, Path]:
     file = tar(name)
     os.utime(file)
     return tool.tagged(name), file
+
+
+def put(name: str, node: Node | GivenNode) -> str:
+    """What this image is called, once this node has it or knows where to fetch it."""
+    if registry := os.environ.get(REGISTRY):
+        return f"{registry}/{name}:{tool.version()}"
+    called, file = use(name)
+    node.load(file)
+    return called
 
 
 def _digest(name: str) -> str:
