@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.cluster import apart, builds, given, helm, images
 from tests.cluster.archive import make_image
+from tools.kube import Trouble
 
 
 def main(words: list[str]) -> int:
@@ -40,6 +41,11 @@ def main(words: list[str]) -> int:
 
 def on_theirs(pytest: list[str], words: list[str]) -> int:
     """The exit code of pytest on the cluster of a context. Nothing is built that would not be brought there."""
+    try:
+        given.check()
+    except Trouble as why:
+        print(why)
+        return 1
     helm.build()
     if os.environ.get(given.LOAD):
         builds.build(["probe"])

@@ -30,6 +30,7 @@ from kubernetes_asyncio.config import load_kube_config
 from tests.cluster.archive import make_image
 from tests.cluster.asking import ApiServer, may_be_used
 from tests.cluster.builds import cache, path
+from tests.cluster.control_plane import KWOK
 from tests.cluster.names import MARK, OURS, prefix
 from tests.cluster.programs import until
 from tools.kube import find, said_by
@@ -84,7 +85,8 @@ class Given(ApiServer):
     def node(self) -> str:
         """A node that takes pods. The test is skipped where there is none for images of this machine."""
         for one in self.get("/api/v1/nodes")["items"]:
-            if may_be_used(one) and one["status"]["nodeInfo"]["architecture"] == "amd64":
+            runs = KWOK not in one["metadata"].get("annotations", {})
+            if runs and may_be_used(one) and one["status"]["nodeInfo"]["architecture"] == "amd64":
                 return str(one["metadata"]["name"])
         pytest.skip(f"The cluster of {self.context} has no ready node for linux/amd64 that takes any pod.")
 
@@ -131,7 +133,7 @@ class Given(ApiServer):
         left = [mark for mark, age in ages.items() if is_over(mark, age)]
         for mark in left:
             self.remove(mark)
-            (_runs() / mark).unlink(missing_ok=True)
+            (runs() / mark).unlink(missing_ok=True)
         return left
 
 
@@ -166,7 +168,7 @@ def _name_of(request: httpx.Request) -> str:
     return request.url.path.rpartition("/")[2]
 
 
-def _runs() -> Path:
+def runs() -> Path:
     """Where this machine's runs have their locks."""
     return cache() / "runs"
 
@@ -174,7 +176,7 @@ def _runs() -> Path:
 def is_over(mark: str, age: timedelta) -> bool:
     """Whether a run of this age is known to have ended, here by its lock, elsewhere by its age."""
     try:
-        with (_runs() / mark).open() as lock:
+        with (runs() / mark).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return age > LEFT
@@ -186,8 +188,8 @@ def is_over(mark: str, age: timedelta) -> bool:
 @contextmanager
 def locked() -> Iterator[None]:
     """This run is known to be going on, to others on this machine, for as long as its process lives."""
-    _runs().mkdir(parents=True, exist_ok=True)
-    file = _runs() / MARK
+    runs().mkdir(parents=True, exist_ok=True)
+    file = runs() / MARK
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -216,12 +218,18 @@ def loaded(node: str) -> GivenNode:
     return made
 
 
+def check() -> None:
+    """Raise `tools.kube.Trouble` where there is no such context."""
+    with tempfile.TemporaryDirectory(prefix=f"{OURS}-") as folder:
+        minified(context() or "", Path(folder))
+
+
 @contextmanager
 def reached() -> Iterator[Given]:
     """The cluster, swept; afterwards nothing of this run is on it, whatever failed."""
     name = context()
     assert name is not None
-    with tempfile.TemporaryDirectory(prefix="dure-test-") as folder, locked():
+    with tempfile.TemporaryDirectory(prefix=f"{OURS}-") as folder, locked():
         made = Given(minified(name, Path(folder)), name)
         made.sweep()
         try:

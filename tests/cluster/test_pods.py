@@ -17,7 +17,7 @@ from dure_hub.backends.kubernetes.spec import Mount, PodSpec
 from tests.cluster.asking import ApiServer
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.names import named
-from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
+from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 
 MIG = "nvidia.com/mig-1g.10gb"
@@ -90,11 +90,19 @@ def test_a_home_is_a_claim_that_the_cluster_takes(cluster: ApiServer, namespace:
     assert answer.status_code == 201, answer.text
 
 
-def test_a_slice_goes_to_its_node_and_a_third_waits(kwok: ControlPlane, namespace: str) -> None:
-    """What our numbering says is free is what the scheduler has room for, pod by pod."""
+@pytest.fixture
+def two_nodes(kwok: ControlPlane) -> Iterator[ControlPlane]:
+    """The cluster with two nodes of two slices each."""
     for name in ("gpu-a", "gpu-b"):
-        make_fake_node(kwok, name, {MIG: "2"}, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
+        make_fake_node(kwok, name, {MIG: "2"}, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "set": "pods"})
         until(lambda name=name: node_is_ready(kwok, name), f"{name} to be ready")  # type: ignore[misc]
+    yield kwok
+    remove_nodes(kwok, "set=pods")
+
+
+def test_a_slice_goes_to_its_node_and_a_third_waits(two_nodes: ControlPlane, namespace: str) -> None:
+    """What our numbering says is free is what the scheduler has room for, pod by pod."""
+    kwok = two_nodes
 
     def free() -> list[str]:
         every, pods = (kwok.get(f"/api/v1/{kind}")["items"] for kind in ("nodes", "pods"))
