@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cluster import apart, builds, given, helm, images
@@ -32,10 +33,14 @@ def main(words: list[str]) -> int:
     if why := apart.why_not():
         print(f"Left out: {why}")
         return 1 if os.environ.get("CI") else 0
-    builds.build()
-    helm.build()
-    if images.needed_by(words) and not images.why_not():
-        images.build()
+    # images wait for packages and disks, programs for processors
+    with ThreadPoolExecutor() as beside:
+        need = images.needed_by(words) and not images.why_not()
+        building = beside.submit(images.build) if need else None
+        builds.build()
+        helm.build()
+        if building is not None:
+            building.result()
     return apart.run(pytest)
 
 

@@ -31,6 +31,8 @@ PACKAGES = {
     "probe": "./probe",
 }
 """Where each program's source is. All of one `go build` share what they are made of."""
+QUICK = "-gcflags=all=-dwarf=false"
+"""What no debugger is to read is not written for one: a tenth less work, a fifth less in Go's cache."""
 STAGES = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete")
 """What kwok does to nodes and pods, as its own module has it; how pods end is our own."""
 _MODULE = "{{with .Module}}{{.Path}} {{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Version}}{{end}}{{end}}"
@@ -121,7 +123,7 @@ def build(names: Sequence[str] = tuple(PACKAGES)) -> None:
 
 def _build(missing: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=folder()) as made:
-        words = [go(), "build", "-trimpath", "-ldflags", linked(), "-o", f"{made}/"]
+        words = [go(), "build", "-trimpath", QUICK, "-ldflags", linked(), "-o", f"{made}/"]
         subprocess.run([*words, *(PACKAGES[name] for name in missing)], cwd=SOURCE, env=_environment(), check=True)
         if "kwok" in missing:
             _copy_stages()

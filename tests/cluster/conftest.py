@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,17 @@ def only_ours(why: str) -> None:
         pytest.skip(f"{BESIDE}: {why}.")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The mark of tests whose objects have names of their run, and that ask for what only ours has by name."""
+    config.addinivalue_line("markers", "anywhere: may run on somebody's cluster (docs/test-cluster.md)")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Nothing runs on somebody's cluster that was not written for it."""
+    if given.context() and item.get_closest_marker("anywhere") is None:
+        pytest.skip(f"{BESIDE}: it was not written for another (pytest.mark.anywhere).")
+
+
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[ApiServer]:
     """A cluster to ask. What a test makes on it has names of this run (tests/cluster/names.py)."""
@@ -38,9 +50,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[ApiServer]:
         yield request.getfixturevalue("own")
         return
     with given.reached() as made:
-        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write_line(told(made))
+        capture = request.config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            print(told(made), flush=True)
         yield made
 
 

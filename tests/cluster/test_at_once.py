@@ -20,7 +20,7 @@ from tests.support.hub import hub_settings
 PEOPLE, NODES, GPUS = 200, 16, 8
 LABELS = {"nvidia.com/gpu.product": "NVIDIA-L40S", "nvidia.com/gpu.memory": "46068", "set": "crowd"}
 """Cards that no other test's nodes have."""
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.anywhere, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_pods import spec
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACES = {name: named(f"try-{name}") for name in ("dev", "training", "serving", "platform")}
 PLACES = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",

@@ -26,6 +26,8 @@ from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
 from tests.cluster.programs import Program, until
 from tests.cluster.test_chart_applied import place_of
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACES = {name: named(f"pod-{name}") for name in ("dev", "training", "serving", "platform")}
 ACCOUNTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 PASSWORD = "maple-otter-seven-9"

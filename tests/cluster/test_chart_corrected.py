@@ -15,6 +15,8 @@ from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_chart_applied import place_of
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACES = {name: named(f"again-{name}") for name in ("dev", "training", "serving", "platform")}
 PLATFORM = NAMESPACES["platform"]
 NEEDED = ("ConfigMap", "LimitRange", "ResourceQuota", "Secret", "ServiceAccount")

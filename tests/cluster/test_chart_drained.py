@@ -20,6 +20,8 @@ from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_chart_applied import place_of
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACES = {name: named(f"drain-{name}") for name in ("dev", "training", "serving", "platform")}
 PLATFORM = NAMESPACES["platform"]
 PODS = f"/api/v1/namespaces/{PLATFORM}/pods"

@@ -26,6 +26,8 @@ from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_chart_applied import place_of
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACES = {name: named(f"runs-{name}") for name in ("dev", "training", "serving", "platform")}
 PODS = f"/api/v1/namespaces/{NAMESPACES['platform']}/pods"
 HOST = f"dure-portal.{NAMESPACES['platform']}.svc"

@@ -16,6 +16,8 @@ from tests.cluster.charted import of_kind, pod_of, workloads
 from tests.cluster.names import named
 from tests.cluster.objects import make_namespace
 
+pytestmark = pytest.mark.anywhere
+
 FILE = helm.VALUES / "zero-to-jupyterhub.yaml"
 COPY = os.environ.get("DURE_Z2JH_CHART")
 PATHS = {

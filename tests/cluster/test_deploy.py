@@ -24,6 +24,8 @@ from tests.cluster.objects import make_fake_node, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 from tools.kube import Trouble, find
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACES = {name: named(f"chart-{name}") for name in ("dev", "training", "serving", "platform")}
 PLATFORM = NAMESPACES["platform"]
 SELECTOR = {"test/for": "chart"}

@@ -27,6 +27,8 @@ from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tools.kube import Trouble, find
 
+pytestmark = pytest.mark.anywhere
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ROLES = given.WIDE[1]

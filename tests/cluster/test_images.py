@@ -26,6 +26,8 @@ from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACE = named("images")
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 HIDDEN = ("etc/pip.conf", "root/.npmrc", "root/.cache", "run/secrets/ca", "root/.config")

@@ -20,6 +20,8 @@ from tests.cluster.names import named
 from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 
+pytestmark = pytest.mark.anywhere
+
 NODES, GPUS = 1250, 8
 LABELS = {
     "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3",

@@ -34,6 +34,8 @@ from tests.cluster.objects import connected, make_fake_node, make_namespace, nod
 from tests.cluster.programs import until
 from tests.support.money import Books
 
+pytestmark = pytest.mark.anywhere
+
 DEV, TRAIN, SERVE = named("queued-dev"), named("queued-training"), named("queued-serving")
 SLICE = "nvidia.com/mig-1g.10gb"
 H100, A100 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB"

@@ -29,6 +29,8 @@ from tests.cluster.names import named
 from tests.cluster.objects import connected, make_fake_node, make_namespace, node_is_ready
 from tests.cluster.programs import until
 
+pytestmark = pytest.mark.anywhere
+
 PLACES = {named("counted-dev"): (Kind.SERVER, INTERACTIVE), named("counted-training"): (Kind.JOB, TRAINING)}
 SLICE, PER_GPU = "nvidia.com/mig-1g.10gb", 8
 """Of an H100, by the larger of its shares of processors and memory."""

@@ -20,6 +20,8 @@ from tests.cluster.names import named
 from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 
+pytestmark = pytest.mark.anywhere
+
 MIG = "nvidia.com/mig-1g.10gb"
 NAMESPACE = named("pods")
 

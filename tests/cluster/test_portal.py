@@ -35,7 +35,7 @@ OPTIONS = {
     "volume_mounts": [{"name": "scratch", "mountPath": "/scratch"}],
 }
 """What an administrator has KubeSpawner add to every server."""
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.anywhere, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

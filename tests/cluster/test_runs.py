@@ -26,6 +26,8 @@ from tests.cluster.names import named
 from tests.cluster.node import SLICE, Node
 from tests.cluster.objects import make_namespace
 
+pytestmark = pytest.mark.anywhere
+
 NAMESPACE = named("training")
 Spec = Callable[..., PodSpec]
 
