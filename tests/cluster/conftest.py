@@ -59,7 +59,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[ApiServer]:
 def told(made: Given) -> str:
     """What is about to happen to somebody's cluster."""
     where = f"the cluster of the context {made.context} ({made.api.base_url})"
-    return f"\nTests run on {where}. They make namespaces named {prefix()}… there, and remove them."
+    told = f"Tests run on {where}. They make namespaces named {prefix()}… there, and remove them."
+    left = [f"Removed what a killed run had left: {prefix(mark)}…" for mark in made.swept]
+    return "\n".join(["", told, *left])
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,8 @@ class Given(ApiServer):
             event_hooks={"request": [refuse_others]},
         )
         super().__init__(api, kubeconfig, name)
+        self.swept: list[str] = []
+        """Marks of killed runs whose things were removed before this one began."""
 
     def node(self) -> str:
         """A node that takes pods. The test is skipped where there is none for images of this machine."""
@@ -231,7 +233,7 @@ def reached() -> Iterator[Given]:
     assert name is not None
     with tempfile.TemporaryDirectory(prefix=f"{OURS}-") as folder, locked():
         made = Given(minified(name, Path(folder)), name)
-        made.sweep()
+        made.swept = made.sweep()
         try:
             yield made
         finally:
@@ -249,7 +251,7 @@ class GivenNode:
         """Take an image from a tar."""
         if os.environ.get(REGISTRY) or image in self._loaded:
             return
-        words = [str(image) if word == "{}" else word for word in shlex.split(os.environ[LOAD])]
+        words = [word.replace("{}", str(image)) for word in shlex.split(os.environ[LOAD])]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         self._loaded.add(image)

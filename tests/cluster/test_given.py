@@ -161,6 +161,7 @@ def test_a_run_leaves_somebodys_cluster_as_it_was_and_removes_what_a_killed_one_
         "tests/cluster/test_pods.py", "tests/cluster/test_runs.py", "-k", "pods or ended_is or silence"
     )
     assert re.search(rf"the context {theirs.plane.context} \(https://127", said), said
+    assert f"left: {prefix(DEAD)}" in said
     assert "kwok looks after" in said
     assert "may be killed" in said, "each that is left out says why"
     assert int(re.findall(r"(\d+) passed", said)[0]) >= 9, said
