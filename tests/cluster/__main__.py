@@ -49,7 +49,7 @@ def on_theirs(pytest: list[str], words: list[str]) -> int:
     try:
         given.check()
     except Trouble as why:
-        print(why)
+        print(f"{given.CONTEXT}={given.context()}: {why}. `kubectl config get-contexts` lists what there is.")
         return 1
     helm.build()
     if os.environ.get(given.LOAD):

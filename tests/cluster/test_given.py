@@ -36,21 +36,21 @@ DEAD, ELSEWHERE, GOING = "00dead", "00e15e", "00901e"
 """Marks of runs: killed here, of another machine, and going on here."""
 CHANGES = [
     ("POST", "/api/v1/namespaces", "mlops-dev", False),
-    ("POST", "/api/v1/namespaces", prefix("abcdef") + "dev", False),
-    ("POST", "/api/v1/namespaces", prefix() + "dev", True),
-    ("POST", f"/api/v1/namespaces/{prefix()}dev/pods", "any", True),
-    ("POST", "/api/v1/namespaces/mlops-dev/pods", prefix() + "dev", False),
+    ("POST", "/api/v1/namespaces", "dure-test-abcdef-dev", False),
+    ("POST", "/api/v1/namespaces", "OURS-dev", True),
+    ("POST", "/api/v1/namespaces/OURS-dev/pods", "any", True),
+    ("POST", "/api/v1/namespaces/mlops-dev/pods", "OURS-dev", False),
     ("DELETE", "/api/v1/namespaces/mlops-dev", "", False),
-    ("DELETE", f"/api/v1/namespaces/{prefix()}dev", "", True),
+    ("DELETE", "/api/v1/namespaces/OURS-dev", "", True),
     ("DELETE", "/api/v1/namespaces", "", False),
     ("PATCH", "/api/v1/nodes/a/status", "", False),
-    ("POST", "/api/v1/nodes", prefix() + "node", False),
+    ("POST", "/api/v1/nodes", "OURS-node", False),
     ("DELETE", "/api/v1/nodes", "", False),
-    ("PATCH", f"{ROLES}/dure-inventory-{prefix()}dev", "", True),
+    ("PATCH", f"{ROLES}/dure-inventory-OURS-dev", "", True),
     ("PATCH", f"{ROLES}/dure-inventory-mlops-platform", "", False),
     ("DELETE", ROLES, "", False),
-    ("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", prefix() + "x", False),
-    ("POST", "/api/v1/persistentvolumes", prefix() + "x", False),
+    ("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "OURS-x", False),
+    ("POST", "/api/v1/persistentvolumes", "OURS-x", False),
     ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "x", True),
     ("GET", "/api/v1/namespaces/mlops-dev/pods", "", True),
     ("POST", "/api/v1/namespaces/mlops-dev/pods?dryRun=All", "any", True),
@@ -59,6 +59,7 @@ CHANGES = [
 
 @pytest.mark.parametrize(("method", "path", "name", "allowed"), CHANGES)
 def test_only_what_is_of_this_run_can_be_changed_there(method: str, path: str, name: str, allowed: bool) -> None:
+    path, name = (one.replace("OURS-", prefix()) for one in (path, name))
     request = httpx.Request(method, f"https://theirs{path}", json={"metadata": {"name": name}})
     if allowed:
         given.refuse_others(request)
