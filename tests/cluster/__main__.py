@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.cluster import apart, builds, given, helm, images
 from tests.cluster.archive import make_image
+from tests.cluster.needs import needed_by
 from tools.kube import Trouble
 
 
@@ -35,13 +36,24 @@ def main(words: list[str]) -> int:
         return 1 if os.environ.get("CI") else 0
     # images wait for packages and disks, programs for processors
     with ThreadPoolExecutor() as beside:
-        need = images.needed_by(words) and not images.why_not()
-        building = beside.submit(images.build) if need else None
-        builds.build()
-        helm.build()
-        if building is not None:
-            building.result()
+        images_built = beside.submit(build_images, words)
+        unused = () if needed_by(words, "kueue") else ("kueue",)
+        builds.build([name for name in builds.PACKAGES if name not in unused])
+        build_helm(words)
+        images_built.result()
     return apart.run(pytest)
+
+
+def build_images(words: list[str]) -> None:
+    """Our images, where one of these tests may need them and they can be built here."""
+    if needed_by(words, "images") and not images.why_not():
+        images.build()
+
+
+def build_helm(words: list[str]) -> None:
+    """Helm, where one of these tests may need it."""
+    if needed_by(words, "helm"):
+        helm.build()
 
 
 def on_theirs(pytest: list[str], words: list[str]) -> int:
@@ -51,11 +63,10 @@ def on_theirs(pytest: list[str], words: list[str]) -> int:
     except Trouble as why:
         print(f"{given.CONTEXT}={given.context()}: {why}. `kubectl config get-contexts` lists what there is.")
         return 1
-    helm.build()
+    build_helm(words)
     if os.environ.get(given.LOAD):
         builds.build(["probe"])
-        if images.needed_by(words) and not images.why_not():
-            images.build()
+        build_images(words)
     return subprocess.run(pytest, check=False).returncode
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -37,14 +36,6 @@ KEPT, UNUSED_S = 2, 24 * 3600.0
 def asked() -> Sequence[str]:
     """Which images tests are to see."""
     return tuple(filter(None, os.environ.get(ASKED, "").split(","))) or USUAL
-
-
-def needed_by(words: Sequence[str]) -> bool:
-    """Whether pytest, called with these words, comes to a test that needs images: one whose file imports this."""
-    named = [Path(word.partition("::")[0]) for word in words]
-    files = [file for file in named if file.suffix == ".py" and file.exists()]
-    uses = re.compile(rf"^from {__package__} import .*\bimages\b", re.MULTILINE)
-    return not files or any(uses.search(file.read_text()) for file in files)
 
 
 def why_not() -> str:
