@@ -67,7 +67,7 @@ def told(made: Given) -> str:
 @pytest.fixture(scope="session")
 def own() -> Iterator[ControlPlane]:
     """The tests' own control plane with kwok, up."""
-    only_ours("programs of its own")
+    only_ours("processes that tests start and end")
     folder = apart.inside()
     if folder is None:
         pytest.skip(

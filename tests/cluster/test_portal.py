@@ -48,21 +48,21 @@ def image(beside: ControlPlane, node: Node) -> str:
 
 @pytest.fixture(scope="module")
 def portal(
-    own: ControlPlane, node: Node, image: str, tmp_path_factory: pytest.TempPathFactory
+    beside: ControlPlane, node: Node, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Portal]:
     """One beside the cluster, with one MIG slice to give."""
-    make_namespace(own, SPACE)
-    own.label(node.name, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
-    own.capacity(node.name, {MIG: "1"})
+    make_namespace(beside, SPACE)
+    beside.label(node.name, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
+    beside.capacity(node.name, {MIG: "1"})
     folder = tmp_path_factory.mktemp("portal")
     for name in ("ana", "ben"):
-        make_volume(own, folder, name)
+        make_volume(beside, folder, name)
     clock_of(folder).write_text("0")
     made = make_portal(
         folder,
         DURE_CLOCK_FILE=str(clock_of(folder)),
         DURE_BACKEND="kubernetes",
-        DURE_KUBECONFIG=str(own.kubeconfig),
+        DURE_KUBECONFIG=str(beside.kubeconfig),
         DURE_NAMESPACE_DEV=SPACE,
         DURE_SERVER_IMAGE=image,
         DURE_IMAGE_PULL_POLICY="Never",
@@ -79,7 +79,7 @@ def portal(
         yield made
     finally:
         made.down()
-        own.capacity(node.name, {MIG: "2"})
+        beside.capacity(node.name, {MIG: "2"})
 
 
 def make_volume(cluster: ControlPlane, folder: Path, name: str) -> None:
@@ -136,18 +136,18 @@ def pods(cluster: ControlPlane) -> list[dict[str, Any]]:
 
 
 def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
-    portal: Portal, people: People, own: ControlPlane
+    portal: Portal, people: People, beside: ControlPlane
 ) -> None:
     ana, ben = people
     slice_of = profile(ana)
     ask(ana, slice_of)
     is_in(ana, "running", portal)
-    (pod,) = pods(own)
+    (pod,) = pods(beside)
     assert pod["spec"]["containers"][0]["resources"]["limits"][MIG] == "1"
     assert (pod["spec"]["nodeName"], pod["spec"]["automountServiceAccountToken"]) == ("real", False)
     mounts = {one["mountPath"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
     assert {"/home/jovyan", "/scratch"} <= mounts
-    token = token_of(own, pod)
+    token = token_of(beside, pod)
     assert token not in json.dumps(pod)
     assert knows(portal, token) == 200
     assert lab_answers(portal, "ana")
@@ -159,41 +159,41 @@ def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
     assert seen(ana)["reason"] == "Its time was over."
     assert lab_answers(portal, "ben")
     assert knows(portal, token) == 403, "the token of a server dies with it"
-    assert [pod["metadata"]["labels"]["dure/owner"] for pod in pods(own)] == ["ben"]
+    assert [pod["metadata"]["labels"]["dure/owner"] for pod in pods(beside)] == ["ben"]
     ben.delete("/environments/default").raise_for_status()
-    until(lambda: not pods(own), "its pod to be gone")
-    assert not own.get(f"/api/v1/namespaces/{SPACE}/secrets")["items"]
+    until(lambda: not pods(beside), "its pod to be gone")
+    assert not beside.get(f"/api/v1/namespaces/{SPACE}/secrets")["items"]
 
 
 def test_a_hub_that_is_killed_in_the_midst_of_a_start_orphans_and_doubles_nothing(
-    portal: Portal, people: People, own: ControlPlane
+    portal: Portal, people: People, beside: ControlPlane
 ) -> None:
     ana, _ = people
     ask(ana, "cpu")
-    until(lambda: pods(own), "its pod to be made")
+    until(lambda: pods(beside), "its pod to be made")
     os.kill(portal.pid("hub"), signal.SIGKILL)
     assert seen(ana)["phase"] == "starting"
-    (pod,) = pods(own)
+    (pod,) = pods(beside)
     is_in(ana, "running", portal, 240)
     assert lab_answers(portal, "ana")
-    assert [one["metadata"]["uid"] for one in pods(own)] == [pod["metadata"]["uid"]]
+    assert [one["metadata"]["uid"] for one in pods(beside)] == [pod["metadata"]["uid"]]
     os.kill(portal.pid("hub"), signal.SIGKILL)
     until(lambda: lab_answers(portal, "ana"), "the same server behind the next hub", 60)
-    assert [one["metadata"]["uid"] for one in pods(own)] == [pod["metadata"]["uid"]]
-    token = token_of(own, pod)
+    assert [one["metadata"]["uid"] for one in pods(beside)] == [pod["metadata"]["uid"]]
+    token = token_of(beside, pod)
     ana.delete("/environments/default").raise_for_status()
-    until(lambda: not pods(own), "its pod to be gone")
+    until(lambda: not pods(beside), "its pod to be gone")
     assert knows(portal, token) == 403, "also where the hub that made it is gone"
 
 
 def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
-    portal: Portal, people: People, own: ControlPlane
+    portal: Portal, people: People, beside: ControlPlane
 ) -> None:
     ana, ben = people
     ask(ana, "cpu")
     is_in(ana, "running", portal)
-    before = pods(own)[0]["metadata"]["uid"]
-    with own.away():
+    before = pods(beside)[0]["metadata"]["uid"]
+    with beside.away():
         os.kill(portal.pid("hub"), signal.SIGKILL)  # the next one begins without any cluster
         since = time.monotonic()
         until(lambda: time.monotonic() - since > 60, "a minute", 70)
@@ -203,21 +203,21 @@ def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
         assert (waits["phase"], waits["ticket"]["waits_for"]) == ("waiting", "away")
     is_in(ben, "running", portal)
     assert seen(ana)["phase"] == "running"
-    assert before in [pod["metadata"]["uid"] for pod in pods(own)]
-    assert len(pods(own)) == 2
+    assert before in [pod["metadata"]["uid"] for pod in pods(beside)]
+    assert len(pods(beside)) == 2
     for one in people:
         one.delete("/environments/default").raise_for_status()
-    until(lambda: not pods(own), "all pods to be gone")
+    until(lambda: not pods(beside), "all pods to be gone")
 
 
-def test_down_ends_what_runs_on_the_cluster(portal: Portal, people: People, own: ControlPlane) -> None:
+def test_down_ends_what_runs_on_the_cluster(portal: Portal, people: People, beside: ControlPlane) -> None:
     ana, _ = people
     ask(ana, "cpu")
     is_in(ana, "running", portal)
     portal.dure("down")
-    assert {pod["status"]["phase"] for pod in pods(own)} <= {"Succeeded", "Failed"}
+    assert {pod["status"]["phase"] for pod in pods(beside)} <= {"Succeeded", "Failed"}
     portal.up()
-    until(lambda: seen(ana)["phase"] == "stopped" and not pods(own), "what has ended to be closed", 60)
+    until(lambda: seen(ana)["phase"] == "stopped" and not pods(beside), "what has ended to be closed", 60)
 
 
 def token_of(cluster: ControlPlane, pod: dict[str, Any]) -> str:
