@@ -104,6 +104,18 @@ def people(portal: Portal) -> Iterator[People]:
         yield ana, ben
 
 
+@pytest.fixture(autouse=True)
+def said(beside: ControlPlane, node: Node) -> Iterator[None]:
+    """What the cluster says of pods and node at the end, which pytest shows of a test that failed."""
+    yield
+    for pod in pods(beside):
+        print(pod["metadata"]["name"], pod["metadata"].get("deletionTimestamp"), json.dumps(pod["status"]))
+    for one in beside.get(f"/api/v1/namespaces/{SPACE}/events")["items"][-40:]:
+        print(one.get("lastTimestamp") or one.get("eventTimestamp"), one["involvedObject"]["name"], one["message"])
+    about = beside.get(f"/api/v1/nodes/{node.name}")
+    print(about["spec"].get("taints"), json.dumps(about["status"]["conditions"]))
+
+
 def clock_of(folder: Path) -> Path:
     """Where the portal reads by how many seconds its clock is ahead."""
     return folder / "clock"
