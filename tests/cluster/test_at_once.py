@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,25 +14,24 @@ from dure_hub.app import operations
 from dure_hub.operations import Operations, Person
 from dure_hub.services.why import told
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.objects import make_fake_node, node_is_ready
+from tests.cluster.objects import make_fake_node, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 from tests.support.hub import hub_settings
 
 PEOPLE, NODES, GPUS = 200, 16, 8
-LABELS = {"nvidia.com/gpu.product": "NVIDIA-L40S", "nvidia.com/gpu.memory": "46068"}
+LABELS = {"nvidia.com/gpu.product": "NVIDIA-L40S", "nvidia.com/gpu.memory": "46068", "set": "crowd"}
 """Cards that no other test's nodes have."""
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.anywhere, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def crowded(cluster: ControlPlane) -> ControlPlane:
+def crowded(kwok: ControlPlane) -> Iterator[ControlPlane]:
     """The cluster with nodes of 128 such cards."""
     for number in range(NODES):
-        make_fake_node(cluster, f"crowd-{number}", {"nvidia.com/gpu": str(GPUS)}, LABELS)
-    until(
-        lambda: all(node_is_ready(cluster, f"crowd-{number}") for number in range(NODES)), "the nodes to be ready"
-    )
-    return cluster
+        make_fake_node(kwok, f"crowd-{number}", {"nvidia.com/gpu": str(GPUS)}, LABELS)
+    until(lambda: all(node_is_ready(kwok, f"crowd-{number}") for number in range(NODES)), "the nodes to be ready")
+    yield kwok
+    remove_nodes(kwok, "set=crowd")
 
 
 @pytest.fixture

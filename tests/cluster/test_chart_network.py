@@ -11,6 +11,8 @@ import pytest
 from tests.cluster import helm
 from tests.cluster.reach import End, Place, Pod, Policy, reaches
 
+pytestmark = pytest.mark.anywhere
+
 PLATFORM = "mlops-platform"
 API = "10.96.0.1"
 PODS: dict[str, Pod] = {
