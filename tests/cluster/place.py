@@ -66,6 +66,7 @@ class KubernetesPlace(Place):
             namespace_training=SPACE,
             namespace_serving=SPACE,
             pod_start_s=120,
+            cpu_overcommit=16,  # of two cores many pods are made
         )
         self.cluster = cluster_of(self.settings)
         """All backends share its connections, and nothing else."""
@@ -87,15 +88,14 @@ class KubernetesPlace(Place):
 
     def make_work(self, kind: Kind, stub: str = "serve", **changes: Any) -> Work:
         environment = {"STUB": stub, **changes.pop("variables", {})}
-        small = {"cores": 0.5, "memory_mb": 64}
         common = {"lease": new_id(), "owner": "ann", "folder": Path("/"), "environment": environment}
-        made = {
-            Kind.JOB: TrainingWork,
-            Kind.MODEL: ServingWork,
-            Kind.EXECUTION: ExecutionWork,
-        }.get(kind)
-        if made is not None:
-            return made(**{**common, **small, **changes})
+        small = {"cores": 0.5, "memory_mb": 64}
+        if kind is Kind.JOB:
+            return TrainingWork(**{**common, **small, **changes})
+        if kind is Kind.MODEL:
+            return ServingWork(**{**common, **small, **changes})
+        if kind is Kind.EXECUTION:
+            return ExecutionWork(**{**common, **small, **changes})
         command = ["/program", "stub", "{port}"]
         token = {"api_token": TOKEN, "secrets": {"JUPYTERHUB_API_TOKEN": TOKEN}}
         return ServerWork(**{"command": command, **token, **common, **small, **changes})

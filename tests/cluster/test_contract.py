@@ -44,6 +44,8 @@ def space(cluster: ControlPlane, node: Node) -> str:
 async def place(cluster: ControlPlane, space: str, tmp_path: Path) -> AsyncIterator[KubernetesPlace]:
     """One with a portal of its own. Whatever the test leaves running is stopped, and must then be gone."""
     made = KubernetesPlace(cluster, tmp_path)
-    yield made
-    await made.clear()
-    await made.cluster.close()
+    try:
+        yield made
+        await made.clear()
+    finally:
+        await made.cluster.close()

@@ -170,9 +170,9 @@ class Place(ABC):
 
     async def facts(self, handle: Handle) -> dict[str, Any]:
         """What the stub printed first, once it has."""
-        return (await self.told(handle, 1))[0]
+        return (await self.printed(handle, 1))[0]
 
-    async def told(self, handle: Handle, count: int) -> Sequence[dict[str, Any]]:
+    async def printed(self, handle: Handle, count: int) -> Sequence[dict[str, Any]]:
         """What the stub printed: first what it is, then what it was asked. Waits for so many of them."""
         backend = self.runs(handle.kind)
 

@@ -24,7 +24,8 @@ class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         _, below, name = self.path.rpartition("/dure/")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        status, pieces = 200, [["ready", 1]]
+        status: int = 200
+        pieces: list[tuple[str, int]] = [("ready", 1)]
         if below:
             asked = {"asked": f"{self.command} {self.path}", "authorization": self.headers.get("Authorization")}
             print(json.dumps({**asked, "body": body}), flush=True)

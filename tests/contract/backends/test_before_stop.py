@@ -52,7 +52,7 @@ async def test_it_is_asked_with_its_own_token_and_its_answer_comes_back(place: P
     bare = Handle(handle.lease, Kind.SERVER)
     found = await place.servers().before_stop(bare, "idle", "2026-01-01T00:00:00Z", 19)
     assert found == SAID
-    _, asked = await place.told(handle, 2)
+    _, asked = await place.printed(handle, 2)
     assert asked["asked"] == "POST /user/ann/b/dure/before-stop"
     assert asked["authorization"] == "token s3cret"
     body = json.loads(asked["body"])
@@ -80,7 +80,7 @@ async def test_what_does_not_answer_as_it_should_is_unknown(place: Place, answer
 async def test_one_that_is_silent_can_be_given_up_and_still_ends(place: Place) -> None:
     handle = await started(place, before_stop=None)
     asking = asyncio.create_task(place.servers().before_stop(handle, "idle", "2026-01-01T00:00:00Z", 19))
-    await place.told(handle, 2)
+    await place.printed(handle, 2)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -109,7 +109,7 @@ async def test_only_a_server_that_says_so_watches_its_guests(
         monkeypatch.setattr(asking, "GUARD_S", 0.3)
     assert await place.servers().watches_guests(handle) is watches
     if watches:
-        _, asked = await place.told(handle, 2)
+        _, asked = await place.printed(handle, 2)
         assert asked["asked"] == "GET /user/ann/b/dure/guests"
         assert asked["authorization"] == "token s3cret"
     await place.servers().stop(handle, grace_s=0)

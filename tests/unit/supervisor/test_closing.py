@@ -81,7 +81,7 @@ async def test_servers_save_before_they_end_and_one_that_is_silent_is_not_waited
     settings.folder.create()
     await closing.close(settings, Services().stop, Services().say, asyncio.Event())
     for handle in handles:
-        _, asked = await place.told(handle, 2)
+        _, asked = await place.printed(handle, 2)
         assert json.loads(asked["body"])["reason"] == "down"
     assert place.marked() == {}
 

@@ -117,7 +117,8 @@ class PodRuns(Runs):
         left = [one for one in metadata.get("finalizers") or () if one != RECORD]
         same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         await self._cluster.patch(self._address(handle), {"metadata": same | {"finalizers": left}})
-        await self._cluster.delete(self._address(handle), uid=metadata["uid"])
+        # it has ended: without this, one that was stopped stays listed until its kubelet has tidied up
+        await self._cluster.delete(self._address(handle), grace_s=0, uid=metadata["uid"])
 
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
         """A piece of what its container said. The kubelet gives no middle, so it is read up to the piece's end;
