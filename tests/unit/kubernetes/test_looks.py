@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from dure_hub.backends.base import Kind, Phase, Reason, Seen
-from dure_hub.backends.kubernetes.looks import is_gated, is_readable, seen_of, trouble_of, waits_for, waits_in
+from dure_hub.backends.kubernetes.looks import (
+    is_gated,
+    is_readable,
+    seen_of,
+    trouble_of,
+    waits_for,
+    waits_in,
+    why_never_ran,
+)
 from dure_hub.backends.kubernetes.marks import STOPPED, make_labels
 
 SOON, LATER = "2026-03-01T12:00:21Z", "2026-03-01T12:30:00Z"
@@ -147,6 +155,13 @@ def test_only_what_began_has_a_log() -> None:
     assert not is_readable(pod("Pending"))
     assert is_readable(pod(running={}))
     assert is_readable(pod("Failed", **over(1, containerID="containerd://x")))
+
+
+def test_what_could_not_be_executed_has_the_runtimes_words_for_a_log() -> None:
+    assert why_never_ran(pod("Failed", **over(128, "StartError", message="no such file"))) == "no such file\n"
+    assert why_never_ran(pod("Failed", **over(128, "StartError"))) == "StartError\n"
+    assert why_never_ran(pod("Failed", **over(3, "Error", message="its own last words"))) is None
+    assert why_never_ran(pod(running={})) is None
 
 
 def test_an_evicted_one_was_killed_at_an_unknown_time() -> None:
