@@ -179,7 +179,8 @@ async def test_what_kueue_does_not_admit_waits_in_its_place_and_gets_in_when_a_s
 
         deadline = asyncio.get_running_loop().time() + 120
         while not three_were_refused() or sorted((await site.phases(*VISION)).values())[0] != "running":
-            assert asyncio.get_running_loop().time() < deadline, (await site.phases(), refusals)
+            assert watched.of("vision") <= QUOTA
+            assert asyncio.get_running_loop().time() < deadline, (await site.phases(*VISION), refusals)
             await site.reconciler.look()
             await asyncio.sleep(0.1)
         assert {code for _, code in refusals} == {"not_admitted"}
