@@ -43,7 +43,7 @@ hub.activity_resolution = 30
 hub.spawner_class = spawner_of(ops)
 c.KubeSpawner.update(settings.kubespawner)
 c.Spawner.http_timeout = settings.http_timeout_s
-c.Spawner.start_timeout = settings.http_timeout_s + 60 + (settings.pod_start_s if settings.on_cluster else 0)
+c.Spawner.start_timeout = settings.http_timeout_s + 60 + (settings.pod_wait_s if settings.on_cluster else 0)
 c.Spawner.poll_interval = 10
 c.Spawner.consecutive_failure_limit = 0
 # Below this a refusal still reaches who asked through the hub's own API or form, with its sentence.

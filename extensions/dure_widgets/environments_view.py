@@ -98,6 +98,7 @@ class EnvironmentsView(Panel):
         "environment.hold": {"en": "place held", "ko": "자리 보류"},
         "environment.take": {"en": "took its turn", "ko": "차례에 시작"},
         "environment.pass": {"en": "turn passed on", "ko": "차례 넘김"},
+        "environment.put_back": {"en": "put back in line", "ko": "대기열로 되돌림"},
         "environment.ready": {"en": "server ready", "ko": "서버 준비됨"},
         "environment.extend": {"en": "moved its end", "ko": "종료 시각 변경"},
         "environment.stop": {"en": "stopped it", "ko": "서버 중지"},

@@ -209,13 +209,15 @@ RESOURCES = (
     *("events", "nodes", "nodes/proxy", "namespaces", "persistentvolumes", "resourcequotas", "limitranges"),
     *("deployments.apps", "statefulsets.apps", "jobs.batch", "networkpolicies.networking.k8s.io"),
     *("roles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io"),
+    *(f"{kind}.kueue.x-k8s.io" for kind in ("localqueues", "clusterqueues", "workloads")),
 )
 EVERYWHERE = {("*", verb, resource) for verb in ("list", "watch") for resource in ("nodes", "pods")}
 """What the inventory reads, in no namespace, which is in each."""
 PODS = {("pods", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")}
 WORK = PODS | {("pods/log", "get")}
 SECRETS = {("secrets", verb) for verb in ("get", "list", "create", "patch", "delete")}
-SERVERS = SECRETS | {("persistentvolumeclaims", verb) for verb in ("create", "get")}
+KUEUE = {("localqueues.kueue.x-k8s.io", "get"), ("workloads.kueue.x-k8s.io", "list")}
+SERVERS = SECRETS | KUEUE | {("persistentvolumeclaims", verb) for verb in ("create", "get")}
 PORTAL = {
     "dev": WORK | SERVERS,
     "training": WORK,

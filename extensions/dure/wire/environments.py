@@ -31,8 +31,9 @@ class Ticket(Answer):
     """A request that waits. `position` counts from 1; `expected_start` is at the latest, null if unknown.
 
     `waits_for` is what is in its way: room, order (others before it), user_quota, team_quota, budget, own_server,
-    away (its GPU, or the cluster, does not answer), disk (nearly full), or never (as things are, waiting does not
-    help). `why` says so in each language. `next_best` is a profile that is free now.
+    away (its GPU, or the cluster, does not answer), disk (nearly full), cluster_queue (Kueue did not let it in) or
+    never (as things are, waiting does not help). `why` says so in each language. `next_best` is a profile that is
+    free now.
     """
 
     id: str

@@ -226,6 +226,23 @@ def hook_s(limit_s: float) -> float:
     return max(limit_s - PAGES_S - ANSWER_S, 0.0)
 
 
+class HeldBack(DureError):
+    """A queue beside the portal's own, `queue`, has not let something in within its time, because of `why`.
+
+    What was begun of it is there still, for the caller to end; its request is to wait again in its place.
+    """
+
+    code, status = "held_back", 503
+    message: ClassVar[Text] = {
+        "en": "The queue {queue} did not let it in within its time: {why}",
+        "ko": "{queue} 대기열이 제시간에 승인하지 않았습니다: {why}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Its request keeps its place and is tried again.",
+        "ko": "요청은 순서를 그대로 유지하며 다시 시도됩니다.",
+    }
+
+
 class ServerBackend(Runs):
     """Runs people's servers."""
 
@@ -234,8 +251,13 @@ class ServerBackend(Runs):
         """Yield a handle as soon as there is something to stop, again as it grows (with the address last).
 
         If starting fails half-way, `stop` gets the last one; what ends at once may end before it has an address.
-        A second start of a lease yields that of the first.
+        A second start of a lease yields that of the first. Raises `HeldBack` where a queue beside the portal's does
+        not let it in.
         """
+
+    async def held_back(self, handle: Handle) -> str | None:
+        """Why a queue beside the portal's holds it back just now, in that one's words; None where none does."""
+        return None
 
     @abstractmethod
     def address(self, handle: Handle) -> tuple[str, int]:

@@ -34,6 +34,8 @@ from dure_hub.store.models import Lease, Ticket, Token
 
 NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
 """The purposes of leases."""
+NOT_ADMITTED = "not_admitted"
+"""Why a lease ends whose server a queue beside the portal's has not let in."""
 HERE = (NOTEBOOK, TRAINING, SERVING, SCHEDULE)
 """Those of what runs here, and writes to this portal's disk."""
 
@@ -161,7 +163,7 @@ def grant_waiting(session: Session, fleet: Fleet, now: datetime) -> list[tuple[T
             again = True  # refused, too: a grant before it has used its quota up, and its room is for others
     _explain(queued, queued.tickets)
     for ticket in queued.tickets.values():
-        if full is not None and ticket.purpose in HERE:
+        if full is not None and ticket.purpose in HERE and not queued.is_refused(ticket):
             ticket.verdict = full.to_json()  # what it would wait for else is told again once there is room
     return granted
 
@@ -185,7 +187,8 @@ def _explain(queued: Line, tickets: Iterable[str]) -> None:
             verdict = Verdict.no("others_wait_longer", profile=ticket.profile)
         elif ticket_id in wishes and _only_own_server(ticket, queued, board, wishes[ticket_id].wish):
             verdict = Verdict.no("own_notebook_holds", profile=ticket.profile)
-        ticket.verdict = (Verdict.no("place_away") if queued.fleet.away else verdict).to_json()
+        away = queued.fleet.away and not queued.is_refused(ticket)  # whose verdict is the record of its pause
+        ticket.verdict = (Verdict.no("place_away") if away else verdict).to_json()
 
 
 def _only_own_server(ticket: Ticket, queued: Line, board: Board, wish: Wish) -> bool:
@@ -227,7 +230,8 @@ def end_lease(
     `at` is when that was, where it is known to have been before now, or not known exactly.
 
     None if it is unknown or had ended, or where work of `profile="mine"` still uses its slices; that is asked to
-    end, and the next pass ends this. Where somebody asked it to end before, that reason stays.
+    end, and the next pass ends this. Where somebody asked it to end before, that reason stays. What was not let in
+    counts and costs nothing: it ends when it was granted.
     """
     lease = session.get(Lease, lease_id)
     if lease is None or lease.ended_at is not None:
@@ -235,9 +239,11 @@ def end_lease(
     if _end_children(session, lease, now):  # its slices are still in use: a later pass ends it
         lease.end_reason = lease.end_reason or reason
         return None
-    when = _with_children(session, lease, at or End(now))
-    lease.ended_at, lease.uncertain_s = when.at, when.uncertain_s
     lease.end_reason = lease.end_reason or reason
+    when = _with_children(session, lease, at or End(now))
+    if lease.end_reason == NOT_ADMITTED:
+        when = End(lease.granted_at)
+    lease.ended_at, lease.uncertain_s = when.at, when.uncertain_s
     settle(session, lease)
     live = update(Token).where(Token.lease_id == lease.id, Token.revoked_at.is_(None))
     session.execute(live.values(revoked_at=now))
@@ -249,10 +255,17 @@ def end_lease(
 def requeue(session: Session, lease: Lease, lifetime_s: int | None, now: datetime) -> Ticket:
     """A ticket for the work of a lease that has ended before its work had; the caller updates the subject's row.
 
-    What was reclaimed keeps the time it asked at, and so its place; what ran long waits from now on.
+    What was reclaimed or not let in keeps the time it asked at, and so its place; what ran long waits from now on.
+    What was not let in has waited since it asked, and keeps why it was not.
     """
     before = session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()
-    keeps = before is not None and lease.end_reason in ("reclaimed", closures.FAULTY, closures.DRAINED)
+    back = before if lease.end_reason == NOT_ADMITTED else None
+    keeps = before is not None and lease.end_reason in (
+        "reclaimed",
+        closures.FAULTY,
+        closures.DRAINED,
+        NOT_ADMITTED,
+    )
     ticket = Ticket(
         id=new_id(),
         owner=lease.owner,
@@ -266,9 +279,9 @@ def requeue(session: Session, lease: Lease, lifetime_s: int | None, now: datetim
         queue_class=lease.queue_class,
         reclaims=False,
         state="waiting",
-        verdict={},
+        verdict=dict(back.verdict) if back is not None else {},
         asked_at=before.asked_at if before is not None and keeps else now,
-        since=now,
+        since=back.since if back is not None else now,
     )
     session.add(ticket)
     session.flush()

@@ -107,6 +107,12 @@ def grant(row: Environment, lease: Lease) -> None:
     row.stop_at = row.stop_reason = None
 
 
+def wait_again(row: Environment, ticket: Ticket) -> None:
+    """Its lease has ended before anything of it ran, and its request waits."""
+    row.ticket_id, row.lease_id, row.phase = ticket.id, None, WAITING
+    row.reason = row.log_end = row.held_until = row.stop_at = row.stop_reason = None
+
+
 def hold(row: Environment, lease: Lease, until: datetime) -> None:
     """Its turn has come: its place is kept for its owner, no longer than the lease itself lasts."""
     row.phase = HELD

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from dure.errors import DureError, NotReady
 from dure_hub.backends.base import Handle, Kind, Phase, Seen, ServerBackend
 from dure_hub.hubapi import HubApi, HubRefused
-from dure_hub.operations import admission
+from dure_hub.operations import admission, put_backs
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.before_stop import BeforeStop
 from dure_hub.operations.idleness import Idleness, Measure, Watching, longest_gap_s
@@ -93,7 +93,7 @@ class EnvironmentRuns:
         if row is None or row.ticket_id != ticket.id:
             return
         rows.grant(row, lease)
-        if self._settings.turn == "hold":
+        if self._settings.turn == "hold" and not put_backs.is_back(session, ticket):
             now = self._clock()
             rows.hold(row, lease, now + timedelta(seconds=self._settings.turn_wait_s))
             facts = {"lease": lease.id, "until": row.held_until.isoformat() if row.held_until else None}
@@ -107,8 +107,8 @@ class EnvironmentRuns:
             rows.fail(row, "waited_too_long")
 
     def ended(self, session: Session, lease: Lease, seen: Seen | None) -> None:
-        """It has stopped, or failed."""
-        rows.settle(session, lease, seen)
+        """It has stopped, or failed, or waits again."""
+        put_backs.settle(session, lease, seen, self._clock())
 
     async def stop(self, handle: Handle, reason: str) -> None:
         """Once it has saved: through the hub, so that it knows; by the backend where the hub is away or knows of
@@ -321,7 +321,7 @@ class EnvironmentRuns:
         def write(session: Session) -> None:
             held = session.get_one(Lease, lease)
             row = rows.of_lease(session, held)
-            if row is None or held.end_reason in ("asked", "expired"):
+            if row is None or held.end_reason in ("asked", "expired", admission.NOT_ADMITTED):
                 return
             now = self._clock()
             if held.claimed_at is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from dure import wire
 from dure.errors import DureError, NotRunning
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Handle, Kind, Seen
+from dure_hub.backends.base import Handle, HeldBack, Kind, Seen
 from dure_hub.operations import (
     admission,
     checks,
@@ -28,6 +28,7 @@ from dure_hub.operations import (
     images,
     lifetimes,
     login_rows,
+    put_backs,
     stopping,
 )
 from dure_hub.operations import environment_asks as asks
@@ -345,6 +346,13 @@ class Environments:
 
         await self._store.run(write)
 
+    async def put_back(self, lease: str, held: HeldBack) -> None:
+        """A queue beside the portal's has not let it in. Once nothing of it is there, its request waits in its
+        place again, for `kueue_pause_s` at least, and costs nothing. Where it is to end anyway, that stays.
+        """
+        pause, said = timedelta(seconds=self.runs.settings.kueue_pause_s), (held.facts["queue"], held.facts["why"])
+        await self._store.run(lambda session: put_backs.want(session, lease, *said, pause, self._clock()))
+
     async def ended(
         self, lease: str, reason: str, seen: Seen | None = None, ran_at: datetime | None = None
     ) -> None:
@@ -358,7 +366,7 @@ class Environments:
             at = end_told(session, lease, seen, looked_at, ran_at)
             row = admission.end_lease(session, lease, reason, self._clock(), at=at)
             if row is not None:
-                rows.settle(session, row, None)
+                put_backs.settle(session, row, None, self._clock())
 
         await self._store.run(write)
 

@@ -16,7 +16,7 @@ from dure_hub.operations import closures
 from dure_hub.operations.budgets import Purse, purse
 from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import Standing, claimant, holders, standing
-from dure_hub.policies import order, queue
+from dure_hub.policies import order, queue, refused
 from dure_hub.policies.board import Board
 from dure_hub.policies.ceilings import Holder
 from dure_hub.policies.classes import POOL_OF_CLASS, POOLS, TRAINING
@@ -58,6 +58,10 @@ class Line:
     everyone: list[Waiting] = field(default_factory=list)
     held_up: list[Waiting] = field(default_factory=list)
     """Those of `stopped` that wait for GPUs of their quota: when these come back is known."""
+    paused: list[Waiting] = field(default_factory=list)
+    """Those of `stopped` that a queue beside the portal's has refused; they keep their places, and no room."""
+    turned_away: Mapping[refused.Kind, Verdict] = field(default_factory=dict)
+    """What such a queue has refused, and is not asked for again yet."""
     held: list[Held] = field(default_factory=list)
     stopped: dict[str, Verdict] = field(default_factory=dict)
     notebooks: dict[str, list[Slice]] = field(default_factory=dict)
@@ -163,6 +167,8 @@ class Line:
             self.stopped[ticket.id] = verdict
             if verdict.code == "quota_gpus":
                 self.held_up.append(waits)
+            if verdict.code == refused.CODE:
+                self.paused.append(waits)
 
     def in_order(self) -> list[Waiting]:
         """Those that wait for room alone, as they are served: first in a class whose promise is in danger."""
@@ -174,8 +180,16 @@ class Line:
         Who waits for a budget, or a profile that is away, is in nobody's way and has none.
         """
         if self._places is None:
-            self._places = order.positions([*self.waiting, *self.held_up], self.ahead().endangered)
+            self._places = order.positions(self.in_line(), self.ahead().endangered)
         return self._places
+
+    def in_line(self) -> list[Waiting]:
+        """Who has a place in it."""
+        return [*self.waiting, *self.held_up, *self.paused]
+
+    def is_refused(self, ticket: Ticket) -> bool:
+        """Whether a queue beside the portal's has just refused this, or the like of the same team."""
+        return (ticket.team, ticket.profile) in self.turned_away
 
     def next_best(self, profile: str, wish: Wish) -> str | None:
         """A profile that is free now instead of this one; None if none."""
@@ -185,6 +199,8 @@ class Line:
 
     def judge(self, ticket: Ticket) -> Verdict:
         """Whether quotas and budgets let it start now; room is another question."""
+        if self.is_refused(ticket):
+            return self.turned_away[ticket.team, ticket.profile]
         spec = self.fleet.profiles.get(ticket.profile)
         if spec is None:  # its GPU is not there at the moment; it may come back
             return Verdict.no("profile_away", profile=ticket.profile)
@@ -219,6 +235,7 @@ def read(session: Session, fleet: Fleet, now: datetime) -> Line:
         if lease.purpose == "notebook":
             found.notebooks.setdefault(lease.owner, []).extend(slices_of(lease))
     tickets = session.scalars(select(Ticket).where(Ticket.state == "waiting")).all()
+    found.turned_away = refused.standing((((one.team, one.profile), one.verdict) for one in tickets), now)
     near = _siblings(session, [ticket.subject for ticket in tickets if ticket.purpose == "serving"])
     for ticket in tickets:
         found.add(ticket, session, near.get(ticket.subject, frozenset()))

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dure.errors import LANGUAGES, Text
+from dure.errors import LANGUAGES, Text, fill
 
 STEPS: Mapping[str, Text] = {
     "requested": {"en": "JupyterHub was asked for it.", "ko": "JupyterHub에 요청했습니다."},
     "placed": {"en": "Its place is ready.", "ko": "자리가 준비되었습니다."},
     "folder": {"en": "Its folder is laid out.", "ko": "폴더를 준비했습니다."},
+    "held_back": {
+        "en": "Kueue, the cluster's own queue, holds it back: {why}",
+        "ko": "클러스터 자체 대기열인 Kueue가 아직 승인하지 않았습니다: {why}",
+    },
     "process": {"en": "Its process has started.", "ko": "프로세스가 시작되었습니다."},
     "answers": {
         "en": "It answers; the way to it is being opened.",
@@ -74,6 +78,7 @@ def _text(event: Mapping[str, Any]) -> Text:
     if event.get("ready"):
         code = "ready"
     if code in STEPS:
-        return STEPS[code]
+        facts = {"why": str(event.get("why") or "")[:_LENGTH]}
+        return {language: fill(STEPS[code], language, facts) for language in LANGUAGES}
     text = sentence_of(said)[:_LENGTH]
     return dict.fromkeys(LANGUAGES, text)

@@ -28,7 +28,7 @@ class Queues:
         self._store, self._clock, self._profiles = store, clock, profiles
 
     async def list(self, person: Person) -> Sequence[QueueEntry]:
-        """Every waiting ticket: those that wait for room or for GPUs of a quota, in order; then the others."""
+        """Every waiting ticket: those that have a place in line, in order; then the others."""
         fleet = await self._profiles.fleet()
         return await self._store.read(lambda session: self._read(session, person, fleet))
 
@@ -40,7 +40,7 @@ class Queues:
         places = queued.places()
         wishes = {one.id: one.wish for one in queued.everyone}
         entries = []
-        inline = [one.id for one in order.order([*queued.waiting, *queued.held_up], late)]
+        inline = [one.id for one in order.order(queued.in_line(), late)]
         for ticket_id in [*inline, *sorted(queued.tickets.keys() - inline)]:
             ticket = queued.tickets[ticket_id]
             entry = _entry(ticket, person, places.get(ticket_id), starts.get(ticket_id))

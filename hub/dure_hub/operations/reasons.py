@@ -38,6 +38,10 @@ REASONS: Mapping[str, Text] = {
         "en": "The hub had lost it and was asked for a new one.",
         "ko": "허브가 이 서버를 잃어버린 상태에서 새 서버가 요청되었습니다.",
     },
+    "not_admitted": {
+        "en": "The cluster's own queue did not let it in.",
+        "ko": "클러스터 자체 대기열이 승인하지 않았습니다.",
+    },
     "never_logged_in": {
         "en": "The hub does not know its owner yet, who must log in once in a browser.",
         "ko": "허브가 아직 이 사용자를 모릅니다. 브라우저에서 한 번 로그인해야 합니다.",

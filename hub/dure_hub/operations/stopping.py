@@ -72,6 +72,8 @@ def want(
         changed = _is_over(row, for_owner, now)
     lease = rows.active_lease(session, row)
     if lease is not None:
+        if lease.end_reason == admission.NOT_ADMITTED:
+            lease.end_reason = None  # it was to wait again, which nobody wants any more
         if admission.ask_end(session, lease, reason, now, person.name):
             row.reason, changed = for_owner, True
         row.phase = rows.STOPPING

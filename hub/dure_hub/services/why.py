@@ -22,6 +22,7 @@ _KINDS = {
     "profile_away": "away",
     "place_away": "away",
     "disk_low": "disk",
+    "cluster_queue": "cluster_queue",
     "quota_no_gpu_hours": "never",
 }
 

@@ -42,6 +42,15 @@ class OnCluster(BaseModel):
     pod_start_s: int = Field(
         600, ge=5, le=86400, description="How long a pod may take to begin, its image fetched (s)."
     )
+    kueue_admission_s: int = Field(
+        60,
+        ge=1,
+        le=86400,
+        description="How long Kueue may hold a server's pod back, before it waits in line again (s).",
+    )
+    kueue_pause_s: int = Field(
+        120, ge=1, le=86400, description="How long what Kueue did not admit is not tried again (s)."
+    )
     home_size_gb: int = Field(
         10, ge=0, description="Size of the volume that is a person's home on a cluster (GiB); 0 keeps nothing."
     )
@@ -69,6 +78,11 @@ class OnCluster(BaseModel):
         if info.data.get("backend") == "kubernetes" and not image:
             raise PydanticCustomError("no_image", "with backend kubernetes it names the image of people's servers")
         return image
+
+    @property
+    def pod_wait_s(self) -> int:
+        """How long a start may wait for its pod in all."""
+        return self.kueue_admission_s + self.pod_start_s
 
     @property
     def on_cluster(self) -> bool:

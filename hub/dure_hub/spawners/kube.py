@@ -7,7 +7,6 @@ lease, and an API server that is away is no verdict about any.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +95,5 @@ class DureKubeSpawner(LeasedSpawner, KubeSpawner):  # type: ignore[misc]
         )
 
     async def get_url(self) -> str:
-        """Where its pod is; one whose hub was killed during its start says so itself.
-
-        Never raises: a hub that asks as it starts would not start. At what it knows it finds nobody, and ends it.
-        """
-        try:
-            async with asyncio.timeout(self.operations.settings.pod_start_s):
-                found = await self.operations.servers.located(self._running())
-            if found != self.handle:
-                self.handle = found
-                await self.operations.environments.save_handle(found)
-        except Exception:
-            self.log.exception("Where %s is cannot be found out", self._log_name)
-            return str(self.server.url) if self.server else ""
-        return await super().get_url()
+        """Where its pod is; one whose hub was killed during its start says so itself."""
+        return await self.located_url()

@@ -19,7 +19,7 @@ from jupyterhub.spawner import Spawner
 
 from dure.errors import BadRequest, DureError, NotReady
 from dure.wire.base import NAME_PATTERN
-from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen, ServerWork
+from dure_hub.backends.base import Handle, HeldBack, Kind, Phase, Reason, Seen, ServerWork
 from dure_hub.hubapi import portal_name
 from dure_hub.hubpages import language_of
 from dure_hub.operations.environments import Grant
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from dure_hub.operations import Operations
+
+WHY_S = 1.0
+"""Between two looks at what holds a start back."""
 
 
 class LeasedSpawner(Spawner):  # type: ignore[misc]
@@ -111,12 +114,16 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         keeping: asyncio.Task[None] | None = None
         work = await self.prepare()
         self.steps.add("folder")
-        async for handle in self.operations.servers.start(work):
-            self.handle = handle
-            self.steps.add("process")
-            if keeping is not None:
-                await keeping
-            keeping = asyncio.create_task(self.operations.environments.save_handle(handle))
+        telling = asyncio.create_task(self._tell_what_holds_it_back())
+        try:
+            async for handle in self.operations.servers.start(work):
+                self.handle = handle
+                if keeping is not None:
+                    await keeping
+                keeping = asyncio.create_task(self.operations.environments.save_handle(handle))
+        finally:
+            telling.cancel()
+        self.steps.add("process")
         host, port = self.operations.servers.address(self._running())
         timeout_s = self.operations.settings.http_timeout_s
         path = f"{self.server.base_url}api"
@@ -126,6 +133,18 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         if keeping is not None:
             await keeping  # beside the wait, since the backend's own record is ahead of this one anyway
         return host, port
+
+    async def _tell_what_holds_it_back(self) -> None:
+        """A queue beside the portal's may, for a minute and more: whoever looks at the start reads why."""
+        while True:
+            await asyncio.sleep(WHY_S)
+            try:
+                why = await self.operations.servers.held_back(self.handle) if self.handle is not None else None
+            except DureError as error:
+                self.log.info("What holds %s back is not known: %s", self._log_name, error)
+                continue
+            if why:
+                self.steps.add("held_back", why)
 
     @abstractmethod
     async def prepare(self) -> ServerWork:
@@ -147,20 +166,30 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
             yield step
 
     async def _give_up(self, error: DureError) -> None:
-        """Keep why the start failed, with the last of its log, while both are there; then end what there is.
+        """Keep why the start failed while that is there; then end what there is.
 
         What keeps us from either is logged: its owner reads the sentence in any case, and the hub stops it again.
         """
+        await self.keep_why(error)
         try:
+            await self.stop(now=True)
+        except Exception:
+            self.log.exception("%s did not start and could not be ended", self._log_name)
+
+    async def keep_why(self, error: DureError) -> None:
+        """Keep why the start failed, with the last of its log; what a queue held back is to wait again.
+
+        Before anything is ended, so that a hub that is killed meanwhile changes nothing. Never raises.
+        """
+        try:
+            if isinstance(error, HeldBack):
+                await self.operations.environments.put_back(self._leased(), error)
+                return
             said = await self.operations.servers.tail(self.handle, LOG_BYTES) if self.handle is not None else ""
             reason = why(error, self.operations.settings.language)
             await self.operations.environments.start_failed(self._leased(), reason, said.strip())
         except Exception:
             self.log.exception("Why %s did not start could not be kept: %s", self._log_name, error.text("en"))
-        try:
-            await self.stop(now=True)
-        except Exception:
-            self.log.exception("%s did not start and could not be ended", self._log_name)
 
     async def _raise_if_ended(self) -> None:
         seen = await self.operations.servers.poll(self._running())
@@ -221,6 +250,24 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         """Where the server is: a hub killed during a start has a made-up port in its database."""
         host, port = self.operations.servers.address(self._running())
         return f"http://{host}:{port}"
+
+    async def located_url(self) -> str:
+        """The same of one that the backend is asked about, where it may still be starting.
+
+        Never raises: a hub that asks as it starts would not start. At what it knows it finds nobody, and ends it.
+        """
+        try:
+            async with asyncio.timeout(self.operations.settings.pod_wait_s):
+                found = await self.operations.servers.located(self._running())
+            if found != self.handle:
+                self.handle = found
+                await self.operations.environments.save_handle(found)
+            return await LeasedSpawner.get_url(self)
+        except Exception as error:
+            self.log.exception("Where %s is cannot be found out", self._log_name)
+            if isinstance(error, HeldBack):
+                await self.keep_why(error)
+            return str(self.server.url) if self.server else ""
 
     # -- what survives the hub
 

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from dure.errors import DureError
+from dure.errors import DureError, fill
 from dure_hub.operations import reasons
 from dure_hub.operations.progress import STEPS
 from dure_hub.spawners.waiting import ServerEnded, ServerSilent
 
-PERCENT = {"placed": 20, "folder": 30, "process": 50, "answers": 90}
+PERCENT = {"placed": 20, "folder": 30, "held_back": 40, "process": 50, "answers": 90}
+MOST = 20
+"""Steps of one start that are told: what holds it back may be said anew again and again."""
 LOG_BYTES = 4096
 """So much of the end of a log its owner is shown where a server did not start."""
 
@@ -20,13 +22,13 @@ class Steps:
     """The steps of one start. Whoever follows gets all of them, however late they come."""
 
     def __init__(self) -> None:
-        self._done: list[str] = []
+        self._done: list[tuple[str, str]] = []
         self._changed = asyncio.Event()
 
-    def add(self, code: str) -> None:
-        """The start has come to this; said again it is nothing new."""
-        if code not in self._done:
-            self._done.append(code)
+    def add(self, code: str, why: str = "") -> None:
+        """The start has come to this, because of `why`; said again it is nothing new."""
+        if (code, why) not in self._done and not (why and len(self._done) >= MOST):
+            self._done.append((code, why))
             self._changed.set()
             self._changed = asyncio.Event()
 
@@ -35,8 +37,9 @@ class Steps:
         told = 0
         while True:
             changed = self._changed
-            for code in self._done[told:]:
-                yield {"progress": PERCENT[code], "message": STEPS[code][language], "code": code}
+            for code, why in self._done[told:]:
+                said = fill(STEPS[code], language, {"why": why})
+                yield {"progress": PERCENT[code], "message": said, "code": code, "why": why}
             told = len(self._done)
             if not changed.is_set():
                 await changed.wait()

@@ -28,17 +28,17 @@ async def test_whoever_follows_gets_every_step_once_however_late() -> None:
     early: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     late: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     following = [asyncio.create_task(collect(steps, early))]
-    for code in ("placed", "folder", "placed", "process"):
+    for code in ("placed", "folder", "placed", "held_back", "process"):
         steps.add(code)
-    told = await take(3, early)
+    told = await take(4, early)
     following.append(asyncio.create_task(collect(steps, late)))
     steps.add("answers")
     told += await take(1, early)
-    assert await take(4, late) == told
+    assert await take(5, late) == told
     for task in following:
         task.cancel()
     await asyncio.gather(*following, return_exceptions=True)
-    assert [one["code"] for one in told] == ["placed", "folder", "process", "answers"]
+    assert [one["code"] for one in told] == ["placed", "folder", "held_back", "process", "answers"]
     assert [one["progress"] for one in told] == sorted(PERCENT.values())
     assert early.empty()
     assert late.empty()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dure.errors import DureError, Text
+from dure_hub.backends.base import HeldBack
 
 
 class ClusterAway(DureError):
@@ -109,8 +110,8 @@ class ClusterChanged(ClusterRefused):
     """The object is not as it was when it was read: who wants to change it reads it again."""
 
 
-class NotAdmitted(DureError):
-    """Kueue has held a pod back for longer than it may: it is taken away, and its ticket waits on in its place."""
+class NotAdmitted(HeldBack):
+    """Kueue has held a pod back for longer than it may: it is to go, and its ticket waits on in its place."""
 
     code, status = "not_admitted", 503
     message: ClassVar[Text] = {

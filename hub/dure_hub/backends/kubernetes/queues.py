@@ -6,15 +6,16 @@ Without it nothing here does anything, and the portal's own queue is the only on
 from __future__ import annotations
 
 import asyncio
-import math
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dure_hub.backends.base import Handle, Phase
+from dure_hub.backends.base import Handle
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.capacity import capacity_of
-from dure_hub.backends.kubernetes.errors import NoKueue, NotAdmitted, QueueTaken
+from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterRefused, NoKueue, NotAdmitted, QueueTaken
 from dure_hub.backends.kubernetes.kueue import (
     API,
     PLURALS,
@@ -28,13 +29,13 @@ from dure_hub.backends.kubernetes.kueue import (
 )
 from dure_hub.backends.kubernetes.looks import is_gated, says_why, waits_for, waits_in
 from dure_hub.backends.kubernetes.marks import MANAGED_BY, OURS, PORTAL, QUEUE
-from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.spec import PodSpec
 from dure_hub.backends.kubernetes.stock import PRODUCT
 
 JOB_UID = "kueue.x-k8s.io/job-uid"
 """A label of a workload: the uid of the pod that it is for."""
-LOOK_S, GONE_LOOKS = 0.5, 20
+log = logging.getLogger(__name__)
+LOOK_S, AWAY_S = 0.5, 1.0
 ONLY_OURS = ("LocalQueue", "ClusterQueue", "Cohort", "ResourceFlavor")
 """What is taken away when it is not wanted any more. Priorities stay: other portals' pods may name them."""
 
@@ -51,17 +52,21 @@ async def queued(cluster: Cluster, spec: PodSpec, queue_class: int) -> PodSpec:
     """The same pod, for Kueue to admit, where it is there for the pod's team; else as it is.
 
     A pod whose node the portal has chosen is bound to that node's cards besides: Kueue knows no node by its name,
-    and would count it as whatever has room.
+    and would count it as whatever has room. A portal that may not look at queues has none, as its log says.
     """
     if spec.team is None:
         return spec
-    found = await cluster.get(f"{API}/namespaces/{spec.namespace}/localqueues/{queue_name(spec.team)}")
+    try:
+        found = await cluster.get(f"{API}/namespaces/{spec.namespace}/localqueues/{queue_name(spec.team)}")
+    except ClusterRefused as error:
+        log.warning("Kueue is not asked about %s: %s", spec.name, error.text())
+        return spec
     if not is_usable(found):
         return spec
     labels = dict(spec.labels)
     if spec.node is not None and spec.resources:
-        node = await cluster.get(f"/api/v1/nodes/{spec.node}")
-        product = ((node or {}).get("metadata", {}).get("labels") or {}).get(PRODUCT)
+        nodes = await cluster.all("/api/v1/nodes", fieldSelector=f"metadata.name={spec.node}")
+        product = next(((node["metadata"].get("labels") or {}).get(PRODUCT) for node in nodes), None)
         labels |= {PRODUCT: product} if product else {}
     return replace(spec, labels=labels, queue=queue_name(spec.team), priority=priority_name(queue_class))
 
@@ -83,7 +88,11 @@ async def why_waiting(cluster: Cluster, handle: Handle) -> str | None:
 async def _why(cluster: Cluster, pod: Mapping[str, Any]) -> str | None:
     if not is_gated(pod):
         return waits_for(pod)
-    workload = await workload_of(cluster, pod)
+    try:
+        workload = await workload_of(cluster, pod)
+    except ClusterRefused as error:  # words alone are no reason to fail
+        log.warning("what Kueue says of %s cannot be read: %s", pod["metadata"]["name"], error.text())
+        return waits_for(pod)
     if says_why(workload):
         return waits_for(pod, workload)
     # of many that ask for the same Kueue judges one, and of the others it says nothing
@@ -92,32 +101,42 @@ async def _why(cluster: Cluster, pod: Mapping[str, Any]) -> str | None:
     return waits_in(queue, found)
 
 
-async def admitted_by(cluster: Cluster, runs: PodRuns, handle: Handle, limit_s: float) -> None:
+async def held_back(cluster: Cluster, handle: Handle) -> str | None:
+    """Why Kueue holds a pod back, in its words; None where it does not, or not any more."""
+    pod = await _pod_of(cluster, handle)
+    return await _why(cluster, pod) if _is_held(pod) and pod is not None else None
+
+
+async def admitted_by(cluster: Cluster, handle: Handle, limit_s: float) -> None:
     """Return once Kueue has admitted a pod; also where it never held it back, and where it is over.
 
-    Raises `NotAdmitted` after so many seconds: the pod is deleted and forgotten then, and holds nothing. One that
-    is admitted at that very moment goes, too: it has not begun.
+    Raises `NotAdmitted` after so many seconds; the pod is there still, and may yet be admitted. Time in which the
+    API server does not answer says nothing, and does not count.
     """
-    for _ in range(math.ceil(limit_s / LOOK_S)):
-        if not await _is_held(cluster, handle):
-            return
+    waited, last = 0.0, time.monotonic()
+    while True:
+        try:
+            pod = await _pod_of(cluster, handle)
+            if pod is None or not _is_held(pod):
+                return
+            if waited >= limit_s:
+                raise await _not_admitted(cluster, pod, limit_s)
+        except ClusterAway as error:
+            log.info("whether Kueue has admitted %s is not known yet: %s", handle.lease, error)
+            await asyncio.sleep(AWAY_S)
+            last = time.monotonic()
+            continue
         await asyncio.sleep(LOOK_S)
-    pod = await _pod_of(cluster, handle)
-    if pod is None or not is_gated(pod) or (await runs.poll(handle)).phase is not Phase.RUNNING:
-        return
-    why = await _why(cluster, pod) or "?"
+        waited, last = waited + max(time.monotonic() - last, LOOK_S), time.monotonic()
+
+
+async def _not_admitted(cluster: Cluster, pod: Mapping[str, Any], limit_s: float) -> NotAdmitted:
     queue = (pod["metadata"].get("labels") or {}).get(QUEUE, "?")
-    await runs.stop(handle, 0)
-    await runs.forget(handle)
-    for _ in range(GONE_LOOKS):  # Kueue lets go of it, too, and then its name is free
-        if (await runs.poll(handle)).phase is Phase.GONE:
-            break
-        await asyncio.sleep(LOOK_S)
-    raise NotAdmitted(name=handle.where["name"], limit_s=round(limit_s), queue=queue, why=why)
+    why = await _why(cluster, pod) or "?"
+    return NotAdmitted(name=pod["metadata"]["name"], limit_s=round(limit_s), queue=queue, why=why)
 
 
-async def _is_held(cluster: Cluster, handle: Handle) -> bool:
-    pod = await _pod_of(cluster, handle)
+def _is_held(pod: Mapping[str, Any] | None) -> bool:
     return pod is not None and not pod["metadata"].get("deletionTimestamp") and is_gated(pod)
 
 

@@ -26,8 +26,10 @@ from dure_hub.backends.kubernetes.errors import ClusterAway, HomeTaken, PodEnded
 from dure_hub.backends.kubernetes.looks import ENDED, seen_of, trouble_of, waits_for, where_of
 from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_secret
+from dure_hub.backends.kubernetes.queues import admitted_by, held_back, queued
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.specs import home_claim, server_spec
+from dure_hub.policies.classes import NOTEBOOK, class_of
 from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
@@ -64,13 +66,15 @@ class KubernetesServers(PodRuns, AskedServers):
     async def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """As the interface says. Its Secret is there before its pod: who was killed in between starts anew.
 
-        Raises `PodStuck` where it does not begin in time, `PodEnded` where it ends before it has an address.
+        Kueue admits it, where its team has a queue there. Raises `NotAdmitted` where it does not in its time;
+        `PodStuck` where it has no address in its own, after that; `PodEnded` where it ends before.
         """
         spec = server_spec(self._settings, work)
         await self._ensure_home(work.owner)
         secret = make_secret(spec, work.secrets)
         if not await self._cluster.create(self._secrets, secret):  # of a start that was cut off: its token is lost
             await self._cluster.patch(f"{self._secrets}/{spec.name}", {"stringData": secret["stringData"]})
+        spec = await queued(self._cluster, spec, class_of(NOTEBOOK))
         async for handle in self.launch(spec, work.template):
             yield handle
             yield await self._addressed(handle)
@@ -116,7 +120,11 @@ class KubernetesServers(PodRuns, AskedServers):
             raise HomeTaken(claim=home_claim(owner), whose=whose or "-", portal=self._settings.instance)
 
     async def _addressed(self, handle: Handle) -> Handle:
-        """Once it has an address. An API server that is away is waited for: that time says nothing of the pod."""
+        """Once it has an address. An API server that is away is waited for: that time says nothing of the pod.
+
+        Nor does the time in which Kueue holds it back, which has a limit of its own.
+        """
+        await admitted_by(self._cluster, handle, self._settings.kueue_admission_s)
         waited, in_trouble, why = 0.0, 0.0, "-"
         while waited < self._settings.pod_start_s and in_trouble < TROUBLE_S:
             began = time.monotonic()
@@ -148,6 +156,10 @@ class KubernetesServers(PodRuns, AskedServers):
     async def located(self, handle: Handle) -> Handle:
         """From its pod, which may still be starting."""
         return handle if "ip" in handle.where else await self._addressed(handle)
+
+    async def held_back(self, handle: Handle) -> str | None:
+        """What Kueue says, where it holds its pod back."""
+        return await held_back(self._cluster, handle)
 
     async def poll(self, handle: Handle) -> Seen:
         """As of any run. What has no pod, and of which none was ever seen, never started."""

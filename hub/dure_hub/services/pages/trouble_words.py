@@ -14,6 +14,13 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "The cluster does not answer just now. What runs goes on, and this starts by itself once it answers.",
         "지금 클러스터가 응답하지 않습니다. 실행 중인 것은 계속되고, 응답이 돌아오면 자동으로 시작합니다.",
     ),
+    "verdict.cluster_queue": (
+        "Kueue, the cluster's own queue, did not let it in ({queue}: {why}). It keeps its place here and is tried "
+        "again by itself.",
+        "클러스터 자체 대기열인 Kueue가 아직 승인하지 않았습니다({queue}: {why}). "
+        "대기 순서는 그대로이며 자동으로 다시 시도합니다.",
+    ),
+    "waits.cluster_queue": ("The cluster's queue", "클러스터 대기열"),
     "verdict.no_gpu_free.closed": (
         "Nothing is free for {profile}; {closed} of the GPUs of its kind are out of use.",
         "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {closed}개가 사용 중지 상태입니다.",
