@@ -131,6 +131,7 @@ def operations(data: Path | str) -> Operations:
         serving=serving,
         executions=executions,
         inventory=inventory,
+        let_go=has.close,
         hub=hub,
         mlflow=mlflow,
         dataplane=plane,

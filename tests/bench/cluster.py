@@ -1,10 +1,12 @@
 """What the portal adds to a start on Kubernetes, and how long it takes to know a wide cluster.
 
 `cluster_spawn_overhead`: from the hub's API call to a ready server, the same stub (a small program of Go that
-answers everything) in a pod of one size on the same real kubelet behind either hub. The reference is JupyterHub
-with KubeSpawner as it comes and its default proxy, with our way of opening its database. On our side Envoy and the
-hub run, as `dure up` starts them; each start takes a lease, a Secret of its own and a pod with all that our pods
-have. Not in it: images that are fetched, volumes, MLflow, a queue with others in it.
+answers everything) in a pod of one size on the same real kubelet behind either hub, each with its owner's home on
+a volume claim that is bound already. The reference is JupyterHub with KubeSpawner and its default proxy. Of
+options it has those of the pod's size and of the home (as the chart Zero to JupyterHub sets them), and our way of
+opening its database. On our side Envoy and the hub run, as `dure up` starts them; each start takes a lease, a
+Secret of its own and a pod with all that our pods have. Not in it: images that are fetched, MLflow, a queue with
+others in it.
 
 `cluster_inventory_1250_nodes`: from the first question to the whole of 1,250 nodes of eight GPUs (kwok's) and
 their pods, by a portal that has just started; `cluster_inventory_later` is any later look, which asks nobody.
@@ -32,14 +34,15 @@ from tests.bench.spawn import Pairs, claimed, dure, stock
 from tests.cluster import apart, builds
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import PROBE, Node, why_not
-from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
+from tests.cluster.objects import make_fake_node, make_namespace, make_volume, node_is_ready
 from tests.cluster.programs import until
 
 ALONE = True
 WHAT = {
     "cluster_spawn_overhead": (
         "On Kubernetes, from the hub's API call to a ready stub server in a pod on a real kubelet: our hub behind"
-        " Envoy, lease admission included, against stock JupyterHub with KubeSpawner and configurable-http-proxy."
+        " Envoy, lease admission included, against stock JupyterHub with KubeSpawner and configurable-http-proxy;"
+        " either pod has its owner's home on a bound volume claim."
     ),
     "cluster_inventory_1250_nodes": (
         "From the first question to the whole of 1,250 nodes of eight GPUs (kwok's), by a portal that has"
@@ -95,6 +98,8 @@ def measure_starts(plane: ControlPlane, folder: Path, proxy: Path) -> Pairs:
         node.start()
         make_namespace(plane, OURS)
         make_namespace(plane, THEIRS, {})
+        for number in range(2):
+            make_volume(plane, folder / "homes" / str(number), f"home-{number}")
         with ExitStack() as stack:
             serve = ["/program", "serve"]
             ours, real = stack.enter_context(dure(folder / "ours", serve, **settings_on(plane)))
@@ -115,7 +120,7 @@ def settings_on(plane: ControlPlane) -> dict[str, object]:
         "kubeconfig": plane.kubeconfig,
         "server_image": PROBE,
         "image_pull_policy": "Never",
-        "home_size_gb": 0,
+        "home_size_gb": 1,
         "cpu_profile_cores": CORES,
         "cpu_profile_memory_mb": MEMORY_MB,
     }
@@ -129,6 +134,12 @@ c.KubeSpawner.image_pull_policy = "Never"
 c.KubeSpawner.cmd = ["/program", "serve"]
 c.KubeSpawner.cpu_limit = c.KubeSpawner.cpu_guarantee = {CORES}
 c.KubeSpawner.mem_limit = c.KubeSpawner.mem_guarantee = "{MEMORY_MB}M"
+c.KubeSpawner.storage_pvc_ensure = True
+c.KubeSpawner.pvc_name_template = "claim-{{username}}"
+c.KubeSpawner.storage_capacity = "1Gi"
+c.KubeSpawner.storage_access_modes = ["ReadWriteOnce"]
+c.KubeSpawner.volumes = {{"home": {{"name": "home", "persistentVolumeClaim": {{"claimName": "{{pvc_name}}"}}}}}}
+c.KubeSpawner.volume_mounts = {{"home": {{"name": "home", "mountPath": "/home/jovyan"}}}}
 """
 
 

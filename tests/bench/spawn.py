@@ -127,13 +127,17 @@ class Hub:
 
     def _ready(self, answer: httpx.Response) -> None:
         """Both hubs answer 201 once the server is ready, or 202 where that takes longer than they hold a call."""
+        last = answer.text
         if answer.status_code == 202:
             with self.api.stream("GET", f"/users/{self.user}/server/progress", timeout=PATIENCE_S) as events:
                 for line in events.iter_lines():
-                    if line.startswith("data:") and json.loads(line.removeprefix("data:")).get("ready"):
+                    if not line.startswith("data:"):
+                        continue
+                    last = line.removeprefix("data:")
+                    if json.loads(last).get("ready"):
                         return
         if answer.status_code != 201 or not self._servers().get("", {}).get("ready"):
-            raise RuntimeError(f"no server: HTTP {answer.status_code} {answer.text}")
+            raise RuntimeError(f"no server: HTTP {answer.status_code} {last}")
 
     def _servers(self) -> dict[str, dict[str, object]]:
         found: dict[str, dict[str, object]] = self.api.get(f"/users/{self.user}").json()["servers"]
@@ -234,7 +238,11 @@ def dure(folder: Path, command: list[str], **more: object) -> Iterator[tuple[Hub
     with real_hub(settings) as hub:
         _meet(hub)
         with hub.api() as api:
-            yield Hub(api, hub.url, "ana"), hub
+            try:
+                yield Hub(api, hub.url, "ana"), hub
+            except RuntimeError:
+                print(hub.logs(), file=sys.stderr)
+                raise
 
 
 def _meet(hub: RealHub) -> None:

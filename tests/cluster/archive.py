@@ -6,12 +6,15 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+
+NONE: Mapping[str, int] = {}
 
 
 def make_image(program: Path, name: str, target: Path) -> None:
-    """Write an image `name` in which this static program is `/program`, and what runs."""
-    layer = _tar({"program": (program.read_bytes(), 0o755)})
+    """Write an image `name` in which this static program is `/program`, and what runs. It has a /tmp for all."""
+    layer = _tar({"program": (program.read_bytes(), 0o755)}, {"tmp": 0o1777})
     digest = hashlib.sha256(layer).hexdigest()
     config = json.dumps(
         {
@@ -26,9 +29,13 @@ def make_image(program: Path, name: str, target: Path) -> None:
     target.write_bytes(_tar(files))
 
 
-def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
+def _tar(files: dict[str, tuple[bytes, int]], folders: Mapping[str, int] = NONE) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, mode in folders.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = tarfile.DIRTYPE, mode
+            archive.addfile(member)
         for name, (content, mode) in files.items():
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), mode

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
@@ -15,19 +15,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.cluster.apart import ADDRESS
+from tests.cluster.asking import ApiServer, may_be_used
 from tests.cluster.builds import path, stages
-from tests.cluster.programs import Program
+from tests.cluster.programs import Program, until
 from tests.support.certificates import Authority, pem_of
 
 PORT = 6443
 SERVICES = "10.67.0.0/16"
 ADMIN, MASTERS = "admin", "system:masters"
+CONTEXT = "test"
 ENDS = Path(__file__).parent / "ends.yaml"
 KWOK = "kwok.x-k8s.io/node"
 """An annotation: kwok looks after nodes that have it, and says that they are ready."""
 
 
-class ControlPlane:
+class ControlPlane(ApiServer):
     """A control plane on loopback. `api` asks it as its administrator."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,13 +39,13 @@ class ControlPlane:
         self.tokens = {ADMIN: secrets.token_hex(16)}
         self.url = f"https://127.0.0.1:{PORT}"
         self._make_keys()
-        self.kubeconfig = self.write_kubeconfig(ADMIN)
-        self.api = httpx.Client(
+        api = httpx.Client(
             base_url=self.url,
             verify=ssl.create_default_context(cafile=self.authority.file),
             headers={"Authorization": f"Bearer {self.tokens[ADMIN]}"},
             timeout=30,
         )
+        super().__init__(api, self.write_kubeconfig(ADMIN), CONTEXT)
         self.etcd = Program(folder, "etcd", [path("etcd"), *self._etcd()])
         self.apiserver = Program(folder, "apiserver", [path("kube-apiserver"), *self._apiserver()])
         self.others = [
@@ -78,28 +80,35 @@ class ControlPlane:
         program.start()
         self.others.append(program)
 
-    # -- asking it
+    # -- what only the tests' own has done to it
 
-    def exists(self, path: str) -> bool:
-        """Whether there is such an object."""
-        return self.api.get(path).status_code == 200
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Its API server is killed, and back afterwards, with all that follow it.
 
-    def get(self, path: str, **query: str) -> dict[str, Any]:
-        """An object, or a list of them."""
-        return dict(self.api.get(path, params=query).raise_for_status().json())
+        By themselves these look again after up to a minute (client-go's back-off), and judge until then by what
+        they saw before: nodes of which they have long heard nothing are given up. So they begin anew with it.
+        """
+        before = self._ready()
+        self.apiserver.kill()
+        try:
+            yield
+        finally:
+            for program in self.others:
+                program.kill()
+            self.apiserver.start()
+            self.apiserver.up(self.is_ready)
+            for program in self.others:
+                program.start()
+            until(lambda: before <= self._ready(), f"{', '.join(sorted(before))} to be ready again")
 
-    def create(self, path: str, body: Mapping[str, Any], **query: str) -> httpx.Response:
-        """Create an object strictly: a field that does not exist is an error."""
-        return self.api.post(path, params={"fieldValidation": "Strict", **query}, json=body)
-
-    def apply(self, path: str, body: Mapping[str, Any], **query: str) -> httpx.Response:
-        """Apply an object server-side and strictly."""
-        return self.api.patch(
-            path,
-            params={"fieldManager": "dure", "force": "true", "fieldValidation": "Strict", **query},
-            content=json.dumps(body),
-            headers={"Content-Type": "application/apply-patch+yaml"},
-        )
+    def _ready(self) -> set[str]:
+        """Real nodes onto which the scheduler may put any pod."""
+        return {
+            one["metadata"]["name"]
+            for one in self.get("/api/v1/nodes")["items"]
+            if KWOK not in one["metadata"].get("annotations", {}) and may_be_used(one)
+        }
 
     def capacity(self, node: str, resources: Mapping[str, str]) -> None:
         """Give a node resources, as its device plugin would."""
@@ -125,10 +134,10 @@ class ControlPlane:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "test", "cluster": cluster}],
+            "clusters": [{"name": CONTEXT, "cluster": cluster}],
             "users": [{"name": user, "user": {"token": self.tokens[user]}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
-            "current-context": "test",
+            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user}}],
+            "current-context": CONTEXT,
         }
         file.touch(mode=0o600)
         file.write_text(yaml.safe_dump(config))
@@ -193,10 +202,3 @@ class ControlPlane:
     def _clients(self) -> Sequence[str]:
         named = ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")  # of servers in themselves
         return [f"--{name}={self.kubeconfig}" for name in named]
-
-    def is_ready(self) -> bool:
-        """Whether the API server says so."""
-        try:
-            return self.api.get("/readyz").status_code == 200
-        except httpx.TransportError:
-            return False

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.builds import cache, go
+from tests.cluster.builds import QUICK, cache, go
 
 SOURCE, CRDS_SOURCE = Path(__file__).parent / "go-helm", Path(__file__).parent / "go-crds"
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def _build(place: Path) -> None:
     said = f"-s -w -X helm.sh/helm/v4/internal/version.version={version()}"
     environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
     with tempfile.TemporaryDirectory(dir=place.parent) as made:
-        words = [go(), "build", "-trimpath", "-ldflags", said, "-o", f"{made}/", "helm.sh/helm/v4/cmd/helm"]
+        words = [go(), "build", "-trimpath", QUICK, "-ldflags", said, "-o", f"{made}/", "helm.sh/helm/v4/cmd/helm"]
         subprocess.run(words, cwd=SOURCE, env=environment, check=True)
         (Path(made) / "helm").replace(place)  # whole or not at all
 

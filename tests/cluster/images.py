@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.cluster.builds import cache
+from tests.cluster.given import REGISTRY, GivenNode
+from tests.cluster.node import Node
 from tools import image_base
 from tools import images as tool
 
@@ -37,16 +38,10 @@ def asked() -> Sequence[str]:
     return tuple(filter(None, os.environ.get(ASKED, "").split(","))) or USUAL
 
 
-def needed_by(words: Sequence[str]) -> bool:
-    """Whether pytest, called with these words, comes to a test that needs images: one whose file imports this."""
-    named = [Path(word.partition("::")[0]) for word in words]
-    files = [file for file in named if file.suffix == ".py" and file.exists()]
-    uses = re.compile(rf"^from {__package__} import .*\bimages\b", re.MULTILINE)
-    return not files or any(uses.search(file.read_text()) for file in files)
-
-
 def why_not() -> str:
     """Why there can be none here; empty where there can."""
+    if os.environ.get(REGISTRY):  # where they are already
+        return ""
     missing = [name for name in NEEDED if shutil.which(name, path=_path()) is None]
     return f"Images are built with {', '.join(missing)}." if missing else ""
 
@@ -91,6 +86,15 @@ def use(name: str) -> tuple[str, Path]:
     file = tar(name)
     os.utime(file)
     return tool.tagged(name), file
+
+
+def put(name: str, node: Node | GivenNode) -> str:
+    """What this image is called, once this node has it or knows where to fetch it."""
+    if registry := os.environ.get(REGISTRY):
+        return f"{registry}/{name}:{tool.version()}"
+    called, file = use(name)
+    node.load(file)
+    return called
 
 
 def _digest(name: str) -> str:

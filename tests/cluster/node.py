@@ -16,6 +16,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.programs import Program
 
 PAUSE, PROBE = "localhost/pause:1", "localhost/probe:1"
+SLICE = "nvidia.com/mig-1g.10gb"
 PLUGINS = "/usr/lib/cni"
 NEEDED = ("containerd", "runc", "ctr")
 
@@ -33,6 +34,7 @@ class Node:
 
     def __init__(self, plane: ControlPlane, folder: Path, name: str = "real") -> None:
         self.plane, self.folder, self.name = plane, folder, name
+        self._loaded = set[Path]()
         folder.mkdir(parents=True)
         self.socket = folder / "containerd.sock"
         self.group = folder.parent.name
@@ -75,9 +77,12 @@ class Node:
         return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
     def load(self, image: Path) -> None:
-        """Take an image from a tar."""
+        """Take an image from a tar, once."""
+        if image in self._loaded:
+            return
         done = self.ctr("images", "import", "--no-unpack", str(image))
         assert done.returncode == 0, done.stderr.decode()
+        self._loaded.add(image)
 
     def ctr(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """containerd's own tool, in the kubelet's namespace."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.connecting import connect
+from tests.cluster.asking import ApiServer
 from tests.cluster.control_plane import KWOK, ControlPlane
+from tests.cluster.names import LABEL, MARK
 from tests.cluster.programs import until
 
 RESTRICTED = {
@@ -19,7 +22,7 @@ RESTRICTED = {
 
 
 @asynccontextmanager
-async def connected(plane: ControlPlane) -> AsyncIterator[Cluster]:
+async def connected(plane: ApiServer) -> AsyncIterator[Cluster]:
     """The cluster as the portal asks it; each time a connection of its own."""
     made = Cluster(partial(connect, plane.kubeconfig))
     try:
@@ -28,12 +31,27 @@ async def connected(plane: ControlPlane) -> AsyncIterator[Cluster]:
         await made.close()
 
 
-def make_namespace(cluster: ControlPlane, name: str, labels: Mapping[str, str] = RESTRICTED) -> str:
+def make_namespace(cluster: ApiServer, name: str, labels: Mapping[str, str] = RESTRICTED) -> str:
     """A namespace that admits restricted pods alone, once its service account is there."""
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
+    metadata = {"name": name, "labels": {LABEL: MARK, **labels}}
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
     cluster.create("/api/v1/namespaces", body).raise_for_status()
     until(lambda: cluster.exists(f"/api/v1/namespaces/{name}/serviceaccounts/default"), "its service account")
     return name
+
+
+def make_volume(cluster: ControlPlane, place: Path, name: str) -> None:
+    """A volume for somebody's home, as an administrator makes one by hand: nothing here provisions any."""
+    place.mkdir(parents=True)
+    place.chmod(0o777)  # its group is not changed, as that of a real volume would be
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "persistentVolumeReclaimPolicy": "Retain",
+        "hostPath": {"path": str(place)},
+    }
+    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+    cluster.create("/api/v1/persistentvolumes", body).raise_for_status()
 
 
 def make_fake_node(
@@ -51,7 +69,13 @@ def make_fake_node(
     cluster.create("/api/v1/nodes", body).raise_for_status()
 
 
-def node_is_ready(cluster: ControlPlane, name: str) -> bool:
+def remove_nodes(cluster: ControlPlane, selector: str) -> None:
+    """Remove those with these labels: kwok works for each, and the controllers do, as long as it is there."""
+    cluster.api.delete("/api/v1/nodes", params={"labelSelector": selector}, timeout=120).raise_for_status()
+    until(lambda: not cluster.get("/api/v1/nodes", labelSelector=selector)["items"], "the nodes to be gone")
+
+
+def node_is_ready(cluster: ApiServer, name: str) -> bool:
     """Whether the scheduler may use it."""
     conditions = cluster.get(f"/api/v1/nodes/{name}")["status"].get("conditions", ())
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

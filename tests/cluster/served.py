@@ -16,7 +16,9 @@ from jupyterhub import orm
 from dure import wire
 from dure.wire.ids import new_id
 from dure_hub.backends.base import ServerWork
-from dure_hub.backends.chosen import backends_of
+from dure_hub.backends.kubernetes.api import Cluster
+from dure_hub.backends.kubernetes.inventory import ClusterInventory
+from dure_hub.backends.kubernetes.servers import KubernetesServers
 from dure_hub.hubapi import HubApi
 from dure_hub.operations import Operations
 from dure_hub.operations.environment_runs import EnvironmentRuns
@@ -28,7 +30,6 @@ from dure_hub.services.why import told
 from dure_hub.spawners.leased import LeasedSpawner
 from dure_hub.spawners.refusal import Refused
 from dure_hub.store import Store, database_url, system_clock
-from tests.cluster.control_plane import ControlPlane
 from tests.support.hub import hub_settings
 from tests.support.world import MemoryHub
 
@@ -160,18 +161,18 @@ class Hub(MemoryHub):
 class Site:
     """All that a portal does with servers, on this cluster."""
 
-    def __init__(self, plane: ControlPlane, folder: Path, teams: dict[str, str], **settings: Any) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, teams: dict[str, str], **settings: Any) -> None:
         made = {"server_image": "localhost/nothing:1", "home_size_gb": 0, **settings}
-        self.settings = hub_settings(folder, backend="kubernetes", kubeconfig=plane.kubeconfig, **made)
+        self.settings = hub_settings(folder, backend="kubernetes", **made)
         self.teams = teams
         self.clock = system_clock(None)
-        has = backends_of(self.settings, self.clock)
-        self.servers, self.inventory = has.servers, has.inventory
+        self.servers = KubernetesServers(self.settings, cluster)
+        self.inventory = ClusterInventory(cluster, self.settings.instance)
         self.store = Store(database_url(self.settings))
-        self.profiles = Profiles(self.settings, self.store, self.clock, has.inventory)
+        self.profiles = Profiles(self.settings, self.store, self.clock, self.inventory)
         self.jupyterhub = Hub(site=self)
         self.hub = HubApi(self.settings, httpx.MockTransport(self.jupyterhub.answer))
-        self.runs = EnvironmentRuns(self.settings, self.store, self.clock, has.servers, self.hub)
+        self.runs = EnvironmentRuns(self.settings, self.store, self.clock, self.servers, self.hub)
         self.environments = Environments(self.store, self.clock, self.profiles, self.runs)
         self.shares = SimpleNamespace(started=_nothing)
         self.reconciler = Reconciler(self.settings, self.store, self.clock, self.profiles, [self.runs])

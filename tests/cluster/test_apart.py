@@ -16,6 +16,8 @@ import pytest
 from tests.cluster import apart
 from tests.cluster.programs import until
 
+pytestmark = pytest.mark.anywhere
+
 CODE = "import sys; from tests.cluster import apart; sys.exit(apart.run(sys.argv[1:]))"
 
 

@@ -19,6 +19,8 @@ from tests.cluster import helm
 from tests.cluster.charted import asked, containers, of_kind, workloads
 from tests.cluster.helm import OVERLAYS, Refused, template
 
+pytestmark = pytest.mark.anywhere
+
 PAGE = helm.ROOT / "docs" / "kubernetes.md"
 
 

@@ -21,11 +21,14 @@ from dure_hub.settings import Settings, load_settings
 from tests.cluster import helm
 from tests.cluster.charted import of_kind
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.names import named
 from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
 from tests.cluster.programs import Program, until
 from tests.cluster.test_chart_applied import place_of
 
-NAMESPACES = {name: f"pod-{name}" for name in ("dev", "training", "serving", "platform")}
+pytestmark = pytest.mark.anywhere
+
+NAMESPACES = {name: named(f"pod-{name}") for name in ("dev", "training", "serving", "platform")}
 ACCOUNTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 PASSWORD = "maple-otter-seven-9"
 SERVICES = ("hub", "portal", "mlflow", "voila")
@@ -66,8 +69,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(beside: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A pod's folders, with the Secrets that are mounted, and its account's token."""
+    cluster = beside
     settings = {"disk_minimum_mb": 0}  # whatever else fills this machine's disk
     given = {"secretFiles": {"oidc-client-secret": {"secret": "login", "key": "secret"}}}
     own = {"namespaces": NAMESPACES, "postgresql": {"enabled": False}, "settings": settings, "portal": given}
@@ -96,6 +100,7 @@ def place(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
     yield Place(root, cluster.write_kubeconfig("dure-portal"), environment, workload["spec"]["template"]["spec"])
     for name in NAMESPACES.values():
         cluster.api.delete(f"/api/v1/namespaces/{name}")
+    cluster.api.delete("/api/v1/nodes/pod-node")
 
 
 def prepare(place: Place) -> subprocess.CompletedProcess[str]:

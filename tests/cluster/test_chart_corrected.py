@@ -7,21 +7,24 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.asking import ApiServer
 from tests.cluster.charted import of_kind
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.helm import template
+from tests.cluster.names import named
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_chart_applied import place_of
 
-NAMESPACES = {name: f"again-{name}" for name in ("dev", "training", "serving", "platform")}
+pytestmark = pytest.mark.anywhere
+
+NAMESPACES = {name: named(f"again-{name}") for name in ("dev", "training", "serving", "platform")}
 PLATFORM = NAMESPACES["platform"]
 NEEDED = ("ConfigMap", "LimitRange", "ResourceQuota", "Secret", "ServiceAccount")
 WRONG, RIGHT = "no-such-tag", "0.1.0"
 
 
 @pytest.fixture(scope="module")
-def wrong(cluster: ControlPlane) -> Iterator[ControlPlane]:
+def wrong(cluster: ApiServer) -> Iterator[ApiServer]:
     """The chart with an image that is not there, onto no node: no pod of it ever becomes ready."""
     for name in NAMESPACES.values():
         make_namespace(cluster, name)
@@ -31,7 +34,7 @@ def wrong(cluster: ControlPlane) -> Iterator[ControlPlane]:
         cluster.api.delete(f"/api/v1/namespaces/{name}")
 
 
-def apply(cluster: ControlPlane, tag: str) -> None:
+def apply(cluster: ApiServer, tag: str) -> None:
     """Install or upgrade what makes the StatefulSets' pods."""
     nowhere = {"nodeSelector": {"test/for": "nothing"}}
     values: dict[str, Any] = {"namespaces": NAMESPACES, "images": {"tag": tag}, "portal": nowhere}
@@ -45,7 +48,7 @@ def apply(cluster: ControlPlane, tag: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["dure-portal", "dure-postgresql"])
-def test_a_pod_that_was_never_ready_is_replaced_by_a_corrected_one(wrong: ControlPlane, name: str) -> None:
+def test_a_pod_that_was_never_ready_is_replaced_by_a_corrected_one(wrong: ApiServer, name: str) -> None:
     """Nobody has to remove it by hand (kubernetes#67250)."""
     where = f"/api/v1/namespaces/{PLATFORM}/pods/{name}-0"
 

@@ -14,12 +14,15 @@ import pytest
 from tests.cluster.charted import pod_of, workloads
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.helm import template
+from tests.cluster.names import named
 from tests.cluster.node import PROBE, Node
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_chart_applied import place_of
 
-NAMESPACES = {name: f"drain-{name}" for name in ("dev", "training", "serving", "platform")}
+pytestmark = pytest.mark.anywhere
+
+NAMESPACES = {name: named(f"drain-{name}") for name in ("dev", "training", "serving", "platform")}
 PLATFORM = NAMESPACES["platform"]
 PODS = f"/api/v1/namespaces/{PLATFORM}/pods"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{PLATFORM}/endpointslices"
@@ -43,8 +46,9 @@ def objects() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def cluster_with_envoy(cluster: ControlPlane, node: Node) -> Iterator[ControlPlane]:
+def cluster_with_envoy(beside: ControlPlane, node: Node) -> Iterator[ControlPlane]:
     """With Envoy's Deployment and Service, its pod ready."""
+    cluster = beside
     for name in NAMESPACES.values():
         make_namespace(cluster, name)
     for one in objects():

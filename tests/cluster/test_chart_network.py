@@ -11,6 +11,8 @@ import pytest
 from tests.cluster import helm
 from tests.cluster.reach import End, Place, Pod, Policy, reaches
 
+pytestmark = pytest.mark.anywhere
+
 PLATFORM = "mlops-platform"
 API = "10.96.0.1"
 PODS: dict[str, Pod] = {
@@ -49,7 +51,7 @@ PORTS = {
     "other-job": (29500,),
     "model": (8080,),
     "portal": (22, 8081, 8082, 8083, 8084, 8085),
-    "envoy": (22, 8000, 9901),
+    "envoy": (22, 8000, 8001, 9901),
     "postgresql": (22, 5432),
     "restore": (80,),
     "stray": (80,),
@@ -70,14 +72,14 @@ PORTS = {
 NAMES = ["cache:53", "dns:53", "local-dns:53"]
 OUTSIDE = ["outside:25", "outside:443", "outside6:443"]
 TABLE = {
-    # a person's server: never its neighbours; hub, portal and MLflow through Envoy
-    "server": [*NAMES, "envoy:8000", *OUTSIDE],
-    "neighbour": [*NAMES, "envoy:8000", *OUTSIDE],
-    "job": [*NAMES, "envoy:8000", *OUTSIDE],
-    "other-job": [*NAMES, "envoy:8000", *OUTSIDE],
-    "model": [*NAMES, "envoy:8000"],
+    # a person's server: never its neighbours; hub, portal and MLflow through Envoy, where it believes nobody
+    "server": [*NAMES, "envoy:8001", *OUTSIDE],
+    "neighbour": [*NAMES, "envoy:8001", *OUTSIDE],
+    "job": [*NAMES, "envoy:8001", *OUTSIDE],
+    "other-job": [*NAMES, "envoy:8001", *OUTSIDE],
+    "model": [*NAMES, "envoy:8001"],
     "portal": [
-        *("api:443", *NAMES, "envoy:8000", "envoy:9901", "model:8080", "neighbour:22", "neighbour:8888"),
+        *("api:443", *NAMES, "envoy:8001", "envoy:9901", "model:8080", "neighbour:22", "neighbour:8888"),
         *("postgresql:5432", "server:8888", *OUTSIDE),
     ],
     "envoy": [
@@ -90,9 +92,9 @@ TABLE = {
 }
 """Whom the pods of the portal's four namespaces reach."""
 FROM_ELSEWHERE = {
-    "stranger": ["envoy:8000"],
-    "prometheus": ["envoy:8000", "portal:8082"],
-    "outside": ["envoy:8000"],
+    "stranger": ["envoy:8000", "envoy:8001"],
+    "prometheus": ["envoy:8000", "envoy:8001", "portal:8082"],
+    "outside": ["envoy:8000", "envoy:8001"],
 }
 """Whom others reach within them."""
 
@@ -145,7 +147,7 @@ LETS_IN = {
     "other-job": [],
     "model": ["envoy:8080", "portal:8080"],
     "portal": ["prometheus:8082", *(f"envoy:{port}" for port in range(8081, 8086))],
-    "envoy": ["portal:9901", *(f"{name}:8000" for name in ENDS if name != "envoy")],
+    "envoy": ["portal:9901", *(f"{name}:{port}" for name in ENDS if name != "envoy" for port in (8000, 8001))],
     "postgresql": ["portal:5432", "restore:5432"],
     "restore": [],
     "stray": [],

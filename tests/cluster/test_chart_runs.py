@@ -1,7 +1,7 @@
 """The chart's own pods on a real kubelet, from our images: the portal's comes up, and Envoy's leads to it.
 
-There is no DNS, no Service and no provisioner here: the pods know each other by address, and the portal's volume
-goes with its pod. All else is as the chart says.
+Neither DNS nor a Service nor a provisioner is needed: the pods know each other by address, the API server leads to
+them, and the portal's volume goes with its pod. All else is as the chart says.
 """
 
 from __future__ import annotations
@@ -16,14 +16,19 @@ import pytest
 from dure_hub.settings import Settings
 from tests.cluster import helm, images
 from tests.cluster.apart import ADDRESS
+from tests.cluster.asking import ApiServer
 from tests.cluster.charted import of_kind, pod_of, workloads
 from tests.cluster.control_plane import PORT, ControlPlane
+from tests.cluster.given import PULL, GivenNode
+from tests.cluster.names import named
 from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_chart_applied import place_of
 
-NAMESPACES = {name: f"runs-{name}" for name in ("dev", "training", "serving", "platform")}
+pytestmark = pytest.mark.anywhere
+
+NAMESPACES = {name: named(f"runs-{name}") for name in ("dev", "training", "serving", "platform")}
 PODS = f"/api/v1/namespaces/{NAMESPACES['platform']}/pods"
 HOST = f"dure-portal.{NAMESPACES['platform']}.svc"
 NEEDED = ("portal", "envoy")
@@ -33,7 +38,7 @@ REAL = ("ConfigMap", "LimitRange", "ResourceQuota", "Role", "RoleBinding", "Secr
 class Pods:
     """The pods of the chart, started one after the other."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
+    def __init__(self, cluster: ApiServer) -> None:
         self.cluster = cluster
 
     def start(self, made: dict[str, Any]) -> str:
@@ -68,7 +73,7 @@ class Pods:
 
 
 @pytest.fixture(scope="module")
-def objects(cluster: ControlPlane, node: Node) -> Iterator[list[dict[str, Any]]]:
+def objects(cluster: ApiServer, node: Node | GivenNode) -> Iterator[list[dict[str, Any]]]:
     """What the chart makes; all of it is there, but for pods, Services and policies."""
     if "xds_port" not in Settings.model_fields:
         pytest.skip("This portal answers no Envoy elsewhere.")
@@ -76,12 +81,10 @@ def objects(cluster: ControlPlane, node: Node) -> Iterator[list[dict[str, Any]]]
         pytest.skip(why)
     if missing := set(NEEDED) - set(images.asked()):
         pytest.skip(f"{images.ASKED} does not name {', '.join(sorted(missing))}.")
-    prefix, _, tag = images.use("portal")[0].rpartition(":")
-    for name in NEEDED:
-        node.load(images.use(name)[1])
+    (prefix, _, tag), *_ = (images.put(name, node).rpartition(":") for name in NEEDED)
     values = {
         "namespaces": NAMESPACES,
-        "images": {"prefix": prefix.rpartition("/")[0], "tag": tag, "pullPolicy": "Never"},
+        "images": {"prefix": prefix.rpartition("/")[0], "tag": tag, "pullPolicy": PULL},
         "postgresql": {"enabled": False},
         "settings": {"disk_minimum_mb": 0},
     }
@@ -96,50 +99,59 @@ def objects(cluster: ControlPlane, node: Node) -> Iterator[list[dict[str, Any]]]
         cluster.api.delete(f"/api/v1/namespaces/{name}")
 
 
-def portal_pod(objects: list[dict[str, Any]]) -> dict[str, Any]:
-    """The portal's, on the real node, with a volume of its own, where there is neither DNS nor a Service."""
+def portal_pod(objects: list[dict[str, Any]], node: str, known: list[dict[str, Any]]) -> dict[str, Any]:
+    """The portal's, on this node, with a volume of its own, told what a Service and DNS would tell it."""
     (workload,) = (one for one in workloads(objects) if one["metadata"]["name"] == "dure-portal")
     made = pod_of(workload)
-    made["spec"]["nodeName"] = "real"
+    made["spec"]["nodeName"] = node
     for volume in made["spec"]["volumes"]:
         if volume["name"] == "data":
             volume.pop("persistentVolumeClaim")
             volume["emptyDir"] = {}
-    known: list[dict[str, Any]] = [
-        {"name": "DURE_PORTAL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": "KUBERNETES_SERVICE_HOST", "value": ADDRESS},
-        {"name": "KUBERNETES_SERVICE_PORT", "value": str(PORT)},
-    ]
     for one in (*made["spec"]["initContainers"], *made["spec"]["containers"]):
         one["env"] = [*one.get("env", ()), *known]
     return made
 
 
-def envoy_pod(objects: list[dict[str, Any]], address: str) -> dict[str, Any]:
+def envoy_pod(objects: list[dict[str, Any]], node: str, address: str) -> dict[str, Any]:
     """Envoy's, told where the portal is."""
     (workload,) = (one for one in workloads(objects) if one["metadata"]["name"] == "dure-envoy")
     made = pod_of(workload)
-    made["spec"]["nodeName"] = "real"
+    made["spec"]["nodeName"] = node
     (container,) = made["spec"]["containers"]
     container["args"] = [word.replace(HOST, address) for word in container["args"]]
     return made
 
 
+def known_on(cluster: ApiServer) -> list[dict[str, Any]]:
+    """What the portal's pod has to be told; on the tests' own cluster no Service leads to the API server."""
+    own: list[dict[str, Any]] = [
+        {"name": "DURE_PORTAL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    ]
+    if isinstance(cluster, ControlPlane):
+        own.append({"name": "KUBERNETES_SERVICE_HOST", "value": ADDRESS})
+        own.append({"name": "KUBERNETES_SERVICE_PORT", "value": str(PORT)})
+    return own
+
+
 def test_the_portal_comes_up_and_is_reached_through_envoy(
-    cluster: ControlPlane, objects: list[dict[str, Any]]
+    cluster: ApiServer, node: Node | GivenNode, objects: list[dict[str, Any]]
 ) -> None:
+    def ask(pod: str, path: str, **headers: str) -> httpx.Response:
+        """By way of the API server, which reaches pods on every cluster."""
+        return cluster.api.get(f"{PODS}/{pod}:8000/proxy{path}", headers=headers)
+
     pods = Pods(cluster)
-    portal = pods.start(portal_pod(objects))
+    portal = pods.start(portal_pod(objects, node.name, known_on(cluster)))
     (prepared,) = pods.seen("dure-portal")["status"]["initContainerStatuses"]
     assert prepared["state"]["terminated"]["exitCode"] == 0
-    with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://{portal}:8000/", timeout=5)
-    envoy = pods.start(envoy_pod(objects, portal))
-    with httpx.Client(base_url=f"http://{envoy}:8000", timeout=20) as front:
-        assert front.get("/hub/health").status_code == 200
-        assert front.get("/services/dure/health").status_code == 200
-        assert front.get("/services/mlflow/").status_code == 401, "who asks is asked first"
-        page = front.get("/hub/login", headers={"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"})
-        assert (page.status_code, "password" in page.text) == (200, True)
+    nobody = ask("dure-portal", "/")
+    assert (nobody.status_code >= 500, "refused" in nobody.text) == (True, True), nobody.text
+    pods.start(envoy_pod(objects, node.name, portal))
+    assert ask("dure-envoy", "/hub/health").status_code == 200
+    assert ask("dure-envoy", "/services/dure/health").status_code == 200
+    assert ask("dure-envoy", "/services/mlflow/").status_code == 401, "who asks is asked first"
+    page = ask("dure-envoy", "/hub/login", **{"Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"})
+    assert (page.status_code, "password" in page.text) == (200, True)
     accounts = {one["metadata"]["name"] for one in of_kind(objects, "ServiceAccount").values()}
     assert pods.seen("dure-portal")["spec"]["serviceAccountName"] in accounts

@@ -11,9 +11,12 @@ import pytest
 import yaml
 
 from tests.cluster import helm
+from tests.cluster.asking import ApiServer
 from tests.cluster.charted import of_kind, pod_of, workloads
-from tests.cluster.control_plane import ControlPlane
+from tests.cluster.names import named
 from tests.cluster.objects import make_namespace
+
+pytestmark = pytest.mark.anywhere
 
 FILE = helm.VALUES / "zero-to-jupyterhub.yaml"
 COPY = os.environ.get("DURE_Z2JH_CHART")
@@ -161,9 +164,9 @@ def test_that_charts_hub_is_ours(rendered: list[dict[str, Any]]) -> None:
 
 
 def test_its_pods_are_admitted_where_restricted_is_enforced(
-    cluster: ControlPlane, rendered: list[dict[str, Any]]
+    cluster: ApiServer, rendered: list[dict[str, Any]]
 ) -> None:
-    namespace = make_namespace(cluster, "try-z2jh")
+    namespace = make_namespace(cluster, named("z2jh"))
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "dure-portal"}}
     cluster.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", account).raise_for_status()
     for one in workloads(rendered):

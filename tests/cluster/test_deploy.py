@@ -15,12 +15,18 @@ import pytest
 import yaml
 
 from tests.cluster import helm
+from tests.cluster.apart import ADDRESS
+from tests.cluster.asking import ApiServer
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.objects import make_fake_node, node_is_ready
+from tests.cluster.given import Given
+from tests.cluster.names import named
+from tests.cluster.objects import make_fake_node, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 from tools.kube import Trouble, find
 
-NAMESPACES = {name: f"chart-{name}" for name in ("dev", "training", "serving", "platform")}
+pytestmark = pytest.mark.anywhere
+
+NAMESPACES = {name: named(f"chart-{name}") for name in ("dev", "training", "serving", "platform")}
 PLATFORM = NAMESPACES["platform"]
 SELECTOR = {"test/for": "chart"}
 SECRETS = ("dure-admin", "dure-database", "dure-envoy")
@@ -30,7 +36,7 @@ SECRETS = ("dure-admin", "dure-database", "dure-envoy")
 class Deploy:
     """The command, as somebody with this cluster's context types it."""
 
-    cluster: ControlPlane
+    cluster: ApiServer
     values: Path
 
     def __call__(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +53,7 @@ class Deploy:
 
 
 @pytest.fixture(scope="module")
-def deploy(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
+def deploy(cluster: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
     """Of namespaces that no other test uses, onto a node that is not there yet."""
     try:
         find("kubectl")
@@ -59,14 +65,18 @@ def deploy(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> I
     yield Deploy(cluster, values)
     for name in NAMESPACES.values():
         cluster.api.delete(f"/api/v1/namespaces/{name}")
+    if isinstance(cluster, ControlPlane):
+        remove_nodes(cluster, "test/for=chart")
 
 
-def secrets(cluster: ControlPlane) -> dict[str, Any]:
+def secrets(cluster: ApiServer) -> dict[str, Any]:
     """What must be the same after an upgrade."""
     return {name: cluster.get(f"/api/v1/namespaces/{PLATFORM}/secrets/{name}")["data"] for name in SECRETS}
 
 
 def test_without_a_portal_it_says_how_to_get_one(deploy: Deploy) -> None:
+    if isinstance(deploy.cluster, Given):
+        pytest.skip("It needs a cluster that is known to have no portal.")
     for verb in ("resources", "port-forward"):
         done = deploy(verb)
         assert (done.returncode, done.stdout) == (1, "")
@@ -90,7 +100,7 @@ def test_where_nothing_can_run_it_says_what_is_not_ready_and_why_and_ends(deploy
     done = deploy.install(10)
     assert done.returncode == 1, done.stderr
     told = done.stdout
-    assert "The cluster is that of the context test." in told
+    assert f"The cluster is that of the context {deploy.cluster.context}." in told
     left = told.partition("Not ready after 10 s:")[2]
     assert "dure-portal-0: no node takes it: " in left, told + done.stderr
     assert "  dure-envoy-" in left
@@ -102,14 +112,17 @@ def test_where_nothing_can_run_it_says_what_is_not_ready_and_why_and_ends(deploy
         for peer in rule.get("to", ())
         if "ipBlock" in peer
     ]
-    assert {"10.66.0.1/32", "10.67.0.1/32"} <= set(blocks), "the API server's own addresses are found"
+    service = deploy.cluster.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
+    if isinstance(deploy.cluster, ControlPlane):
+        assert (service, f"{ADDRESS}/32" in blocks) == ("10.67.0.1", True)
+    assert f"{service}/32" in blocks, "the API server's own addresses are found"
     labels = deploy.cluster.get(f"/api/v1/namespaces/{PLATFORM}")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_it_goes_on_where_it_stopped_and_says_when_all_is_ready(deploy: Deploy) -> None:
+def test_it_goes_on_where_it_stopped_and_says_when_all_is_ready(kwok: ControlPlane, deploy: Deploy) -> None:
     """A node of kwok's says that all runs; its volumes are said to be there."""
-    cluster, before = deploy.cluster, secrets(deploy.cluster)
+    cluster, before = kwok, secrets(kwok)
     make_fake_node(cluster, "chart-node", {"nvidia.com/gpu": "1"}, SELECTOR)
     for number in range(2):
         cluster.create("/api/v1/persistentvolumes", volume(f"chart-volume-{number}")).raise_for_status()
@@ -125,14 +138,16 @@ def test_it_goes_on_where_it_stopped_and_says_when_all_is_ready(deploy: Deploy) 
     assert (told.returncode, row in told.stdout) == (0, True), told.stdout + told.stderr
 
 
-def test_with_gpus_people_may_ask_for_them(deploy: Deploy) -> None:
+def test_with_gpus_people_may_ask_for_them(kwok: ControlPlane, deploy: Deploy) -> None:
     where = f"/api/v1/namespaces/{NAMESPACES['dev']}/resourcequotas/dure"
     assert deploy.cluster.get(where)["spec"]["hard"]["requests.nvidia.com/gpu"] == "0"
     assert deploy.install(100, USE_GPU="true").returncode == 0
     assert "requests.nvidia.com/gpu" not in deploy.cluster.get(where)["spec"]["hard"]
 
 
-def test_uninstalled_and_installed_anew_the_passwords_are_those_of_the_volumes_that_stayed(deploy: Deploy) -> None:
+def test_uninstalled_and_installed_anew_the_passwords_are_those_of_the_volumes_that_stayed(
+    kwok: ControlPlane, deploy: Deploy
+) -> None:
     cluster, before = deploy.cluster, secrets(deploy.cluster)
     claims = f"/api/v1/namespaces/{PLATFORM}/persistentvolumeclaims"
     volumes = {one["metadata"]["uid"] for one in cluster.get(claims)["items"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -16,11 +16,19 @@ from dure_hub.backends.kubernetes.errors import ClusterAway
 from dure_hub.backends.kubernetes.inventory import ClusterInventory
 from dure_hub.backends.kubernetes.stock import CORDONED
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
+from tests.cluster.names import named
+from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 
+pytestmark = pytest.mark.anywhere
+
 NODES, GPUS = 1250, 8
-LABELS = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
+LABELS = {
+    "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3",
+    "nvidia.com/gpu.memory": "81559",
+    "set": "wide",
+}
+STRANGERS = named("strangers")
 
 
 def name(number: int) -> str:
@@ -29,13 +37,14 @@ def name(number: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def wide(cluster: ControlPlane) -> ControlPlane:
-    """The cluster with all those nodes, ready."""
+def wide(kwok: ControlPlane) -> Iterator[ControlPlane]:
+    """The cluster with all those nodes, ready; they are gone afterwards, for they keep everything busy."""
     with ThreadPoolExecutor(8) as threads:
         has = {"nvidia.com/gpu": str(GPUS)}
-        list(threads.map(lambda number: make_fake_node(cluster, name(number), has, LABELS), range(NODES)))
-    until(lambda: all(node_is_ready(cluster, name(number)) for number in (0, NODES - 1)), "the nodes to be ready")
-    return cluster
+        list(threads.map(lambda number: make_fake_node(kwok, name(number), has, LABELS), range(NODES)))
+    until(lambda: all(node_is_ready(kwok, name(number)) for number in (0, NODES - 1)), "the nodes to be ready")
+    yield kwok
+    remove_nodes(kwok, "set=wide")
 
 
 @pytest.fixture
@@ -75,30 +84,29 @@ async def test_all_of_it_is_seen_and_followed(wide: ControlPlane, inventory: Clu
     found = await seen(inventory, lambda found: usable(found) == (NODES - 1) * GPUS)
     assert {str(one.health) for one in found.devices if one.node == name(7)} == {str(CORDONED)}
 
-    make_namespace(wide, "strangers", {})
+    make_namespace(wide, STRANGERS, {})
     resources = {"requests": {"nvidia.com/gpu": "3", "cpu": "4"}, "limits": {"nvidia.com/gpu": "3"}}
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "strangers"},
+        "metadata": {"name": "p", "namespace": STRANGERS},
         "spec": {"nodeName": name(8), "containers": [{"name": "c", "image": "i", "resources": resources}]},
     }
-    answer = wide.create("/api/v1/namespaces/strangers/pods", body)
+    answer = wide.create(f"/api/v1/namespaces/{STRANGERS}/pods", body)
     assert answer.is_success, answer.text
     found = await seen(inventory, lambda found: usable(found) == (NODES - 1) * GPUS - 3)
     assert next(one for one in found.nodes if one.name == name(8)).cpu_cores == 60
 
     wide.api.delete(f"/api/v1/nodes/{name(9)}").raise_for_status()
     await seen(inventory, lambda found: usable(found) == (NODES - 2) * GPUS - 3)
-    wide.api.delete("/api/v1/namespaces/strangers/pods/p").raise_for_status()
+    wide.api.delete(f"/api/v1/namespaces/{STRANGERS}/pods/p").raise_for_status()
     await seen(inventory, lambda found: usable(found) == (NODES - 2) * GPUS)
 
 
 async def test_what_is_old_is_said_to_be(wide: ControlPlane, inventory: ClusterInventory) -> None:
     before = len((await inventory.look()).nodes)
     inventory.patience_s = 1.0
-    wide.apiserver.kill()
-    try:
+    with wide.away():
         found = await seen(inventory, lambda found: found.away)
         assert len(found.nodes) == before
         reached = Cluster(partial(connect, wide.kubeconfig))
@@ -108,9 +116,6 @@ async def test_what_is_old_is_said_to_be(wide: ControlPlane, inventory: ClusterI
             await new.look()
         new.close()
         await reached.close()
-    finally:
-        wide.apiserver.start()
-        wide.apiserver.up(wide.is_ready)
     inventory.patience_s = 60.0
     wide.api.delete(f"/api/v1/nodes/{name(10)}").raise_for_status()
     await seen(inventory, lambda found: not found.away and len(found.nodes) == before - 1)

@@ -28,12 +28,15 @@ from dure_hub.operations.quotas import Quotas as QuotasOfPortal
 from dure_hub.policies.classes import INTERACTIVE, TRAINING
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kueue import Kueue
+from tests.cluster.names import named
 from tests.cluster.node import PROBE, Node
 from tests.cluster.objects import connected, make_fake_node, make_namespace, node_is_ready
 from tests.cluster.programs import until
 from tests.support.money import Books
 
-DEV, TRAIN, SERVE = "queued-dev", "queued-training", "queued-serving"
+pytestmark = pytest.mark.anywhere
+
+DEV, TRAIN, SERVE = named("queued-dev"), named("queued-training"), named("queued-serving")
 SLICE = "nvidia.com/mig-1g.10gb"
 H100, A100 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB"
 NODES = {"cut-a": A100, "cut-h": H100, "cut-i": H100}
@@ -43,8 +46,9 @@ QUOTAS = Quotas("p1", {"vision": 1, "speech": 2, "guests": None}, borrowing=Fals
 
 
 @pytest.fixture(scope="module")
-def plane(cluster: ControlPlane, kueue: Kueue) -> Iterator[ControlPlane]:
+def plane(kueue: Kueue) -> Iterator[ControlPlane]:
     """Namespaces, and two nodes of seven slices each, of two products."""
+    cluster = kueue.plane
     for name in (DEV, TRAIN, SERVE):
         make_namespace(cluster, name)
     for name, product in NODES.items():

@@ -25,10 +25,13 @@ from dure_hub.backends.kubernetes.spec import PodSpec
 from dure_hub.policies.classes import INTERACTIVE, TRAINING
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.kueue import Kueue
+from tests.cluster.names import named
 from tests.cluster.objects import connected, make_fake_node, make_namespace, node_is_ready
 from tests.cluster.programs import until
 
-PLACES = {"counted-dev": (Kind.SERVER, INTERACTIVE), "counted-training": (Kind.JOB, TRAINING)}
+pytestmark = pytest.mark.anywhere
+
+PLACES = {named("counted-dev"): (Kind.SERVER, INTERACTIVE), named("counted-training"): (Kind.JOB, TRAINING)}
 SLICE, PER_GPU = "nvidia.com/mig-1g.10gb", 8
 """Of an H100, by the larger of its shares of processors and memory."""
 NODES = [f"counted-{number}" for number in range(4)]
@@ -72,8 +75,9 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def plane(cluster: ControlPlane, kueue: Kueue) -> Iterator[ControlPlane]:
+def plane(kueue: Kueue) -> Iterator[ControlPlane]:
     """Two namespaces and four nodes, each with seven slices of an H100."""
+    cluster = kueue.plane
     for name in PLACES:
         make_namespace(cluster, name)
     labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "set": "counted"}

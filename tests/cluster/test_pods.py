@@ -14,18 +14,23 @@ from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.numbered import resources_of
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_pod
 from dure_hub.backends.kubernetes.spec import Mount, PodSpec
+from tests.cluster.asking import ApiServer
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready
+from tests.cluster.names import named
+from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready, remove_nodes
 from tests.cluster.programs import until
 
+pytestmark = pytest.mark.anywhere
+
 MIG = "nvidia.com/mig-1g.10gb"
+NAMESPACE = named("pods")
 
 
 @pytest.fixture(scope="module")
-def namespace(cluster: ControlPlane) -> Iterator[str]:
+def namespace(cluster: ApiServer) -> Iterator[str]:
     """One that enforces `restricted`."""
-    yield make_namespace(cluster, "mlops-dev")
-    cluster.api.delete("/api/v1/namespaces/mlops-dev")
+    yield make_namespace(cluster, NAMESPACE)
+    cluster.api.delete(f"/api/v1/namespaces/{NAMESPACE}")
 
 
 def spec(name: str, **changes: Any) -> PodSpec:
@@ -33,7 +38,7 @@ def spec(name: str, **changes: Any) -> PodSpec:
     made = PodSpec(
         portal="p1",
         name=name,
-        namespace="mlops-dev",
+        namespace=NAMESPACE,
         lease=f"01H{name}".upper(),
         kind=Kind.SERVER,
         owner="ana@example.com",
@@ -55,7 +60,7 @@ def spec(name: str, **changes: Any) -> PodSpec:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_pods_of_every_kind_are_admitted_where_restricted_is_enforced(
-    cluster: ControlPlane, namespace: str, kind: Kind
+    cluster: ApiServer, namespace: str, kind: Kind
 ) -> None:
     made = make_pod(spec(f"kind-{kind.value}", kind=kind, queue="vision", priority="training", mps=(250, 4096)))
     answer = cluster.create(f"/api/v1/namespaces/{namespace}/pods", made, dryRun="All")
@@ -65,7 +70,7 @@ def test_pods_of_every_kind_are_admitted_where_restricted_is_enforced(
     assert applied.is_success, applied.text
 
 
-def test_what_is_not_restricted_is_refused_there(cluster: ControlPlane, namespace: str) -> None:
+def test_what_is_not_restricted_is_refused_there(cluster: ApiServer, namespace: str) -> None:
     """Else the test before proves nothing."""
     made = make_pod(spec("open"))
     made["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
@@ -73,7 +78,7 @@ def test_what_is_not_restricted_is_refused_there(cluster: ControlPlane, namespac
     assert (answer.status_code, "allowPrivilegeEscalation" in answer.text) == (403, True), answer.text
 
 
-def test_a_field_that_does_not_exist_is_an_error_here(cluster: ControlPlane, namespace: str) -> None:
+def test_a_field_that_does_not_exist_is_an_error_here(cluster: ApiServer, namespace: str) -> None:
     made = make_pod(spec("odd"))
     made["spec"]["nodeSelectors"] = {}
     answer = cluster.create(f"/api/v1/namespaces/{namespace}/pods", made, dryRun="All")
@@ -81,20 +86,28 @@ def test_a_field_that_does_not_exist_is_an_error_here(cluster: ControlPlane, nam
     assert "nodeSelectors" in answer.text
 
 
-def test_a_home_is_a_claim_that_the_cluster_takes(cluster: ControlPlane, namespace: str) -> None:
+def test_a_home_is_a_claim_that_the_cluster_takes(cluster: ApiServer, namespace: str) -> None:
     claim = make_home_claim("home-ana", namespace, {"dure/owner": "ana"}, 10, None)
     answer = cluster.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", claim, dryRun="All")
     assert answer.status_code == 201, answer.text
 
 
-def test_a_slice_goes_to_its_node_and_a_third_waits(cluster: ControlPlane, namespace: str) -> None:
-    """What our numbering says is free is what the scheduler has room for, pod by pod."""
+@pytest.fixture
+def two_nodes(kwok: ControlPlane) -> Iterator[ControlPlane]:
+    """The cluster with two nodes of two slices each."""
     for name in ("gpu-a", "gpu-b"):
-        make_fake_node(cluster, name, {MIG: "2"}, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
-        until(lambda name=name: node_is_ready(cluster, name), f"{name} to be ready")  # type: ignore[misc]
+        make_fake_node(kwok, name, {MIG: "2"}, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "set": "pods"})
+        until(lambda name=name: node_is_ready(kwok, name), f"{name} to be ready")  # type: ignore[misc]
+    yield kwok
+    remove_nodes(kwok, "set=pods")
+
+
+def test_a_slice_goes_to_its_node_and_a_third_waits(two_nodes: ControlPlane, namespace: str) -> None:
+    """What our numbering says is free is what the scheduler has room for, pod by pod."""
+    kwok = two_nodes
 
     def free() -> list[str]:
-        every, pods = (cluster.get(f"/api/v1/{kind}")["items"] for kind in ("nodes", "pods"))
+        every, pods = (kwok.get(f"/api/v1/{kind}")["items"] for kind in ("nodes", "pods"))
         nodes = [node for node in every if node["metadata"]["name"] in ("gpu-a", "gpu-b")]
         held = {
             one
@@ -109,28 +122,26 @@ def test_a_slice_goes_to_its_node_and_a_third_waits(cluster: ControlPlane, names
         device = f"gpu-b/{MIG}/{number}"
         node, resources = resources_of([device])
         one = spec(f"held-{number}", node=node, resources=resources, devices=[device], mounts=(), pull_secrets=())
-        create(cluster, make_pod(one))
-        until(lambda one=one: pod(cluster, one.name)["spec"].get("nodeName") == "gpu-b", "its node")  # type: ignore[misc]
+        create(kwok, make_pod(one))
+        until(lambda one=one: pod(kwok, one.name)["spec"].get("nodeName") == "gpu-b", "its node")  # type: ignore[misc]
     assert free() == [f"gpu-a/{MIG}/{number}" for number in range(2)]
 
     stranger = make_pod(spec("stranger", node="gpu-a", resources={MIG: 1}, mounts=(), pull_secrets=()))
     stranger["metadata"] |= {"labels": {}, "annotations": {}}
-    create(cluster, stranger)
-    until(lambda: pod(cluster, "stranger")["spec"].get("nodeName"), "the stranger's node")
+    create(kwok, stranger)
+    until(lambda: pod(kwok, "stranger")["spec"].get("nodeName"), "the stranger's node")
     assert free() == [f"gpu-a/{MIG}/0"]
 
-    create(cluster, make_pod(spec("third", node="gpu-b", resources={MIG: 1}, mounts=(), pull_secrets=())))
-    until(
-        lambda: "Insufficient nvidia.com/mig-1g.10gb" in json.dumps(pod(cluster, "third")["status"]), "the reason"
-    )
+    create(kwok, make_pod(spec("third", node="gpu-b", resources={MIG: 1}, mounts=(), pull_secrets=())))
+    until(lambda: "Insufficient nvidia.com/mig-1g.10gb" in json.dumps(pod(kwok, "third")["status"]), "the reason")
 
 
-def create(cluster: ControlPlane, made: dict[str, Any]) -> None:
+def create(cluster: ApiServer, made: dict[str, Any]) -> None:
     """For good."""
-    answer = cluster.create("/api/v1/namespaces/mlops-dev/pods", made)
+    answer = cluster.create(f"/api/v1/namespaces/{NAMESPACE}/pods", made)
     assert answer.is_success, answer.text
 
 
-def pod(cluster: ControlPlane, name: str) -> dict[str, Any]:
+def pod(cluster: ApiServer, name: str) -> dict[str, Any]:
     """As it is now."""
-    return cluster.get(f"/api/v1/namespaces/mlops-dev/pods/{name}")
+    return cluster.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")

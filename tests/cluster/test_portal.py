@@ -18,14 +18,15 @@ from dure.wire.ids import new_id
 from tests.cluster import images
 from tests.cluster.apart import ADDRESS
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.names import named
 from tests.cluster.node import Node
-from tests.cluster.objects import make_namespace
+from tests.cluster.objects import make_namespace, make_volume
 from tests.cluster.programs import until
 from tests.e2e.portal import Portal, make_portal
 from tests.support.hub import xsrf
 
 MIG = "nvidia.com/mig-1g.10gb"
-SPACE = "mlops-dev"
+SPACE = named("dev")
 PODS = f"/api/v1/namespaces/{SPACE}/pods"
 People = tuple[httpx.Client, httpx.Client]
 OPTIONS = {
@@ -34,36 +35,35 @@ OPTIONS = {
     "volume_mounts": [{"name": "scratch", "mountPath": "/scratch"}],
 }
 """What an administrator has KubeSpawner add to every server."""
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.anywhere, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def image(node: Node) -> str:
+def image(beside: ControlPlane, node: Node) -> str:
     """The image of people's servers, on the node."""
     if why := images.why_not():
         pytest.skip(why)
-    name, tar = images.use("singleuser-cpu")
-    node.load(tar)
-    return name
+    return images.put("singleuser-cpu", node)
 
 
 @pytest.fixture(scope="module")
 def portal(
-    cluster: ControlPlane, node: Node, image: str, tmp_path_factory: pytest.TempPathFactory
+    beside: ControlPlane, node: Node, image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Portal]:
     """One beside the cluster, with one MIG slice to give."""
-    make_namespace(cluster, SPACE)
-    cluster.label(node.name, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
-    cluster.capacity(node.name, {MIG: "1"})
+    make_namespace(beside, SPACE)
+    beside.label(node.name, {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"})
+    beside.capacity(node.name, {MIG: "1"})
     folder = tmp_path_factory.mktemp("portal")
     for name in ("ana", "ben"):
-        make_volume(cluster, folder, name)
+        make_volume(beside, folder / "homes" / name, f"home-of-{name}")
     clock_of(folder).write_text("0")
     made = make_portal(
         folder,
         DURE_CLOCK_FILE=str(clock_of(folder)),
         DURE_BACKEND="kubernetes",
-        DURE_KUBECONFIG=str(cluster.kubeconfig),
+        DURE_KUBECONFIG=str(beside.kubeconfig),
+        DURE_NAMESPACE_DEV=SPACE,
         DURE_SERVER_IMAGE=image,
         DURE_IMAGE_PULL_POLICY="Never",
         DURE_HOME_SIZE_GB="1",
@@ -79,22 +79,7 @@ def portal(
         yield made
     finally:
         made.down()
-        cluster.capacity(node.name, {MIG: "2"})
-
-
-def make_volume(cluster: ControlPlane, folder: Path, name: str) -> None:
-    """A volume for somebody's home, which an administrator made by hand: nothing here provisions any."""
-    place = folder / "homes" / name
-    place.mkdir(parents=True)
-    place.chmod(0o777)  # its group is not changed, as that of a real volume would be
-    spec = {
-        "capacity": {"storage": "1Gi"},
-        "accessModes": ["ReadWriteOnce"],
-        "persistentVolumeReclaimPolicy": "Retain",
-        "hostPath": {"path": str(place)},
-    }
-    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"home-of-{name}"}, "spec": spec}
-    cluster.create("/api/v1/persistentvolumes", body).raise_for_status()
+        beside.capacity(node.name, {MIG: "2"})
 
 
 @pytest.fixture
@@ -102,6 +87,18 @@ def people(portal: Portal) -> Iterator[People]:
     """Two of them, by the API."""
     with portal.client("ana") as ana, portal.client("ben") as ben:
         yield ana, ben
+
+
+@pytest.fixture(autouse=True)
+def said(beside: ControlPlane, node: Node) -> Iterator[None]:
+    """What the cluster says of pods and node at the end, which pytest shows of a test that failed."""
+    yield
+    for pod in pods(beside):
+        print(pod["metadata"]["name"], pod["metadata"].get("deletionTimestamp"), json.dumps(pod["status"]))
+    for one in beside.get(f"/api/v1/namespaces/{SPACE}/events")["items"][-40:]:
+        print(one.get("lastTimestamp") or one.get("eventTimestamp"), one["involvedObject"]["name"], one["message"])
+    about = beside.get(f"/api/v1/nodes/{node.name}")
+    print(about["spec"].get("taints"), json.dumps(about["status"]["conditions"]))
 
 
 def clock_of(folder: Path) -> Path:
@@ -136,18 +133,18 @@ def pods(cluster: ControlPlane) -> list[dict[str, Any]]:
 
 
 def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
-    portal: Portal, people: People, cluster: ControlPlane
+    portal: Portal, people: People, beside: ControlPlane
 ) -> None:
     ana, ben = people
     slice_of = profile(ana)
     ask(ana, slice_of)
     is_in(ana, "running", portal)
-    (pod,) = pods(cluster)
+    (pod,) = pods(beside)
     assert pod["spec"]["containers"][0]["resources"]["limits"][MIG] == "1"
     assert (pod["spec"]["nodeName"], pod["spec"]["automountServiceAccountToken"]) == ("real", False)
     mounts = {one["mountPath"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
     assert {"/home/jovyan", "/scratch"} <= mounts
-    token = token_of(cluster, pod)
+    token = token_of(beside, pod)
     assert token not in json.dumps(pod)
     assert knows(portal, token) == 200
     assert lab_answers(portal, "ana")
@@ -159,42 +156,41 @@ def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
     assert seen(ana)["reason"] == "Its time was over."
     assert lab_answers(portal, "ben")
     assert knows(portal, token) == 403, "the token of a server dies with it"
-    assert [pod["metadata"]["labels"]["dure/owner"] for pod in pods(cluster)] == ["ben"]
+    assert [pod["metadata"]["labels"]["dure/owner"] for pod in pods(beside)] == ["ben"]
     ben.delete("/environments/default").raise_for_status()
-    until(lambda: not pods(cluster), "its pod to be gone")
-    assert not cluster.get(f"/api/v1/namespaces/{SPACE}/secrets")["items"]
+    until(lambda: not pods(beside), "its pod to be gone")
+    assert not beside.get(f"/api/v1/namespaces/{SPACE}/secrets")["items"]
 
 
 def test_a_hub_that_is_killed_in_the_midst_of_a_start_orphans_and_doubles_nothing(
-    portal: Portal, people: People, cluster: ControlPlane
+    portal: Portal, people: People, beside: ControlPlane
 ) -> None:
     ana, _ = people
     ask(ana, "cpu")
-    until(lambda: pods(cluster), "its pod to be made")
+    until(lambda: pods(beside), "its pod to be made")
     os.kill(portal.pid("hub"), signal.SIGKILL)
     assert seen(ana)["phase"] == "starting"
-    (pod,) = pods(cluster)
+    (pod,) = pods(beside)
     is_in(ana, "running", portal, 240)
     assert lab_answers(portal, "ana")
-    assert [one["metadata"]["uid"] for one in pods(cluster)] == [pod["metadata"]["uid"]]
+    assert [one["metadata"]["uid"] for one in pods(beside)] == [pod["metadata"]["uid"]]
     os.kill(portal.pid("hub"), signal.SIGKILL)
     until(lambda: lab_answers(portal, "ana"), "the same server behind the next hub", 60)
-    assert [one["metadata"]["uid"] for one in pods(cluster)] == [pod["metadata"]["uid"]]
-    token = token_of(cluster, pod)
+    assert [one["metadata"]["uid"] for one in pods(beside)] == [pod["metadata"]["uid"]]
+    token = token_of(beside, pod)
     ana.delete("/environments/default").raise_for_status()
-    until(lambda: not pods(cluster), "its pod to be gone")
+    until(lambda: not pods(beside), "its pod to be gone")
     assert knows(portal, token) == 403, "also where the hub that made it is gone"
 
 
 def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
-    portal: Portal, people: People, cluster: ControlPlane
+    portal: Portal, people: People, beside: ControlPlane
 ) -> None:
     ana, ben = people
     ask(ana, "cpu")
     is_in(ana, "running", portal)
-    before = pods(cluster)[0]["metadata"]["uid"]
-    cluster.apiserver.kill()
-    try:
+    before = pods(beside)[0]["metadata"]["uid"]
+    with beside.away():
         os.kill(portal.pid("hub"), signal.SIGKILL)  # the next one begins without any cluster
         since = time.monotonic()
         until(lambda: time.monotonic() - since > 60, "a minute", 70)
@@ -202,26 +198,23 @@ def test_an_api_server_that_is_away_for_a_minute_ends_nothing(
         assert seen(ana)["phase"] == "running"
         waits = ask(ben, "cpu")
         assert (waits["phase"], waits["ticket"]["waits_for"]) == ("waiting", "away")
-    finally:
-        cluster.apiserver.start()
-        cluster.apiserver.up(cluster.is_ready)
     is_in(ben, "running", portal)
     assert seen(ana)["phase"] == "running"
-    assert before in [pod["metadata"]["uid"] for pod in pods(cluster)]
-    assert len(pods(cluster)) == 2
+    assert before in [pod["metadata"]["uid"] for pod in pods(beside)]
+    assert len(pods(beside)) == 2
     for one in people:
         one.delete("/environments/default").raise_for_status()
-    until(lambda: not pods(cluster), "all pods to be gone")
+    until(lambda: not pods(beside), "all pods to be gone")
 
 
-def test_down_ends_what_runs_on_the_cluster(portal: Portal, people: People, cluster: ControlPlane) -> None:
+def test_down_ends_what_runs_on_the_cluster(portal: Portal, people: People, beside: ControlPlane) -> None:
     ana, _ = people
     ask(ana, "cpu")
     is_in(ana, "running", portal)
     portal.dure("down")
-    assert {pod["status"]["phase"] for pod in pods(cluster)} <= {"Succeeded", "Failed"}
+    assert {pod["status"]["phase"] for pod in pods(beside)} <= {"Succeeded", "Failed"}
     portal.up()
-    until(lambda: seen(ana)["phase"] == "stopped" and not pods(cluster), "what has ended to be closed", 60)
+    until(lambda: seen(ana)["phase"] == "stopped" and not pods(beside), "what has ended to be closed", 60)
 
 
 def token_of(cluster: ControlPlane, pod: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@
 
 {{- define "dure.ports" -}}
 envoy: 8000
+inside: 8001
 hub: 8081
 portal: 8082
 mlflow: 8083
@@ -79,13 +80,14 @@ DURE_DATABASE_PASSWORD_FILE: {{ include "dure.data" $ }}/secrets/database-passwo
 {{- end }}
 {{- end }}
 
-{{/* The front port from within the cluster. */}}
+{{/* Envoy from within the cluster: at the front port an Ingress is believed who it speaks for, and here nobody. */}}
 {{- define "dure.inside" -}}
-http://dure-envoy.{{ .Values.namespaces.platform }}.svc:{{ .Values.service.port }}
+{{- $ports := include "dure.ports" . | fromYaml -}}
+http://dure-inside.{{ .Values.namespaces.platform }}.svc:{{ $ports.inside }}
 {{- end }}
 
 {{/* How Envoy is told where the portal is. */}}
 {{- define "dure.envoyArguments" -}}
 {{- $ports := include "dure.ports" . | fromYaml -}}
-["--xds", "dure-portal.{{ .Values.namespaces.platform }}.svc:{{ $ports.xds }}", "--token-file", "/etc/dure/envoy/password", "--folder", "/tmp/envoy", "--listen", "0.0.0.0:{{ $ports.envoy }}", "--statistics", "0.0.0.0:{{ $ports.statistics }}"{{ if .Values.publicUrl }}, "--behind-proxy"{{ end }}]
+["--xds", "dure-portal.{{ .Values.namespaces.platform }}.svc:{{ $ports.xds }}", "--token-file", "/etc/dure/envoy/password", "--folder", "/tmp/envoy", "--listen", "0.0.0.0:{{ $ports.envoy }}", "--inside", "0.0.0.0:{{ $ports.inside }}", "--statistics", "0.0.0.0:{{ $ports.statistics }}"{{ if .Values.publicUrl }}, "--behind-proxy"{{ end }}]
 {{- end }}

@@ -7,15 +7,18 @@ after any crash, even where no row is left. Gaps are data: `unsupported`, each w
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
-from dure.errors import DureError, Text
+from dure.errors import DureError, Text, Unsupported
+from dure_hub.backends.logs import LONGEST_CHARACTER as LONGEST_CHARACTER
+from dure_hub.backends.logs import LogPiece as LogPiece
+from dure_hub.backends.logs import begin as begin
+from dure_hub.backends.logs import piece_of as piece_of
 from dure_hub.backends.places import NO_MIG as NO_MIG
 from dure_hub.backends.places import Device as Device
 from dure_hub.backends.places import Fault as Fault
@@ -155,21 +158,15 @@ class Seen:
     exact: bool = True
 
 
-@dataclass(frozen=True)
-class LogPiece:
-    """Bytes `offset` to `next_offset` of a log as text."""
+class StillRuns(DureError):
+    """Only what has ended can be forgotten."""
 
-    text: str
-    offset: int
-    next_offset: int
-
-
-def begin(log: IO[bytes], offset: int) -> int:
-    """The byte that an `offset` means: below 0 it counts from the end, on to the next character."""
-    at = max(log.seek(0, os.SEEK_END) + offset, 0) if offset < 0 else offset
-    log.seek(at)
-    first = log.read(4) if offset < 0 and at else b""
-    return at + next((number for number, byte in enumerate(first) if byte & 0xC0 != 0x80), len(first))
+    code, status = "still_runs", 409
+    message: ClassVar[Text] = {
+        "en": "What lease {lease} started still runs.",
+        "ko": "임대 {lease}이(가) 시작한 것이 아직 실행 중입니다.",
+    }
+    next_step: ClassVar[Text] = {"en": "Stop it first.", "ko": "먼저 중지하세요."}
 
 
 class Runs(ABC):
@@ -177,6 +174,12 @@ class Runs(ABC):
 
     unsupported: Mapping[Feature, Mapping[str, str]] = {}
     """What this backend cannot do here; each sentence in English and Korean (`{"en": …, "ko": …}`)."""
+
+    def refuse(self, feature: Feature) -> None:
+        """Raises `Unsupported` with its sentence, where this is what the backend cannot do here."""
+        why = self.unsupported.get(feature)
+        if why is not None:
+            raise Unsupported(feature=feature.value, why=why)
 
     @abstractmethod
     async def stop(self, handle: Handle, grace_s: float) -> None:
@@ -192,11 +195,18 @@ class Runs(ABC):
 
     @abstractmethod
     async def forget(self, handle: Handle) -> None:
-        """Drop what an ended thing left behind (its run folder), so that `seen` no longer lists it."""
+        """Drop what an ended thing left behind (its run folder), so that `seen` no longer lists it.
+
+        What is gone already is not an error. Raises `StillRuns`.
+        """
 
     @abstractmethod
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
-        """A piece of its log; an empty one past the end. An `offset` below 0 counts from the end."""
+        """A piece of its log; an empty one past the end. An `offset` below 0 counts from the end.
+
+        No character is cut in two, and at least a whole one is read. Where nothing of it could be executed, the
+        log says why.
+        """
 
     @abstractmethod
     async def keep_log(self, handle: Handle, target: Path) -> None:
@@ -242,8 +252,9 @@ class ServerBackend(Runs):
     def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """Yield a handle as soon as there is something to stop, again as it grows (with the address last).
 
-        If starting fails half-way, `stop` gets the last one. A second start of a lease yields that of the first.
-        Raises `HeldBack` where a queue beside the portal's does not let it in.
+        If starting fails half-way, `stop` gets the last one; what ends at once may end before it has an address.
+        A second start of a lease yields that of the first. Raises `HeldBack` where a queue beside the portal's does
+        not let it in.
         """
 
     async def held_back(self, handle: Handle) -> str | None:
@@ -274,7 +285,11 @@ class ServerBackend(Runs):
 
     @abstractmethod
     def recall(self, lease: str) -> tuple[Handle, str] | None:
-        """Handle and API token of a started server from its own record, where the hub lost them in a crash."""
+        """Handle and API token of a started server from its own record, where the hub lost them in a crash.
+
+        Asks nobody. Of one that was never started it is None, or a handle of which `poll` says GONE; a token that
+        cannot be known without asking is "".
+        """
 
     async def before_stop(
         self, handle: Handle, reason: str, ends_at: str, hook_s: float
@@ -292,7 +307,7 @@ class ServerBackend(Runs):
 
 
 class TrainingBackend(Runs):
-    """Runs training jobs."""
+    """Runs training jobs. `start` raises `Unsupported` where TRAINING is in `unsupported`."""
 
     @abstractmethod
     def start(self, work: TrainingWork) -> AsyncIterator[Handle]:
@@ -300,7 +315,7 @@ class TrainingBackend(Runs):
 
 
 class ExecutionBackend(Runs):
-    """Runs scheduled notebooks."""
+    """Runs scheduled notebooks. `start` raises `Unsupported` where SCHEDULES is in `unsupported`."""
 
     @abstractmethod
     def start(self, work: ExecutionWork) -> AsyncIterator[Handle]:
@@ -308,7 +323,7 @@ class ExecutionBackend(Runs):
 
 
 class ServingBackend(Runs):
-    """Runs model servers."""
+    """Runs model servers. `start` raises `Unsupported` where SERVING is in `unsupported`."""
 
     @abstractmethod
     def start(self, work: ServingWork) -> AsyncIterator[Handle]:

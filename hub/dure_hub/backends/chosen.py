@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from dure_hub.backends.base import (
     ExecutionBackend,
@@ -16,15 +17,24 @@ from dure_hub.backends.base import (
 )
 from dure_hub.settings import Settings
 
+if TYPE_CHECKING:
+    from dure_hub.backends.kubernetes.api import Cluster
+
 
 @dataclass(frozen=True)
 class Running:
-    """What runs people's work."""
+    """What runs people's work. `cluster` is the connection that they share, where they run on one."""
 
     servers: ServerBackend
     training: TrainingBackend
     serving: ServingBackend
     executions: ExecutionBackend
+    cluster: Cluster | None
+
+    async def close(self) -> None:
+        """Let go of what was opened for asking; everything that runs goes on running."""
+        if self.cluster is not None:
+            await self.cluster.close()
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,11 @@ class Backends(Running):
     """One for each capability."""
 
     inventory: InventoryBackend
+
+    async def close(self) -> None:
+        """Look no more, either."""
+        self.inventory.close()
+        await super().close()
 
     def gaps(self) -> Mapping[Feature, Mapping[str, str]]:
         """What this portal cannot do, each with its sentence."""
@@ -43,7 +58,8 @@ class Backends(Running):
 
 def backends_of(settings: Settings, clock: Callable[[], datetime]) -> Backends:
     """Nothing is started or asked yet. Raises `BadFleet` where a simulated fleet cannot be read."""
-    return Backends(**vars(running_of(settings)), inventory=_inventory(settings, clock))
+    running = running_of(settings)
+    return Backends(**vars(running), inventory=_inventory(settings, clock, running.cluster))
 
 
 def running_of(settings: Settings) -> Running:
@@ -51,18 +67,17 @@ def running_of(settings: Settings) -> Running:
     return _pods(settings) if settings.on_cluster else _processes(settings)
 
 
-def _inventory(settings: Settings, clock: Callable[[], datetime]) -> InventoryBackend:
-    if not settings.on_cluster:
+def _inventory(settings: Settings, clock: Callable[[], datetime], cluster: Cluster | None) -> InventoryBackend:
+    if cluster is None:
         from dure_hub.backends import embedded
 
         return embedded.choose(settings, clock)
-    from dure_hub.backends.kubernetes.connecting import cluster_of
     from dure_hub.backends.kubernetes.inventory import ClusterInventory
     from dure_hub.backends.kubernetes.prometheus import Prometheus
 
     address = settings.prometheus_url
     prometheus = Prometheus(address, settings.prometheus_token_file) if address else None
-    return ClusterInventory(cluster_of(settings), settings.instance, prometheus)
+    return ClusterInventory(cluster, settings.instance, prometheus)
 
 
 def _processes(settings: Settings) -> Running:
@@ -73,6 +88,7 @@ def _processes(settings: Settings) -> Running:
         embedded.EmbeddedTraining(settings),
         embedded.EmbeddedServing(settings),
         embedded.EmbeddedExecutions(settings),
+        cluster=None,
     )
 
 
@@ -87,4 +103,5 @@ def _pods(settings: Settings) -> Running:
         NoTraining(settings, cluster),
         NoServing(settings, cluster),
         NoExecutions(settings, cluster),
+        cluster=cluster,
     )

@@ -56,13 +56,17 @@ class Device:
 
 @dataclass(frozen=True)
 class NodeInventory:
-    """What one node has: real cores, memory in MiB, GPUs. `pool` is what it is for, "" for anything."""
+    """What one node has: real cores, memory in MiB, GPUs. `pool` is what it is for, "" for anything.
+
+    `gpus_only`: it takes only what asks for a GPU.
+    """
 
     name: str
     cpu_cores: int
     memory_mb: int
     devices: Sequence[Device] = ()
     pool: str = ""
+    gpus_only: bool = False
 
 
 @dataclass(frozen=True)

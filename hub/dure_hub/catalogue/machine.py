@@ -50,7 +50,8 @@ class Machine:
     `cores` are promised cores (real ones times the overcommitment). The part `kept` of the machine is shared out
     among the GPUs: whoever gets a GPU gets that share with it, and holders of `cpu` never use it up. It is 0 where
     something else decides who may use the node without its GPUs (a bench that replays another cluster's trace).
-    `pool` is what the node is for: development, training, inference, or "" for anything.
+    `pool` is what the node is for: development, training, inference, or "" for anything. `gpus_only`: it takes
+    nobody who asks for no GPU.
     """
 
     cores: float
@@ -59,6 +60,7 @@ class Machine:
     name: str = ""
     pool: str = ""
     kept: float = 0.5
+    gpus_only: bool = False
 
     @property
     def cores_per_gpu(self) -> float:
@@ -80,9 +82,11 @@ def machine(
     gpus: Sequence[Gpu] = (),
     name: str = "",
     pool: str = "",
+    gpus_only: bool = False,
 ) -> Machine:
     """A machine from what was measured and what the settings say."""
-    return Machine(real_cores * overcommit, max(memory_mb - reserved_mb, 0), tuple(gpus), name, pool)
+    memory_mb = max(memory_mb - reserved_mb, 0)
+    return Machine(real_cores * overcommit, memory_mb, tuple(gpus), name, pool, gpus_only=gpus_only)
 
 
 def opened(node: Machine) -> Machine:

@@ -85,8 +85,8 @@ HELP = {
     "token_file": ("file with the portal's secrets/xds-token", "포털의 secrets/xds-token이 든 파일"),
     "listen": ("people's port (default: 0.0.0.0:8000)", "사용자용 포트(기본값: 0.0.0.0:8000)"),
     "inside": (
-        "plain http for the portal's own programs, with a certificate",
-        "인증서가 있을 때 내부용 http 포트",
+        "plain http for the portal's own programs and people's servers",
+        "포털 자체 프로그램과 사용자 서버를 위한 http 포트",
     ),
     "statistics": (
         "/ready and, for the portal, /stats (default: 0.0.0.0:9901)",

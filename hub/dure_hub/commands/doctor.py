@@ -170,7 +170,10 @@ async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
     asked, why_one = settings, ground.why_off(settings)
     settings = settings.model_copy(update={"system_accounts": "off" if why_one else "on"})
     backends = backends_of(settings, system_clock(settings.clock_file))
-    seen, gaps = await backends.inventory.look(), backends.gaps()
+    try:
+        seen, gaps = await backends.inventory.look(), backends.gaps()
+    finally:
+        await backends.close()
     machine = [
         *_gpus(seen, settings),
         *_sizes(settings, seen),

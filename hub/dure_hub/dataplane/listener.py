@@ -7,7 +7,7 @@ in here: neither routes nor clusters, not even the portal's own port or the cert
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dure.errors import NotReady
@@ -45,8 +45,8 @@ _REFUSED = (
 class Front:
     """Where people come in. `routes` and `secret` are Envoy's sources of routes and certificate.
 
-    Without `secret` it speaks plain http. With it, the portal's own programs come in at `inside`, host and port,
-    by plain http; port 0 is nowhere.
+    Without `secret` it speaks plain http. The portal's own programs and people's servers may come in at `inside`,
+    host and port, by plain http, where nobody is believed who says who they are for; port 0 is nowhere.
     """
 
     host: str
@@ -58,10 +58,18 @@ class Front:
 
 
 def make_listeners(front: Front) -> list[Json]:
-    """The front port; where that speaks https, the portal's own programs' port beside it."""
+    """The front port, and the one inside where there is one."""
+    host, port = front.inside
+    if not port:
+        return [_outer(front)]
+    manager = make_manager(replace(front, behind_proxy=False), "inside")
+    return [_outer(front), make_listener("inside", host, port, _chain(manager))]
+
+
+def _outer(front: Front) -> Json:
     chain = _chain(make_manager(front))
     if front.socket is None:
-        return [make_listener("front", front.host, front.port, chain)]
+        return make_listener("front", front.host, front.port, chain)
     encrypted = {
         **chain,
         "filter_chain_match": {"transport_protocol": "tls"},
@@ -69,18 +77,12 @@ def make_listeners(front: Front) -> list[Json]:
         "transport_socket_connect_timeout": HANDSHAKE,
     }
     inspector = {"name": "tls", "typed_config": {"@type": f"{_TYPE}{_INSPECTOR}"}}
-    listeners = [
-        {
-            **make_listener("front", front.host, front.port, encrypted),
-            "default_filter_chain": _only_https(),
-            "listener_filters": [inspector],
-            "listener_filters_timeout": HANDSHAKE,
-        }
-    ]
-    host, port = front.inside
-    if port:
-        listeners.append(make_listener("inside", host, port, _chain(make_manager(front, "inside"))))
-    return listeners
+    return {
+        **make_listener("front", front.host, front.port, encrypted),
+        "default_filter_chain": _only_https(),
+        "listener_filters": [inspector],
+        "listener_filters_timeout": HANDSHAKE,
+    }
 
 
 def make_trial(front: Front, table: Json) -> Json:

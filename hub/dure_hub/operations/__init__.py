@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from dure_hub.operations.people import Person as Person
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from dure_hub.backends.base import (
         ExecutionBackend,
         InventoryBackend,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Operations:
-    """Everything the portal can do, with the concrete parts it does it by."""
+    """Everything the portal can do, with the parts it does it by; `let_go` closes what backends opened."""
 
     settings: Settings
     store: Store
@@ -103,6 +105,7 @@ class Operations:
     serving: ServingBackend
     executions: ExecutionBackend
     inventory: InventoryBackend
+    let_go: Callable[[], Awaitable[None]]
     hub: HubApi
     mlflow: MlflowApi
     dataplane: Dataplane
@@ -120,7 +123,7 @@ class Operations:
         await self.audit.close()
         await self.tokens.keep_uses()
         await self.disk.close()
-        self.inventory.close()
+        await self.let_go()
         await self.mlflow.close()
         await self.hub.close()
         self.store.close()

@@ -281,7 +281,7 @@ def requeue(session: Session, lease: Lease, lifetime_s: int | None, now: datetim
         state="waiting",
         verdict=dict(back.verdict) if back is not None else {},
         asked_at=before.asked_at if before is not None and keeps else now,
-        since=(back.since or back.asked_at) if back is not None else now,
+        since=back.since if back is not None else now,
     )
     session.add(ticket)
     session.flush()

@@ -93,7 +93,7 @@ class EnvironmentRuns:
         if row is None or row.ticket_id != ticket.id:
             return
         rows.grant(row, lease)
-        if self._settings.turn == "hold" and ticket.since is None:  # who has taken a turn need not do so again
+        if self._settings.turn == "hold" and not put_backs.is_back(session, ticket):
             now = self._clock()
             rows.hold(row, lease, now + timedelta(seconds=self._settings.turn_wait_s))
             facts = {"lease": lease.id, "until": row.held_until.isoformat() if row.held_until else None}

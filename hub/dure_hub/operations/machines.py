@@ -41,6 +41,7 @@ def _machine(node: NodeInventory, settings: Settings, reserved_mb: int, refused:
         gpus=[gpu_of(one, settings, refused.get(one.uuid, _NOTHING)) for one in node.devices if offered(one)],
         name=node.name,
         pool=node.pool,
+        gpus_only=node.gpus_only,
     )
 
 

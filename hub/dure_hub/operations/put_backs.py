@@ -47,5 +47,16 @@ def settle(session: Session, lease: Lease, seen: Seen | None, now: datetime) -> 
     record(session, now, PORTAL, "environment.put_back", rows.thing(row), verdict, row.owner)
 
 
+def is_back(session: Session, ticket: Ticket) -> bool:
+    """Whether this request was granted before and put back: who had taken a turn need not do so again."""
+    query = select(Lease.id).where(
+        Lease.owner == ticket.owner,
+        Lease.subject == ticket.subject,
+        Lease.end_reason == NOT_ADMITTED,
+        Lease.granted_at >= ticket.asked_at,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
 def _ticket_of(session: Session, lease: Lease) -> Ticket | None:
     return session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()

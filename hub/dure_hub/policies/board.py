@@ -78,13 +78,13 @@ class Board:
     def count(self, profile: ProfileSpec, wish: Wish = _NO_WISH) -> int:
         """How many holders of this profile fit beside what is held."""
         request = _request(profile, wish)
-        return sum(node.count(request) for node in self._nodes if _in_pool(node, request))
+        return sum(node.count(request) for node in self._nodes if _takes(node, request))
 
     def count_by_slice(self, slices: Iterable[Slice], profile: ProfileSpec, wish: Wish = _NO_WISH) -> int:
         """The same on the nodes of these slices alone, each node once."""
         request = _request(profile, wish)
         nodes = {node.index: node for node in map(self._node_of, slices) if node is not None}
-        return sum(node.count(request) for node in nodes.values() if _in_pool(node, request))
+        return sum(node.count(request) for node in nodes.values() if _takes(node, request))
 
     def total(self, profile: ProfileSpec, wish: Wish = _NO_WISH) -> int:
         """How many holders of this profile fit where nothing is held."""
@@ -116,7 +116,7 @@ class Board:
         ranking = self._rankings.get(key)
         if ranking is None:
             request = _request(profile, wish)
-            nodes = [node for node in self._nodes if _in_pool(node, request)]
+            nodes = [node for node in self._nodes if _takes(node, request)]
             ranking = self._rankings[key] = _Ranking(request, nodes, self._demand, len(self._changed))
         else:
             ranking.follow(self._changed)
@@ -257,8 +257,9 @@ def _slices(
     return tuple(made)
 
 
-def _in_pool(node: Node, request: Request) -> bool:
-    return not request.pool or node.machine.pool in {"", request.pool}
+def _takes(node: Node, request: Request) -> bool:
+    in_pool = not request.pool or node.machine.pool in {"", request.pool}
+    return in_pool and (request.ask.gpu or not node.machine.gpus_only)
 
 
 def _has_sibling(node: Node, apart: frozenset[str]) -> bool:

@@ -52,6 +52,8 @@ async def close(settings: Settings, stop_service: StopService, say: Say, hurry: 
     try:
         left = await sweep(settings, 0 if hurry.is_set() else stop)
     finally:
+        with _going_on(say, "backends"):
+            await has.close()
         with _going_on(say, "run/closing"):
             mark.unlink(missing_ok=True)
     if left:

@@ -237,11 +237,11 @@ async def write_profiles(settings: Settings) -> None:
     folder, clock = settings.folder, system_clock(settings.clock_file)
     if folder.profiles.exists() or folder.good_profiles.exists():
         return
-    inventory, card = backends_of(settings, clock).inventory, RateCards(folder.rates).card()
+    backends, card = backends_of(settings, clock), RateCards(folder.rates).card()
     try:
-        seen = await inventory.look()
+        seen = await backends.inventory.look()
     finally:
-        inventory.close()
+        await backends.close()
     made = fleet_of(seen, settings, card, clock()).made
     live_profiles.keep(folder.profiles, profilefile.written(ProfilesFile(), made))
 

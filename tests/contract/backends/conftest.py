@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tests.support.warm import fork_server
 
 PLACES = ["embedded", "warm"]
 """`warm` is this machine with a fork server, which makes a difference for servers alone."""
-OF_SERVERS = ("test_runs", "test_logs", "test_embedded_faults", "test_embedded_full_disk")
+OF_SERVERS = ("test_runs", "test_logs", "test_starts", "test_embedded_faults", "test_embedded_full_disk")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,11 +49,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     else:
         embedded = EmbeddedPlace(tmp_path)
     yield embedded
-    for kind in Kind:
-        backend = embedded.runs(kind)
-        await asyncio.gather(*(backend.stop(seen.handle, 0) for seen in await backend.seen()))
-        await asyncio.gather(*(backend.forget(seen.handle) for seen in await backend.seen()))
-    assert embedded.marked() == {}
+    await embedded.clear()
 
 
 @pytest.fixture

@@ -9,18 +9,22 @@ import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from dure.errors import DureError
 from dure.wire.ids import new_id
 from dure_hub.backends.base import (
     ExecutionBackend,
     ExecutionWork,
+    Feature,
     Handle,
+    InventoryBackend,
     Kind,
     Phase,
     Runs,
@@ -33,15 +37,43 @@ from dure_hub.backends.base import (
     TrainingWork,
     Work,
 )
-from dure_hub.backends.embedded import EmbeddedExecutions, EmbeddedServers, EmbeddedServing, EmbeddedTraining
+from dure_hub.backends.chosen import backends_of
+from dure_hub.backends.embedded import (
+    EmbeddedExecutions,
+    EmbeddedServers,
+    EmbeddedServing,
+    EmbeddedTraining,
+    choose,
+)
 from dure_hub.settings import Settings
 
 HERE = Path(__file__).parent
 STUB = "stub"
+CONTRACT, UNIT = "tests/contract/backends", "tests/unit/embedded"
+ACCOUNTS = f"{CONTRACT}/test_accounts.py"
+NEEDED: Mapping[Kind, Feature] = {
+    Kind.JOB: Feature.TRAINING,
+    Kind.MODEL: Feature.SERVING,
+    Kind.EXECUTION: Feature.SCHEDULES,
+}
+"""What a place must be able to do to run something of a kind; servers run everywhere."""
 
 
 class Place(ABC):
-    """One kind of backend. Every call gives a fresh backend, as if the portal had just been restarted."""
+    """One kind of backend. Every call gives a fresh backend, as if the portal had just been restarted.
+
+    A test that takes a `place: Place` is the contract: every place is held to it.
+    """
+
+    settings: Settings
+    devices: Sequence[str]
+    """Names of two devices that one lease can hold here."""
+    many = 30
+    """Of how many starts at once the contract is seen."""
+    ends_early: tuple[type[DureError], ...] = ()
+    """What a start raises here of something that has ended before it had an address."""
+    exercised: Mapping[Feature, str]
+    """Of what this kind of backend may do, by which test that is seen: `tests/FILE.py::NAME`."""
 
     @abstractmethod
     def servers(self) -> ServerBackend: ...
@@ -56,8 +88,45 @@ class Place(ABC):
     def executions(self) -> ExecutionBackend: ...
 
     @abstractmethod
+    def inventory(self) -> InventoryBackend: ...
+
+    @abstractmethod
+    def make_work(self, kind: Kind, stub: str, **changes: Any) -> Work:
+        """Work that runs the stub in this mode. `variables` are added to its environment."""
+
+    @abstractmethod
+    def waits(self) -> Sequence[str]:
+        """The command of a server that does nothing until it is ended."""
+
+    @abstractmethod
+    def says(self, text: str) -> Sequence[str]:
+        """The command of a server that says this, and nothing else, and ends."""
+
+    @abstractmethod
+    async def marks(self) -> Collection[str]:
+        """Leases of which something is there that bears their mark, found without the code under test."""
+
+    @abstractmethod
+    async def given(self, handle: Handle) -> Sequence[str]:
+        """The devices that this one sees, as it was really given them."""
+
+    def gap(self, kind: Kind) -> Mapping[str, str] | None:
+        """Why nothing of this kind runs here, as the backend says it."""
+        return self.runs(kind).unsupported.get(NEEDED[kind]) if kind in NEEDED else None
+
+    def gaps(self) -> Mapping[Feature, Mapping[str, str]]:
+        """All that this place cannot do, as the portal's own pages have it."""
+        return backends_of(self.settings, lambda: datetime.now(UTC)).gaps()
+
     def work(self, kind: Kind, stub: str = "serve", **changes: Any) -> Work:
-        """Work that runs the stub in this mode."""
+        """Work that runs the stub in this mode.
+
+        Where nothing of this kind runs here, the test ends with the backend's own sentence. That it is refused
+        with just that is `test_every_kind_runs_or_is_refused_with_its_sentence`.
+        """
+        if (why := self.gap(kind)) is not None:
+            pytest.skip(why["en"])
+        return self.make_work(kind, stub, **changes)
 
     def runs(self, kind: Kind) -> Runs:
         backends: dict[Kind, Callable[[], Runs]] = {
@@ -68,29 +137,52 @@ class Place(ABC):
         }
         return backends[kind]()
 
-    async def start(self, work: Work) -> Handle:
-        """Start it with a fresh backend; the last handle."""
+    def handles(self, work: Work) -> AsyncIterator[Handle]:
+        """A start of it with a fresh backend."""
         if isinstance(work, ServerWork):
-            handles = self.servers().start(work)
-        elif isinstance(work, TrainingWork):
-            handles = self.training().start(work)
-        elif isinstance(work, ExecutionWork):
-            handles = self.executions().start(work)
-        else:
-            assert isinstance(work, ServingWork)
-            handles = self.serving().start(work)
-        return [handle async for handle in handles][-1]
+            return self.servers().start(work)
+        if isinstance(work, TrainingWork):
+            return self.training().start(work)
+        if isinstance(work, ExecutionWork):
+            return self.executions().start(work)
+        assert isinstance(work, ServingWork)
+        return self.serving().start(work)
+
+    async def start(self, work: Work) -> Handle:
+        """Start it; the last handle, also of what ends at once."""
+        last = None
+        try:
+            async for handle in self.handles(work):
+                last = handle
+        except self.ends_early:
+            if last is None:
+                raise
+        assert last is not None
+        return last
+
+    async def clear(self) -> None:
+        """Whatever runs here is stopped and forgotten, and must then be gone."""
+        for kind in Kind:
+            backend = self.runs(kind)
+            await asyncio.gather(*(backend.stop(seen.handle, 0) for seen in await backend.seen()))
+            await asyncio.gather(*(backend.forget(seen.handle) for seen in await backend.seen()))
+        assert not await self.marks()
 
     async def facts(self, handle: Handle) -> dict[str, Any]:
         """What the stub printed first, once it has."""
+        return (await self.printed(handle, 1))[0]
+
+    async def printed(self, handle: Handle, count: int) -> Sequence[dict[str, Any]]:
+        """What the stub printed: first what it is, then what it was asked. Waits for so many of them."""
         backend = self.runs(handle.kind)
 
-        async def first() -> dict[str, Any] | None:
+        async def enough() -> Sequence[dict[str, Any]] | None:
             text = (await backend.log(handle, 0, 1 << 20)).text
             lines = [line for line in text.splitlines(keepends=True) if line.startswith("{")]
-            return dict(json.loads(lines[0])) if lines and lines[0].endswith("\n") else None
+            found = [dict(json.loads(line)) for line in lines if line.endswith("\n")]
+            return found if len(found) >= count else None
 
-        return await until(first, lambda: self.report(handle))
+        return await until(enough, lambda: self.report(handle))
 
     async def ended(self, handle: Handle) -> Seen:
         """What is seen once it has exited."""
@@ -112,6 +204,23 @@ class Place(ABC):
 class EmbeddedPlace(Place):
     """Processes of this machine, under a data folder of the test's own."""
 
+    devices = ("GPU-1f", "GPU-2e")
+    exercised: Mapping[Feature, str] = {
+        Feature.GPU: "tests/e2e/test_real_gpu.py::test_a_server_sees_its_gpu_and_nobody_elses",
+        Feature.MEMORY_LIMIT: f"{ACCOUNTS}::test_who_takes_more_memory_than_the_profile_has_is_told_so",
+        Feature.CPU_LIMIT: f"{ACCOUNTS}::test_limits_are_those_of_the_lease_and_gone_with_it",
+        Feature.USER_ISOLATION: f"{ACCOUNTS}::test_what_runs_is_its_owners_user_and_can_become_nobody_else",
+        Feature.MIG: f"{UNIT}/test_nvmlmig.py::test_an_instance_is_made_where_it_was_asked_for_and_removed_again",
+        Feature.GPU_SHARING: f"{UNIT}/test_pieces.py::test_a_holder_of_a_share_is_kept_to_it_by_mps",
+        Feature.TRAINING: f"{CONTRACT}/test_training.py::test_two_ranks_of_the_sdks_worker_add_up_over_gloo",
+        Feature.SERVING: "tests/e2e/test_train_serve.py::test_a_tenth_of_the_requests_goes_to_the_canary",
+        Feature.SCHEDULES: f"{CONTRACT}/test_executions.py::test_a_notebook_runs_with_its_parameters_and_is_kept",
+        Feature.OWN_TMP: f"{ACCOUNTS}::test_each_has_a_tmp_of_their_own_in_which_the_portal_is_still_found",
+        Feature.OWN_PYTHON: "tests/e2e/test_own_python.py"
+        "::test_a_cell_installs_for_good_and_the_portal_stays_as_it_was",
+        Feature.SHARED_FOLDERS: f"{CONTRACT}/test_shared_folders.py::test_what_one_writes_all_may_change",
+    }
+
     def __init__(self, folder: Path) -> None:
         self.settings = Settings(data=folder / "data", instance=os.urandom(6).hex())
         self.code = folder / "code"
@@ -131,8 +240,12 @@ class EmbeddedPlace(Place):
     def executions(self) -> EmbeddedExecutions:
         return EmbeddedExecutions(self.settings, program=STUB)
 
-    def work(self, kind: Kind, stub: str = "serve", **changes: Any) -> Work:
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), "STUB": stub}
+    def inventory(self) -> InventoryBackend:
+        return choose(self.settings, lambda: datetime.now(UTC))
+
+    def make_work(self, kind: Kind, stub: str = "serve", **changes: Any) -> Work:
+        variables = changes.pop("variables", {})
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), "STUB": stub, **variables}
         common = {"lease": new_id(), "owner": "ann", "folder": self.code, "environment": environment, **changes}
         if kind is Kind.JOB:
             return TrainingWork(**{"entry": "train.py", "outputs": self.code, "processes": 1, **common})
@@ -142,6 +255,19 @@ class EmbeddedPlace(Place):
             return ExecutionWork(**{"notebook": "work.ipynb", "outputs": self.code, **common})
         command = [sys.executable, "-P", "-m", STUB, "{port}"]
         return ServerWork(**{"command": command, "api_token": "s3cret", **common})
+
+    def waits(self) -> Sequence[str]:
+        return ["sleep", "600"]
+
+    def says(self, text: str) -> Sequence[str]:
+        return ["printf", "%s", text]
+
+    async def marks(self) -> Collection[str]:
+        return set(self.marked().values())
+
+    async def given(self, handle: Handle) -> Sequence[str]:
+        shown = str((await self.facts(handle))["CUDA_VISIBLE_DEVICES"])
+        return [device for device in shown.split(",") if device]
 
     def marked(self, lease: str | None = None) -> dict[int, str]:
         """Pids with a mark of this portal and their leases, found without the code under test."""

@@ -3,22 +3,43 @@
 STUB says how it behaves: `serve` (answers /ready until it is ended), `exit N`, `kill N` (a signal to itself),
 `stubborn` (ignores SIGTERM), `family` (serves beside a grandchild in a session of its own without environment),
 `parent` (leaves such a grandchild and waits for SIGUSR1 to exit with 0). It prints what it is before it begins.
+ANSWERS says what it answers below `/dure/`, by name: a status and pieces of text, each so many times; null is no
+answer at all. What it was asked there it prints. On a cluster `tests/cluster/go/probe` does the same.
 """
 
 import http.server
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+ANSWERS = json.loads(os.environ.get("ANSWERS", "{}"))
 
 
 class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200)
+        _, below, name = self.path.rpartition("/dure/")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        status: int = 200
+        pieces: list[tuple[str, int]] = [("ready", 1)]
+        if below:
+            asked = {"asked": f"{self.command} {self.path}", "authorization": self.headers.get("Authorization")}
+            print(json.dumps({**asked, "body": body}), flush=True)
+            answer = ANSWERS.get(name, [404, []])
+            if answer is None:
+                threading.Event().wait()
+            status, pieces = answer
+        said = "".join(text * times for text, times in pieces).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(said)))
         self.end_headers()
-        self.wfile.write(b"ready")
+        self.wfile.write(said)
+
+    do_POST = do_GET  # noqa: N815 - as http.server has it
 
     def log_message(self, *args: object) -> None:
         print("request", self.path, flush=True)
@@ -32,8 +53,7 @@ def main() -> None:
     shown = ("CUDA_VISIBLE_DEVICES", "DURE_LEASE", "DURE_KIND", "RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
     facts = {
         "pid": os.getpid(),
-        "cwd": str(Path.cwd()),
-        "argv": sys.argv[1:],
+        "own": secrets.token_hex(8),
         "ignored": int(ignored.split()[1], 16),
     }
     if mode in ("family", "parent"):

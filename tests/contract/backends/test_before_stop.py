@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -15,76 +14,73 @@ from dure_hub.backends import asking
 from dure_hub.backends.base import Handle, Kind
 from tests.contract.backends.kit import Place, until
 
-STUB = Path(__file__).parents[2] / "support" / "stub_server.py"
 SAID: dict[str, Any] = {"saved": ["a.txt"], "failed": [], "pages": 1, "silent": 0, "hook": None}
+Answer = tuple[int, Sequence[tuple[str, int]]] | None
+"""A status and pieces of text, each so many times; None is silence."""
 
 
-async def started(place: Place, gate: Path) -> Handle:
-    """A server that answers as the files beside `gate` say."""
-    address = "http://127.0.0.1:{port}/user/ann/b/"
-    environment = {"JUPYTERHUB_SERVICE_URL": address, "JUPYTERHUB_SERVICE_PREFIX": "/user/ann/b/"}
-    command = [sys.executable, "-I", "-S", str(STUB), str(gate)]
-    handle = await place.start(place.work(Kind.SERVER, command=command, environment=environment))
+def text(status: int, body: str) -> Answer:
+    """This and nothing else."""
+    return status, [(body, 1)]
+
+
+async def started(place: Place, **answers: Answer) -> Handle:
+    """A server that answers so when it is asked before its end (`before_stop`), and about its guests."""
+    said = json.dumps({name.replace("_", "-"): answer for name, answer in answers.items()})
+    base = "/user/ann/b/"
+    variables = {
+        "ANSWERS": said,
+        "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{{port}}{base}",
+        "JUPYTERHUB_SERVICE_PREFIX": base,
+    }
+    handle = await place.start(place.work(Kind.SERVER, variables=variables))
     host, port = place.servers().address(handle)
 
-    async def answers() -> bool:
+    async def listens() -> bool:
         try:
             async with httpx.AsyncClient() as client:
                 return (await client.get(f"http://{host}:{port}/")).is_success
         except httpx.TransportError:
             return False
 
-    await until(answers, lambda: place.report(handle))
+    await until(listens, lambda: place.report(handle))
     return handle
 
 
-async def test_it_is_asked_with_its_own_token_and_its_answer_comes_back(place: Place, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    gate.with_name("gate.before-stop").write_text(f"200\n{json.dumps(SAID)}")
-    handle = await started(place, gate)
+async def test_it_is_asked_with_its_own_token_and_its_answer_comes_back(place: Place) -> None:
+    handle = await started(place, before_stop=text(200, json.dumps(SAID)))
     bare = Handle(handle.lease, Kind.SERVER)
     found = await place.servers().before_stop(bare, "idle", "2026-01-01T00:00:00Z", 19)
     assert found == SAID
-    asked = gate.with_name("gate.asked").read_text()
-    assert asked.startswith("POST /user/ann/b/dure/before-stop HTTP/1.1")
-    assert "uthorization: token s3cret" in asked
-    body = json.loads(asked[asked.index("{") :])
+    _, asked = await place.printed(handle, 2)
+    assert asked["asked"] == "POST /user/ann/b/dure/before-stop"
+    assert asked["authorization"] == "token s3cret"
+    body = json.loads(asked["body"])
     assert body == {"reason": "idle", "ends_at": "2026-01-01T00:00:00Z", "hook_seconds": 19}
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "answers",
     [
-        None,
-        "500\n{}",
-        "200\nstub",
-        "200\n[]",
-        "302\n{}",
-        "200\n" + "[" * 100_000,
-        '200\n{"a": "' + "x" * (2 << 20) + '"}',
+        {},
+        {"before_stop": text(500, "{}")},
+        {"before_stop": text(200, "stub")},
+        {"before_stop": text(200, "[]")},
+        {"before_stop": text(302, "{}")},
+        {"before_stop": (200, [("[", 100_000)])},
+        {"before_stop": (200, [('{"a": "', 1), ("x", 2 << 20), ('"}', 1)])},
     ],
     ids=["absent", "failing", "no JSON", "no object", "elsewhere", "too deep", "too long"],
 )
-async def test_what_does_not_answer_as_it_should_is_unknown(
-    place: Place, tmp_path: Path, answer: str | None
-) -> None:
-    gate = tmp_path / "gate"
-    if answer is not None:
-        gate.with_name("gate.before-stop").write_text(answer)
-    handle = await started(place, gate)
+async def test_what_does_not_answer_as_it_should_is_unknown(place: Place, answers: dict[str, Answer]) -> None:
+    handle = await started(place, **answers)
     assert await place.servers().before_stop(handle, "idle", "2026-01-01T00:00:00Z", 19) is None
 
 
-async def test_one_that_is_silent_can_be_given_up_and_still_ends(place: Place, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    gate.with_name("gate.before-stop").write_text("silence\n")
-    handle = await started(place, gate)
+async def test_one_that_is_silent_can_be_given_up_and_still_ends(place: Place) -> None:
+    handle = await started(place, before_stop=None)
     asking = asyncio.create_task(place.servers().before_stop(handle, "idle", "2026-01-01T00:00:00Z", 19))
-
-    async def asked() -> bool:
-        return gate.with_name("gate.asked").exists()
-
-    await until(asked, lambda: place.report(handle))
+    await place.printed(handle, 2)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -93,30 +89,28 @@ async def test_one_that_is_silent_can_be_given_up_and_still_ends(place: Place, t
 
 
 @pytest.mark.parametrize(
-    ("answer", "watches"),
+    ("answers", "watches"),
     [
-        ('200\n{"watching": true}', True),
-        ('200\n{"watching": "yes"}', False),
-        ("200\n{}", False),
-        ("200\nstub", False),
-        ("403\n{}", False),
-        (None, False),
-        ("silence\n", False),
+        ({"guests": text(200, '{"watching": true}')}, True),
+        ({"guests": text(200, '{"watching": "yes"}')}, False),
+        ({"guests": text(200, "{}")}, False),
+        ({"guests": text(200, "stub")}, False),
+        ({"guests": text(403, "{}")}, False),
+        ({}, False),
+        ({"guests": None}, False),
     ],
+    ids=["yes", "no bool", "no word", "no JSON", "refused", "absent", "silent"],
 )
 async def test_only_a_server_that_says_so_watches_its_guests(
-    place: Place, tmp_path: Path, answer: str | None, watches: bool, monkeypatch: pytest.MonkeyPatch
+    place: Place, answers: dict[str, Answer], watches: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = tmp_path / "gate"
-    handle = await started(place, gate)
-    if answer == "silence\n":
+    handle = await started(place, **answers)
+    if answers.get("guests", ()) is None:
         monkeypatch.setattr(asking, "GUARD_S", 0.3)
-    if answer is not None:
-        gate.with_name("gate.guests").write_text(answer)
     assert await place.servers().watches_guests(handle) is watches
-    if answer is not None:
-        asked = gate.with_name("gate.asked").read_text()
-        assert asked.startswith("GET /user/ann/b/dure/guests HTTP/1.1")
-        assert "uthorization: token s3cret" in asked
+    if watches:
+        _, asked = await place.printed(handle, 2)
+        assert asked["asked"] == "GET /user/ann/b/dure/guests"
+        assert asked["authorization"] == "token s3cret"
     await place.servers().stop(handle, grace_s=0)
     assert not await place.servers().watches_guests(handle)

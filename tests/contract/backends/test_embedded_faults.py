@@ -20,7 +20,7 @@ import pytest
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase, Reason
 from dure_hub.backends.embedded import ports, processes
-from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns
+from dure_hub.backends.embedded.errors import CouldNotStart
 from tests.contract.backends.kit import HERE, EmbeddedPlace, Place, WarmPlace, deaf, is_alive, until
 
 STEPS = 20
@@ -335,13 +335,6 @@ async def test_after_a_restart_of_the_machine_everything_has_ended_and_nothing_i
     assert bystander.poll() is None
     assert (await embedded.servers().poll(before)).reason == Reason.MACHINE_RESTARTED
     await embedded.servers().forget(before)
-
-
-async def test_what_still_runs_is_not_forgotten(embedded: EmbeddedPlace) -> None:
-    handle = await embedded.start(embedded.work(Kind.SERVER))
-    with pytest.raises(StillRuns):
-        await embedded.servers().forget(handle)
-    assert (await embedded.servers().poll(handle)).phase is Phase.RUNNING
 
 
 async def test_no_keeper_stays_as_a_zombie(embedded: EmbeddedPlace) -> None:

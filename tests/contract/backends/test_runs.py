@@ -8,8 +8,8 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from dure_hub.backends.base import REASONS, Handle, Kind, Phase, Reason
-from tests.contract.backends.kit import Place, until
+from dure_hub.backends.base import REASONS, Handle, Kind, Phase, Reason, StillRuns
+from tests.contract.backends.kit import EmbeddedPlace, Place, until
 
 ALL = pytest.mark.parametrize("kind", list(Kind))
 PLAIN = pytest.mark.parametrize("kind", [Kind.SERVER, Kind.MODEL, Kind.EXECUTION])
@@ -20,8 +20,8 @@ async def test_what_is_started_is_seen_and_stopped_by_a_backend_that_did_not_sta
     place: Place, kind: Kind
 ) -> None:
     handle = await place.start(place.work(kind))
-    facts = await place.facts(handle)
-    assert facts["DURE_LEASE"] == handle.lease
+    await place.facts(handle)
+    assert set(await place.marks()) == {handle.lease}
 
     seen = {one.handle.lease: one for one in await place.runs(kind).seen()}
     assert seen[handle.lease].phase is Phase.RUNNING
@@ -89,7 +89,8 @@ async def test_a_second_start_with_the_same_lease_gives_the_first(place: Place, 
     assert others == [first] * 7
     assert await place.start(work) == first
     facts = await place.facts(first)
-    assert (await place.facts(await place.start(work)))["pid"] == facts["pid"]
+    assert (await place.facts(await place.start(work)))["own"] == facts["own"]
+    assert [one.handle.lease for one in await place.runs(kind).seen()] == [work.lease]
 
 
 @PLAIN
@@ -131,12 +132,31 @@ async def test_stopping_what_is_gone_is_no_error(place: Place, kind: Kind) -> No
     await place.runs(kind).stop(handle, grace_s=0)
 
 
-async def test_thirty_starts_at_once_have_thirty_ports(place: Place) -> None:
-    works = [place.work(Kind.SERVER, command=["sleep", "600"]) for _ in range(30)]
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_what_never_was_is_gone_and_everything_takes_it_for_that(place: Place, kind: Kind) -> None:
+    """Also of a kind that does not run here."""
+    never = Handle("01J00000000000000000000000", kind)
+    for _ in range(2):
+        assert (await place.runs(kind).poll(never)).phase is Phase.GONE
+        await place.runs(kind).stop(never, grace_s=0)
+        await place.runs(kind).forget(never)
+    assert list(await place.runs(kind).seen()) == []
+
+
+@PLAIN
+async def test_what_runs_is_not_forgotten(place: Place, kind: Kind) -> None:
+    handle = await place.start(place.work(kind))
+    with pytest.raises(StillRuns):
+        await place.runs(kind).forget(handle)
+    assert (await place.runs(kind).poll(handle)).phase is Phase.RUNNING
+
+
+async def test_many_starts_at_once_have_each_an_address_of_their_own(place: Place) -> None:
+    works = [place.work(Kind.SERVER, command=place.waits()) for _ in range(place.many)]
     handles = await asyncio.gather(*(place.start(work) for work in works))
-    assert len({place.servers().address(handle)[1] for handle in handles}) == 30
+    assert len({place.servers().address(handle) for handle in handles}) == place.many
     assert {one.phase for one in await place.servers().seen()} == {Phase.RUNNING}
-    assert len(await place.servers().seen()) == 30
+    assert len(await place.servers().seen()) == place.many
     await asyncio.gather(*(place.servers().stop(handle, grace_s=5) for handle in handles))
     assert {one.phase for one in await place.servers().seen()} == {Phase.EXITED}
 
@@ -147,10 +167,10 @@ async def test_a_server_is_reached_at_its_address_and_recalled_from_its_record(p
     await place.facts(handle)
     recalled = place.servers().recall(work.lease)
     assert recalled is not None
-    assert recalled[1] == "s3cret"
-    assert place.servers().address(recalled[0]) == place.servers().address(handle)
+    located = await place.servers().located(recalled[0])
+    assert place.servers().address(located) == place.servers().address(handle)
     assert (await place.servers().poll(recalled[0])).phase is Phase.RUNNING
-    assert place.servers().recall("never-was") is None
+    assert await place.servers().is_own(located)
 
     host, port = place.servers().address(handle)
 
@@ -164,6 +184,22 @@ async def test_a_server_is_reached_at_its_address_and_recalled_from_its_record(p
     await until(answers, lambda: place.report(handle))
 
 
+async def test_what_is_recalled_of_a_server_that_never_was_is_gone(place: Place) -> None:
+    recalled = place.servers().recall("01J00000000000000000000000")
+    if recalled is not None:  # by its name alone, which asks nobody
+        seen = await place.servers().poll(recalled[0])
+        assert (seen.phase, seen.reason, recalled[1]) == (Phase.GONE, Reason.NEVER_STARTED, "")
+
+
+async def test_its_own_record_has_the_token_on_one_machine(embedded: EmbeddedPlace) -> None:
+    work = embedded.work(Kind.SERVER)
+    assert embedded.servers().recall(work.lease) is None
+    await embedded.start(work)
+    recalled = embedded.servers().recall(work.lease)
+    assert recalled is not None
+    assert recalled[1] == "s3cret"
+
+
 async def test_a_model_server_is_ready_when_it_answers_and_not_before_or_after(place: Place) -> None:
     handle = await place.start(place.work(Kind.MODEL))
     assert not await place.serving().ready(Handle(handle.lease, handle.kind, {**handle.where, "port": 1}))
@@ -172,15 +208,16 @@ async def test_a_model_server_is_ready_when_it_answers_and_not_before_or_after(p
     assert not await place.serving().ready(handle)
 
 
-@pytest.mark.parametrize("devices", [(), ("GPU-1f", "GPU-2e")])
-async def test_a_process_sees_exactly_its_devices(place: Place, devices: tuple[str, ...]) -> None:
-    facts = await place.facts(await place.start(place.work(Kind.SERVER, devices=devices)))
-    assert facts["CUDA_VISIBLE_DEVICES"] == ",".join(devices)
+@pytest.mark.parametrize("count", [0, 2])
+async def test_it_is_given_exactly_its_devices(place: Place, count: int) -> None:
+    devices = place.devices[:count]
+    handle = await place.start(place.work(Kind.SERVER, devices=devices))
+    assert list(await place.given(handle)) == list(devices)
 
 
 async def test_a_log_is_read_in_pieces_that_cut_no_character(place: Place) -> None:
     text = "두레 two 🐂 three\n" * 20
-    handle = await place.start(place.work(Kind.SERVER, command=["printf", "%s", text]))
+    handle = await place.start(place.work(Kind.SERVER, command=place.says(text)))
     await place.ended(handle)
     for limit in (1, 4, 5, 7, 64, 10_000):
         pieces, offset = [], 0
@@ -192,9 +229,3 @@ async def test_a_log_is_read_in_pieces_that_cut_no_character(place: Place) -> No
         assert offset == len(text.encode())
     beyond = await place.servers().log(handle, 1 << 30, 100)
     assert (beyond.text, beyond.next_offset) == ("", 1 << 30)
-
-
-async def test_gaps_are_sentences_in_both_languages(place: Place) -> None:
-    for kind in Kind:
-        for text in place.runs(kind).unsupported.values():
-            assert set(text) == {"en", "ko"}

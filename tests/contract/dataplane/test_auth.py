@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dure_hub.dataplane import Fragment, Route
+from dure_hub.dataplane import Fragment, Route, write_bootstrap
 from dure_hub.dataplane.admin import Admin
 from dure_hub.dataplane.files import Files
-from tests.contract.dataplane.conftest import make_settings
-from tests.contract.dataplane.world import Upstream, World, envoy, upstream
+from tests.contract.dataplane.conftest import make_remote_settings, make_settings
+from tests.contract.dataplane.world import Upstream, World, elsewhere, envoy, local, portal, remote_envoy, upstream
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -66,6 +66,23 @@ async def test_behind_a_proxy_it_comes_from_where_the_proxy_says(tmp_path: Path,
         await world.plane().publish("services", fragment)
         answer = await world.ask("/open/x", x_forwarded_for="6.6.6.6, 10.0.0.9", x_real_ip="7.7.7.7")
         assert answer.json()["headers"]["x-real-ip"] == "10.0.0.9"
+
+
+async def test_inside_nobody_is_believed_who_says_who_they_are_for(tmp_path: Path, ana: Upstream) -> None:
+    settings = make_remote_settings(tmp_path / "data")
+    write_bootstrap(settings)
+    made = elsewhere(settings, tmp_path / "envoy", inside=local(), behind_proxy=True)
+    with portal(settings), remote_envoy(settings, made) as world:
+        fragment = Fragment((ana.cluster(),), (Route("/open/", ((ana.name, 1),)),))
+        await world.plane().publish("services", fragment)
+        told = {"x_forwarded_for": "6.6.6.6", "x_forwarded_proto": "https", "x_real_ip": "7.7.7.7"}
+        front = (await world.ask("/open/x", **told)).json()["headers"]
+        assert (front["x-real-ip"], front["x-forwarded-proto"]) == ("6.6.6.6", "https")
+        world.url = f"http://127.0.0.1:{made.inside[1]}"
+        plain = (await world.ask("/open/x")).json()["headers"]["x-forwarded-for"]
+        inside = (await world.ask("/open/x", **told)).json()["headers"]
+        assert (inside.get("x-real-ip"), inside["x-forwarded-proto"]) == (None, "http")
+        assert inside["x-forwarded-for"].rpartition(",")[2] == plain  # the last, by which the hub goes
 
 
 async def test_a_cookie_is_enough(guarded: World) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dure_hub.backends.base import Feature, Work
-from dure_hub.backends.embedded import EmbeddedInventory, gaps, ports, processes
+from dure.errors import Unsupported
+from dure_hub.backends.base import Feature, ServingWork, TrainingWork, Work
+from dure_hub.backends.embedded import EmbeddedInventory, EmbeddedServing, EmbeddedTraining, gaps, ports, processes
 from dure_hub.backends.embedded.records import RunFolder, run_folders
 from dure_hub.backends.embedded.runs import environment_of
 from dure_hub.settings import Settings
@@ -75,6 +76,15 @@ def test_missing_torch_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> No
     for language in ("en", "ko"):
         assert "DURE_TORCH=none" in text[language]
         assert "make up" in text[language]
+
+
+def test_without_torch_no_job_and_no_model_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    settings = Settings(data=tmp_path)
+    with pytest.raises(Unsupported, match="DURE_TORCH=none"):
+        EmbeddedTraining(settings).start(TrainingWork("L", "ana", tmp_path, {}))
+    with pytest.raises(Unsupported, match="DURE_TORCH=none"):
+        EmbeddedServing(settings).start(ServingWork("L", "ana", tmp_path, {}))
 
 
 async def test_the_inventory_says_what_there_is_or_why_not(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dure_hub.backends.kubernetes.looks import (
     unusable,
     waits_for,
     waits_in,
+    why_never_ran,
 )
 from dure_hub.backends.kubernetes.marks import GATE, STOPPED, make_labels
 
@@ -156,6 +157,13 @@ def test_only_what_began_has_a_log() -> None:
     assert not is_readable(pod("Pending"))
     assert is_readable(pod(running={}))
     assert is_readable(pod("Failed", **over(1, containerID="containerd://x")))
+
+
+def test_what_could_not_be_executed_has_the_runtimes_words_for_a_log() -> None:
+    assert why_never_ran(pod("Failed", **over(128, "StartError", message="no such file"))) == "no such file\n"
+    assert why_never_ran(pod("Failed", **over(128, "StartError"))) == "StartError\n"
+    assert why_never_ran(pod("Failed", **over(3, "Error", message="its own last words"))) is None
+    assert why_never_ran(pod(running={})) is None
 
 
 def test_an_evicted_one_was_killed_at_an_unknown_time() -> None:

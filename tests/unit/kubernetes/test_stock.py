@@ -177,6 +177,7 @@ def test_a_node_whose_taint_our_pods_do_not_tolerate_gives_nothing(taint: dict[s
     found = only(one)
     assert (bool(usable(found)), found.cpu_cores > 0) == (open_, open_)
     assert found.devices[0].health == (None if open_ else TAINTED)
+    assert found.gpus_only == (taint == {"key": "nvidia.com/gpu", "effect": "NoSchedule"})
 
 
 def test_another_portals_pods_are_strangers() -> None:

@@ -207,10 +207,14 @@ async def test_a_place_that_is_away_makes_no_end_of_the_pause(world: World) -> N
 async def test_who_has_taken_their_turn_need_not_take_it_again(tmp_path: Path) -> None:
     world = World(tmp_path, PLACE, turn="hold", kueue_pause_s=PAUSE_S)
     await put_back(world, ANN)
+    others = [await begun(world, person(name, "speech")) for name in ("dan", "eve")]
+    assert (await ask(world, CHO)).phase == "waiting"
+    for lease in others:
+        await world.environments.ended(lease, "stopped")
     world.clock.move(PAUSE_S)
     world.profiles.forget()
     await world.reconciler.look()
-    assert (await seen(world, ANN)).phase == "starting"
+    assert [(await seen(world, who)).phase for who in (ANN, CHO)] == ["starting", "held"]
     await world.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dure_hub.catalogue.machine import Gpu
@@ -157,6 +159,16 @@ def test_replicas_go_to_other_nodes_then_to_other_gpus() -> None:
 
 
 SHARED_ANY = spec("whole", gpus=1)
+
+
+def test_a_node_for_gpus_only_takes_nobody_without_one() -> None:
+    plain = spec("plain")
+    board = Board([replace(node(h100("a"), name="a"), gpus_only=True)])
+    assert board.count(plain) == board.total(plain) == 0
+    assert not board.place(plain).verdict.allowed
+    assert board.place(WHOLE).slices[0].node == "a"
+    both = Board([replace(node(h100("a"), name="a"), gpus_only=True), node(name="b")])
+    assert {both.place(plain).slices[0].node for _ in range(3)} == {"b"}
 
 
 def test_a_pool_is_the_nodes_of_it_and_those_for_anything() -> None:

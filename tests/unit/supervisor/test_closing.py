@@ -15,7 +15,7 @@ from dure_hub.settings import Settings
 from dure_hub.supervisor import closing, processes
 from dure_hub.supervisor.errors import StillRunning
 from tests.contract.backends.kit import EmbeddedPlace, deaf, no_room
-from tests.contract.backends.test_before_stop import started
+from tests.contract.backends.test_before_stop import started, text
 from tests.unit.supervisor.kit import SLEEP, Begin
 
 KINDS = ("job", "execution", "server", "model")
@@ -77,14 +77,12 @@ async def test_what_does_not_end_is_named_when_all_the_rest_has(quick: Settings,
 async def test_servers_save_before_they_end_and_one_that_is_silent_is_not_waited_for_long(tmp_path: Path) -> None:
     place = EmbeddedPlace(tmp_path)
     settings = place.settings.model_copy(update={"before_stop_s": 5.0, "stop_grace_s": 0.0})
-    for name, answer in {"quick": "200\n{}", "silent": "silence\n"}.items():
-        (tmp_path / f"{name}.before-stop").write_text(answer)
-        await started(place, tmp_path / name)
+    handles = [await started(place, before_stop=answer) for answer in (text(200, "{}"), None)]
     settings.folder.create()
     await closing.close(settings, Services().stop, Services().say, asyncio.Event())
-    for name in ("quick", "silent"):
-        asked = (tmp_path / f"{name}.asked").read_text()
-        assert json.loads(asked[asked.index("{") :])["reason"] == "down"
+    for handle in handles:
+        _, asked = await place.printed(handle, 2)
+        assert json.loads(asked["body"])["reason"] == "down"
     assert place.marked() == {}
 
 

@@ -21,17 +21,6 @@ class WouldNotEnd(DureError):
     }
 
 
-class StillRuns(DureError):
-    """Only what has ended can be forgotten."""
-
-    code, status = "still_runs", 409
-    message: ClassVar[Text] = {
-        "en": "What lease {lease} started still runs.",
-        "ko": "임대 {lease}이(가) 시작한 것이 아직 실행 중입니다.",
-    }
-    next_step: ClassVar[Text] = {"en": "Stop it first.", "ko": "먼저 중지하세요."}
-
-
 class CouldNotStart(DureError):
     """The operating system refused: no memory, no process, no disk space, no port."""
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 
-from dure_hub.backends.base import ExecutionBackend, ExecutionWork, Handle, Kind
+from dure_hub.backends.base import ExecutionBackend, ExecutionWork, Feature, Handle, Kind
 from dure_hub.backends.embedded import gaps
 from dure_hub.backends.embedded.runner import Plan
 from dure_hub.backends.embedded.runs import EmbeddedRuns, environment_of, places_of
@@ -26,6 +26,7 @@ class EmbeddedExecutions(EmbeddedRuns, ExecutionBackend):
 
     def start(self, work: ExecutionWork) -> AsyncIterator[Handle]:
         """As the interface says."""
+        self.refuse(Feature.SCHEDULES)
         file = self.runner.shown(work.lease) / "execution.json"
         environment = {**environment_of(work), "DURE_EXECUTION_FILE": str(file)}
         if work.token_file is not None:

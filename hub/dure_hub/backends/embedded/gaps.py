@@ -23,6 +23,10 @@ LIMITS: Gaps = {
         "en": "Every server runs as one operating-system user: for a single team that trusts its members.",
         "ko": "모든 서버가 하나의 운영체제 사용자로 실행됩니다. 서로 신뢰하는 한 팀에 알맞습니다.",
     },
+    Feature.OWN_TMP: {
+        "en": "Programs share this machine's /tmp; with accounts of the system each person has their own.",
+        "ko": "모든 프로그램이 이 머신의 /tmp를 함께 씁니다. 시스템 계정을 쓰면 사람마다 따로 있습니다.",
+    },
 }
 SHARED_TMP: Gaps = {
     Feature.OWN_TMP: {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import logging
 import os
@@ -14,8 +13,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, ClassVar
 
-from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, Work, begin
-from dure_hub.backends.embedded.errors import CouldNotStart, StillRuns, WouldNotEnd
+from dure_hub.backends.base import (
+    LONGEST_CHARACTER,
+    Handle,
+    Kind,
+    LogPiece,
+    Phase,
+    Runs,
+    Seen,
+    StillRuns,
+    Work,
+    begin,
+    piece_of,
+)
+from dure_hub.backends.embedded.errors import CouldNotStart, WouldNotEnd
 from dure_hub.backends.embedded.runner import Plan, Runner, Turn
 from dure_hub.settings import Settings
 
@@ -85,11 +96,8 @@ class EmbeddedRuns(Runs):
             with file:
                 offset = begin(file, offset)
                 file.seek(offset)
-                data = file.read(max(limit, 4))  # the longest character, so that paging always gets on
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = decoder.decode(data)
-        begun, _ = decoder.getstate()  # the first bytes of a character whose rest comes with the next piece
-        return LogPiece(text, offset, offset + len(data) - len(begun))
+                data = file.read(max(limit, LONGEST_CHARACTER))
+        return piece_of(data, offset)
 
     async def keep_log(self, handle: Handle, target: Path) -> None:
         """Copied in pieces: a log may be larger than memory."""

@@ -31,6 +31,7 @@ class EmbeddedServing(EmbeddedRuns, ServingBackend):
 
     def start(self, work: ServingWork) -> AsyncIterator[Handle]:
         """As the interface says."""
+        self.refuse(Feature.SERVING)
         model = ["--model", str(work.model), "--name", work.name, "--version", str(work.version)]
         return self._run(
             Plan(

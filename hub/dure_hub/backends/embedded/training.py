@@ -30,6 +30,7 @@ class EmbeddedTraining(EmbeddedRuns, TrainingBackend):
 
     def start(self, work: TrainingWork) -> AsyncIterator[Handle]:
         """As the interface says."""
+        self.refuse(Feature.TRAINING)
         processes = count_processes(work)
         file = self.runner.shown(work.lease) / "job.json"
         job = json.dumps(make_job(work, processes), indent=1).encode()

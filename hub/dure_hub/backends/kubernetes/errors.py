@@ -112,17 +112,6 @@ class PodEnded(DureError):
     next_step: ClassVar[Text] = PodStuck.next_step
 
 
-class NotOnClusters(DureError):
-    """What the portal does on one machine alone, so far."""
-
-    code, status = "not_on_clusters", 501
-    message: ClassVar[Text] = {"en": "{why}", "ko": "{why}"}
-    next_step: ClassVar[Text] = {
-        "en": "A notebook of your server can do the same meanwhile.",
-        "ko": "그동안은 서버의 노트북에서 직접 실행할 수 있습니다.",
-    }
-
-
 class NameTaken(DureError):
     """Another pod has the name that this one is to have; one that is ending counts until it has ended."""
 

@@ -100,6 +100,12 @@ def is_readable(pod: Pod) -> bool:
     return "running" in state or bool((state.get("terminated") or {}).get("containerID"))
 
 
+def why_never_ran(pod: Pod) -> str | None:
+    """What the runtime said of a command that it could not execute; None of one that ran, or may yet."""
+    over = _state(pod).get("terminated") or {}
+    return f"{over.get('message') or over['reason']}\n" if over.get("reason") in NEVER_RAN else None
+
+
 def _taken(pod: Pod, over: Mapping[str, Any]) -> bool:
     """Whether its deletion ended it. The time of a deletion is moved to when the kubelet is done with it, so only
     one that came long after the end says that it had ended by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
+from dure.errors import Unsupported
 from dure_hub.backends.base import (
     ExecutionBackend,
     ExecutionWork,
@@ -16,7 +17,6 @@ from dure_hub.backends.base import (
     TrainingWork,
 )
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.errors import NotOnClusters
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.settings import Settings
 
@@ -51,8 +51,8 @@ class NoTraining(PodRuns, TrainingBackend):
         super().__init__(cluster, settings.instance, settings.namespace_training, Kind.JOB)
 
     def start(self, work: TrainingWork) -> AsyncIterator[Handle]:
-        """Raises `NotOnClusters`."""
-        raise NotOnClusters(why=NO_TRAINING)
+        """Raises `Unsupported`."""
+        raise Unsupported(feature=Feature.TRAINING.value, why=NO_TRAINING)
 
 
 class NoExecutions(PodRuns, ExecutionBackend):
@@ -64,8 +64,8 @@ class NoExecutions(PodRuns, ExecutionBackend):
         super().__init__(cluster, settings.instance, settings.namespace_training, Kind.EXECUTION)
 
     def start(self, work: ExecutionWork) -> AsyncIterator[Handle]:
-        """Raises `NotOnClusters`."""
-        raise NotOnClusters(why=NO_SCHEDULES)
+        """Raises `Unsupported`."""
+        raise Unsupported(feature=Feature.SCHEDULES.value, why=NO_SCHEDULES)
 
 
 class NoServing(PodRuns, ServingBackend):
@@ -77,12 +77,12 @@ class NoServing(PodRuns, ServingBackend):
         super().__init__(cluster, settings.instance, settings.namespace_serving, Kind.MODEL)
 
     def start(self, work: ServingWork) -> AsyncIterator[Handle]:
-        """Raises `NotOnClusters`."""
-        raise NotOnClusters(why=NO_SERVING)
+        """Raises `Unsupported`."""
+        raise Unsupported(feature=Feature.SERVING.value, why=NO_SERVING)
 
     def address(self, handle: Handle) -> tuple[str, int]:
         """There is none."""
-        raise NotOnClusters(why=NO_SERVING)
+        raise Unsupported(feature=Feature.SERVING.value, why=NO_SERVING)
 
     async def ready(self, handle: Handle) -> bool:
         """Never."""

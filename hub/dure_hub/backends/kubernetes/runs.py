@@ -15,10 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dure_hub.backends.base import Handle, Kind, LogPiece, Phase, Runs, Seen, begin
+from dure_hub.backends.base import (
+    LONGEST_CHARACTER,
+    Handle,
+    Kind,
+    LogPiece,
+    Phase,
+    Runs,
+    Seen,
+    StillRuns,
+    begin,
+    piece_of,
+)
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.errors import ClusterChanged, NameTaken
-from dure_hub.backends.kubernetes.looks import is_readable, seen_of, where_of
+from dure_hub.backends.kubernetes.looks import is_readable, seen_of, where_of, why_never_ran
 from dure_hub.backends.kubernetes.marks import RECORD, STOPPED, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.overlay import laid_over
 from dure_hub.backends.kubernetes.pods import CONTAINER, make_pod
@@ -87,7 +98,7 @@ class PodRuns(Runs):
             await asyncio.sleep(LOOK_S)
 
     async def forget(self, handle: Handle) -> None:
-        """Let the pod go. One that runs still is left alone, and so are the finalizers of others."""
+        """Let the pod go, and leave alone the finalizers of others. Raises `StillRuns`."""
         for left in reversed(range(TRIES)):
             try:
                 await self._let_go(handle)
@@ -98,21 +109,24 @@ class PodRuns(Runs):
 
     async def _let_go(self, handle: Handle) -> None:
         pod = await self._pod(handle)
-        if pod is None or (await self.poll(handle)).phase is Phase.RUNNING:
+        if pod is None:
             return
+        if (await self.poll(handle)).phase is Phase.RUNNING:
+            raise StillRuns(lease=handle.lease)
         metadata = pod["metadata"]
         left = [one for one in metadata.get("finalizers") or () if one != RECORD]
         same = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         await self._cluster.patch(self._address(handle), {"metadata": same | {"finalizers": left}})
-        await self._cluster.delete(self._address(handle), uid=metadata["uid"])
+        # it has ended: without this, one that was stopped stays listed until its kubelet has tidied up
+        await self._cluster.delete(self._address(handle), grace_s=0, uid=metadata["uid"])
 
     async def log(self, handle: Handle, offset: int, limit: int) -> LogPiece:
         """A piece of what its container said. The kubelet gives no middle, so it is read up to the piece's end;
         of a log that was rotated it gives the last file (10 MiB, where nobody has set `containerLogMaxSize`)."""
-        whole = await self._log(handle, **({"limitBytes": str(offset + limit)} if offset >= 0 else {}))
+        size = max(limit, LONGEST_CHARACTER)
+        whole = await self._log(handle, **({"limitBytes": str(offset + size)} if offset >= 0 else {}))
         at = begin(io.BytesIO(whole), offset)
-        piece = whole[at : at + limit]
-        return LogPiece(piece.decode(errors="replace"), at, at + len(piece))
+        return piece_of(whole[at : at + size], at)
 
     async def keep_log(self, handle: Handle, target: Path) -> None:
         """All of it that the kubelet has, as a file that appears whole."""
@@ -120,12 +134,16 @@ class PodRuns(Runs):
         await asyncio.to_thread(_write, target, content)
 
     async def tail(self, handle: Handle, limit: int) -> str:
-        """The end of it."""
-        return (await self._log(handle, tailLines="500"))[-limit:].decode(errors="replace")
+        """The end of it. The kubelet counts lines, of which each is a byte at least."""
+        return (await self._log(handle, tailLines=str(limit)))[-limit:].decode(errors="replace")
 
     async def _log(self, handle: Handle, **query: str) -> bytes:
         pod = await self._pod(handle)
-        if pod is None or not is_readable(pod):
+        if pod is None:
+            return b""
+        if (why := why_never_ran(pod)) is not None:
+            return why.encode()
+        if not is_readable(pod):
             return b""
         return await self._cluster.raw(f"{self._address(handle)}/log", container=CONTAINER, **query) or b""
 

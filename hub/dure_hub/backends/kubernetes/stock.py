@@ -54,7 +54,7 @@ def read(nodes: Iterable[Object], pods: Iterable[Object], portal: str) -> list[N
 def read_node(node: Object, held: Held = NOTHING) -> NodeInventory:
     """One node. Of one that takes no pods there is nothing to give, and its GPUs say why."""
     has = node["status"].get("allocatable") or {}
-    closed = why_closed(node)
+    closed, taints = why_closed(node), node["spec"].get("taints") or ()
     devices = [*_whole(node, has, held), *_cut(node, has, held)]
     if closed:
         devices = [replace(one, health=closed, usable=False) for one in devices]
@@ -64,6 +64,7 @@ def read_node(node: Object, held: Held = NOTHING) -> NodeInventory:
         0 if closed else max(mb_of(has.get("memory")) - held.foreign_memory_mb, 0),
         tuple(devices),
         _labels(node).get(POOL, ""),
+        gpus_only=any(one["key"] == GPU and one["effect"] == "NoSchedule" for one in taints),
     )
 
 

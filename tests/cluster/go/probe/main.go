@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"time"
 )
@@ -23,16 +22,8 @@ func main() {
 			for range told {
 				fmt.Println("heard, and stays")
 			}
-		case "eat": // memory without end
-			var all [][]byte
-			for {
-				piece := make([]byte, 16<<20)
-				for j := 0; j < len(piece); j += 4096 {
-					piece[j] = 1
-				}
-				all = append(all, piece)
-				time.Sleep(time.Millisecond)
-			}
+		case "eat":
+			eat()
 		case "serve": // until it is asked to end, 200 to whatever is asked
 			go func() {
 				<-told
@@ -41,14 +32,33 @@ func main() {
 			panic(http.ListenAndServe(":8888", http.HandlerFunc(func(answer http.ResponseWriter, _ *http.Request) {
 				fmt.Fprintln(answer, "stub")
 			})))
-		case "exit":
-			code, err := strconv.Atoi(os.Args[i+1])
-			if err != nil {
+		case "stub": // what the contract of backends runs
+			stub(os.Args[i+1:], told)
+		case "say": // this and nothing else, not even a line's end
+			fmt.Print(os.Args[i+1])
+			return
+		case "die": // by a signal
+			if err := syscall.Kill(os.Getpid(), syscall.Signal(atoi(os.Args[i+1]))); err != nil {
 				panic(err)
 			}
-			os.Exit(code)
+			select {} // until it comes
+		case "exit":
+			os.Exit(atoi(os.Args[i+1]))
 		default:
 			fmt.Println(word)
 		}
+	}
+}
+
+// Memory without end.
+func eat() {
+	var all [][]byte
+	for {
+		piece := make([]byte, 16<<20)
+		for j := 0; j < len(piece); j += 4096 {
+			piece[j] = 1
+		}
+		all = append(all, piece)
+		time.Sleep(time.Millisecond)
 	}
 }
