@@ -17,7 +17,7 @@ from dure_hub.services.portal import operations_of
 from dure_hub.services.why import sentence_of
 
 router = APIRouter(prefix="/queue", tags=["queue"])
-_QUOTA = "verdict.quota"
+_QUOTA = ("verdict.quota", "verdict.cluster_queue")
 
 
 @router.get("")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+from sqlalchemy import select
 
 from dure_hub.operations import Operations
 from dure_hub.policies import promises
-from dure_hub.store.models import Quota
+from dure_hub.policies.refused import refused
+from dure_hub.store.models import Quota, Ticket
 from tests.unit.services.conftest import bearer
 from tests.unit.services.stub_hub import StubHub
 from tests.unit.services.test_allocations import ask
@@ -62,3 +64,19 @@ async def test_whose_quota_it_waits_for_is_not_told_to_others(
     assert (own["position"], other["position"]) == (1, 1), "its place is kept while its quota is used up"
     assert "ana" not in str(other)
     assert other["why"]["en"] == "It waits for the quota of its owner or team."
+
+
+async def test_what_kueue_says_of_a_team_is_told_to_who_may_see_its_requests(
+    client: httpx.AsyncClient, ops: Operations, hub: StubHub
+) -> None:
+    ana, ben = bearer(hub.person("ana")), bearer(hub.person("ben"))
+    for name in ("a", "b"):
+        await ask(client, ana, podName=name, useMig=True, requiredMemoryGb=70)
+    until = ops.clock() + timedelta(hours=1)
+    with ops.store.transaction() as session:
+        for ticket in session.scalars(select(Ticket).where(Ticket.state == "waiting")):
+            ticket.verdict = refused("dure-vision", "insufficient unused quota", until).to_json()
+    own, other = (await lines(client, ana))[-1], (await lines(client, ben))[-1]
+    assert "dure-vision: insufficient unused quota" in own["why"]["en"]
+    assert other["why"]["en"] == "It waits for the quota of its owner or team."
+    assert "dure-vision" not in str(other)
