@@ -80,19 +80,18 @@ def operations(data: Path | str) -> Operations:
     """All the portal can do, for one process on this data folder. Starts nothing; may raise `WrongRevision`."""
     settings, store, clock = _opened(data)
     snapshots, has = Snapshots(settings, FolderArtifacts(settings)), backends_of(settings, clock)
-    servers, training, serving, executions = has.servers, has.training, has.serving, has.executions
     inventory, hub = has.inventory, HubApi(settings)
     fleets, profiles = Fleets(store, clock, inventory), Profiles(settings, store, clock, inventory)
     gpus, carver = Gpus(store, clock, fleets), Carver(settings, store, clock, inventory)
     mlflow, plane, tokens = MlflowApi(settings), Dataplane(settings), Tokens(store, clock)
-    runs = EnvironmentRuns(settings, store, clock, servers, hub, measure=_measure(settings, inventory))
+    runs = EnvironmentRuns(settings, store, clock, has.servers, hub, measure=_measure(settings, inventory))
     environments = Environments(store, clock, profiles, runs)
-    jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, training, mlflow)
-    endpoints = Endpoints(settings, store, clock, profiles, serving, mlflow, plane)
-    schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, executions)
+    jobs = Jobs(settings, store, clock, profiles, snapshots, tokens, has.training, mlflow)
+    endpoints = Endpoints(settings, store, clock, profiles, has.serving, mlflow, plane)
+    schedules = Schedules(settings, store, clock, profiles, snapshots, tokens, has.executions)
     allocations, budgets, quotas = Allocations(store, clock, profiles), Budgets(store, clock), Quotas(store, clock)
     works = (runs, jobs.subject, schedules.subject, endpoints.subject, allocations.subject)
-    ops = Operations(
+    made = Operations(
         settings=settings,
         store=store,
         clock=clock,
@@ -112,7 +111,7 @@ def operations(data: Path | str) -> Operations:
         models=Models(store, clock, mlflow),
         endpoints=endpoints,
         schedules=schedules,
-        shares=Shares(settings, store, clock, hub, servers),
+        shares=Shares(settings, store, clock, hub, has.servers),
         tokens=tokens,
         keys=Keys(settings, store, clock, tokens),
         logins=Logins(settings, store, clock),
@@ -126,17 +125,17 @@ def operations(data: Path | str) -> Operations:
         organisation=Organisation(settings, store, clock, profiles, TeamGroups(settings, store, clock, hub)),
         snapshots=snapshots,
         reconciler=Reconciler(settings, store, clock, profiles, works, Waking(settings)),
-        servers=servers,
-        training=training,
-        serving=serving,
-        executions=executions,
+        servers=has.servers,
+        training=has.training,
+        serving=has.serving,
+        executions=has.executions,
         inventory=inventory,
         let_go=has.close,
         hub=hub,
         mlflow=mlflow,
         dataplane=plane,
     )
-    return _joined(ops, carver)
+    return _joined(made, carver)
 
 
 def _trouble(

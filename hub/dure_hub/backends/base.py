@@ -253,8 +253,8 @@ class ServerBackend(Runs):
         """Yield a handle as soon as there is something to stop, again as it grows (with the address last).
 
         If starting fails half-way, `stop` gets the last one; what ends at once may end before it has an address.
-        A second start of a lease yields that of the first. Raises `HeldBack` where a queue beside the portal's does
-        not let it in.
+        A second start of a lease yields that of the first. Raises `HeldBack` where a queue beside the portal's
+        does not let it in.
         """
 
     async def held_back(self, handle: Handle) -> str | None:
