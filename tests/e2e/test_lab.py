@@ -116,7 +116,7 @@ def write_unsaved(page: Page, clocked: Clocked, name: str, text: str) -> Path:
     file.write_text("old\n")
     page.goto(f"{clocked.portal.url}/user/ana/lab/tree/{name}?reset")
     editor = page.locator(".jp-FileEditor:visible .cm-content")
-    expect(editor).to_contain_text("old")
+    expect(editor).to_contain_text("old", timeout=60_000)
     editor.click()
     page.keyboard.press("Control+Home")
     page.keyboard.type(text)

@@ -184,6 +184,7 @@ def hub_settings(folder: Path, command: Sequence[str] | None = None, **more: obj
         "hub_port": free_port(),
         "portal_port": free_port(),
         "memory_reserved_mb": 0,
+        "disk_minimum_percent": 0,
         "cpu_profile_memory_mb": 64,
         "cpu_profile_cores": 0.01,
         "stop_grace_s": 3,

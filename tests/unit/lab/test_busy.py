@@ -62,6 +62,11 @@ def moves_within(client: httpx.Client, seconds: float) -> bool:
     return False
 
 
+def comes_to_rest(client: httpx.Client) -> bool:
+    """Whether the last activity stands still once what a kernel said at its start or end has been heard."""
+    return any(not moves_within(client, QUIET_S) for _ in range(4))
+
+
 @pytest.mark.parametrize(
     ("state", "heard_s", "expected"),
     [
@@ -87,11 +92,11 @@ def test_a_kernel_that_computes_in_silence_keeps_its_server_in_use(tmp_path: Pat
         waits = kernel(client, tmp_path, "pass")
         until(lambda: client.get(f"/api/kernels/{waits}?no_track_activity=1").json()["execution_state"] == "idle",
               "the kernel to wait", log)  # fmt: skip
-        assert not moves_within(client, QUIET_S), "a kernel that waits"
+        assert comes_to_rest(client), "a kernel that waits"
         busy = kernel(client, tmp_path, "import time\ntime.sleep(600)")
         assert all(moves_within(client, QUIET_S) for _ in range(2))
         client.delete(f"/api/kernels/{busy}").raise_for_status()
-        assert not moves_within(client, QUIET_S), "the kernel at work is gone"
+        assert comes_to_rest(client), "the kernel at work is gone"
 
 
 def terminal(client: httpx.Client) -> Callable[[str], None]:

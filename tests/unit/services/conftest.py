@@ -59,6 +59,7 @@ async def ops(template: Path, hub: StubHub, tmp_path: Path) -> AsyncIterator[Ope
         memory_reserved_mb=0,
         wake_notice_s=0,  # tests move the clock as they like
         servers_per_person=1000,  # one person fills a machine of any size
+        disk_minimum_percent=0,
     )
     settings.save()
     made = operations(root)

@@ -72,6 +72,7 @@ async def ops(template: Path, hub: StubHub, tmp_path: Path, mlflow: Settings) ->
         subdomain_host="http://dure.test:8000",
         servers_per_person=1000,
         disk_minimum_mb=0,
+        disk_minimum_percent=0,
     ).save()
     (root / "run" / "mlflow.sock").symlink_to(mlflow.folder.run / "mlflow.sock")
     made = operations(root)
