@@ -191,7 +191,7 @@ async def test_what_kueue_does_not_admit_waits_in_its_place_and_gets_in_when_a_s
         assert all(ticket is not None and ticket.waits_for == "cluster_queue" for ticket in tickets), tickets
         said = [(ticket.why or {}).get("ko", "") for ticket in tickets if ticket]
         # of many that ask for the same Kueue judges one, and of the others it says how many wait
-        assert all("insufficient" in why or "wait in the queue dure-vision" in why for why in said), said
+        assert all("insufficient" in why or "LocalQueue dure-vision: pending" in why for why in said), said
         assert [ticket.position for ticket in tickets if ticket] == [1, 2, 3], "in the order in which they asked"
         assert (await site.ask("eve", card)).phase == "starting", "her team's queue has room"
         before = len(refusals)

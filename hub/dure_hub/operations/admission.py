@@ -24,7 +24,7 @@ from dure_hub.operations.line import Line
 from dure_hub.operations.money_errors import over_budget, quota_too_small
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import settle
-from dure_hub.policies import classes
+from dure_hub.policies import classes, refused
 from dure_hub.policies.board import Board
 from dure_hub.policies.ends import End
 from dure_hub.policies.slices import Placement, Wish
@@ -216,6 +216,12 @@ def ask_end(session: Session, lease: Lease, reason: str, now: datetime, actor: s
     return True
 
 
+def want_no_more(lease: Lease) -> None:
+    """What was to end and to wait again is to end alone; whoever wants that says why with `ask_end`."""
+    if lease.ended_at is None and lease.end_reason == NOT_ADMITTED:
+        lease.end_reason = None
+
+
 def end_lease(
     session: Session,
     lease_id: str,
@@ -241,7 +247,7 @@ def end_lease(
         return None
     lease.end_reason = lease.end_reason or reason
     when = _with_children(session, lease, at or End(now))
-    if lease.end_reason == NOT_ADMITTED:
+    if lease.end_reason == NOT_ADMITTED or _was_refused(session, lease):
         when = End(lease.granted_at)
     lease.ended_at, lease.uncertain_s = when.at, when.uncertain_s
     settle(session, lease)
@@ -250,6 +256,12 @@ def end_lease(
     facts = {"code": lease.end_reason, "at": when.at.isoformat(), "uncertain_s": when.uncertain_s}
     record(session, now, actor, "lease.end", f"lease:{lease.id}", facts, on_behalf(actor, lease.owner))
     return lease
+
+
+def _was_refused(session: Session, lease: Lease) -> bool:
+    """Whether a queue beside the portal's had not let it in, whatever else it was then ended for."""
+    ticket = session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()
+    return ticket is not None and ticket.verdict.get("code") == refused.CODE
 
 
 def requeue(session: Session, lease: Lease, lifetime_s: int | None, now: datetime) -> Ticket:

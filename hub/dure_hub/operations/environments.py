@@ -241,14 +241,22 @@ class Environments:
         await self._store.run(write)
 
     async def claim(
-        self, owner: str, server_name: str, lease: str | None, profile: str | None, teams: Collection[str] = ()
+        self,
+        owner: str,
+        server_name: str,
+        lease: str | None,
+        profile: str | None,
+        teams: Collection[str] = (),
+        *,
+        admin: bool = False,
     ) -> Grant:
         """The lease for a server that the hub starts now, taken once and by its owner.
 
         A lease that is spent or somebody else's counts as none. Without one it is admitted now, or leaves a ticket
         and raises `MustWait` or one of its kind; the team of the last server of this name pays, or the owner's
         only one of `teams`, else it raises `NameYourTeam`. While its last server still ends, raises `StillEnding`;
-        `ImageNotForYou` where the owner asked for a container image of their own, and no team of theirs may now.
+        `ImageNotForYou` where the owner asked for a container image of their own, and no team of theirs may now;
+        `ProfileNotForYou` where the same is true of a profile that brings volumes.
         """
         fleet = await self._profiles.fleet()
         name = server_name or "default"
@@ -259,7 +267,10 @@ class Environments:
             held = rows.active_lease(session, row) if row is not None else None
             if row is not None and held is not None:
                 if held.claimed_at is None and held.profile in fleet.profiles:
-                    images.need_any(self.runs.settings, fleet.profiles[held.profile], teams, row.image)
+                    spec = fleet.profiles[held.profile]
+                    images.need_any(self.runs.settings, spec, teams, row.image)
+                    if spec.volumes:  # data of these teams alone
+                        fleet.picked(spec.name, Person(owner, admin=admin, teams=frozenset(teams)))
                 return asks.take(session, row, held, lease, now)
             if row is None or row.phase != rows.WAITING:
                 wanted = self._as_before(session, row, owner, profile, teams, fleet)

@@ -68,6 +68,7 @@ def stop_executions(session: Session, name: str) -> None:
 def end_leases(session: Session, name: str, now: datetime, reason: str) -> None:
     """Ask servers and executions to end now."""
     for lease in held(session, name, ENDING):
+        admission.want_no_more(lease)
         admission.ask_end(session, lease, reason, now)
         if row := rows.of_lease(session, lease):
             row.phase = rows.STOPPING

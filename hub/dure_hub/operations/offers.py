@@ -161,6 +161,7 @@ def _start(session: Session, asked: Ticket, queued: Line, board: Board) -> Start
         waiting=[*queued.waiting],
         everyone=[*queued.everyone],
         held_up=[*queued.held_up],
+        paused=[*queued.paused],
         stopped=dict(queued.stopped),
     )
     return ticket_rows.start_of(session, asked, behind)

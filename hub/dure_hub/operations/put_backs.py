@@ -33,11 +33,15 @@ def want(session: Session, lease_id: str, queue: str, why: str, pause: timedelta
 
 
 def settle(session: Session, lease: Lease, seen: Seen | None, now: datetime) -> None:
-    """Its lease has ended: what was to wait again does, but for whom nothing new may begin; else `rows.settle`."""
+    """Its lease has ended: what was to wait again does, but for whom nothing new may begin, and but what is to be
+    stopped; else `rows.settle`."""
     row, ticket = rows.of_lease(session, lease), _ticket_of(session, lease)
     login = session.get(Login, lease.owner)
     gone = login is not None and login.gone_at is not None
-    if lease.end_reason != NOT_ADMITTED or row is None or ticket is None or gone:
+    stopped = row is not None and row.stop_at is not None
+    if lease.end_reason != NOT_ADMITTED or row is None or ticket is None or gone or stopped:
+        if row is not None and stopped:  # whoever set a time for its end wants it not to begin anew
+            row.reason = row.reason or row.stop_reason
         rows.settle(session, lease, seen)
         return
     again = admission.requeue(session, lease, ticket.lifetime_s, now)

@@ -58,7 +58,8 @@ def want(
     With `at`, what starts or runs ends then, unless it is to end before.
     """
     lease = rows.active_lease(session, row)
-    if at is not None and lease is not None and row.phase in (rows.STARTING, rows.RUNNING):
+    back = lease is not None and lease.end_reason == admission.NOT_ADMITTED  # it ends, and would wait again
+    if at is not None and lease is not None and not back and row.phase in (rows.STARTING, rows.RUNNING):
         if lease.end_reason is None and row.stop_at is None:
             _set(session, row, lease, person, why, at, now)
         return None
@@ -72,8 +73,7 @@ def want(
         changed = _is_over(row, for_owner, now)
     lease = rows.active_lease(session, row)
     if lease is not None:
-        if lease.end_reason == admission.NOT_ADMITTED:
-            lease.end_reason = None  # it was to wait again, which nobody wants any more
+        admission.want_no_more(lease)
         if admission.ask_end(session, lease, reason, now, person.name):
             row.reason, changed = for_owner, True
         row.phase = rows.STOPPING

@@ -67,7 +67,7 @@ class OnCluster(BaseModel):
 
     prometheus_url: str = Field(
         "",
-        pattern=r"^(https?://[^\s?#]+)?$",
+        pattern=r"^(https?://[^\s?#@]+)?$",
         description="Prometheus that reads the cluster's DCGM exporter, as `http://prometheus.monitoring:9090`: "
         "by it the portal sees how busy GPUs are. Empty is unknown.",
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dure_hub.operations import Operations
 
-WHY_S = 1.0
+WHY_S = 2.0
 """Between two looks at what holds a start back."""
 
 
@@ -85,6 +85,7 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
                 options.get("lease"),
                 options.get("profile"),
                 [group.name for group in self.user.groups],
+                admin=bool(self.user.admin),
             )
         except DureError as error:
             raise Refused(error, self._language()) from error
@@ -146,12 +147,15 @@ class LeasedSpawner(Spawner):  # type: ignore[misc]
         if self.handle is None:
             return
         try:
-            if why := await self.operations.servers.held_back(self.handle):
-                self.steps.add("held_back", why)
-            for code, what in await self.operations.servers.came_to(self.handle):
-                self.steps.add(code, what)
-        except DureError as error:
+            async with asyncio.timeout(WHY_S):
+                if why := await self.operations.servers.held_back(self.handle):
+                    self.steps.add("held_back", why)
+                for code, what in await self.operations.servers.came_to(self.handle):
+                    self.steps.add(code, what)
+        except (DureError, TimeoutError) as error:
             self.log.info("How far %s is is not known: %s", self._log_name, error)
+        except Exception:
+            self.log.exception("How far %s is is not known", self._log_name)
 
     @abstractmethod
     async def prepare(self) -> ServerWork:

@@ -14,7 +14,7 @@ from dure_hub.spawners.waiting import ServerEnded, ServerSilent
 PERCENT = {"placed": 20, "folder": 30, "held_back": 40, "process": 50, "answers": 90}
 PERCENT |= {"no_node": 40, "on_node": 43, "image": 46, "in_trouble": 46}
 MOST = 20
-"""Steps of one start that are told: what holds it back may be said anew again and again."""
+"""Steps of one kind that are told of a start: what holds it back may be said anew again and again."""
 LOG_BYTES = 4096
 """So much of the end of a log its owner is shown where a server did not start."""
 
@@ -28,7 +28,7 @@ class Steps:
 
     def add(self, code: str, why: str = "") -> None:
         """The start has come to this, because of `why`; said again it is nothing new."""
-        if (code, why) not in self._done and not (why and len(self._done) >= MOST):
+        if (code, why) not in self._done and sum(one == code for one, _ in self._done) < MOST:
             self._done.append((code, why))
             self._changed.set()
             self._changed = asyncio.Event()

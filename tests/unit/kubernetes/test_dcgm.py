@@ -270,6 +270,12 @@ async def test_a_token_is_shown_as_its_file_has_it_and_an_error_is_no_silence(
     token.unlink()
     with pytest.raises(PrometheusAway, match="No such file"):
         await Prometheus("http://127.0.0.1:1", token).ask()
+    token.write_text("sécret")
+    with pytest.raises(PrometheusAway, match="holds no token") as refused:
+        await Prometheus("http://127.0.0.1:1", token).ask()
+    assert "cret" not in str(refused.value).replace("secrets", "")
+    with pytest.raises(PrometheusAway):
+        await Prometheus("http://127.0.0.1:909O").ask()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "<html>", '{"status": "success", "data": 1}'])
@@ -282,6 +288,6 @@ async def test_what_is_no_answer_of_prometheus_is_away(text: str) -> None:
 
 def test_an_address_is_one_or_is_refused() -> None:
     assert Settings(prometheus_url="https://thanos.example.com/prometheus").prometheus_url
-    for wrong in ("prometheus:9090", "http://a b", "ftp://x", "http://x?query=1"):
+    for wrong in ("prometheus:9090", "http://a b", "ftp://x", "http://x?query=1", "http://ana:secret@x"):
         with pytest.raises(ValueError, match="prometheus_url"):
             Settings(prometheus_url=wrong)

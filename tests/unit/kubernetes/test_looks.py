@@ -100,10 +100,10 @@ def test_a_pod_that_is_held_back_says_why_in_the_words_of_kueue() -> None:
 
 def test_of_a_pod_that_was_not_judged_by_itself_its_queue_says_how_many_wait() -> None:
     status: dict[str, Any] = {"pendingWorkloads": 4, "admittedWorkloads": 2}
-    assert waits_in("q", {"status": status}) == "4 wait in the queue q, 2 of it are admitted"
+    assert waits_in("q", {"status": status}) == "LocalQueue q: pending 4, admitted 2"
     status["conditions"] = [{"type": "Active", "status": "False", "reason": "Stopped"}]
-    assert waits_in("q", {"status": status}).endswith("admitted: Stopped")
-    assert waits_in("q", None) == "there is no queue q"
+    assert waits_in("q", {"status": status}).endswith("admitted 2: Stopped")
+    assert waits_in("q", None) == "LocalQueue q: not found"
 
 
 def test_a_running_one_says_since_when_and_where() -> None:

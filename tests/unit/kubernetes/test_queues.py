@@ -77,7 +77,7 @@ async def test_an_api_server_that_is_away_is_no_verdict_about_a_pod() -> None:
 
 
 async def test_what_is_held_back_for_too_long_is_refused_in_somebodys_words() -> None:
-    with pytest.raises(NotAdmitted, match=r"dure-vision: 0 wait in the queue dure-vision") as refused:
+    with pytest.raises(NotAdmitted, match=r"dure-vision: LocalQueue dure-vision: pending 0") as refused:
         await admitted_by(Said([HELD]), HANDLE, 0.03)
     assert isinstance(refused.value, HeldBack), "the one error that puts a request back"
     with pytest.raises(NotAdmitted, match="it is gated"):

@@ -12,7 +12,7 @@ from dure import wire
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Feature
 from dure_hub.backends.embedded import EmbeddedServers, gaps
-from dure_hub.operations.errors import ProfileNotHere
+from dure_hub.operations.errors import ProfileNotForYou, ProfileNotHere
 from dure_hub.operations.images import ImageIsTheProfiles, ImageNotForYou, NoSuchImage, NotAnImage, command_of
 from dure_hub.operations.people import Person
 from dure_hub.settings import Image, Settings
@@ -28,6 +28,7 @@ profiles:
   torch: {{like: cpu, image: torch}}
   gone: {{like: cpu, image: tensor}}
   data: {{like: cpu, volumes: [{{claim: imagenet, path: /data/imagenet}}], shm_mb: 256}}
+  team: {{like: cpu, volumes: [{{claim: imagenet, path: /data/imagenet}}], groups: [vision]}}
 """
 IMAGES = [
     Image(name="usual", container="registry.example.com/usual:1"),
@@ -90,6 +91,16 @@ async def test_the_group_is_asked_again_when_the_hub_starts_it(world: World) -> 
         await world.environments.claim("ann", "", None, None, ["speech"])
     with pytest.raises(ImageNotForYou):
         await world.turns.again(Person("ann", teams=frozenset({"speech"})), "default", new_id())
+
+
+async def test_data_of_a_team_is_mounted_for_nobody_who_has_left_it(world: World) -> None:
+    both = Person("ann", teams=frozenset({"vision", "speech"}))
+    answer = await world.environments.request(both, ask(profile="team", team="speech"))
+    assert answer.lease is not None
+    with pytest.raises(ProfileNotForYou):
+        await world.environments.claim("ann", "", answer.lease.id, "team", ["speech"])
+    granted = await world.environments.claim("ann", "", answer.lease.id, "team", ["vision"])
+    assert [one.claim for one in granted.volumes] == ["imagenet"]
 
 
 @pytest.mark.parametrize(

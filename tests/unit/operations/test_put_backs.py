@@ -14,6 +14,7 @@ from sqlalchemy import select
 from dure import wire
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, HeldBack, Inventory, Kind
+from dure_hub.operations import leaving
 from dure_hub.operations.errors import MustWait
 from dure_hub.operations.people import Person
 from dure_hub.services.why import told
@@ -30,6 +31,7 @@ def person(name: str, team: str = "vision") -> Person:
     return Person(name, teams=frozenset({team}), team=team)
 
 
+ROOT = Person("root", admin=True)
 ANN, BEN, CHO = person("ann"), person("ben"), person("cho", "speech")
 
 
@@ -182,6 +184,33 @@ async def test_who_cancels_it_meanwhile_does_not_wait_again(world: World) -> Non
     await world.environments.put_back(later, HELD)
     await world.environments.ended(later, "exited")
     assert (await seen(world, BEN)).phase == "stopped"
+
+
+async def test_a_stop_that_an_administrator_has_set_stays(world: World) -> None:
+    lease = await begun(world, ANN)
+    await world.environments.stop(ROOT, "default", owner="ann", why="maintenance")
+    await not_let_in(world, lease)
+    found = await seen(world, ANN)
+    assert found.phase == "stopped"
+    assert found.reason is not None
+    assert "maintenance" in found.reason
+    later = await begun(world, BEN)
+    world.clock.move(60)
+    await world.environments.put_back(later, HELD)
+    await world.environments.stop(ROOT, "default", owner="ben", why="maintenance")
+    await world.environments.ended(later, "exited")
+    assert (await seen(world, BEN)).phase == "stopped"
+    over = row(world, later)
+    assert over.ended_at == over.granted_at, "what was not let in costs nothing, whoever ends it"
+
+
+async def test_whose_account_ends_meanwhile_does_not_wait_again(world: World) -> None:
+    lease = await begun(world, ANN)
+    await world.environments.put_back(lease, HELD)
+    with world.store.transaction() as session:
+        leaving.end_leases(session, "ann", world.clock(), "stopped")
+    await world.environments.ended(lease, "exited")
+    assert (await seen(world, ANN)).phase == "stopped"
 
 
 async def test_who_may_begin_nothing_any_more_does_not_wait_again(world: World) -> None:

@@ -187,12 +187,12 @@ def says_why(workload: Pod | None) -> str | None:
 
 
 def waits_in(queue: str, found: Pod | None) -> str:
-    """The same of a pod of which Kueue says nothing by itself, from what it says of the queue."""
+    """The same of a pod of which Kueue says nothing by itself, from what it counts in the queue."""
     if found is None:
-        return f"there is no queue {queue}"
+        return f"LocalQueue {queue}: not found"
     status = found.get("status") or {}
     numbers = {key: status.get(f"{key}Workloads", 0) for key in ("pending", "admitted")}
-    said = f"{numbers['pending']} wait in the queue {queue}, {numbers['admitted']} of it are admitted"
+    said = f"LocalQueue {queue}: pending {numbers['pending']}, admitted {numbers['admitted']}"
     stopped = next(
         (one for one in _conditions(found) if one["type"] == "Active" and one["status"] == "False"), None
     )

@@ -51,14 +51,19 @@ class Prometheus:
 
     async def ask(self) -> list[Sample]:
         """The same, asked now. Raises `PrometheusAway`."""
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, headers=self._headers()) as client:
-            moment = await self._query(client, query="time()")
-            try:
+        headers = self._headers()
+        try:
+            async with httpx.AsyncClient(timeout=TIMEOUT_S, headers=headers) as client:
+                moment = await self._query(client, query="time()")
                 at = float(moment["result"][0])
                 found = await self._query(client, query=QUERY, time=repr(at))
                 return read(found["result"], at)
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-                raise PrometheusAway(url=self._url, why=f"no answer of Prometheus's ({error!r})") from error
+        except httpx.InvalidURL as error:
+            raise PrometheusAway(url=self._url, why=str(error)) from error
+        except UnicodeEncodeError as error:  # not told as it is: the token is in it
+            raise PrometheusAway(url=self._url, why=f"{self._token_file} holds no token") from error
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise PrometheusAway(url=self._url, why=f"no answer of Prometheus's ({error!r})") from error
 
     def _headers(self) -> Mapping[str, str]:
         """With the token as its file has it now: it may be renewed."""
