@@ -139,7 +139,7 @@ state = "{self.folder}/state"
             "clusterDomain": "cluster.local",
             # another test's kubelet would clear what it does not know out of /var/log/pods
             "podLogsDir": str(self.folder / "logs"),
-            "evictionHard": {
-                "memory.available": "100Mi"
-            },  # a disk that others fill is no reason to end tests' pods
+            # a disk that others fill is no reason to end tests' pods, nor to remove images that nobody has again
+            "evictionHard": {"memory.available": "100Mi"},
+            "imageGCHighThresholdPercent": 100,
         }

@@ -49,6 +49,10 @@ class KubernetesPlace(Place):
         Feature.USER_ISOLATION: f"{HERE}/test_pods.py"
         "::test_pods_of_every_kind_are_admitted_where_restricted_is_enforced",
         Feature.GPU_SHARING: "tests/unit/kubernetes/test_stock.py::test_shared_gpus_are_cards_with_places",
+        Feature.VOLUMES: f"{HERE}/test_profiles.py"
+        "::test_its_data_is_there_to_read_and_its_shared_memory_is_as_large_as_said",
+        Feature.CONTAINER_IMAGES: f"{HERE}/test_profiles.py"
+        "::test_by_team_any_image_is_a_pod_of_that_image_with_its_own_command",
         Feature.OWN_TMP: f"{CONTRACT}::test_what_one_leaves_in_tmp_another_does_not_find",
     }
 
