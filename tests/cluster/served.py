@@ -108,7 +108,7 @@ class Hub(MemoryHub):
         """One of this person's, as the hub makes it."""
         made = Spawned.using(cast(Operations, self.site))(hub_connect_url="http://127.0.0.1:8081")
         made.user = SimpleNamespace(
-            name=user, escaped_name=user, url=f"/user/{user}/", groups=self.site.groups(user)
+            name=user, escaped_name=user, url=f"/user/{user}/", admin=False, groups=self.site.groups(user)
         )
         server = orm.Server(proto="http", ip="", port=0, cookie_name="x", base_url=f"/user/{user}/")
         made.orm_spawner = SimpleNamespace(name="", server=server, state=None)
