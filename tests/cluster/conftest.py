@@ -82,28 +82,29 @@ def own() -> Iterator[ControlPlane]:
         made.stop()
 
 
+def own_for(request: pytest.FixtureRequest, what: str) -> ControlPlane:
+    """The tests' own control plane, where there is what is needed; else the test is left out and says what."""
+    only_ours(what)
+    own: ControlPlane = request.getfixturevalue("own")
+    return own
+
+
 @pytest.fixture(scope="session")
 def beside(request: pytest.FixtureRequest) -> ControlPlane:
     """The tests' own control plane, whose pods reach this machine and its files, and are reached from it."""
-    only_ours("a network and files that pods share with these tests")
-    own: ControlPlane = request.getfixturevalue("own")
-    return own
+    return own_for(request, "a network and files that pods share with these tests")
 
 
 @pytest.fixture(scope="session")
 def kwok(request: pytest.FixtureRequest) -> ControlPlane:
     """The tests' own control plane, for nodes that exist only in writing."""
-    only_ours("nodes that exist only in writing, which kwok looks after")
-    own: ControlPlane = request.getfixturevalue("own")
-    return own
+    return own_for(request, "nodes that exist only in writing, which kwok looks after")
 
 
 @pytest.fixture(scope="session")
 def mortal(request: pytest.FixtureRequest) -> ControlPlane:
     """The tests' own control plane, for tests that end its API server."""
-    only_ours("an API server that may be killed")
-    own: ControlPlane = request.getfixturevalue("own")
-    return own
+    return own_for(request, "an API server that may be killed")
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,12 @@ from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import closures, line, login_rows, own_server
 from dure_hub.operations.disk_errors import NoRoomOnDisk
 from dure_hub.operations.errors import NeverFits, NotInPool
+from dure_hub.operations.granted import NOT_ADMITTED, ticket_of, was_refused
 from dure_hub.operations.line import Line
 from dure_hub.operations.money_errors import over_budget, quota_too_small
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.standing import settle
-from dure_hub.policies import classes, refused
+from dure_hub.policies import classes
 from dure_hub.policies.board import Board
 from dure_hub.policies.ends import End
 from dure_hub.policies.slices import Placement, Wish
@@ -34,8 +35,6 @@ from dure_hub.store.models import Lease, Ticket, Token
 
 NOTEBOOK, TRAINING, SERVING, SCHEDULE = "notebook", "training", "serving", "schedule"
 """The purposes of leases."""
-NOT_ADMITTED = "not_admitted"
-"""Why a lease ends whose server a queue beside the portal's has not let in."""
 HERE = (NOTEBOOK, TRAINING, SERVING, SCHEDULE)
 """Those of what runs here, and writes to this portal's disk."""
 
@@ -216,12 +215,6 @@ def ask_end(session: Session, lease: Lease, reason: str, now: datetime, actor: s
     return True
 
 
-def want_no_more(lease: Lease) -> None:
-    """What was to end and to wait again is to end alone; whoever wants that says why with `ask_end`."""
-    if lease.ended_at is None and lease.end_reason == NOT_ADMITTED:
-        lease.end_reason = None
-
-
 def end_lease(
     session: Session,
     lease_id: str,
@@ -247,7 +240,7 @@ def end_lease(
         return None
     lease.end_reason = lease.end_reason or reason
     when = _with_children(session, lease, at or End(now))
-    if lease.end_reason == NOT_ADMITTED or _was_refused(session, lease):
+    if was_refused(session, lease):
         when = End(lease.granted_at)
     lease.ended_at, lease.uncertain_s = when.at, when.uncertain_s
     settle(session, lease)
@@ -258,19 +251,13 @@ def end_lease(
     return lease
 
 
-def _was_refused(session: Session, lease: Lease) -> bool:
-    """Whether a queue beside the portal's had not let it in, whatever else it was then ended for."""
-    ticket = session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()
-    return ticket is not None and ticket.verdict.get("code") == refused.CODE
-
-
 def requeue(session: Session, lease: Lease, lifetime_s: int | None, now: datetime) -> Ticket:
     """A ticket for the work of a lease that has ended before its work had; the caller updates the subject's row.
 
     What was reclaimed or not let in keeps the time it asked at, and so its place; what ran long waits from now on.
     What was not let in has waited since it asked, and keeps why it was not.
     """
-    before = session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()
+    before = ticket_of(session, lease)
     back = before if lease.end_reason == NOT_ADMITTED else None
     keeps = before is not None and lease.end_reason in (
         "reclaimed",

@@ -13,6 +13,7 @@ from dure.errors import NotFound
 from dure_hub.backends.base import Reason, Seen
 from dure_hub.hubapi import DEFAULT
 from dure_hub.operations import checks, closures, extending, lifetimes, reasons, ticket_rows
+from dure_hub.operations.granted import NOT_ADMITTED
 from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet
 from dure_hub.operations.put_offs import put_off
@@ -127,7 +128,7 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
     reason = lease.end_reason or "lost"
     failed = reason in _FAILURES or (reason == "exited" and seen is not None and _badly(seen))
     row.phase = FAILED if failed else STOPPED
-    if reason == "expired" and row.stop_at is not None:
+    if reason in ("expired", NOT_ADMITTED) and row.stop_at is not None:
         row.reason = row.reason or row.stop_reason
     exact = seen.reason if reason == "exited" and seen is not None and seen.reason else reason
     row.reason = row.reason or exact[:REASON_LENGTH]

@@ -20,6 +20,7 @@ from dure_hub.hubapi import HubApi, HubRefused
 from dure_hub.operations import admission, put_backs
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.before_stop import BeforeStop
+from dure_hub.operations.granted import NOT_ADMITTED
 from dure_hub.operations.idleness import Idleness, Measure, Watching, longest_gap_s
 from dure_hub.operations.progress import Progress, sentence_of
 from dure_hub.settings import Settings
@@ -321,7 +322,7 @@ class EnvironmentRuns:
         def write(session: Session) -> None:
             held = session.get_one(Lease, lease)
             row = rows.of_lease(session, held)
-            if row is None or held.end_reason in ("asked", "expired", admission.NOT_ADMITTED):
+            if row is None or held.end_reason in ("asked", "expired", NOT_ADMITTED):
                 return
             now = self._clock()
             if held.claimed_at is None:

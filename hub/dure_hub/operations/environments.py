@@ -258,8 +258,7 @@ class Environments:
         `ImageNotForYou` where the owner asked for a container image of their own, and no team of theirs may now;
         `ProfileNotForYou` where the same is true of a profile that brings volumes.
         """
-        fleet = await self._profiles.fleet()
-        name = server_name or "default"
+        fleet, name = await self._profiles.fleet(), server_name or "default"
 
         def write(session: Session) -> Lease | DureError:
             now = self._clock()
@@ -267,10 +266,8 @@ class Environments:
             held = rows.active_lease(session, row) if row is not None else None
             if row is not None and held is not None:
                 if held.claimed_at is None and held.profile in fleet.profiles:
-                    spec = fleet.profiles[held.profile]
-                    images.need_any(self.runs.settings, spec, teams, row.image)
-                    if spec.volumes:  # data of these teams alone
-                        fleet.picked(spec.name, Person(owner, admin=admin, teams=frozenset(teams)))
+                    person = Person(owner, admin=admin, teams=frozenset(teams))
+                    images.need_still(self.runs.settings, fleet, person, held.profile, row.image)
                 return asks.take(session, row, held, lease, now)
             if row is None or row.phase != rows.WAITING:
                 wanted = self._as_before(session, row, owner, profile, teams, fleet)

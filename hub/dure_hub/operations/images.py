@@ -13,6 +13,7 @@ from dure.wire.containers import is_reference, means_container
 from dure_hub.backends.base import Feature
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations.errors import ProfileNotHere
+from dure_hub.operations.people import Person
 from dure_hub.operations.profiles import Fleet, may_name_any
 from dure_hub.settings import Image, Settings
 
@@ -140,6 +141,15 @@ def need_any(settings: Settings, spec: ProfileSpec, teams: Collection[str], imag
         groups=", ".join(sorted(spec.any_image_groups)) or "-",
         offered=", ".join(one.name for one in offered(settings)),
     )
+
+
+def need_still(settings: Settings, fleet: Fleet, person: Person, profile: str, image: str | None) -> None:
+    """Raise `ImageNotForYou` or `ProfileNotForYou` where what was granted is an image of their own, or brings
+    data, and is theirs no more: they may have left a team since."""
+    spec = fleet.profiles[profile]
+    need_any(settings, spec, person.teams, image)
+    if spec.volumes:
+        fleet.picked(profile, person)
 
 
 def container_of(settings: Settings, asked: str | None) -> str:

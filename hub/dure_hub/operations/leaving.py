@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.granted import want_no_more
 from dure_hub.operations.notes import note
 from dure_hub.operations.notice_rows import forget_channels
 from dure_hub.operations.schedule_rows import close, pause
@@ -68,7 +69,7 @@ def stop_executions(session: Session, name: str) -> None:
 def end_leases(session: Session, name: str, now: datetime, reason: str) -> None:
     """Ask servers and executions to end now."""
     for lease in held(session, name, ENDING):
-        admission.want_no_more(lease)
+        want_no_more(lease)
         admission.ask_end(session, lease, reason, now)
         if row := rows.of_lease(session, lease):
             row.phase = rows.STOPPING

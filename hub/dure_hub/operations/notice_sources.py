@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from dure.wire.money import in_team
 from dure_hub.operations import admission, closures, device_words, notes, reasons
 from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.granted import ticket_of
 from dure_hub.operations.notice_rows import Draft
 from dure_hub.operations.notice_words import moment
 from dure_hub.policies.notices import WAITED
@@ -63,7 +64,7 @@ def _ready(session: Session, event: Event) -> Draft | None:
     lease = rows.active_lease(session, row) if row is not None else None
     if row is None or lease is None or row.held_until is not None:
         return None
-    ticket = session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()
+    ticket = ticket_of(session, lease)
     if ticket is None or lease.granted_at - ticket.asked_at < WAITED:
         return None
     return Draft("turn", "turn_started", event.object, f"started/{lease.id}", {"name": name}, (owner,))

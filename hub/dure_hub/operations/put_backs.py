@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from dure_hub.backends.base import Seen
 from dure_hub.operations import admission
 from dure_hub.operations import environment_rows as rows
-from dure_hub.operations.admission import NOT_ADMITTED
+from dure_hub.operations.granted import NOT_ADMITTED, ticket_of
 from dure_hub.policies import refused
 from dure_hub.store.events import PORTAL, record
 from dure_hub.store.models import Lease, Login, Ticket
@@ -26,7 +26,7 @@ def want(session: Session, lease_id: str, queue: str, why: str, pause: timedelta
     lease = session.get(Lease, lease_id)
     if lease is None or not admission.ask_end(session, lease, NOT_ADMITTED, now):
         return False
-    ticket = _ticket_of(session, lease)
+    ticket = ticket_of(session, lease)
     if ticket is not None:
         ticket.verdict = refused.refused(queue, why, now + pause).to_json()
     return True
@@ -35,13 +35,11 @@ def want(session: Session, lease_id: str, queue: str, why: str, pause: timedelta
 def settle(session: Session, lease: Lease, seen: Seen | None, now: datetime) -> None:
     """Its lease has ended: what was to wait again does, but for whom nothing new may begin, and but what is to be
     stopped; else `rows.settle`."""
-    row, ticket = rows.of_lease(session, lease), _ticket_of(session, lease)
+    row, ticket = rows.of_lease(session, lease), ticket_of(session, lease)
     login = session.get(Login, lease.owner)
     gone = login is not None and login.gone_at is not None
     stopped = row is not None and row.stop_at is not None
     if lease.end_reason != NOT_ADMITTED or row is None or ticket is None or gone or stopped:
-        if row is not None and stopped:  # whoever set a time for its end wants it not to begin anew
-            row.reason = row.reason or row.stop_reason
         rows.settle(session, lease, seen)
         return
     again = admission.requeue(session, lease, ticket.lifetime_s, now)
@@ -60,7 +58,3 @@ def is_back(session: Session, ticket: Ticket) -> bool:
         Lease.granted_at >= ticket.asked_at,
     )
     return session.scalar(query.limit(1)) is not None
-
-
-def _ticket_of(session: Session, lease: Lease) -> Ticket | None:
-    return session.scalars(select(Ticket).where(Ticket.lease_id == lease.id)).first()

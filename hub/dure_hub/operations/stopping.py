@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from dure.errors import DureError, Text
 from dure_hub.operations import admission, reasons
 from dure_hub.operations import environment_rows as rows
+from dure_hub.operations.granted import NOT_ADMITTED, want_no_more
 from dure_hub.operations.people import Person
 from dure_hub.policies.verdict import Verdict
 from dure_hub.store.events import on_behalf, record
@@ -58,7 +59,7 @@ def want(
     With `at`, what starts or runs ends then, unless it is to end before.
     """
     lease = rows.active_lease(session, row)
-    back = lease is not None and lease.end_reason == admission.NOT_ADMITTED  # it ends, and would wait again
+    back = lease is not None and lease.end_reason == NOT_ADMITTED  # it ends, and would wait again
     if at is not None and lease is not None and not back and row.phase in (rows.STARTING, rows.RUNNING):
         if lease.end_reason is None and row.stop_at is None:
             _set(session, row, lease, person, why, at, now)
@@ -73,7 +74,7 @@ def want(
         changed = _is_over(row, for_owner, now)
     lease = rows.active_lease(session, row)
     if lease is not None:
-        admission.want_no_more(lease)
+        want_no_more(lease)
         if admission.ask_end(session, lease, reason, now, person.name):
             row.reason, changed = for_owner, True
         row.phase = rows.STOPPING
