@@ -83,7 +83,7 @@ class Ward:
         assert "GPU" in found["ticket"]["why"]["en"]
 
     def cost(self, owner: str) -> tuple[int, float]:
-        """What this person's servers came to, and the hours that cost nothing; also where a month ends meanwhile."""
+        """What their servers came to, and the hours that cost nothing; also where a month ends meanwhile."""
         window = {"by": "user", "from": (datetime.now(UTC) - timedelta(days=1)).isoformat()}
         (mine,) = self.site.api(owner).get("/costs", params=window).raise_for_status().json()["lines"]
         return mine["cost"], mine["uncharged_hours"]
