@@ -27,7 +27,7 @@ test: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	@sh tools/packages.sh chromium fonts-nanum nginx-light postgresql slapd
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 # A real Kubernetes in namespaces of its own: root, Linux, Go; a quarter of an hour to build it the first time.
 # DURE_TEST_CONTEXT=NAME: on the cluster of that context instead, without root (docs/test-cluster.md).

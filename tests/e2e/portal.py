@@ -85,6 +85,7 @@ class Portal:
     port: int
     environment: dict[str, str] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -141,10 +142,26 @@ class Portal:
         return self.dure("token", "--user", name).strip().splitlines()[-1]
 
     def client(self, name: str) -> httpx.Client:
-        """A client of the API as this person."""
+        """A client of the API as this person, with the last client's token as long as that is worth anything.
+
+        A token of its own for each costs a process, which takes longer than most of what is looked at.
+        """
+        if name not in self.tokens or not self._knows(self.tokens[name]):
+            self.tokens[name] = self.token(name)
+        return self._client(self.tokens[name])
+
+    def _client(self, token: str) -> httpx.Client:
         return httpx.Client(
-            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {self.token(name)}"}, timeout=60
+            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
+
+    def _knows(self, token: str) -> bool:
+        """Whether it is not refused; where nobody answers, that is for who uses it to see."""
+        with self._client(token) as client:
+            try:
+                return client.get("/me").status_code != 401
+            except httpx.HTTPError:
+                return True
 
     def processes(self) -> list[psutil.Process]:
         """Every process that carries this portal's data folder or mark in its environment or command line."""

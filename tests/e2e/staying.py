@@ -142,18 +142,21 @@ class Site:
 
     def answers(self) -> bool:
         """Whether every part does, through the front port where it has a place there, and ana's endpoint, too."""
-        found = self.status()
-        if found["phase"] != "up" or not all(one["answers"] for one in found["services"].values()):
-            return False
         try:
             paths = ("/hub/api/", "/services/dure/health", "/api/v1/about", "/services/mlflow/version")
             codes = [httpx.get(self.portal.url + path, timeout=5).status_code for path in paths]
             headers = {"Authorization": f"Bearer {os.environ['DURE_TOKEN']}"}
             row = {"inputs": held_out()[0][:1]}
             asked = httpx.post(self.endpoint.address, json=row, headers=headers, timeout=20).status_code
-            return codes[:3] == [200] * 3 and codes[3] in (200, 401) and asked == 200 and self.phase() == "running"
+            whole = (
+                codes[:3] == [200] * 3 and codes[3] in (200, 401) and asked == 200 and self.phase() == "running"
+            )
         except httpx.HTTPError:
             return False
+        if not whole:
+            return False
+        found = self.status()  # last, since it costs a process
+        return found["phase"] == "up" and all(one["answers"] for one in found["services"].values())
 
     def phase(self) -> str:
         """Of ana's server; empty while nobody can say."""
