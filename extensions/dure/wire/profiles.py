@@ -22,8 +22,8 @@ class Profile(Answer):
     Of a GPU it is `gpus` whole ones, or the MIG instance `mig`, or `share` thousandths beside other holders.
     `enforced` tells whether the holder's part of the GPU's memory is kept or only agreed; null without a GPU.
     Of GPUs of its kind `closed` of `closed_of` are given to nobody now, by why in `closed_kinds` (`maintenance`,
-    `fault`, `outside`): `closed_until` is when the first of those in maintenance is thought to be back,
-    `closed_message` what an administrator says of them.
+    `fault`, `outside`, and `node` where its node takes nobody): `closed_until` is when the first of those in
+    maintenance is thought to be back, `closed_message` what an administrator says of them.
 
     Its servers are made from `image` where it has one, else from what whoever asks chooses; with `any_image` that
     may be any container image. They have `volumes`, and `shm_mb` MiB of shared memory (null is as usual).

@@ -74,10 +74,11 @@ def _inventory(settings: Settings, clock: Callable[[], datetime], cluster: Clust
         return embedded.choose(settings, clock)
     from dure_hub.backends.kubernetes.inventory import ClusterInventory
     from dure_hub.backends.kubernetes.prometheus import Prometheus
+    from dure_hub.backends.kubernetes.tolerations import tolerations_of
 
     address = settings.prometheus_url
     prometheus = Prometheus(address, settings.prometheus_token_file) if address else None
-    return ClusterInventory(cluster, settings.instance, prometheus)
+    return ClusterInventory(cluster, settings.instance, prometheus, tolerations_of(settings.kubespawner))
 
 
 def _processes(settings: Settings) -> Running:

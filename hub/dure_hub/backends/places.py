@@ -14,7 +14,8 @@ from dure.errors import DureError
 class MigDevice:
     """A MIG instance as the driver shows it. `profile` is its name in our catalogue's grid; memory in MiB.
 
-    Without a `profile` it is nobody's to give (somebody cut it by hand), and takes its place all the same. `start`
+    Without a `profile` it is nobody's to give (somebody cut it by hand), and takes its place all the same; nor is
+    one that is `barred`, for as long as that lasts (`Device.barred`). `start`
     and `size` count the grid's memory units; None where the driver does not let this user see them.
     `number` is the driver's own id of it on this GPU: it stays for as long as the instance is there.
     """
@@ -25,6 +26,7 @@ class MigDevice:
     size: int | None = None
     memory_mb: int | None = None
     number: int | None = None
+    barred: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Device:
     `pci_device` is the device's half of the PCI id (0x2330), `key` its entry in the catalogue. `carves` says
     that instances can be made and removed on it here and now. GPUs of one `group` ("": none) are joined by NVLink.
     `health` is a sentence in each language where something is wrong with it; not `usable` is what nobody is given.
+    Where that passes, `barred` is why (`catalogue.machine`: `OUTSIDE`, `NODE`): people may wait for it.
     `shared` is by how many it is shared (0: given whole), and whether by MPS, where the place has settled that;
     None is as the settings say.
     """
@@ -52,13 +55,16 @@ class Device:
     health: Mapping[str, str] | None = None
     usable: bool = True
     shared: tuple[int, bool] | None = None
+    barred: str = ""
 
 
 @dataclass(frozen=True)
 class NodeInventory:
     """What one node has: real cores, memory in MiB, GPUs. `pool` is what it is for, "" for anything.
 
-    `gpus_only`: it takes only what asks for a GPU.
+    `gpus_only`: it takes only what asks for a GPU. `pods` is how many it takes, None where it does not count them.
+    Of all this, what is `held` by what Dure did not start is given to nobody for as long as it is there. One that
+    is `closed` takes nobody for now.
     """
 
     name: str
@@ -67,6 +73,11 @@ class NodeInventory:
     devices: Sequence[Device] = ()
     pool: str = ""
     gpus_only: bool = False
+    pods: int | None = None
+    held_cores: float = 0.0
+    held_memory_mb: int = 0
+    held_pods: int = 0
+    closed: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 from dure_hub.catalogue.mig import MigGrid
 
+OUTSIDE, NODE = "outside", "node"
+"""Why a place gives nothing of a GPU for now: what Dure did not start holds it; its node takes nobody."""
+
 
 @dataclass(frozen=True)
 class MigInstance:
@@ -26,7 +29,9 @@ class Gpu:
     mode is on, and `instances` are those that exist. With `dynamic`, others may be made at legal starts. Nobody is
     given the memory units that are `blocked`: something lies there that is not the portal's to give. GPUs of one
     `group` are joined by NVLink. `replicas` is how many time-slice or MPS (`mps`) holders share it; 0 is none. One
-    that is `closed` is there, and nobody is given anything of it now.
+    that is `closed` is there, and nobody is given anything of it now; `barred` is why, where the place itself says
+    so (`OUTSIDE`, `NODE`), whoever else closes and opens it. The units that are `lent` are held from outside for
+    now.
     """
 
     uuid: str
@@ -41,6 +46,13 @@ class Gpu:
     mps: bool = False
     blocked: frozenset[int] = frozenset()
     closed: bool = False
+    barred: str = ""
+    lent: frozenset[int] = frozenset()
+
+    @property
+    def taken(self) -> frozenset[int]:
+        """The memory units of which nobody is given anything now."""
+        return self.blocked | self.lent if self.lent else self.blocked
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,10 @@ class Machine:
     something else decides who may use the node without its GPUs (a bench that replays another cluster's trace).
     `pool` is what the node is for: development, training, inference, or "" for anything. `gpus_only`: it takes
     nobody who asks for no GPU.
+
+    `pods` is how many holders it takes at most, where it counts them (None: it does not). Of all this, what is
+    `held` by what Dure did not start is given to nobody until that ends: it takes nothing from what a profile is,
+    or from what ever fits. One that is `closed` takes nobody for now.
     """
 
     cores: float
@@ -61,6 +77,11 @@ class Machine:
     pool: str = ""
     kept: float = 0.5
     gpus_only: bool = False
+    pods: int | None = None
+    held_cores: float = 0.0
+    held_memory_mb: int = 0
+    held_pods: int = 0
+    closed: bool = False
 
     @property
     def cores_per_gpu(self) -> float:
@@ -84,18 +105,27 @@ def machine(
     pool: str = "",
     gpus_only: bool = False,
 ) -> Machine:
-    """A machine from what was measured and what the settings say."""
+    """A machine from what was measured and what the settings say, with nobody on it."""
     memory_mb = max(memory_mb - reserved_mb, 0)
     return Machine(real_cores * overcommit, memory_mb, tuple(gpus), name, pool, gpus_only=gpus_only)
 
 
 def opened(node: Machine) -> Machine:
-    """The same as it is once nothing of it is closed."""
-    return closing(node, frozenset())
+    """The same as it is once nothing of it is closed, or held from outside; the very same where that is so now."""
+    free = not (node.closed or node.held_cores or node.held_memory_mb or node.held_pods)
+    if free and not any(gpu.closed or gpu.barred or gpu.lent for gpu in node.gpus):
+        return node
+    gpus = tuple(replace(gpu, closed=False, barred="", lent=frozenset()) for gpu in node.gpus)
+    return replace(node, gpus=gpus, held_cores=0.0, held_memory_mb=0, held_pods=0, closed=False)
 
 
 def closing(node: Machine, closed: Set[str]) -> Machine:
-    """The same with exactly these GPUs closed, by UUID; the very same where that changes nothing."""
-    if not any((gpu.uuid in closed) != gpu.closed for gpu in node.gpus):
+    """The same with exactly these GPUs closed, by UUID, beside those that the place bars; the very same where that
+    changes nothing."""
+
+    def shut(gpu: Gpu) -> bool:
+        return bool(gpu.barred) or gpu.uuid in closed
+
+    if not any(shut(gpu) != gpu.closed for gpu in node.gpus):
         return node
-    return replace(node, gpus=tuple(replace(gpu, closed=gpu.uuid in closed) for gpu in node.gpus))
+    return replace(node, gpus=tuple(replace(gpu, closed=shut(gpu)) for gpu in node.gpus))

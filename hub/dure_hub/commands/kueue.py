@@ -40,6 +40,7 @@ async def _run(settings: Settings, *, apply: bool) -> None:
     from dure_hub.backends.kubernetes.connecting import cluster_of
     from dure_hub.backends.kubernetes.kueue import Quotas
     from dure_hub.backends.kubernetes.queues import bring, planned
+    from dure_hub.backends.kubernetes.tolerations import tolerations_of
     from dure_hub.operations.team_quotas import team_gpus
     from dure_hub.store import Store, database_url
 
@@ -53,7 +54,7 @@ async def _run(settings: Settings, *, apply: bool) -> None:
     quotas = Quotas(settings.instance, teams, settings.team_borrowing, places)
     cluster = cluster_of(settings)
     try:
-        objects = await planned(cluster, quotas)
+        objects = await planned(cluster, quotas, tolerations_of(settings.kubespawner))
         if not apply:
             _print(objects, teams)
             return

@@ -178,8 +178,8 @@ def _explain(queued: Line, tickets: Iterable[str]) -> None:
         if verdict is None:
             spec = queued.fleet.profile(ticket.profile)
             verdict = board.place(spec, wishes[ticket_id].wish).verdict
-            if closed := 0 if verdict.allowed else queued.fleet.closed_like(spec):
-                verdict = replace(verdict, facts={**verdict.facts, "closed": closed})
+            if not verdict.allowed and (shut := queued.fleet.barred.facts(spec, verdict.code)):
+                verdict = replace(verdict, facts={**verdict.facts, **shut})
         if ticket_id in queued.stopped:
             ticket.reclaims = False  # the room is not for whoever may not have it
         if verdict.allowed:

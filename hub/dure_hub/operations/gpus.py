@@ -180,7 +180,12 @@ def device_on_wire(device: Device, picture: Picture, *, admin: bool) -> GpuDevic
         memory_gb=None if device.memory_mb is None else round(device.memory_mb / 1024, 1),
         mig_enabled=device.mig_mode,
         mig_instances=[
-            MigInstance(profile=one.profile, start=one.start, uuid=one.uuid, held=is_held(one, parts))
+            MigInstance(
+                profile=one.profile,
+                start=one.start,
+                uuid=one.uuid,
+                held=bool(one.barred) or is_held(one, parts),
+            )
             for one in device.instances
         ],
         utilization=reading.utilisation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dure_hub.backends.base import Device, Inventory, MigDevice, NodeInventory
 from dure_hub.catalogue import gpus
@@ -17,23 +18,20 @@ Units = Mapping[str, frozenset[int]]
 
 
 def machines_of(inventory: Inventory, settings: Settings, refused: Units | None = None) -> tuple[Machine, ...]:
-    """A machine for each node. The portal's own memory is kept on its own node: the first, if it is real.
+    """A machine for each node. The portal's own memory is kept on its own node, the first, if it is a real one of
+    its own; on a cluster its pods ask for what they need, as all others do.
 
     The units in `refused` are given to nobody.
     """
+    own_mb = 0 if inventory.simulated or settings.on_cluster else settings.memory_reserved_mb
     return tuple(
-        _machine(
-            node,
-            settings,
-            settings.memory_reserved_mb if number == 0 and not inventory.simulated else 0,
-            refused or {},
-        )
+        _machine(node, settings, own_mb if number == 0 else 0, refused or {})
         for number, node in enumerate(inventory.by_node())
     )
 
 
 def _machine(node: NodeInventory, settings: Settings, reserved_mb: int, refused: Units) -> Machine:
-    return machine(
+    made = machine(
         real_cores=node.cpu_cores,
         overcommit=settings.cpu_overcommit,
         memory_mb=node.memory_mb,
@@ -43,11 +41,20 @@ def _machine(node: NodeInventory, settings: Settings, reserved_mb: int, refused:
         pool=node.pool,
         gpus_only=node.gpus_only,
     )
+    return replace(
+        made,
+        pods=node.pods,
+        held_cores=node.held_cores * settings.cpu_overcommit,
+        held_memory_mb=node.held_memory_mb,
+        held_pods=node.held_pods,
+        closed=node.closed,
+    )
 
 
 def offered(device: Device) -> bool:
-    """Whether it may be given to anybody. With MIG on and no grid known, nobody can tell what of it is free."""
-    return device.usable and not (device.mig_mode and _grid(device) is None)
+    """Whether it may be given to anybody, now or later. With MIG on and no grid known, nobody can tell what of it
+    is free."""
+    return (device.usable or bool(device.barred)) and not (device.mig_mode and _grid(device) is None)
 
 
 def gpu_of(device: Device, settings: Settings, refused: frozenset[int] = _NOTHING) -> Gpu:
@@ -68,6 +75,9 @@ def gpu_of(device: Device, settings: Settings, refused: frozenset[int] = _NOTHIN
         replicas=0 if grid is not None else holders,
         mps=by_mps,
         blocked=blocked_of(device.instances, grid) | refused if grid else _NOTHING,
+        closed=bool(device.barred),
+        barred=device.barred,
+        lent=_units([one for one in device.instances if one.barred]) if grid else _NOTHING,
     )
 
 
@@ -78,12 +88,12 @@ def _grid(device: Device) -> MigGrid | None:
 
 def blocked_of(seen: Sequence[MigDevice], grid: MigGrid) -> frozenset[int]:
     """The memory units of instances that are not the portal's to give: cut further by hand, or unheard of."""
-    return frozenset(
-        unit
-        for one in seen
-        if (one.profile is None or grid.named(one.profile) is None) and one.start is not None
-        for unit in range(one.start, one.start + (one.size or 0))
-    )
+    return _units([one for one in seen if one.profile is None or grid.named(one.profile) is None])
+
+
+def _units(seen: Sequence[MigDevice]) -> frozenset[int]:
+    placed = ((one.start, one.size or 0) for one in seen if one.start is not None)
+    return frozenset(unit for start, size in placed for unit in range(start, start + size))
 
 
 def instances_of(seen: Sequence[MigDevice], grid: MigGrid) -> tuple[MigInstance, ...]:

@@ -94,7 +94,7 @@ def _mig(picture: Picture) -> Gauge:
         parts = picture.parts.get(device.uuid, ())
         for one in device.instances:
             there[one.profile or "unknown"] += 1
-            held[one.profile or "unknown"] += is_held(one, parts)
+            held[one.profile or "unknown"] += bool(one.barred) or is_held(one, parts)
         for part in parts:
             if part.mig is not None and not any(is_held(one, [part]) for one in device.instances):
                 there[part.mig] += 1

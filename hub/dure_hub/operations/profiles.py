@@ -19,10 +19,11 @@ from dure.wire.organisation import ProfilesFile
 from dure_hub.backends.base import Feature, Inventory, InventoryBackend
 from dure_hub.catalogue import profilefile
 from dure_hub.catalogue import profiles as catalogue
-from dure_hub.catalogue.machine import Gpu, Machine, closing
+from dure_hub.catalogue.machine import Machine, closing, opened
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.catalogue.rates import GIVEN, RateCard
 from dure_hub.operations import closures
+from dure_hub.operations.barred import Barred, KindKey, barred, kind_for, kind_of
 from dure_hub.operations.errors import NoSuchProfile, ProfileNotForYou, ProfileNotHere
 from dure_hub.operations.live_profiles import LiveProfiles
 from dure_hub.operations.machines import Units, machines_of
@@ -42,8 +43,6 @@ from dure_hub.store import Clock, Store
 from dure_hub.store.models import Closure, Lease
 
 _FRESH = timedelta(seconds=10)
-_KindKey = tuple[str, bool]
-"""A GPU's catalogue entry, or its name without one, and whether MIG is on."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,17 @@ class Fleet:
     @cached_property
     def capacity(self) -> Capacity:
         """What ever finds room here. It is reckoned once for each look at the place."""
-        return Capacity(self.machines) if self._whole is None else self._whole.capacity
+        return Capacity(self.whole) if self._whole is None else self._whole.capacity
 
-    @property
+    @cached_property
     def whole(self) -> tuple[Machine, ...]:
-        """The nodes as they are once nothing is closed."""
-        return self.machines if self._whole is None else self._whole.machines
+        """The nodes as they are once nothing is closed, or held from outside."""
+        return tuple(map(opened, self.machines)) if self._whole is None else self._whole.whole
+
+    @cached_property
+    def barred(self) -> Barred:
+        """What is given to nobody for now, and why."""
+        return barred(self.machines)
 
     def closing(self, closed: frozenset[str]) -> Fleet:
         """The same with exactly these GPUs closed; for the same GPUs the same object."""
@@ -113,13 +117,10 @@ class Fleet:
             raise NoSuchProfile(profile=name, offered=", ".join(self.open_to_all))
         return self.profiles[name]
 
-    def closed_like(self, spec: ProfileSpec) -> int:
-        """How many GPUs of the kind that the profile asks for are closed; none where it asks for none."""
-        return self._closed_kinds[spec.gpu_key or spec.gpu_model or "", spec.mig is not None] if self.closed else 0
-
     @cached_property
-    def _closed_kinds(self) -> Counter[_KindKey]:
-        return Counter(_kind(gpu) for node in self.machines for gpu in node.gpus if gpu.closed)
+    def kinds(self) -> Counter[KindKey]:
+        """How many GPUs there are of each kind."""
+        return Counter(kind_of(gpu) for node in self.machines for gpu in node.gpus)
 
     def groups_of(self, name: str) -> frozenset[str]:
         """Whom the profile is for; nobody in particular where it is everybody's, or away."""
@@ -257,11 +258,11 @@ class Profiles:
         slices, rows = await self._store.read(
             lambda session: (active_slices(session), closures.by_device(session))
         )
-        held, empty = Board(fleet.closing(frozenset(rows)).machines, slices), Board(fleet.machines)
+        held, empty = Board(fleet.closing(frozenset(rows)).machines, slices), Board(fleet.whole)
         found = [one for one in fleet.profiles.values() if is_for(one, person)]
         may = person.teams if Feature.CONTAINER_IMAGES not in fleet.lacks else frozenset()
         listed = [_on_wire(one, held.count(one, wish), empty.count(one, wish), may) for one in found]
-        shut = shut_by_kind(fleet, rows) if rows else {}
+        shut = shut_by_kind(fleet, rows)
         return [told_closed(one, fleet, shut) for one in listed]
 
     async def get(self, name: str) -> wire.Profile:
@@ -281,31 +282,27 @@ def on_wire(profile: ProfileSpec, fleet: Fleet, session: Session) -> wire.Profil
     return told_closed(_on_wire(profile, free, total), fleet, shut_by_kind(fleet, rows))
 
 
-def shut_by_kind(fleet: Fleet, rows: Mapping[str, Sequence[Closure]]) -> dict[_KindKey, tuple[int, list[Closure]]]:
-    """Of each kind of GPU how many there are, and what closes some of them; kinds that are open are left out."""
-    every = Counter(_kind(gpu) for node in fleet.machines for gpu in node.gpus)
-    found: dict[_KindKey, tuple[int, list[Closure]]] = {}
-    for node in fleet.machines:
-        for gpu in node.gpus:
-            if gpu.uuid in rows:
-                found.setdefault(_kind(gpu), (every[_kind(gpu)], []))[1].extend(rows[gpu.uuid])
+def shut_by_kind(fleet: Fleet, rows: Mapping[str, Sequence[Closure]]) -> dict[KindKey, list[Closure]]:
+    """Of each kind of GPU what rows close some of them; kinds of which they close none are left out."""
+    found: dict[KindKey, list[Closure]] = {}
+    for gpu in (gpu for node in fleet.machines for gpu in node.gpus) if rows else ():
+        if gpu.uuid in rows:
+            found.setdefault(kind_of(gpu), []).extend(rows[gpu.uuid])
     return found
 
 
-def told_closed(
-    profile: wire.Profile, fleet: Fleet, shut: Mapping[_KindKey, tuple[int, list[Closure]]]
-) -> wire.Profile:
+def told_closed(profile: wire.Profile, fleet: Fleet, shut: Mapping[KindKey, list[Closure]]) -> wire.Profile:
     """A profile with how many GPUs of its kind are closed, and what an administrator says of them."""
-    spec = fleet.profiles[profile.name]
-    kind = spec.gpu_key or spec.gpu_model or "", spec.mig is not None
-    if profile.gpu_model is None or kind not in shut:
+    kind = kind_for(fleet.profiles[profile.name])
+    rows, by_place = shut.get(kind, []), fleet.barred.gpus.get(kind, {})
+    if profile.gpu_model is None or not (rows or by_place):
         return profile
-    count, rows = shut[kind]
+    whys = {**by_place, **_why_shut(rows)}
     dates = [row.until for row in rows if row.until is not None and row.code == "cordon"]
     told = {
-        "closed": len({row.device for row in rows}),
-        "closed_of": count,
-        "closed_kinds": dict(Counter(_why_shut(rows).values())),
+        "closed": len(whys),
+        "closed_of": fleet.kinds[kind],
+        "closed_kinds": dict(Counter(whys.values())),
         "closed_until": min(dates, default=None),
         "closed_message": next((row.message for row in rows if row.message), None),
     }
@@ -319,10 +316,6 @@ def _why_shut(rows: Iterable[Closure]) -> dict[str, str]:
     for row in rows:
         worst[row.device] = max(worst.get(row.device, 0), ranks[row.kind])
     return {device: ("outside", "maintenance", "fault")[rank] for device, rank in worst.items()}
-
-
-def _kind(gpu: Gpu) -> _KindKey:
-    return gpu.key or gpu.model, gpu.grid is not None
 
 
 def _on_wire(profile: ProfileSpec, free: int, total: int, teams: Collection[str] = frozenset()) -> wire.Profile:

@@ -14,7 +14,7 @@ from typing import Any
 from dure_hub.catalogue.machine import Machine, opened
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.policies.node import ANY_TEAM, Device, Node, Offer, Request
-from dure_hub.policies.packing import Ask, Demand, Kinds, usual
+from dure_hub.policies.packing import ROUNDING, Ask, Demand, Kinds, usual
 from dure_hub.policies.slices import CPU, Placement, Slice, Wish
 from dure_hub.policies.verdict import Verdict
 
@@ -47,8 +47,8 @@ class Board:
     def place(self, profile: ProfileSpec, wish: Wish = _NO_WISH) -> Placement:
         """Where one holder of this profile goes. Takes nothing.
 
-        Verdicts: `fits`; `no_gpu_free`, `no_slice_free`, `other_team_shares`, `no_memory_free`, `no_cores_free`
-        (waiting helps); `never_fits` (it does not).
+        Verdicts: `fits`; `no_gpu_free`, `no_slice_free`, `other_team_shares`, `no_memory_free`, `no_cores_free`,
+        `no_pods_free` (waiting helps); `never_fits` (it does not).
         """
         ranking = self._ranking(profile, wish)
         offer = ranking.first(wish.apart)
@@ -227,10 +227,14 @@ def _refusal(profile: ProfileSpec, ranking: _Ranking, facts: dict[str, Any]) -> 
             return Verdict.no(code, **facts, **shown, **how, **most)
         nodes = serving
     rooms = [node.room(ask) for node in nodes]
-    most_mb = max(memory_mb for _, memory_mb in rooms)
+    most_mb = max(0, max(memory_mb for _, memory_mb in rooms))
     if most_mb < profile.memory_mb:
         return Verdict.no("no_memory_free", **facts, free_mb=most_mb, asked_mb=profile.memory_mb)
-    most_cores = max(cores for cores, memory_mb in rooms if memory_mb >= profile.memory_mb)
+    most_cores = max(
+        0.0, max((cores for cores, memory_mb in rooms if memory_mb >= profile.memory_mb), default=0.0)
+    )
+    if most_cores + ROUNDING >= profile.cpu_cores:
+        return Verdict.no("no_pods_free", **facts)
     return Verdict.no("no_cores_free", **facts, free=most_cores, asked=profile.cpu_cores)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count as counter
 from typing import NamedTuple
 
-from dure_hub.catalogue.machine import Gpu, Machine
+from dure_hub.catalogue.machine import OUTSIDE, Gpu, Machine
 from dure_hub.policies.packing import ROUNDING, Ask, Cell, Demand, Kind, Kinds, Option
 from dure_hub.policies.slices import WHOLE, Slice
 
@@ -94,12 +94,15 @@ class Node:
     def __init__(self, index: int, machine: Machine, kinds: Kinds) -> None:
         self.index = index
         self.machine = machine
-        self.cores, self.memory_mb = machine.cores, machine.memory_mb
+        self.cores = machine.cores - machine.held_cores
+        self.memory_mb = machine.memory_mb - machine.held_memory_mb
+        self._pods = None if machine.pods is None else machine.pods - machine.held_pods
         self.devices = {gpu.uuid: Device(gpu, kinds.of(gpu)) for gpu in machine.gpus}
         self._others: list[Slice] = []
         self._usable: float | None = None
         self._kept = machine.cores_per_gpu, machine.memory_mb_per_gpu
-        self.shape = (*self._kept, self.cores, self.memory_mb, *(id(one.kind) for one in self.devices.values()))
+        whole = machine.cores, machine.memory_mb, machine.pods
+        self.shape = (*self._kept, *whole, *(id(one.kind) for one in self.devices.values()))
         self._refresh()
 
     def take(self, piece: Slice) -> None:
@@ -107,14 +110,14 @@ class Node:
         device = self.devices.get(piece.device)
         holders = self._others if device is None else device.holders
         holders.append(piece if device is None else device.as_it_lies(piece))
-        self._count(device, -piece.cpu_cores, -piece.memory_mb)
+        self._count(device, -1, -piece.cpu_cores, -piece.memory_mb)
 
     def give_back(self, piece: Slice) -> None:
         """Count this slice as free; raises `ValueError` if it is not held."""
         device = self.devices.get(piece.device)
         holders = self._others if device is None else device.holders
         holders.remove(piece if device is None else device.as_it_lies(piece))
-        self._count(device, piece.cpu_cores, piece.memory_mb)
+        self._count(device, 1, piece.cpu_cores, piece.memory_mb)
 
     def offer(self, demand: Demand, request: Request, avoid: Set[str] = NOTHING) -> Offer | None:
         """The best this node can do, without the GPUs to avoid; None if nothing."""
@@ -147,8 +150,9 @@ class Node:
         """All that its offer depends on."""
         if request.ask.share and request.team is not ANY_TEAM:
             welcome = (one.cell if one.welcomes(request.team) else None for one in self.devices.values())
-            return (self.cores, self.memory_mb, *self.cells, *welcome)
-        return (self.cores, self.memory_mb, *self._kept, *self.cells)
+            return (self.cores, self.memory_mb, self._takes(request), *self.cells, *welcome)
+        kept = *self._kept, self._shut
+        return (self.cores, self.memory_mb, self._takes(request), *kept, *self.cells)
 
     def parts(self, request: Request, *, of_any_team: bool = False) -> int:
         """How many GPUs (where whole ones are asked for) or slices are free for this, cores and memory aside."""
@@ -165,22 +169,42 @@ class Node:
         return sum(free // wanted for kind, free in self.whole.items() if request.parts(kind.empty))
 
     def room(self, ask: Ask) -> tuple[float, int]:
-        """Cores and memory that such a request may use: those without a GPU leave the free GPUs their part."""
+        """Cores and memory that such a request may use: those without a GPU leave the free GPUs their part. None
+        of a node that takes nobody; less than none where more is held than it has."""
+        if self.machine.closed:
+            return 0.0, 0
         if ask.gpu or not self.devices:
             return self.cores, self.memory_mb
         # of a GPU that is held in part, the part that is free keeps its part; so does one that is closed for now
         free = self.free + self._shut
         return self.cores - self._kept[0] * free / WHOLE, self.memory_mb + -self._kept[1] * free // WHOLE
 
+    def pods(self, ask: Ask) -> int | None:
+        """How many pods more such requests may make here; None where they are not counted. Each GPU of a holder
+        counts as one, so that no request without a GPU takes the last from those with one."""
+        if self._pods is None:
+            return None
+        return max(self._pods if ask.gpu else self._pods - self._kept_pods, 0)
+
+    def _takes(self, request: Request) -> bool:
+        """Whether its node takes one more pod."""
+        pods = self.pods(request.ask)
+        return not self.machine.closed and (pods is None or pods >= max(request.ask.gpus, 1))
+
     def has_room(self, request: Request) -> bool:
-        """Whether cores and memory suffice."""
+        """Whether cores and memory suffice, and it takes one more."""
         cores, memory_mb = self.room(request.ask)
-        return cores + ROUNDING >= request.cores and memory_mb >= request.memory_mb
+        return cores + ROUNDING >= request.cores and memory_mb >= request.memory_mb and self._takes(request)
 
     def count(self, request: Request) -> int:
         """How many such requests fit beside what is held."""
+        if not self._takes(request):
+            return 0
         cores, memory_mb = self.room(request.ask)
         limits = [memory_mb // request.memory_mb] if request.memory_mb else []
+        pods = self.pods(request.ask)
+        if pods is not None:
+            limits.append(pods // max(request.ask.gpus, 1))
         if request.cores:
             limits.append(int((cores + ROUNDING) / request.cores))
         if request.ask.gpu:
@@ -253,7 +277,9 @@ class Node:
     def _whole_less(self, kind: Kind, number: int) -> dict[Kind, int]:
         return {**self.whole, kind: self.whole[kind] - number}
 
-    def _count(self, device: Device | None, cores: float, memory_mb: int) -> None:
+    def _count(self, device: Device | None, pods: int, cores: float, memory_mb: int) -> None:
+        if self._pods is not None:
+            self._pods += pods
         self.cores += cores
         self.memory_mb += memory_mb
         self._usable = None
@@ -266,12 +292,23 @@ class Node:
         self.cells = [device.cell for device in self.devices.values()]
         self.distinct = tuple(dict.fromkeys(self.cells))
         self.free = sum(cell.free for cell in self.cells)
-        self._shut = WHOLE * sum(one.gpu.closed and not one.holders for one in self.devices.values())
+        # who holds one from outside has taken its part already
+        shut = (one for one in self.devices.values() if one.gpu.closed and one.gpu.barred != OUTSIDE)
+        self._shut = WHOLE * sum(not one.holders for one in shut)
+        self._kept_pods = 0 if self._pods is None else sum(map(_places_left, self.devices.values()))
         self.whole: dict[Kind, int] = {}
         for cell in self.cells:
             if cell is cell.kind.empty:
                 self.whole[cell.kind] = self.whole.get(cell.kind, 0) + 1
         self._usable = None
+
+
+def _places_left(device: Device) -> int:
+    """How many holders more it has room for."""
+    gpu = device.gpu
+    if gpu.barred == OUTSIDE:
+        return 0
+    return max((len(gpu.instances) if gpu.grid is not None else gpu.replicas or 1) - len(device.holders), 0)
 
 
 def _is_cut(gpu: Gpu, mig: str | None, start: int | None) -> bool:

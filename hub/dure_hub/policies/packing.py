@@ -156,7 +156,7 @@ class MigKind(Kind):
 
     def __init__(self, gpu: Gpu, cuts: MigGraph) -> None:
         self.cuts = cuts
-        self._blocked = cuts.blocked(gpu.blocked)
+        self._blocked = cuts.blocked(gpu.taken)
         # what is there to be had; None: whatever is legal
         self._made = None if gpu.dynamic else tuple((one.profile, one.start) for one in gpu.instances)
         super().__init__(gpu)
@@ -250,7 +250,7 @@ class Kinds:
                 found = self._known[key] = PlainKind(gpu)
             return found
         made = None if gpu.dynamic else tuple((one.profile, one.start) for one in gpu.instances)
-        key = (gpu.model, gpu.key, id(gpu.grid), made, gpu.blocked)
+        key = (gpu.model, gpu.key, id(gpu.grid), made, gpu.taken)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = MigKind(gpu, graph(gpu.grid))

@@ -14,6 +14,7 @@ _KINDS = {
     "no_slice_free": "room",
     "no_memory_free": "room",
     "no_cores_free": "room",
+    "no_pods_free": "room",
     "other_team_shares": "room",
     "others_wait_longer": "order",
     "over_budget": "budget",
@@ -27,6 +28,10 @@ _KINDS = {
 }
 
 
+_OF_GPUS = ("no_gpu_free", "no_slice_free")
+_IN_THE_WAY = ("closed", "away", "outside")
+
+
 def waits_for(verdict: Mapping[str, Any]) -> str | None:
     """The kind of what is in its way; None for a code this version does not know."""
     code, facts = str(verdict.get("code")), verdict.get("facts", {})
@@ -38,9 +43,14 @@ def waits_for(verdict: Mapping[str, Any]) -> str | None:
 
 
 def sentence_of(code: object, facts: Mapping[str, Any]) -> str:
-    """The name of the sentence that says it; another one where GPUs are out of use. There may be no such words."""
+    """The name of the sentence that says it; another one where a part of what there is is given to nobody, by what
+    is most in the way. There may be no such words."""
     key = f"verdict.{code}"
-    return f"{key}.closed" if facts.get("closed") and words.has(f"{key}.closed") else key
+    ways = [name for name in _IN_THE_WAY if facts.get(name) and words.has(f"{key}.{name}")]
+    if not ways:
+        return key
+    # nodes are not to be counted beside cores or MiB: there the first counts
+    return f"{key}.{max(ways, key=lambda name: facts[name]) if code in _OF_GPUS else ways[0]}"
 
 
 def told(server: Environment) -> Environment:

@@ -41,12 +41,13 @@ def pod(
     phase: str = "Running",
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
+    container: str = "c",
     **asks: str,
 ) -> Object:
     """A pod of one container that asks for this, and for nothing else."""
     found = {resource(key): value for key, value in asks.items()}
     return {
         "metadata": {"name": "p", "labels": dict(labels or {}), "annotations": dict(annotations or {})},
-        "spec": {"containers": [{"name": "c", "resources": {"requests": found}}], "nodeName": node},
+        "spec": {"containers": [{"name": container, "resources": {"requests": found}}], "nodeName": node},
         "status": {"phase": phase},
     }

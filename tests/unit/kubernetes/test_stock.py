@@ -10,6 +10,7 @@ from dure_hub.backends.base import Kind, NodeInventory
 from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.marks import DEVICES, POOL, make_labels
 from dure_hub.backends.kubernetes.numbered import resources_of, where
+from dure_hub.backends.kubernetes.pods import CONTAINER
 from dure_hub.backends.kubernetes.requests import requests_of
 from dure_hub.backends.kubernetes.stock import (
     CORDONED,
@@ -20,8 +21,10 @@ from dure_hub.backends.kubernetes.stock import (
     PRODUCT,
     REPLICAS,
     TAINTED,
+    TROUBLED,
 )
 from dure_hub.catalogue.gpus import MODELS
+from dure_hub.catalogue.machine import NODE, OUTSIDE
 from dure_hub.catalogue.products import by_product, cut_into, in_catalogue, in_labels
 from dure_hub.operations.machines import gpu_of
 from dure_hub.policies.mig import graph
@@ -45,7 +48,7 @@ def usable(found: NodeInventory) -> list[str]:
 def mine(devices: str, **asks: str) -> Object:
     """A pod of ours that holds these."""
     labels = make_labels(portal="p1", lease="01L", kind=Kind.SERVER, owner="ana")
-    return pod(labels=labels, annotations={DEVICES: devices}, **asks)
+    return pod(labels=labels, annotations={DEVICES: devices}, container=CONTAINER, **asks)
 
 
 def test_whole_gpus_are_numbered_and_known_by_their_product() -> None:
@@ -62,12 +65,39 @@ def test_a_node_without_labels_has_gpus_without_a_model() -> None:
     assert (one.name, one.key, one.memory_mb) == ("GPU", None, None)
 
 
-def test_what_pods_of_others_ask_for_is_taken_away() -> None:
+def test_what_pods_of_others_ask_for_is_held_and_there_all_the_same() -> None:
     other = pod(gpu="1", cpu="1500m", memory="2Gi")
     found = only(node(labels=H100, gpu="4"), other, mine("n1/nvidia.com/gpu/3", gpu="1", cpu="8"))
     assert usable(found) == [f"n1/nvidia.com/gpu/{number}" for number in (0, 1, 3)], "ours holds the last one"
-    assert [one.health for one in found.devices if not one.usable] == [FOREIGN]
-    assert (found.cpu_cores, found.memory_mb) == (14, 63488), "ours is the ledger's to count"
+    assert [(one.health, one.barred) for one in found.devices if not one.usable] == [(FOREIGN, OUTSIDE)]
+    assert (found.cpu_cores, found.memory_mb) == (16, 65536)
+    held = (found.held_cores, found.held_memory_mb, found.held_pods)
+    assert held == (1.5, 2048, 1), "ours is the ledger's to count"
+
+
+def test_a_part_of_a_core_that_nobody_is_given_is_others_first() -> None:
+    one = node()
+    one["status"]["allocatable"]["cpu"] = "3860m"
+    assert [(found.cpu_cores, found.held_cores) for found in (only(one), only(one, pod(cpu="1")))] == [
+        (3, 0.0),
+        (3, 0.14),
+    ]
+
+
+def test_what_a_pod_of_ours_has_beside_what_its_lease_counts_is_held_too() -> None:
+    own = mine("n1/nvidia.com/gpu/0", gpu="1", cpu="8", memory="8Gi")
+    sidecar = {"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}
+    own["spec"]["initContainers"] = [sidecar]
+    own["spec"]["overhead"] = {"memory": "100Mi"}
+    found = only(node(labels=H100, gpu="2"), own)
+    assert (found.held_cores, found.held_memory_mb, found.held_pods) == (0.5, 1124, 0)
+    assert len(usable(found)) == 2
+
+
+def test_a_node_takes_so_many_pods() -> None:
+    assert only(node()).pods is None
+    found = only(node(pods="110"), pod(), pod(phase="Succeeded"), mine(""))
+    assert (found.pods, found.held_pods) == (110, 1)
 
 
 def test_pods_that_ended_or_have_no_node_hold_nothing() -> None:
@@ -77,10 +107,26 @@ def test_pods_that_ended_or_have_no_node_hold_nothing() -> None:
 
 
 @pytest.mark.parametrize(("how", "why"), [({"cordoned": True}, CORDONED), ({"ready": False}, NOT_READY)])
-def test_a_node_that_takes_no_pods_gives_nothing_and_says_why(how: dict[str, bool], why: object) -> None:
+def test_a_node_that_takes_no_pods_gives_nothing_for_now_and_says_why(how: dict[str, bool], why: object) -> None:
     found = only(node(labels=H100, gpu="2", **how))  # type: ignore[arg-type]
-    assert (found.cpu_cores, found.memory_mb, usable(found)) == (0, 0, [])
-    assert [one.health for one in found.devices] == [why, why]
+    assert (found.closed, found.cpu_cores, found.memory_mb, usable(found)) == (True, 16, 65536, [])
+    assert [(one.health, one.barred) for one in found.devices] == [(why, NODE), (why, NODE)]
+
+
+@pytest.mark.parametrize(
+    ("key", "effect", "why"),
+    [
+        ("node.kubernetes.io/unreachable", "NoExecute", NOT_READY),
+        ("node.kubernetes.io/memory-pressure", "NoSchedule", TROUBLED),
+        ("node.cloudprovider.kubernetes.io/uninitialized", "NoSchedule", TROUBLED),
+        ("node.kubernetes.io/memory-pressure", "PreferNoSchedule", None),
+    ],
+)
+def test_what_the_cluster_itself_says_of_a_node_passes(key: str, effect: str, why: object) -> None:
+    one = node(labels=H100, gpu="1")
+    one["spec"]["taints"] = [{"key": key, "effect": effect}]
+    found = only(one)
+    assert (found.closed, found.cpu_cores, found.devices[0].health) == (why is not None, 16, why)
 
 
 def test_mig_under_the_strategy_single_counts_as_gpus() -> None:
@@ -119,11 +165,11 @@ def test_cards_are_laid_out_at_legal_places() -> None:
 def test_an_instance_that_another_pod_holds_keeps_its_place() -> None:
     found = only(node(labels=H100, mig_1g_10gb="7"), pod(mig_1g_10gb="2"), mine("n1/nvidia.com/mig-1g.10gb/6"))
     (card,) = found.devices
-    nobodys = [one for one in card.instances if one.profile is None]
+    nobodys = [one for one in card.instances if one.barred == OUTSIDE]
     assert [one.uuid for one in nobodys] == [f"n1/nvidia.com/mig-1g.10gb/{number}" for number in (4, 5)]
     assert all(one.start is not None and one.size == 1 for one in nobodys)
     counted = gpu_of(card, Settings())
-    assert (len(counted.instances), len(counted.blocked), counted.dynamic) == (5, 2, False)
+    assert (len(counted.instances), len(counted.lent), len(counted.blocked), counted.dynamic) == (7, 2, 0, False)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +222,7 @@ def test_a_node_whose_taint_our_pods_do_not_tolerate_gives_nothing(taint: dict[s
     one["spec"]["taints"] = [taint]
     found = only(one)
     assert (bool(usable(found)), found.cpu_cores > 0) == (open_, open_)
-    assert found.devices[0].health == (None if open_ else TAINTED)
+    assert (found.devices[0].health, found.devices[0].barred) == (None if open_ else TAINTED, "")
     assert found.gpus_only == (taint == {"key": "nvidia.com/gpu", "effect": "NoSchedule"})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,13 @@ class Capacity:
     gpus: Mapping[tuple[str, str], Pieces]
 
 
-def capacity_of(nodes: Iterable[Mapping[str, Any]]) -> Capacity:
-    """All that may be given. Nodes that are cordoned or kept for others do not count; one that is not ready for a
-    while does, so that no quota goes up and down with it."""
+def capacity_of(nodes: Iterable[Mapping[str, Any]], tolerations: Sequence[Mapping[str, Any]] = ()) -> Capacity:
+    """All that may be given. Nodes that are cordoned, or kept for others by a taint that none of our `tolerations`
+    covers, do not count; one that is not ready for a while does, so that no quota goes up and down with it."""
     cores, memory_mb, disk_mb, counts = 0.0, 0, 0, Counter[tuple[str, str]]()
     each: dict[tuple[str, str], int] = {}
     for node in nodes:
-        if is_withheld(node):
+        if is_withheld(node, tolerations):
             continue
         has = node["status"].get("allocatable") or {}
         cores += number_of(has.get("cpu"))

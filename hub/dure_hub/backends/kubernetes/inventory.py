@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
 from dure_hub.backends.kubernetes import stock
@@ -24,7 +25,10 @@ IMPATIENT_S = 3.0
 
 
 class ClusterInventory(InventoryBackend):
-    """Follows nodes and pods; a look asks nobody, once it has begun. Reads only."""
+    """Follows nodes and pods; a look asks nobody, once it has begun. Reads only.
+
+    `tolerations` are what an administrator gives to people's servers, which is what runs on a cluster so far.
+    """
 
     unsupported: Mapping[Feature, Mapping[str, str]] = {
         Feature.MIG: {
@@ -33,8 +37,14 @@ class ClusterInventory(InventoryBackend):
         }
     }
 
-    def __init__(self, cluster: Cluster, portal: str, prometheus: Prometheus | None = None) -> None:
-        self._portal, self._prometheus = portal, prometheus
+    def __init__(
+        self,
+        cluster: Cluster,
+        portal: str,
+        prometheus: Prometheus | None = None,
+        tolerations: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._portal, self._prometheus, self._tolerations = portal, prometheus, tolerations
         self.patience_s = 30.0
         """How long a look waits to know: long at first, then no longer than people like to wait for a page."""
         self._last: Inventory | None = None
@@ -49,7 +59,8 @@ class ClusterInventory(InventoryBackend):
                 raise
             return replace(self._last, away=True)
         self.patience_s = min(self.patience_s, IMPATIENT_S)
-        found = Inventory.of(await asyncio.to_thread(stock.read, nodes, pods, self._portal))
+        read = await asyncio.to_thread(stock.read, nodes, pods, self._portal, self._tolerations)
+        found = Inventory.of(read)
         self._last = found if found.devices else Inventory.of(found.nodes, why_no_gpu=NO_GPU)
         return self._last
 

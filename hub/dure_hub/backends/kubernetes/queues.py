@@ -148,9 +148,12 @@ async def _pod_of(cluster: Cluster, handle: Handle) -> Mapping[str, Any] | None:
     return pod if same else None
 
 
-async def planned(cluster: Cluster, quotas: Quotas) -> list[dict[str, Any]]:
-    """All objects as they should be, from the portal's quotas and what the cluster's nodes have now."""
-    return make_objects(quotas, capacity_of(await cluster.all("/api/v1/nodes")))
+async def planned(
+    cluster: Cluster, quotas: Quotas, tolerations: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """All objects as they should be, from the portal's quotas and what the cluster's nodes have now, as far as
+    servers with these tolerations may be there."""
+    return make_objects(quotas, capacity_of(await cluster.all("/api/v1/nodes"), tolerations))
 
 
 async def bring(cluster: Cluster, portal: str, objects: Sequence[Mapping[str, Any]], *, dry: bool = False) -> Done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from kubernetes.utils.quantity import parse_quantity
 
 from dure_hub.backends.kubernetes.marks import DEVICES, lease_of
+from dure_hub.backends.kubernetes.pods import CONTAINER
 
 OVER = frozenset({"Succeeded", "Failed"})
 """Phases of pods that hold nothing any more."""
@@ -17,12 +19,14 @@ OVER = frozenset({"Succeeded", "Failed"})
 
 @dataclass(frozen=True)
 class Held:
-    """What pods hold of one node: others by resource, in cores and in MiB; ours by the devices they name."""
+    """What pods hold of one node: others by resource, in cores and in MiB, and how many they are; ours by the
+    devices they name. What one of ours has beside what its lease counts, as a sidecar's, is with the others'."""
 
     foreign: Mapping[str, int]
     foreign_cores: float
     foreign_memory_mb: int
     ours: frozenset[str]
+    foreign_pods: int = 0
 
 
 NOTHING = Held({}, 0.0, 0, frozenset())
@@ -75,6 +79,7 @@ def held_by_node(pods: Iterable[Mapping[str, Any]], portal: str) -> Mapping[str,
     """By node. Pods that were given none yet, and those that have ended, hold nothing."""
     foreign: dict[str, Counter[str]] = {}
     ours: dict[str, set[str]] = {}
+    strangers = Counter[str]()
     for pod in pods:
         node = pod["spec"].get("nodeName")
         if not node or pod["status"].get("phase") in OVER:
@@ -82,12 +87,21 @@ def held_by_node(pods: Iterable[Mapping[str, Any]], portal: str) -> Mapping[str,
         counted, numbered = foreign.setdefault(node, Counter()), ours.setdefault(node, set())
         if lease_of(pod, portal) is None:
             counted.update(requests_of(pod))
+            strangers[node] += 1
         else:
+            counted.update(_beside(pod))
             said = (pod["metadata"].get("annotations") or {}).get(DEVICES, "")
             numbered.update(name for name in said.split(",") if name)
-    return {node: _held(counted, ours[node]) for node, counted in foreign.items()}
+    return {node: _held(counted, ours[node], strangers[node]) for node, counted in foreign.items()}
 
 
-def _held(counted: Mapping[str, float], ours: Iterable[str]) -> Held:
+def _beside(pod: Mapping[str, Any]) -> Counter[str]:
+    """What a pod of ours keeps from others beside its main container, whose part is the lease's."""
+    main = (one for one in pod["spec"]["containers"] if one.get("name") == CONTAINER)
+    return requests_of(pod) - _asked(next(main, {"resources": {}}))
+
+
+def _held(counted: Mapping[str, float], ours: Iterable[str], pods: int) -> Held:
     extended = {name: int(count) for name, count in counted.items() if "/" in name}
-    return Held(extended, counted.get("cpu", 0.0), int(counted.get("memory", 0)) >> 20, frozenset(ours))
+    memory_mb = math.ceil(counted.get("memory", 0) / (1 << 20))
+    return Held(extended, counted.get("cpu", 0.0), memory_mb, frozenset(ours), pods)

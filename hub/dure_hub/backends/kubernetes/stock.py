@@ -1,13 +1,14 @@
 """What a cluster has, read from what its nodes say of themselves: pure functions of what the API gives.
 
-What pods of others ask for is taken away from the end, and nobody is given it. NVIDIA's GPU feature discovery and
-device plugin write the labels and resources
+What pods of others ask for is held by them, of GPUs and instances the last ones; it is there all the same, and
+people may wait for it. NVIDIA's GPU feature discovery and device plugin write the labels and resources
 (https://github.com/NVIDIA/k8s-device-plugin, MIG strategies none, single and mixed; shared with and without
 renaming).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -16,8 +17,10 @@ from dure_hub.backends.base import Device, MigDevice, NodeInventory
 from dure_hub.backends.kubernetes.marks import POOL
 from dure_hub.backends.kubernetes.numbered import device_id
 from dure_hub.backends.kubernetes.requests import NOTHING, Held, held_by_node, mb_of, number_of
+from dure_hub.backends.kubernetes.tolerations import is_tolerated
 from dure_hub.catalogue import products
 from dure_hub.catalogue.gpus import GpuModel
+from dure_hub.catalogue.machine import NODE, OUTSIDE
 from dure_hub.policies.mig import State, graph
 
 GPU, SHARED, MIG = "nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-"
@@ -31,6 +34,11 @@ NOT_READY = {
     "en": "Its node is not ready: the cluster cannot reach it.",
     "ko": "노드가 준비되지 않았습니다. 클러스터가 노드에 닿지 못합니다.",
 }
+TROUBLED = {
+    "en": "Its node is in trouble (short of memory, disk or processes, or not set up yet): the cluster keeps new "
+    "pods away.",
+    "ko": "노드에 문제가 있어(메모리·디스크·프로세스 부족 또는 준비 중) 클러스터가 새 파드를 막습니다.",
+}
 TAINTED = {
     "en": "Its node has a taint that keeps the portal's pods away.",
     "ko": "노드의 taint가 포털의 파드를 막습니다.",
@@ -40,54 +48,81 @@ FOREIGN = {
     "ko": "Dure가 시작하지 않은 파드가 사용하고 있습니다.",
 }
 
+PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+"""Keys of taints that the cluster itself puts on a node begin so: it takes them away again."""
+AWAY = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
+
 Object: TypeAlias = Mapping[str, Any]
-"""A node or a pod as the API gives it."""
+"""A node or a pod as the API gives it, or a toleration."""
 
 
-def read(nodes: Iterable[Object], pods: Iterable[Object], portal: str) -> list[NodeInventory]:
-    """All nodes without what others than this portal hold, by name."""
+def read(
+    nodes: Iterable[Object], pods: Iterable[Object], portal: str, tolerations: Sequence[Object] = ()
+) -> list[NodeInventory]:
+    """All nodes, by name, with what others than this portal hold of each. `tolerations` are those of people's
+    servers beside the portal's own."""
     held = held_by_node(pods, portal)
-    found = [read_node(node, held.get(node["metadata"]["name"], NOTHING)) for node in nodes]
+    found = [read_node(node, held.get(node["metadata"]["name"], NOTHING), tolerations) for node in nodes]
     return sorted(found, key=lambda node: node.name)
 
 
-def read_node(node: Object, held: Held = NOTHING) -> NodeInventory:
-    """One node. Of one that takes no pods there is nothing to give, and its GPUs say why."""
-    has = node["status"].get("allocatable") or {}
-    closed, taints = why_closed(node), node["spec"].get("taints") or ()
-    devices = [*_whole(node, has, held), *_cut(node, has, held)]
-    if closed:
-        devices = [replace(one, health=closed, usable=False) for one in devices]
+def read_node(node: Object, held: Held = NOTHING, tolerations: Sequence[Object] = ()) -> NodeInventory:
+    """One node. Of one that is kept for others there is nothing to give; one that takes no pods for now is closed.
+    The GPUs of both say why."""
+    has, taints = node["status"].get("allocatable") or {}, node["spec"].get("taints") or ()
+    devices, closed = [*_whole(node, has, held), *_cut(node, has, held)], why_closed(node)
+    kept_away = is_for_others(node, tolerations)
+    if kept_away or closed:
+        why, barred = (TAINTED, "") if kept_away else (closed, NODE)
+        devices = [replace(one, health=why, usable=False, barred=barred) for one in devices]
+    if kept_away:
+        return NodeInventory(node["metadata"]["name"], 0, 0, tuple(devices), _labels(node).get(POOL, ""))
+    cores = number_of(has.get("cpu"))
     return NodeInventory(
         node["metadata"]["name"],
-        0 if closed else max(int(number_of(has.get("cpu")) - held.foreign_cores), 0),
-        0 if closed else max(mb_of(has.get("memory")) - held.foreign_memory_mb, 0),
+        int(cores),
+        mb_of(has.get("memory")),
         tuple(devices),
         _labels(node).get(POOL, ""),
-        gpus_only=any(one["key"] == GPU and one["effect"] == "NoSchedule" for one in taints),
+        gpus_only=any(
+            one["key"] == GPU and one["effect"] == "NoSchedule" and not is_tolerated(one, tolerations)
+            for one in taints
+        ),
+        pods=_count(has, "pods") if "pods" in has else None,
+        # what is left of a core beside whole ones is theirs first
+        held_cores=math.ceil(round(100 * max(held.foreign_cores - cores % 1, 0), 6)) / 100,
+        held_memory_mb=held.foreign_memory_mb,
+        held_pods=held.foreign_pods,
+        closed=closed is not None,
     )
 
 
 def why_closed(node: Object) -> Mapping[str, str] | None:
-    """Why nobody may be sent there now, in words; None where one may."""
+    """Why nobody may be sent there now, in words, where that passes; None where one may."""
     if node["spec"].get("unschedulable"):
         return CORDONED
-    if any(_keeps_away(taint, node) for taint in node["spec"].get("taints") or ()):
-        return TAINTED
+    taints = [one["key"] for one in node["spec"].get("taints") or () if one["effect"] != "PreferNoSchedule"]
     conditions = node["status"].get("conditions") or ()
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-    return None if ready else NOT_READY
+    if not ready or not AWAY.isdisjoint(taints):
+        return NOT_READY
+    return TROUBLED if any(key.startswith(PASSING) for key in taints) else None
 
 
-def is_withheld(node: Object) -> bool:
-    """Whether people keep our pods from it: what passes (not ready, short of memory) is no reason."""
+def is_for_others(node: Object, tolerations: Sequence[Object] = ()) -> bool:
+    """Whether people keep our pods from it by a taint: what passes (not ready, short of memory) is no reason."""
     taints = node["spec"].get("taints") or ()
-    own = (taint for taint in taints if not taint["key"].startswith("node.kubernetes.io/"))
-    return bool(node["spec"].get("unschedulable")) or any(_keeps_away(taint, node) for taint in own)
+    own = (taint for taint in taints if not taint["key"].startswith(PASSING))
+    return any(_keeps_away(taint, node) and not is_tolerated(taint, tolerations) for taint in own)
+
+
+def is_withheld(node: Object, tolerations: Sequence[Object] = ()) -> bool:
+    """The same, or by a cordon: what no quota counts."""
+    return bool(node["spec"].get("unschedulable")) or is_for_others(node, tolerations)
 
 
 def _keeps_away(taint: Object, node: Object) -> bool:
-    """Whether pods of ours do not tolerate it (pods.make_tolerations)."""
+    """Whether no pod of ours tolerates it by itself (pods.make_tolerations)."""
     if taint["effect"] == "PreferNoSchedule":
         return False
     own_pool = taint["key"] == POOL and taint.get("value") == _labels(node).get(POOL)
@@ -142,7 +177,8 @@ def _whole(node: Object, has: Object, held: Held) -> list[Device]:
         by_mps = labels.get(STRATEGY) == "mps"
         for one in ids:
             device = replace(_device(node, one), shared=(replicas, by_mps) if shared else (0, False))
-            found.append(replace(device, health=FOREIGN, usable=False) if one in lost else device)
+            taken = replace(device, health=FOREIGN, usable=False, barred=OUTSIDE)
+            found.append(taken if one in lost else device)
     return found
 
 
@@ -157,7 +193,9 @@ def _cut(node: Object, has: Object, held: Held) -> list[Device]:
         lost = _taken(ids, held, held.foreign.get(resource, 0))
         known = model.grid.named(mig) if model and model.grid else None
         memory = known.memory_mb if known else None
-        instances += [(mig, MigDevice(one, None if one in lost else mig, memory_mb=memory)) for one in ids]
+        instances += [
+            (mig, MigDevice(one, mig, memory_mb=memory, barred=OUTSIDE if one in lost else "")) for one in ids
+        ]
     cards = lay_out(instances, model) if instances else []
     memory_mb = model.memory_mb if model else None  # the label is of one instance where all cards are cut alike
     return [

@@ -29,6 +29,54 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Nothing is free for {profile}; {closed} of the GPUs of its kind are out of use.",
         "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {closed}개가 사용 중지 상태입니다.",
     ),
+    "verdict.no_gpu_free.outside": (
+        "Nothing is free for {profile}; pods that Dure did not start hold {outside} GPUs of its kind.",
+        "{profile}에 쓸 자리가 없습니다. Dure가 시작하지 않은 파드가 같은 종류의 GPU {outside}개를 쓰고 있습니다.",
+    ),
+    "verdict.no_slice_free.outside": (
+        "Nothing is free for {profile}; pods that Dure did not start hold {outside} of its kind.",
+        "{profile}에 쓸 자리가 없습니다. Dure가 시작하지 않은 파드가 같은 종류를 {outside}개 쓰고 있습니다.",
+    ),
+    "verdict.no_gpu_free.away": (
+        "Nothing is free for {profile}; {away} GPUs of its kind are on nodes that take nobody now: cordoned, not "
+        "ready, or in trouble.",
+        "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {away}개가 지금 받지 않는 노드(차단, 준비 안 됨, 문제)에 "
+        "있습니다.",
+    ),
+    "verdict.no_slice_free.away": (
+        "Nothing is free for {profile}; {away} GPUs of its kind are on nodes that take nobody now: cordoned, not "
+        "ready, or in trouble.",
+        "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {away}개가 지금 받지 않는 노드(차단, 준비 안 됨, 문제)에 "
+        "있습니다.",
+    ),
+    "verdict.no_memory_free.outside": (
+        "Memory is short: {profile} needs {asked_mb} MiB on one node, and {free_mb} MiB are free. Pods that Dure "
+        "did not start hold {outside} MiB in all.",
+        "메모리가 부족합니다. {profile}에는 한 노드에 {asked_mb} MiB가 필요하고 {free_mb} MiB가 남아 있습니다. "
+        "Dure가 시작하지 않은 파드가 모두 {outside} MiB를 쓰고 있습니다.",
+    ),
+    "verdict.no_cores_free.outside": (
+        "Cores are short: {profile} needs {asked} on one node, and {free} are free. Pods that Dure did not start "
+        "hold {outside} in all.",
+        "코어가 부족합니다. {profile}에는 한 노드에 {asked}개가 필요하고 {free}개가 남아 있습니다. "
+        "Dure가 시작하지 않은 파드가 모두 {outside}개를 쓰고 있습니다.",
+    ),
+    "verdict.no_memory_free.away": (
+        "Memory is short: {profile} needs {asked_mb} MiB on one node, and {free_mb} MiB are free. {away} nodes "
+        "take nobody now: cordoned, not ready, or in trouble.",
+        "메모리가 부족합니다. {profile}에는 한 노드에 {asked_mb} MiB가 필요하고 {free_mb} MiB가 남아 있습니다. "
+        "노드 {away}개는 지금 받지 않습니다(차단, 준비 안 됨, 문제).",
+    ),
+    "verdict.no_cores_free.away": (
+        "Cores are short: {profile} needs {asked} on one node, and {free} are free. {away} nodes take nobody now: "
+        "cordoned, not ready, or in trouble.",
+        "코어가 부족합니다. {profile}에는 한 노드에 {asked}개가 필요하고 {free}개가 남아 있습니다. "
+        "노드 {away}개는 지금 받지 않습니다(차단, 준비 안 됨, 문제).",
+    ),
+    "verdict.no_pods_free": (
+        "The nodes with room for {profile} take no more pods: each has as many as the cluster lets it have.",
+        "{profile}에 맞는 노드가 파드를 더 받지 못합니다. 클러스터가 정한 노드당 파드 수에 이르렀습니다.",
+    ),
     "waits.disk": ("Disk nearly full", "디스크 부족"),
     "spawn.disk": (
         "The portal's disk has {percent} % free. Nothing new starts until there is room.",
@@ -39,5 +87,6 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "spawn.closed.maintenance": ("{n} in maintenance", "점검 중 {n}개"),
     "spawn.closed.fault": ("{n} with a fault", "고장 {n}개"),
     "spawn.closed.outside": ("{n} used outside Dure", "Dure 밖에서 사용 중 {n}개"),
+    "spawn.closed.node": ("{n} on nodes that take nobody now", "지금 받지 않는 노드에 {n}개"),
     "spawn.closed.until": ("until", "· 복귀 예정"),
 }
