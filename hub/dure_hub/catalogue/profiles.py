@@ -213,6 +213,7 @@ class _Offer:
                 memory,
                 enforced=kind.gpu.mps,
                 across=self._settings.share_across_teams,
+                common_shm=kind.gpu.mps and self._settings.on_cluster,
             ),
             cores=cores,
             memory_mb=memory,

@@ -68,19 +68,28 @@ def share(
     *,
     enforced: bool,
     across: bool = False,
+    common_shm: bool = False,
 ) -> Text:
     """The same in a sentence, which says with whom it is shared (`across`: people of any team), and whether its
-    memory is kept for it.
+    memory is kept for it. With `common_shm` the MPS daemon's shared memory is that of all its holders.
     """
     others_en, others_ko = ("others", "다른 사람") if across else ("others of your team", "팀의 다른 사람")
     size_en = f"1/{part[1] // part[0]} of its memory" if size_mb is None else f"{_gib(size_mb)} of its memory"
     size_ko = f"메모리의 1/{part[1] // part[0]}" if size_mb is None else f"메모리 {_gib(size_mb)}"
     kept_en = "kept for you by MPS" if enforced else "agreed among its holders, enforced by nobody"
     kept_ko = "MPS가 보장합니다" if enforced else "사용자끼리의 약속이며 강제되지 않습니다"
+    shm_en, shm_ko = _COMMON_SHM if common_shm else ("", "")
     return {
-        "en": f"A {model} together with {others_en}: {size_en}, {kept_en}; {_with_en(cores, memory_mb)}.",
-        "ko": f"{others_ko}과 {model} 하나를 함께 씁니다. {size_ko}는 {kept_ko}. {_with_ko(cores, memory_mb)}.",
+        "en": f"A {model} together with {others_en}: {size_en}, {kept_en}; {_with_en(cores, memory_mb)}.{shm_en}",
+        "ko": f"{others_ko}과 {model} 하나를 함께 씁니다. {size_ko}는 {kept_ko}. {_with_ko(cores, memory_mb)}."
+        + shm_ko,
     }
+
+
+_COMMON_SHM = (
+    " Its /dev/shm is the MPS daemon's, of the daemon's size, and all who share the GPU see it.",
+    " /dev/shm은 MPS 데몬의 것이며 크기도 데몬이 정하고, 같은 GPU를 쓰는 사람 모두에게 보입니다.",
+)
 
 
 def resized(description: Text, was: tuple[float, int], now: tuple[float, int]) -> Text:

@@ -104,6 +104,14 @@ def test_a_shared_gpu_is_offered_in_shares_and_says_who_keeps_its_memory() -> No
     assert "agreed" in found["gpu-shared"].description["en"]
     by_mps = offered(node(h100(0, replicas=4, mps=True)), settings=Settings(gpu_sharing="mps"))
     assert by_mps["gpu-shared"].enforced is True
+    assert "dev/shm" not in by_mps["gpu-shared"].description["en"]
+
+
+def test_on_a_cluster_a_share_by_mps_says_whose_its_shared_memory_is() -> None:
+    cluster = Settings(backend="kubernetes", server_image="registry.example/lab:1")
+    for mps in (True, False):
+        described = offered(node(h100(0, replicas=4, mps=mps)), settings=cluster)["gpu-shared"].description
+        assert {language: "dev/shm" in text for language, text in described.items()} == {"en": mps, "ko": mps}
 
 
 MEMORY = Settings(gpu_sharing="memory")

@@ -120,6 +120,13 @@ def test_a_share_of_a_gpu_is_kept_to_it() -> None:
     assert "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT" not in {one["name"] for one in container["env"]}
 
 
+def test_beside_mps_its_shared_memory_is_what_the_device_plugin_mounts() -> None:
+    spec = made(mps=(250, 5120))["spec"]
+    (container,) = spec["containers"]
+    assert SHM not in {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert not [volume for volume in spec["volumes"] if "emptyDir" in volume]
+
+
 def test_what_is_not_said_is_not_there() -> None:
     spec = made(command=(), port=None, secret=None, mounts=())["spec"]
     (container,) = spec["containers"]

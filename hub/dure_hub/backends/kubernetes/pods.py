@@ -128,9 +128,9 @@ def make_resources(spec: PodSpec) -> dict[str, dict[str, str]]:
 
 def make_volumes(spec: PodSpec) -> list[dict[str, Any]]:
     """Shared memory, its claims, its Secret. What lies in shared memory counts as memory of the pod."""
-    volumes: list[dict[str, Any]] = [
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{spec.shm_mb}Mi"}}
-    ]
+    volumes: list[dict[str, Any]] = []
+    if not _is_by_mps(spec):
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{spec.shm_mb}Mi"}})
     for number, mount in enumerate(spec.mounts):
         claim = {"claimName": mount.claim, **({"readOnly": True} if mount.read_only else {})}
         volumes.append({"name": f"claim-{number}", "persistentVolumeClaim": claim})
@@ -140,9 +140,16 @@ def make_volumes(spec: PodSpec) -> list[dict[str, Any]]:
     return volumes
 
 
+def _is_by_mps(spec: PodSpec) -> bool:
+    """Whether NVIDIA's device plugin mounts the shared memory: that of the MPS daemon, through which its clients
+    speak with it. One of the pod's own at the same path would hide it.
+    """
+    return spec.mps is not None
+
+
 def make_mounts(spec: PodSpec) -> list[dict[str, Any]]:
     """Where the volumes are."""
-    mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": SHM}]
+    mounts: list[dict[str, Any]] = [] if _is_by_mps(spec) else [{"name": "shm", "mountPath": SHM}]
     for number, mount in enumerate(spec.mounts):
         made = {"name": f"claim-{number}", "mountPath": mount.path}
         mounts.append({**made, "readOnly": True} if mount.read_only else made)

@@ -31,7 +31,8 @@ class PodSpec:
 
     `cores` and `memory_mb` are its limits, and what it asks for, but for cores that are promised more than once:
     of these `share` is kept for it; `resources` are extended ones by name
-    (`nvidia.com/mig-1g.10gb: 1`), `shm_mb` is what of its memory its processes may share (MiB). `node` is where
+    (`nvidia.com/mig-1g.10gb: 1`), `shm_mb` is what of its memory its processes may share (MiB), but with `mps`,
+    where that is the MPS daemon's. `node` is where
     its slice is, None where the scheduler chooses: then `labels` say what the node must have. `pool` is what it
     should be for ("": any). `secret` names the Secret whose files it finds. `port` is what it listens on. Kueue
     admits it where `queue` is set. `base` is the path below which its server answers. `hidden`
