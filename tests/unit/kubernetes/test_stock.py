@@ -17,6 +17,7 @@ from dure_hub.backends.kubernetes.stock import (
     DRIVER,
     FOREIGN,
     MEMORY,
+    NO_GRID,
     NOT_READY,
     PRODUCT,
     REPLICAS,
@@ -26,7 +27,7 @@ from dure_hub.backends.kubernetes.stock import (
 from dure_hub.catalogue.gpus import MODELS
 from dure_hub.catalogue.machine import NODE, OUTSIDE
 from dure_hub.catalogue.products import by_product, cut_into, in_catalogue, in_labels
-from dure_hub.operations.machines import gpu_of
+from dure_hub.operations.machines import gpu_of, offered
 from dure_hub.policies.mig import graph
 from dure_hub.settings import Settings
 from tests.unit.kubernetes.objects import Object, node, pod
@@ -282,6 +283,44 @@ def test_products_name_models() -> None:
         assert found is not None
         assert found.key == "a100-sxm-40"
     assert by_product("Somebody-Elses-Card") is None
+
+
+@pytest.mark.parametrize(
+    ("product", "key"),
+    [
+        ("NVIDIA-A10G", "a10g"),
+        ("NVIDIA-A10G-SHARED", "a10g"),
+        ("NVIDIA-L40", "l40"),
+        ("NVIDIA-L40S", "l40s"),
+        ("NVIDIA-A40", "a40"),
+        ("NVIDIA-RTX-A6000", "rtx-a6000"),
+        ("NVIDIA-GeForce-RTX-5090", "rtx-5090"),
+        ("NVIDIA-H20-MIG-1g.12gb", "h20-96"),
+        ("NVIDIA-GH200-480GB", "gh200-96"),
+        ("NVIDIA-GH200-144G-HBM3e", "gh200-144"),
+    ],
+)
+def test_cards_of_clouds_and_workstations_have_an_entry_that_may_be_priced(product: str, key: str) -> None:
+    found = by_product(product)
+    assert found is not None
+    assert found.key == key
+
+
+@pytest.mark.parametrize("product", ["NVIDIA-H20", "NVIDIA-GH200-480GB"])
+def test_instances_of_cards_with_a_grid_are_offered(product: str) -> None:
+    (card,) = only(node(labels={PRODUCT: product}, mig_1g_12gb="7")).devices
+    assert [one.profile for one in gpu_of(card, Settings()).instances] == ["1g.12gb"] * 7
+
+
+def test_instances_of_a_card_without_a_grid_say_why_they_are_not() -> None:
+    for product in ("Somebody-Elses-Card", "NVIDIA-A10"):
+        (card,) = only(node(labels={PRODUCT: product}, mig_1g_12gb="7")).devices
+        assert (card.usable, card.health, card.barred) == (False, NO_GRID, "")
+        (closed,) = only(node(labels={PRODUCT: product}, mig_1g_12gb="7", cordoned=True)).devices
+        assert not offered(closed)
+
+
+def test_a_card_cut_into_one_names_its_profile() -> None:
     assert cut_into("NVIDIA-A100-SXM4-40GB-MIG-1g.5gb.me") == "1g.5gb+me"
     assert cut_into("NVIDIA-H100-80GB-HBM3-MIG-1g.10gb-SHARED") == "1g.10gb"
     assert cut_into("NVIDIA-A100-SXM4-40GB") is None

@@ -48,6 +48,10 @@ FOREIGN = {
     "ko": "Dure가 시작하지 않은 파드가 사용하고 있습니다.",
 }
 
+NO_GRID = {
+    "en": "The portal's catalogue does not know how a card of this product is cut: nobody is given its instances.",
+    "ko": "포털 카탈로그에 이 제품을 나누는 방법이 없어 MIG 인스턴스를 제공하지 않습니다.",
+}
 PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 """Keys of taints that the cluster itself puts on a node begin so: it takes them away again."""
 AWAY = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
@@ -198,8 +202,16 @@ def _cut(node: Object, has: Object, held: Held) -> list[Device]:
         ]
     cards = lay_out(instances, model) if instances else []
     memory_mb = model.memory_mb if model else None  # the label is of one instance where all cards are cut alike
+    has_grid = model is not None and model.grid is not None
     return [
-        replace(_device(node, device_id(name, "card", number)), memory_mb=memory_mb, mig_mode=True, instances=card)
+        replace(
+            _device(node, device_id(name, "card", number)),
+            memory_mb=memory_mb,
+            mig_mode=True,
+            instances=card,
+            health=None if has_grid else NO_GRID,
+            usable=has_grid,
+        )
         for number, card in enumerate(cards)
     ]
 
