@@ -126,7 +126,16 @@ def test_the_minimal_overlay_is_as_small_as_it_is_said_to_be() -> None:
     assert {name for _, name in usual} == {"dure-portal", "dure-postgresql"}, "the portal can use no other yet"
     for kind in ("dev", "training", "serving"):
         quota = of_kind(objects, "ResourceQuota")[(f"mlops-{kind}", "dure")]
-        assert quota["spec"]["hard"]["requests.nvidia.com/gpu"] == "0"
+        hard = quota["spec"]["hard"]
+        assert [hard[f"requests.nvidia.com/{name}"] for name in ("gpu", "gpu.shared")] == ["0", "0"]
+
+
+@pytest.mark.parametrize("use", [True, False])
+def test_without_gpus_the_portal_offers_none(use: bool) -> None:
+    settings = of_kind(template("minimal", values={"useGpu": use}), "ConfigMap")[
+        ("mlops-platform", "dure-settings")
+    ]
+    assert settings["data"]["DURE_USE_GPU"] == str(use).lower()
 
 
 def test_images_have_prefix_tag_digest_and_pull_secrets() -> None:

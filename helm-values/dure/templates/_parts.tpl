@@ -58,6 +58,7 @@ DURE_NAMESPACE_SERVING: {{ .Values.namespaces.serving }}
 DURE_SERVER_IMAGE: {{ include "dure.image" (list . .Values.images.singleuser) }}
 DURE_IMAGE_PULL_POLICY: {{ .Values.images.pullPolicy }}
 DURE_IMAGE_PULL_SECRETS: {{ .Values.images.pullSecrets | toJson | quote }}
+DURE_USE_GPU: {{ .Values.useGpu | quote }}
 DURE_HOME_SIZE_GB: {{ .Values.home.sizeGb | quote }}
 DURE_STORAGE_CLASS: {{ .Values.home.storageClass | quote }}
 DURE_HOST: "0.0.0.0"

@@ -65,6 +65,11 @@ class OnCluster(BaseModel):
         "what the portal decides itself stays.",
     )
 
+    use_gpu: bool = Field(
+        True,
+        description="Whether a cluster's GPUs are offered; off, nobody is given one, whatever its nodes have.",
+    )
+
     prometheus_url: str = Field(
         "",
         pattern=r"^(https?://[^\s?#@]+)?$",

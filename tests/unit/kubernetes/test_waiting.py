@@ -12,6 +12,7 @@ import pytest
 from dure.wire.ids import new_id
 from dure_hub.backends.base import Inventory, Kind
 from dure_hub.backends.kubernetes import stock
+from dure_hub.backends.kubernetes.inventory import NO_GPU, SWITCHED_OFF, of_nodes
 from dure_hub.backends.kubernetes.marks import make_labels
 from dure_hub.backends.kubernetes.pods import CONTAINER
 from dure_hub.catalogue.machine import closing, opened
@@ -152,6 +153,15 @@ async def test_a_form_keeps_its_profiles_and_tells_what_is_free_and_why_not_all(
     assert all(words.has(f"spawn.closed.{kind}") for kind in full.closed_kinds)
     one = await profiles.get("gpu-full")
     assert (one.free, one.total, one.closed_kinds) == (3, 8, full.closed_kinds)
+
+
+@pytest.mark.parametrize("what", ["gpu", "gpu_shared", "mig_1g_10gb"])
+def test_with_gpus_switched_off_nothing_of_them_is_offered(what: str) -> None:
+    nodes = stock.read([node("n1", labels=H100, **{what: "7"})], [], "p1")  # type: ignore[arg-type]
+    on, off = of_nodes(nodes), of_nodes(nodes, use_gpu=False)
+    assert (len(on.devices) > 0, on.why_no_gpu, off.devices, off.why_no_gpu) == (True, None, (), SWITCHED_OFF)
+    assert list(fleet_of(off, CLUSTER).profiles) == ["cpu"]
+    assert of_nodes(stock.read([node("n1")], [], "p1")).why_no_gpu == NO_GPU
 
 
 def test_who_closes_and_opens_gpus_opens_none_that_the_place_bars() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures
+from dure_hub.backends.base import Feature, Inventory, InventoryBackend, Measures, NodeInventory
 from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.dcgm import measured
@@ -19,6 +19,10 @@ NO_GPU = {
     "en": "No node of the cluster offers GPUs; NVIDIA's device plugin and GPU feature discovery make them known.",
     "ko": "GPU를 제공하는 노드가 없습니다. NVIDIA 디바이스 플러그인과 GPU feature discovery가 GPU를 알립니다.",
 }
+SWITCHED_OFF = {
+    "en": "The GPUs of the cluster are not offered: the setting `use_gpu` is off (in the chart, `useGpu`).",
+    "ko": "클러스터의 GPU를 제공하지 않습니다. 설정 `use_gpu`(차트에서는 `useGpu`)가 꺼져 있습니다.",
+}
 
 
 IMPATIENT_S = 3.0
@@ -28,6 +32,7 @@ class ClusterInventory(InventoryBackend):
     """Follows nodes and pods; a look asks nobody, once it has begun. Reads only.
 
     `tolerations` are what an administrator gives to people's servers, which is what runs on a cluster so far.
+    Without `use_gpu` it has no GPUs.
     """
 
     unsupported: Mapping[Feature, Mapping[str, str]] = {
@@ -43,8 +48,11 @@ class ClusterInventory(InventoryBackend):
         portal: str,
         prometheus: Prometheus | None = None,
         tolerations: Sequence[Mapping[str, Any]] = (),
+        *,
+        use_gpu: bool = True,
     ) -> None:
         self._portal, self._prometheus, self._tolerations = portal, prometheus, tolerations
+        self._use_gpu = use_gpu
         self.patience_s = 30.0
         """How long a look waits to know: long at first, then no longer than people like to wait for a page."""
         self._last: Inventory | None = None
@@ -60,8 +68,7 @@ class ClusterInventory(InventoryBackend):
             return replace(self._last, away=True)
         self.patience_s = min(self.patience_s, IMPATIENT_S)
         read = await asyncio.to_thread(stock.read, nodes, pods, self._portal, self._tolerations)
-        found = Inventory.of(read)
-        self._last = found if found.devices else Inventory.of(found.nodes, why_no_gpu=NO_GPU)
+        self._last = of_nodes(read, use_gpu=self._use_gpu)
         return self._last
 
     async def measure(self) -> Measures:
@@ -79,3 +86,11 @@ class ClusterInventory(InventoryBackend):
         """Follow no more."""
         self._nodes.close()
         self._pods.close()
+
+
+def of_nodes(nodes: Sequence[NodeInventory], *, use_gpu: bool = True) -> Inventory:
+    """What these nodes have together, and why there is no GPU where none is offered."""
+    if not use_gpu:
+        return Inventory.of([replace(node, devices=()) for node in nodes], why_no_gpu=SWITCHED_OFF)
+    found = Inventory.of(nodes)
+    return found if found.devices else Inventory.of(nodes, why_no_gpu=NO_GPU)
