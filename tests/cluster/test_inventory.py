@@ -95,7 +95,8 @@ async def test_all_of_it_is_seen_and_followed(wide: ControlPlane, inventory: Clu
     answer = wide.create(f"/api/v1/namespaces/{STRANGERS}/pods", body)
     assert answer.is_success, answer.text
     found = await seen(inventory, lambda found: usable(found) == (NODES - 1) * GPUS - 3)
-    assert next(one for one in found.nodes if one.name == name(8)).cpu_cores == 60
+    one = next(one for one in found.nodes if one.name == name(8))
+    assert (one.cpu_cores, one.held_cores, one.pods, one.held_pods) == (64, 4, 110, 1)
 
     wide.api.delete(f"/api/v1/nodes/{name(9)}").raise_for_status()
     await seen(inventory, lambda found: usable(found) == (NODES - 2) * GPUS - 3)

@@ -115,7 +115,7 @@ def test_a_slice_goes_to_its_node_and_a_third_waits(two_nodes: ControlPlane, nam
             for one in pod["metadata"].get("annotations", {}).get("dure/devices", "").split(",")
         }
         found = [one for node in stock.read(nodes, pods, "p1") for card in node.devices for one in card.instances]
-        return sorted(one.uuid for one in found if one.uuid and one.profile and one.uuid not in held)
+        return sorted(one.uuid for one in found if one.uuid and not one.barred and one.uuid not in held)
 
     assert free() == [f"gpu-{node}/{MIG}/{number}" for node in "ab" for number in range(2)]
     for number in range(2):
