@@ -78,8 +78,13 @@ def _inventory(settings: Settings, clock: Callable[[], datetime], cluster: Clust
 
     address = settings.prometheus_url
     prometheus = Prometheus(address, settings.prometheus_token_file) if address else None
-    tolerations = tolerations_of(settings.kubespawner)
-    return ClusterInventory(cluster, settings.instance, prometheus, tolerations, use_gpu=settings.use_gpu)
+    return ClusterInventory(
+        cluster,
+        settings.instance,
+        prometheus,
+        tolerations=tolerations_of(settings.kubespawner),
+        use_gpu=settings.use_gpu,
+    )
 
 
 def _processes(settings: Settings) -> Running:

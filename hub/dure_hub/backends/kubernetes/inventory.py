@@ -47,8 +47,8 @@ class ClusterInventory(InventoryBackend):
         cluster: Cluster,
         portal: str,
         prometheus: Prometheus | None = None,
-        tolerations: Sequence[Mapping[str, Any]] = (),
         *,
+        tolerations: Sequence[Mapping[str, Any]] = (),
         use_gpu: bool = True,
     ) -> None:
         self._portal, self._prometheus, self._tolerations = portal, prometheus, tolerations
