@@ -23,7 +23,7 @@ from dure_hub.settings import Settings
 from tests.cluster.asking import ApiServer
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.names import named
-from tests.cluster.objects import make_fake_node, make_namespace, node_is_ready, remove_nodes
+from tests.cluster.objects import make_fake_node, make_namespace, remove_nodes
 from tests.cluster.programs import until
 
 pytestmark = pytest.mark.anywhere
@@ -57,6 +57,10 @@ class Desk:
         nodes = self.cluster.get("/api/v1/nodes", labelSelector=f"set={self.nodes}")["items"]
         pods = self.cluster.get("/api/v1/pods")["items"]
         return fleet_of(Inventory.of(stock.read(nodes, pods, SETTINGS.instance)), SETTINGS)
+
+    def until_open(self, number: int) -> None:
+        """Until the cluster has taken away the taint that a new node has, and says that it is ready."""
+        until(lambda: sum(not one.closed for one in self.fleet().machines) == number, "the nodes to be open")
 
     def board(self) -> Board:
         """What is free of it."""
@@ -98,10 +102,10 @@ def pools(kwok: ControlPlane, namespace: str) -> Iterator[Desk]:
     for name, pool, has in (("train", "training", {}), ("dev", "development", SMALL), ("any", "", SMALL)):
         labels = {"set": "pools", **({POOL: pool} if pool else {})}
         make_fake_node(kwok, f"pools-{name}", has, labels)
-    taints = [{"key": POOL, "value": "training", "effect": "NoSchedule"}]
-    tainted(kwok, "pools-train", taints)
-    until(lambda: all(node_is_ready(kwok, f"pools-{name}") for name in ("train", "dev", "any")), "the nodes")
-    yield Desk(kwok, "pools")
+    desk = Desk(kwok, "pools")
+    desk.until_open(3)
+    tainted(kwok, "pools-train", [{"key": POOL, "value": "training", "effect": "NoSchedule"}])
+    yield desk
     remove_nodes(kwok, "set=pools")
 
 
@@ -140,8 +144,8 @@ def test_shares_of_gpus_are_given_as_servers(
     labels = {"set": node, stock.PRODUCT: product, stock.REPLICAS: "4", stock.MEMORY: "23028"}
     make_fake_node(kwok, node, {resource: "8"}, labels)
     request.addfinalizer(lambda: remove_nodes(kwok, f"set={node}"))
-    until(lambda: node_is_ready(kwok, node), "the node to be ready")
     desk = Desk(kwok, node)
+    desk.until_open(1)
     for number in range(4):
         desk.start(f"{node}-{number}", "gpu-shared")
     (container,) = pod(kwok, f"{node}-0")["spec"]["containers"]

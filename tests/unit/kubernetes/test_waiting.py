@@ -189,6 +189,14 @@ def test_a_holder_on_a_node_that_is_closed_gives_no_room_when_it_ends() -> None:
     assert Board(open_.machines, held).count(open_.profiles["cpu"]) > 0
 
 
+@pytest.mark.parametrize("closed", ["n1", "n2"])
+def test_of_two_nodes_that_are_alike_but_for_that_the_open_one_is_given(closed: str) -> None:
+    place = fleet([node(name, cordoned=name == closed) for name in ("n1", "n2")])
+    board, cpu = Board(place.machines), place.profiles["cpu"]
+    assert board.count(cpu) == Board(place.whole).count(cpu) // 2
+    assert {piece.node for piece in board.place(cpu).slices} == {"n1", "n2"} - {closed}
+
+
 def test_who_holds_a_gpu_from_outside_has_its_cores_already() -> None:
     """Else people without a GPU would lose the room twice: what is asked for, and what is kept for the GPU."""
     nodes = [node("n1", labels=H100, gpu="4")]
