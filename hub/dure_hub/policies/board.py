@@ -235,7 +235,7 @@ def _refusal(profile: ProfileSpec, ranking: _Ranking, facts: dict[str, Any]) -> 
     )
     if most_cores + ROUNDING >= profile.cpu_cores:
         return Verdict.no("no_pods_free", **facts)
-    return Verdict.no("no_cores_free", **facts, free=most_cores, asked=profile.cpu_cores)
+    return Verdict.no("no_cores_free", **facts, free=round(most_cores, 2), asked=profile.cpu_cores)
 
 
 def _slices(

@@ -127,6 +127,7 @@ async def test_a_node_full_of_others_is_waited_for_and_one_that_is_too_small_is_
     small = node("n1", pods="5")
     for others, code in (
         ([pod("n1", cpu="15900m")], "no_cores_free"),
+        ([pod("n1", cpu="15810m")], "no_cores_free"),
         ([pod("n1", memory="63900Mi")], "no_memory_free"),
         ([pod("n1")] * 5, "no_pods_free"),
         ([pod("n1", cpu="20", memory="100Gi")], "no_memory_free"),
@@ -134,6 +135,7 @@ async def test_a_node_full_of_others_is_waited_for_and_one_that_is_too_small_is_
         why, facts, sentence = told(ask(world, fleet([small], others), "cpu"))
         assert why == code
         assert min(facts.get("free", 0), facts.get("free_mb", 0)) >= 0, "never less than none"
+        assert facts.get("free", 0) == round(facts.get("free", 0), 2), "as people read it"
         assert code == "no_pods_free" or "Pods that Dure did not start hold" in sentence
     tiny = node("n1")
     tiny["status"]["allocatable"]["memory"] = "100Mi"
