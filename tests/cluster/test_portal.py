@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
@@ -14,20 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
-from dure.wire.ids import new_id
 from tests.cluster import images
-from tests.cluster.apart import ADDRESS
+from tests.cluster.beside_portal import ask, is_in, knows, lab_answers, make_beside, pods_in, say, seen, token_of
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.names import named
 from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace, make_volume
 from tests.cluster.programs import until
-from tests.e2e.portal import Portal, make_portal
-from tests.support.hub import xsrf
+from tests.e2e.portal import Portal
 
 MIG = "nvidia.com/mig-1g.10gb"
 SPACE = named("dev")
-PODS = f"/api/v1/namespaces/{SPACE}/pods"
 People = tuple[httpx.Client, httpx.Client]
 OPTIONS = {
     "environment": {"OMP_NUM_THREADS": 2},
@@ -58,20 +54,15 @@ def portal(
     for name in ("ana", "ben"):
         make_volume(beside, folder / "homes" / name, f"home-of-{name}")
     clock_of(folder).write_text("0")
-    made = make_portal(
+    made = make_beside(
+        beside,
         folder,
+        SPACE,
+        image,
         DURE_CLOCK_FILE=str(clock_of(folder)),
-        DURE_BACKEND="kubernetes",
-        DURE_KUBECONFIG=str(beside.kubeconfig),
-        DURE_NAMESPACE_DEV=SPACE,
-        DURE_SERVER_IMAGE=image,
-        DURE_IMAGE_PULL_POLICY="Never",
         DURE_HOME_SIZE_GB="1",
         DURE_KUBESPAWNER=json.dumps(OPTIONS),
-        DURE_HOST="0.0.0.0",  # noqa: S104 - of a network that has no way out
-        DURE_INSECURE_HTTP="true",
     )
-    made.environment["DURE_PODS_URL"] = f"http://{ADDRESS}:{made.port}"
     try:
         made.up()
         for name in ("ana", "ben"):
@@ -93,12 +84,7 @@ def people(portal: Portal) -> Iterator[People]:
 def said(beside: ControlPlane, node: Node) -> Iterator[None]:
     """What the cluster says of pods and node at the end, which pytest shows of a test that failed."""
     yield
-    for pod in pods(beside):
-        print(pod["metadata"]["name"], pod["metadata"].get("deletionTimestamp"), json.dumps(pod["status"]))
-    for one in beside.get(f"/api/v1/namespaces/{SPACE}/events")["items"][-40:]:
-        print(one.get("lastTimestamp") or one.get("eventTimestamp"), one["involvedObject"]["name"], one["message"])
-    about = beside.get(f"/api/v1/nodes/{node.name}")
-    print(about["spec"].get("taints"), json.dumps(about["status"]["conditions"]))
+    say(beside, SPACE, node.name)
 
 
 def clock_of(folder: Path) -> Path:
@@ -106,30 +92,9 @@ def clock_of(folder: Path) -> Path:
     return folder / "clock"
 
 
-def ask(client: httpx.Client, profile: str, name: str = "default") -> dict[str, Any]:
-    """A server of this profile."""
-    answer = client.post("/environments", json={"id": new_id(), "name": name, "profile": profile})
-    assert answer.status_code in (200, 201, 202), answer.text
-    return dict(answer.json())
-
-
-def seen(client: httpx.Client, name: str = "default") -> dict[str, Any]:
-    return dict(client.get(f"/environments/{name}").raise_for_status().json())
-
-
-def is_in(client: httpx.Client, phase: str, what: Portal, timeout_s: float = 120) -> dict[str, Any]:
-    """What is seen of it once it is in this phase."""
-    deadline = time.monotonic() + timeout_s
-    while (found := seen(client))["phase"] != phase:
-        if found["phase"] == "failed" or time.monotonic() > deadline:
-            pytest.fail(f"{found}\n{what.logs()}")
-        time.sleep(0.2)
-    return found
-
-
 def pods(cluster: ControlPlane) -> list[dict[str, Any]]:
     """Pods of servers."""
-    return list(cluster.get(PODS)["items"])
+    return pods_in(cluster, SPACE)
 
 
 def test_a_mig_slice_is_a_pod_with_exactly_that_and_the_next_waits_for_it(
@@ -217,28 +182,6 @@ def test_down_ends_what_runs_on_the_cluster(portal: Portal, people: People, besi
     until(lambda: seen(ana)["phase"] == "stopped" and not pods(beside), "what has ended to be closed", 60)
 
 
-def token_of(cluster: ControlPlane, pod: dict[str, Any]) -> str:
-    """That of a server, from its Secret."""
-    secret = cluster.get(f"/api/v1/namespaces/{SPACE}/secrets/{pod['metadata']['name']}")
-    return base64.b64decode(secret["data"]["JUPYTERHUB_API_TOKEN"]).decode()
-
-
-def knows(portal: Portal, token: str) -> int:
-    """What the hub answers to whoever shows this token."""
-    shown = {"Authorization": f"token {token}"}
-    return httpx.get(f"{portal.url}/hub/api/user", headers=shown, timeout=30).status_code
-
-
 def profile(client: httpx.Client) -> str:
     """That of a MIG slice."""
     return next(str(one["name"]) for one in client.get("/profiles").json() if "1g.10gb" in one["name"])
-
-
-def lab_answers(portal: Portal, name: str) -> bool:
-    """Whether this person, logged in as people are, gets their JupyterLab."""
-    with httpx.Client(base_url=portal.url, timeout=60, follow_redirects=True) as browser:
-        form = browser.get(f"/user/{name}/lab")
-        if form.status_code != 200:
-            return False
-        said = {"username": name, "password": portal.passwords[name], "_xsrf": xsrf(form.text)}
-        return "jupyter-config-data" in browser.post(str(form.url), data=said).text

@@ -13,11 +13,11 @@ import pytest
 from dure.wire.ids import new_id
 from tests.cluster import images
 from tests.cluster.apart import ADDRESS
+from tests.cluster.beside_portal import ask, is_in, seen
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
-from tests.cluster.test_portal import ask, is_in, seen
 from tests.e2e.portal import Portal, make_portal
 from tests.support.hub import xsrf
 from tools import images as tool
