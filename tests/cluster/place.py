@@ -23,6 +23,7 @@ from dure_hub.backends.kubernetes.connecting import cluster_of
 from dure_hub.backends.kubernetes.errors import PodEnded
 from dure_hub.backends.kubernetes.inventory import ClusterInventory
 from dure_hub.backends.kubernetes.marks import LEASE, PORTAL
+from dure_hub.backends.kubernetes.mirror import PODS, Mirror
 from dure_hub.backends.kubernetes.missing import NoExecutions, NoServing, NoTraining
 from dure_hub.backends.kubernetes.servers import KubernetesServers
 from dure_hub.settings import Settings
@@ -73,10 +74,11 @@ class KubernetesPlace(Place):
             cpu_overcommit=16,  # of two cores many pods are made
         )
         self.cluster = cluster_of(self.settings)
-        """All backends share its connections, and nothing else."""
+        self.pods = Mirror(self.cluster, PODS)
+        """All backends share its connections and what is followed, and nothing else."""
 
     def servers(self) -> KubernetesServers:
-        return KubernetesServers(self.settings, self.cluster)
+        return KubernetesServers(self.settings, self.cluster, self.pods)
 
     def training(self) -> NoTraining:
         return NoTraining(self.settings, self.cluster)
@@ -86,6 +88,11 @@ class KubernetesPlace(Place):
 
     def executions(self) -> NoExecutions:
         return NoExecutions(self.settings, self.cluster)
+
+    async def close(self) -> None:
+        """Follow and ask no more."""
+        self.pods.close()
+        await self.cluster.close()
 
     def inventory(self) -> InventoryBackend:
         return ClusterInventory(self.cluster, self.settings.instance)

@@ -18,6 +18,7 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import ServerWork
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.inventory import ClusterInventory
+from dure_hub.backends.kubernetes.mirror import PODS, Mirror
 from dure_hub.backends.kubernetes.servers import KubernetesServers
 from dure_hub.hubapi import HubApi
 from dure_hub.operations import Operations
@@ -166,8 +167,9 @@ class Site:
         self.settings = hub_settings(folder, backend="kubernetes", **made)
         self.teams = teams
         self.clock = system_clock(None)
-        self.servers = KubernetesServers(self.settings, cluster)
-        self.inventory = ClusterInventory(cluster, self.settings.instance)
+        pods = Mirror(cluster, PODS)
+        self.servers = KubernetesServers(self.settings, cluster, pods)
+        self.inventory = ClusterInventory(cluster, self.settings.instance, pods=pods)
         self.store = Store(database_url(self.settings))
         self.profiles = Profiles(self.settings, self.store, self.clock, self.inventory)
         self.jupyterhub = Hub(site=self)

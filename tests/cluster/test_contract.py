@@ -48,4 +48,4 @@ async def place(cluster: ControlPlane, space: str, tmp_path: Path) -> AsyncItera
         yield made
         await made.clear()
     finally:
-        await made.cluster.close()
+        await made.close()

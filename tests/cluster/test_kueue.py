@@ -18,9 +18,10 @@ from dure_hub.backends.base import Handle, Kind, Phase, Reason
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.capacity import capacity_of
 from dure_hub.backends.kubernetes.errors import ClusterRefused, NotAdmitted, QueueTaken
+from dure_hub.backends.kubernetes.holding import Holds
 from dure_hub.backends.kubernetes.kueue import API, Quotas, make_objects
 from dure_hub.backends.kubernetes.looks import is_gated, seen_of
-from dure_hub.backends.kubernetes.queues import admitted_by, bring, held_back, planned, queued, why_waiting
+from dure_hub.backends.kubernetes.queues import bring, planned, queued
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.spec import PodSpec
 from dure_hub.operations.people import Person
@@ -223,15 +224,15 @@ async def test_what_has_no_room_says_why_and_is_not_admitted_in_its_time(asked: 
     card = {"nvidia.com/gpu.product": H100}
     for _ in range(8):  # one GPU of this kind is eight of these
         handle = await started(asked, spec("vision", labels=card))
-        await admitted_by(asked, handle, 60)
+        await Holds(asked).until_admitted(handle, 60)
         assert not is_gated(await pod_of(asked, handle))
     one = spec("vision", labels=card)
     handle = await started(asked, one)
     assert (await runs.poll(handle)).phase is Phase.RUNNING
     with pytest.raises(NotAdmitted, match=r"dure-vision.*insufficient") as refused:
-        await admitted_by(asked, handle, 3)
+        await Holds(asked).until_admitted(handle, 3)
     assert "3초" in refused.value.text("ko")
-    assert "insufficient" in (await held_back(asked, handle) or "")
+    assert "insufficient" in (await Holds(asked).held_back(handle) or "")
     await runs.stop(handle, 0)
     await runs.forget(handle)
     for _ in range(100):  # Kueue lets go of it, too, and then its name is free
@@ -241,13 +242,13 @@ async def test_what_has_no_room_says_why_and_is_not_admitted_in_its_time(asked: 
     assert (await runs.poll(handle)).phase is Phase.GONE
     again = await started(asked, one)  # its ticket has its place still, and comes again by the same name
     assert is_gated(await pod_of(asked, again))
-    assert await why_waiting(asked, again)
+    assert await Holds(asked).held_back(again)
 
 
 async def test_a_pod_whose_node_is_chosen_is_counted_as_what_that_node_has(asked: Cluster) -> None:
     for node, product in (("cut-h", H100), ("cut-a", A100)):
         handle = await started(asked, spec("speech", node=node))
-        await admitted_by(asked, handle, 60)
+        await Holds(asked).until_admitted(handle, 60)
         for _ in range(100):
             pod = await pod_of(asked, handle)
             if pod["spec"].get("nodeName"):
@@ -268,9 +269,9 @@ async def test_who_made_room_for_a_team_within_its_quota_was_preempted(asked: Cl
             if (await runs.poll(handle)).started:
                 break
             await asyncio.sleep(0.1)
-        assert (await runs.poll(handle)).started, await why_waiting(asked, handle)
+        assert (await runs.poll(handle)).started, await Holds(asked).held_back(handle)
     notebook = await started(asked, spec("speech", node=node.name), INTERACTIVE)
-    await admitted_by(asked, notebook, 60)
+    await Holds(asked).until_admitted(notebook, 60)
     for _ in range(300):
         over = [one for one in await runs.seen() if one.phase is Phase.EXITED]
         if over:

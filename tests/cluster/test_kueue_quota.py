@@ -14,11 +14,12 @@ from dure.wire.ids import new_id
 from dure_hub.backends.base import Handle, Kind, Phase
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.capacity import capacity_of
+from dure_hub.backends.kubernetes.holding import Holds
 from dure_hub.backends.kubernetes.kueue import API, Quotas, make_objects, queue_name
 from dure_hub.backends.kubernetes.looks import is_gated
 from dure_hub.backends.kubernetes.marks import QUEUE
 from dure_hub.backends.kubernetes.pods import make_container_security, make_pod_security
-from dure_hub.backends.kubernetes.queues import bring, queued, why_waiting
+from dure_hub.backends.kubernetes.queues import bring, queued
 from dure_hub.backends.kubernetes.requests import OVER
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.spec import PodSpec
@@ -215,7 +216,8 @@ async def test_no_team_ever_holds_more_than_its_queue_allows(
 
 async def _whys(cluster: Cluster, held: list[Handle]) -> list[str | None]:
     """Why each of them waits, of itself or of its queue."""
-    return await asyncio.gather(*(why_waiting(cluster, one) for one in held))
+    holds = Holds(cluster)
+    return await asyncio.gather(*map(holds.held_back, held))
 
 
 async def _until(what: Any, words: str, watched: Watched, ends: Cluster | None = None) -> None:

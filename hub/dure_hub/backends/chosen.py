@@ -19,20 +19,25 @@ from dure_hub.settings import Settings
 
 if TYPE_CHECKING:
     from dure_hub.backends.kubernetes.api import Cluster
+    from dure_hub.backends.kubernetes.mirror import Mirror
 
 
 @dataclass(frozen=True)
 class Running:
-    """What runs people's work. `cluster` is the connection that they share, where they run on one."""
+    """What runs people's work. `cluster` is the connection that they share, where they run on one, and `pods` is
+    what is followed of it for all of them."""
 
     servers: ServerBackend
     training: TrainingBackend
     serving: ServingBackend
     executions: ExecutionBackend
     cluster: Cluster | None
+    pods: Mirror | None
 
     async def close(self) -> None:
         """Let go of what was opened for asking; everything that runs goes on running."""
+        if self.pods is not None:
+            self.pods.close()
         if self.cluster is not None:
             await self.cluster.close()
 
@@ -59,7 +64,7 @@ class Backends(Running):
 def backends_of(settings: Settings, clock: Callable[[], datetime]) -> Backends:
     """Nothing is started or asked yet. Raises `BadFleet` where a simulated fleet cannot be read."""
     running = running_of(settings)
-    return Backends(**vars(running), inventory=_inventory(settings, clock, running.cluster))
+    return Backends(**vars(running), inventory=_inventory(settings, clock, running))
 
 
 def running_of(settings: Settings) -> Running:
@@ -67,8 +72,8 @@ def running_of(settings: Settings) -> Running:
     return _pods(settings) if settings.on_cluster else _processes(settings)
 
 
-def _inventory(settings: Settings, clock: Callable[[], datetime], cluster: Cluster | None) -> InventoryBackend:
-    if cluster is None:
+def _inventory(settings: Settings, clock: Callable[[], datetime], running: Running) -> InventoryBackend:
+    if running.cluster is None:
         from dure_hub.backends import embedded
 
         return embedded.choose(settings, clock)
@@ -79,9 +84,10 @@ def _inventory(settings: Settings, clock: Callable[[], datetime], cluster: Clust
     address = settings.prometheus_url
     prometheus = Prometheus(address, settings.prometheus_token_file) if address else None
     return ClusterInventory(
-        cluster,
+        running.cluster,
         settings.instance,
         prometheus,
+        running.pods,
         tolerations=tolerations_of(settings.kubespawner),
         use_gpu=settings.use_gpu,
     )
@@ -96,19 +102,23 @@ def _processes(settings: Settings) -> Running:
         embedded.EmbeddedServing(settings),
         embedded.EmbeddedExecutions(settings),
         cluster=None,
+        pods=None,
     )
 
 
 def _pods(settings: Settings) -> Running:
     from dure_hub.backends.kubernetes.connecting import cluster_of
+    from dure_hub.backends.kubernetes.mirror import PODS, Mirror
     from dure_hub.backends.kubernetes.missing import NoExecutions, NoServing, NoTraining
     from dure_hub.backends.kubernetes.servers import KubernetesServers
 
     cluster = cluster_of(settings)
+    pods = Mirror(cluster, PODS)
     return Running(
-        KubernetesServers(settings, cluster),
+        KubernetesServers(settings, cluster, pods),
         NoTraining(settings, cluster),
         NoServing(settings, cluster),
         NoExecutions(settings, cluster),
         cluster=cluster,
+        pods=pods,
     )

@@ -12,7 +12,7 @@ from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.dcgm import measured
 from dure_hub.backends.kubernetes.errors import ClusterAway
-from dure_hub.backends.kubernetes.mirror import Mirror
+from dure_hub.backends.kubernetes.mirror import PODS, Mirror
 from dure_hub.backends.kubernetes.prometheus import Prometheus
 
 NO_GPU = {
@@ -29,7 +29,8 @@ IMPATIENT_S = 3.0
 
 
 class ClusterInventory(InventoryBackend):
-    """Follows nodes and pods; a look asks nobody, once it has begun. Reads only.
+    """Follows nodes and pods; a look asks nobody, once it has begun. Reads only. `pods` are all, where they are
+    followed already.
 
     `tolerations` are what an administrator gives to people's servers, which is what runs on a cluster so far.
     Without `use_gpu` it has no GPUs.
@@ -47,6 +48,7 @@ class ClusterInventory(InventoryBackend):
         cluster: Cluster,
         portal: str,
         prometheus: Prometheus | None = None,
+        pods: Mirror | None = None,
         *,
         tolerations: Sequence[Mapping[str, Any]] = (),
         use_gpu: bool = True,
@@ -56,7 +58,7 @@ class ClusterInventory(InventoryBackend):
         self.patience_s = 30.0
         """How long a look waits to know: long at first, then no longer than people like to wait for a page."""
         self._last: Inventory | None = None
-        self._nodes, self._pods = Mirror(cluster, "/api/v1/nodes"), Mirror(cluster, "/api/v1/pods")
+        self._nodes, self._pods = Mirror(cluster, "/api/v1/nodes"), pods or Mirror(cluster, PODS)
 
     async def look(self) -> Inventory:
         """While nodes or pods are not known, what was seen last, as `away`. Raises `ClusterAway` before that."""

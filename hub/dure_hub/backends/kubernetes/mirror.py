@@ -17,6 +17,9 @@ LIVED_S = 5.0
 FOLLOW_S = 300
 """The server ends a watch after so long, and it is taken up where it ended."""
 
+PODS = "/api/v1/pods"
+"""Those of all namespaces."""
+
 Object = Mapping[str, Any]
 
 
@@ -25,20 +28,30 @@ class Mirror:
 
     def __init__(self, cluster: Cluster, path: str, **query: str) -> None:
         self._cluster, self._path, self._query = cluster, path, query
-        self._objects: dict[str, Object] = {}
+        self._objects: dict[tuple[str, str], Object] = {}
         self._live = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._why = "it was not asked yet"
 
     async def now(self, patience_s: float) -> Collection[Object]:
         """The objects. The first call begins to follow. Raises `ClusterAway` where they are not known in time."""
+        await self._known(patience_s)
+        return list(self._objects.values())
+
+    async def one(self, namespace: str, name: str, patience_s: float) -> Object | None:
+        """That of this name; None where it is not there, or is not known to be there yet. Else as `now`."""
+        await self._known(patience_s)
+        return self._objects.get((namespace, name))
+
+    async def _known(self, patience_s: float) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._follow())
+        if self._live.is_set():  # without a timer: it is asked for one of them again and again
+            return
         try:
             await asyncio.wait_for(self._live.wait(), patience_s)
         except TimeoutError:
             raise ClusterAway(why=self._why) from None
-        return list(self._objects.values())
 
     def close(self) -> None:
         """Follow no more."""
@@ -77,7 +90,7 @@ class Mirror:
 
     async def _list(self) -> str:
         found, version = await self._cluster.all_at(self._path, **self._query)
-        self._objects = {one["metadata"]["uid"]: one for one in found}
+        self._objects = {_key(one): one for one in found}
         self._live.set()
         return version
 
@@ -87,7 +100,12 @@ class Mirror:
         async for kind, one in self._cluster.follow(self._path, **self._query, **query, resourceVersion=version):
             version = one["metadata"]["resourceVersion"]
             if kind == "DELETED":
-                self._objects.pop(one["metadata"]["uid"], None)
+                self._objects.pop(_key(one), None)
             elif kind != "BOOKMARK":
-                self._objects[one["metadata"]["uid"]] = one
+                self._objects[_key(one)] = one
         return version
+
+
+def _key(one: Object) -> tuple[str, str]:
+    """Of one name there is one at a time, and changes come in order."""
+    return str(one["metadata"].get("namespace", "")), str(one["metadata"]["name"])

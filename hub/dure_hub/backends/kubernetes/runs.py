@@ -149,14 +149,19 @@ class PodRuns(Runs):
 
     async def _pod(self, handle: Handle) -> Mapping[str, Any] | None:
         """Its pod, and no later one of the same name, nor anybody else's."""
-        pod = await self._cluster.get(self._address(handle))
+        return self._its(handle, await self._cluster.get(self._address(handle)))
+
+    def _its(self, handle: Handle, pod: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         if pod is None or lease_of(pod, self._portal) != handle.lease:
             return None
         return pod if handle.where.get("uid") in (None, pod["metadata"]["uid"]) else None
 
-    def _address(self, handle: Handle) -> str:
+    def _name(self, handle: Handle) -> str:
         """By its lease where the handle was lost: a hub may be killed before it has kept it."""
-        return f"{self._pods}/{handle.where.get('name') or run_name(self.kind, handle.lease)}"
+        return str(handle.where.get("name") or run_name(self.kind, handle.lease))
+
+    def _address(self, handle: Handle) -> str:
+        return f"{self._pods}/{self._name(handle)}"
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -23,10 +23,12 @@ from dure_hub.backends.base import (
 )
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.errors import ClusterAway, HomeTaken, PodEnded, PodStuck, VolumeMissing
+from dure_hub.backends.kubernetes.holding import Holds
 from dure_hub.backends.kubernetes.looks import ENDED, seen_of, steps_of, trouble_of, unusable, waits_for, where_of
 from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, lease_of, run_name, selector
+from dure_hub.backends.kubernetes.mirror import PODS, Mirror
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_secret
-from dure_hub.backends.kubernetes.queues import admitted_by, held_back, queued
+from dure_hub.backends.kubernetes.queues import queued
 from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.specs import home_claim, server_spec
 from dure_hub.catalogue.profiles import Volume
@@ -35,7 +37,7 @@ from dure_hub.policies.naming import slug
 from dure_hub.settings import Settings
 
 log = logging.getLogger(__name__)
-LOOK_S, AWAY_S = 0.1, 1.0
+LOOK_S, AWAY_S, PATIENCE_S = 0.1, 1.0, 3.0
 TROUBLE_S = 20.0
 """How long a pod may be in trouble that does not pass by waiting: an image may just have come."""
 SWEEP_S = 900.0
@@ -44,7 +46,10 @@ TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
 
 
 class KubernetesServers(PodRuns, AskedServers):
-    """Yields the handle once there is a pod, and again once that has an address."""
+    """Yields the handle once there is a pod, and again once that has an address.
+
+    However many start, their pods are read where all are followed: `pods` is that, where the process follows them.
+    """
 
     unsupported: Mapping[Feature, Mapping[str, str]] = {
         Feature.OWN_PYTHON: {
@@ -57,8 +62,9 @@ class KubernetesServers(PodRuns, AskedServers):
         },
     }
 
-    def __init__(self, settings: Settings, cluster: Cluster) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, pods: Mirror | None = None) -> None:
         super().__init__(cluster, settings.instance, settings.namespace_dev, Kind.SERVER)
+        self._mirror, self._holds = pods or Mirror(cluster, PODS), Holds(cluster, self._followed)
         self._settings = settings
         self._space = f"/api/v1/namespaces/{settings.namespace_dev}"
         self._secrets = f"{self._space}/secrets"
@@ -136,13 +142,14 @@ class KubernetesServers(PodRuns, AskedServers):
 
         Nor does the time in which Kueue holds it back, which has a limit of its own.
         """
-        await admitted_by(self._cluster, handle, self._settings.kueue_admission_s)
-        waited, in_trouble, why = 0.0, 0.0, "-"
-        while waited < self._settings.pod_start_s and in_trouble < TROUBLE_S:
-            began = time.monotonic()
+        await self._holds.until_admitted(handle, self._settings.kueue_admission_s)
+        waited, in_trouble, why, limit_s = 0.0, 0.0, "-", self._settings.pod_start_s
+        while True:
+            over, began = waited >= limit_s or in_trouble >= TROUBLE_S, time.monotonic()
             await asyncio.sleep(LOOK_S if waited else 0)
             try:
-                pod = await self._pod(handle)
+                # what is followed may be a moment old: who gives up has asked
+                pod = await (self._pod(handle) if over else self._followed(handle))
             except ClusterAway as error:
                 log.info("the address of %s is not known yet: %s", handle.lease, error)
                 await asyncio.sleep(AWAY_S)
@@ -153,9 +160,16 @@ class KubernetesServers(PodRuns, AskedServers):
             if "ip" in found and pod["status"].get("phase") == "Running":
                 return Handle(handle.lease, handle.kind, found)
             trouble, passed = trouble_of(pod), max(time.monotonic() - began, LOOK_S)
-            waited, in_trouble = waited + passed, in_trouble + passed if trouble else 0.0
             why = trouble or waits_for(pod) or why
-        raise PodStuck(seconds=round(waited), why=why)
+            if over and (trouble or waited >= limit_s):
+                raise PodStuck(seconds=round(waited), why=why)
+            waited, in_trouble = waited + passed, in_trouble + passed if trouble else 0.0
+
+    async def _followed(self, handle: Handle) -> Mapping[str, Any] | None:
+        """Its pod as it is followed with all others, which asks nobody. One that is not there, yet or any more, is
+        asked for. Raises `ClusterAway` where pods cannot be followed now."""
+        found = await self._mirror.one(self._settings.namespace_dev, self._name(handle), PATIENCE_S)
+        return self._its(handle, found) or await self._pod(handle)
 
     def _ending(self, pod: Mapping[str, Any] | None) -> str:
         seen = seen_of(pod, self._portal, self.kind, self._now()) if pod else None
@@ -171,11 +185,11 @@ class KubernetesServers(PodRuns, AskedServers):
 
     async def held_back(self, handle: Handle) -> str | None:
         """What Kueue says, where it holds its pod back."""
-        return await held_back(self._cluster, handle)
+        return await self._holds.held_back(handle)
 
     async def came_to(self, handle: Handle) -> Sequence[tuple[str, str]]:
         """As its pod says it."""
-        pod = await self._pod(handle)
+        pod = await self._followed(handle)
         return steps_of(pod) if pod is not None else ()
 
     async def poll(self, handle: Handle) -> Seen:
