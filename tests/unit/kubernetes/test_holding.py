@@ -13,7 +13,7 @@ from dure_hub.backends.base import Handle, HeldBack, Kind
 from dure_hub.backends.kubernetes import holding, servers
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.connecting import connect
-from dure_hub.backends.kubernetes.errors import ClusterAway, NotAdmitted
+from dure_hub.backends.kubernetes.errors import ClusterAway, NotAdmitted, PodStuck
 from dure_hub.backends.kubernetes.holding import Holds
 from dure_hub.backends.kubernetes.marks import GATE, KIND, LEASE, MANAGED_BY, OURS, PORTAL, QUEUE
 from dure_hub.backends.kubernetes.mirror import PODS, Mirror
@@ -79,6 +79,18 @@ class Many(Cluster):
         await asyncio.Event().wait()
 
 
+class Old(Mirror):
+    """Says what was so a moment ago."""
+
+    def __init__(self, pod: dict[str, Any]) -> None:
+        super().__init__(Many(), PODS)
+        self.pod = pod
+
+    async def one(self, namespace: str, name: str, patience_s: float) -> Any:
+        """Whichever is asked for."""
+        return self.pod
+
+
 class Looked(Mirror):
     """Counts how often somebody looked."""
 
@@ -135,6 +147,23 @@ async def test_who_gives_up_has_asked_since_what_is_followed_may_be_old() -> Non
     await Holds(Said([LET_IN]), lambda _: _held()).until_admitted(HANDLE, 0.03)
     with pytest.raises(NotAdmitted):
         await Holds(Said([HELD]), lambda _: _held()).until_admitted(HANDLE, 0.03)
+
+
+async def test_the_same_of_a_pod_that_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "TROUBLE_S", 0.05)
+    waits = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+    stuck = pod_of(7, held=False) | {"status": {"containerStatuses": [{"name": CONTAINER, "state": waits}]}}
+    found = await KubernetesServers(SETTINGS, Said([pod_of(7, held=False)]), Old(stuck)).located(handle_of(7))
+    assert found.where["ip"] == "10.0.0.7"
+    with pytest.raises(PodStuck, match="ErrImagePull: no such image"):
+        await KubernetesServers(SETTINGS, Said([stuck]), Old(stuck)).located(handle_of(7))
+
+
+async def test_a_pod_that_is_not_followed_yet_is_asked_for_and_another_of_its_name_is_not_taken_for_it() -> None:
+    asks = Said([pod_of(7, held=False)])
+    for old in (pod_of(8, held=True), pod_of(7, held=True) | {"metadata": {**HELD["metadata"], "uid": "before"}}):
+        found = await KubernetesServers(SETTINGS, asks, Old(old)).located(handle_of(7))
+        assert found.where["ip"] == "10.0.0.7"
 
 
 async def test_an_api_server_that_is_away_is_no_verdict_about_a_pod() -> None:
