@@ -147,8 +147,26 @@ def check(settings: Settings) -> None:
     checks.profiles_usable(settings.folder)
     checks.reached_safely(settings)
     certificate.load(settings)
+    _check_options(settings)
     if not settings.xds_port:
         checks.port_free(settings.host, settings.port, _envoys(settings))
+
+
+def _check_options(settings: Settings) -> None:
+    """Raises `BadOption`. KubeSpawner is in an extra that one machine has no need of."""
+    if settings.on_cluster and settings.kubespawner:
+        from dure_hub.spawners import options
+
+        options.check(settings.kubespawner)
+
+
+def _idle_options(settings: Settings) -> list[str]:
+    """Those of `kubespawner` that change nothing."""
+    if not settings.on_cluster or not settings.kubespawner:
+        return []
+    from dure_hub.spawners import options
+
+    return options.without_effect(settings.kubespawner)
 
 
 def _envoys(settings: Settings) -> set[int]:
@@ -216,6 +234,8 @@ async def prepare(settings: Settings, say: Callable[..., None]) -> Settings:
     from dure_hub.supervisor.services import of_other_places, routes
 
     make_secrets(settings)
+    if idle := _idle_options(settings):
+        say("options_idle", names=", ".join(idle))
     Files(settings.folder).asked.unlink(missing_ok=True)  # nobody answers Envoys elsewhere until the portal is up
     for unfinished in settings.folder.uploads.iterdir():  # what a killed portal was still receiving
         unfinished.unlink()

@@ -13,6 +13,10 @@ LINES: dict[str, Text] = {
         "en": "Made the data folder {folder}.",
         "ko": "데이터 폴더 {folder}을(를) 만들었습니다.",
     },
+    "options_idle": {
+        "en": "Options of `kubespawner` without effect, since the portal decides this itself: {names}.",
+        "ko": "포털이 직접 정하므로 효과가 없는 `kubespawner` 옵션: {names}.",
+    },
     "leftovers": {
         "en": "Ending what an earlier run left behind ...",
         "ko": "이전 실행에서 남은 프로세스를 정리하는 중 ...",
