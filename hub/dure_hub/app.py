@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dure.errors import DureError
 from dure_hub.account_book import AccountBook
@@ -69,6 +69,9 @@ from dure_hub.operations.waking import Waking
 from dure_hub.owners import Owners
 from dure_hub.settings import Settings, load_settings
 from dure_hub.store import Clock, Store, database_url, system_clock
+
+if TYPE_CHECKING:
+    from dure_hub.backends.kubernetes.api import Cluster
 
 ORGANISATION_S = 10.0
 """Between two looks at whether accounts, files and the hub's groups are as was decided."""
@@ -135,7 +138,7 @@ def operations(data: Path | str) -> Operations:
         mlflow=mlflow,
         dataplane=plane,
     )
-    return _joined(made, carver)
+    return _with_queues(_joined(made, carver), has.cluster)
 
 
 def _trouble(
@@ -180,6 +183,16 @@ def _joined(ops: Operations, carver: Carver) -> Operations:
     for subject in (ops.jobs.subject, ops.endpoints.subject, ops.schedules.subject, ops.allocations.subject):
         subject.carve, subject.kick = carver.ready, ops.reconciler.kick
     _add_ticks(ops)
+    return ops
+
+
+def _with_queues(ops: Operations, cluster: Cluster | None) -> Operations:
+    """Where Kueue is to have the portal's quotas by itself. What is not chosen is not imported."""
+    if ops.settings.kueue_apply_s and cluster is not None:
+        from dure_hub.queue_book import QueueBook
+
+        book = QueueBook(ops.settings, ops.store, cluster)
+        ops.reconciler.ticks.add("kueue", ops.settings.kueue_apply_s, book.keep)
     return ops
 
 

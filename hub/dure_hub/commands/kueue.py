@@ -38,28 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(settings: Settings, *, apply: bool) -> None:
     from dure_hub.backends.kubernetes.connecting import cluster_of
-    from dure_hub.backends.kubernetes.kueue import Quotas
-    from dure_hub.backends.kubernetes.queues import bring, planned
-    from dure_hub.backends.kubernetes.tolerations import tolerations_of
-    from dure_hub.operations.team_quotas import team_gpus
+    from dure_hub.queue_book import QueueBook
     from dure_hub.store import Store, database_url
 
-    store = Store(database_url(settings))
+    store, cluster = Store(database_url(settings)), cluster_of(settings)
     try:
         store.check_revision()
-        teams = await store.read(team_gpus)
+        book = QueueBook(settings, store, cluster)
+        if not apply:
+            _print(await book.objects(), await book.teams())
+            return
+        done = await book.bring()
     finally:
         store.close()
-    places = (settings.namespace_dev, settings.namespace_training, settings.namespace_serving)
-    quotas = Quotas(settings.instance, teams, settings.team_borrowing, places)
-    cluster = cluster_of(settings)
-    try:
-        objects = await planned(cluster, quotas, tolerations_of(settings.kubespawner))
-        if not apply:
-            _print(objects, teams)
-            return
-        done = await bring(cluster, settings.instance, objects)
-    finally:
         await cluster.close()
     print(_word("applied", count=len(done.applied)))
     for name in done.removed:

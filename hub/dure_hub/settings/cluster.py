@@ -51,6 +51,13 @@ class OnCluster(BaseModel):
     kueue_pause_s: int = Field(
         120, ge=1, le=86400, description="How long what Kueue did not admit is not tried again (s)."
     )
+    kueue_apply_s: int = Field(
+        0,
+        ge=0,
+        le=86400,
+        description="How often the portal brings Kueue's objects to its quotas (s); 0 leaves that to "
+        "`dure kueue --apply`.",
+    )
     home_size_gb: int = Field(
         10, ge=0, description="Size of the volume that is a person's home on a cluster (GiB); 0 keeps nothing."
     )

@@ -11,6 +11,7 @@ from dure_hub.backends.kubernetes.kueue import (
     Quotas,
     address,
     cluster_queue_name,
+    is_as_wanted,
     is_usable,
     make_objects,
     mib,
@@ -174,3 +175,29 @@ def test_a_queue_that_leads_nowhere_is_not_used(status: str, reason: str, usable
     assert is_usable({"metadata": {}})
     assert not is_usable({"metadata": {"deletionTimestamp": "x"}})
     assert not is_usable(None)
+
+
+WANTED = {"metadata": {"labels": {"a": "b"}}, "spec": {"resourceGroups": [{"nominalQuota": "1"}], "stop": "None"}}
+
+
+@pytest.mark.parametrize(
+    ("there", "same"),
+    [
+        (WANTED, True),
+        ({**WANTED, "status": {"x": 1}, "metadata": {"labels": {"a": "b", "c": "d"}, "uid": "u"}}, True),
+        ({**WANTED, "spec": {**WANTED["spec"], "preemption": {"within": "Never"}}}, True),
+        ({**WANTED, "spec": {**WANTED["spec"], "stop": "Hold"}}, False),
+        ({**WANTED, "metadata": {"labels": {}}}, False),
+        ({**WANTED, "spec": {"resourceGroups": [{"nominalQuota": "2"}], "stop": "None"}}, False),
+        (
+            {**WANTED, "spec": {"resourceGroups": [{"nominalQuota": "1", "borrowingLimit": "5"}], "stop": "None"}},
+            False,
+        ),
+        ({**WANTED, "spec": {"resourceGroups": [{"nominalQuota": "1"}] * 2, "stop": "None"}}, False),
+        ({"metadata": WANTED["metadata"]}, False),
+    ],
+)
+def test_what_the_cluster_fills_in_is_no_difference_and_a_limit_of_others_is_one(
+    there: dict[str, Any], same: bool
+) -> None:
+    assert is_as_wanted(there, WANTED) is same

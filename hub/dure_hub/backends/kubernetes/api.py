@@ -109,6 +109,11 @@ class Cluster:
         _good(status, content)
         return True
 
+    async def answer(self, path: str, body: Mapping[str, Any], *, dry: bool = False) -> dict[str, Any]:
+        """What the API server makes of this: the answer to a question, or, `dry`, an object that is not kept."""
+        status, content = await self._ask("POST", path, {"dryRun": "All"} if dry else {}, body)
+        return dict(json.loads(_good(status, content)))
+
     async def patch(self, path: str, body: Mapping[str, Any], **query: str) -> bool:
         """Merge this into an object; False where there is none."""
         status, content = await self._ask("PATCH", path, query, body, MERGE)

@@ -29,6 +29,7 @@ PLURALS = {
     "WorkloadPriorityClass": "workloadpriorityclasses",
 }
 """In the order in which they are taken away."""
+LIMITS = frozenset({"nominalQuota", "borrowingLimit", "lendingLimit", "resourceGroups"})
 VALUES = (1000, 100, 10, 1)
 """Of the classes, the most urgent first: what a priority is worth to Kueue says nothing but the order."""
 Kind = tuple[str, str]
@@ -140,6 +141,21 @@ def address(body: Mapping[str, Any]) -> str:
     metadata = body["metadata"]
     where = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
     return f"{API}{where}/{PLURALS[body['kind']]}/{metadata['name']}"
+
+
+def is_as_wanted(there: Any, wanted: Any) -> bool:
+    """Whether an object, or a part of one, says what is wanted.
+
+    What the cluster fills in counts for nothing; limits of a quota that are not wanted do.
+    """
+    if isinstance(wanted, Mapping):
+        if not isinstance(there, Mapping) or (LIMITS & there.keys()) - wanted.keys():
+            return False
+        return all(key in there and is_as_wanted(there[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        same = isinstance(there, list) and len(there) == len(wanted)
+        return same and all(map(is_as_wanted, there, wanted))
+    return bool(there == wanted)
 
 
 def number(count: int) -> str:

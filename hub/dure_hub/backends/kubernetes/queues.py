@@ -19,6 +19,7 @@ from dure_hub.backends.kubernetes.kueue import (
     VERSION,
     Quotas,
     address,
+    is_as_wanted,
     is_usable,
     make_objects,
     priority_name,
@@ -39,6 +40,20 @@ class Done:
 
     applied: Sequence[str]
     removed: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """By address: what is wanted and not there, what says something else, and what is nobody's any more."""
+
+    missing: Sequence[str]
+    changed: Sequence[str]
+    left: Sequence[str]
+
+    @property
+    def all(self) -> Sequence[str]:
+        """Nothing where all is as it should be."""
+        return [*self.missing, *self.changed, *self.left]
 
 
 async def queued(cluster: Cluster, spec: PodSpec, queue_class: int) -> PodSpec:
@@ -88,15 +103,46 @@ async def bring(cluster: Cluster, portal: str, objects: Sequence[Mapping[str, An
         await cluster.apply(address(body), body, dry=dry)
     wanted = {address(body) for body in objects}
     removed = []
-    for kind in ONLY_OURS:
-        own = f"{MANAGED_BY}={OURS},{PORTAL}={portal}"
-        for one in await cluster.all(f"{API}/{PLURALS[kind]}", labelSelector=own):
-            at = address({**one, "kind": kind})
-            if at not in wanted and not one["metadata"].get("deletionTimestamp"):
-                removed.append(at)
-                if not dry:
-                    await cluster.delete(at, uid=one["metadata"]["uid"])
+    for at, one in (await _own(cluster, portal)).items():
+        if at not in wanted:
+            removed.append(at)
+            if not dry:
+                await cluster.delete(at, uid=one["metadata"]["uid"])
     return Done(sorted(wanted), removed)
+
+
+async def drift(cluster: Cluster, portal: str, objects: Sequence[Mapping[str, Any]]) -> Drift | None:
+    """How the cluster's objects differ from these; None where there are none of this portal's, or no Kueue.
+
+    Only reads.
+    """
+    if await cluster.get(API) is None:
+        return None
+    own = await _own(cluster, portal)
+    if not own:
+        return None
+    wanted = {address(body): body for body in objects}
+    there = {at: own[at] if at in own else await cluster.get(at) for at in wanted}
+    return Drift(
+        missing=[at for at, one in there.items() if one is None],
+        changed=[at for at, one in there.items() if one is not None and not _says(one, wanted[at])],
+        left=[at for at in own if at not in wanted],
+    )
+
+
+async def _own(cluster: Cluster, portal: str) -> dict[str, Mapping[str, Any]]:
+    """This portal's objects by address, but for what all portals share. One that is going counts no more."""
+    mark, found = f"{MANAGED_BY}={OURS},{PORTAL}={portal}", dict[str, Mapping[str, Any]]()
+    for kind in ONLY_OURS:
+        for one in await cluster.all(f"{API}/{PLURALS[kind]}", labelSelector=mark):
+            if not one["metadata"].get("deletionTimestamp"):
+                found[address({**one, "kind": kind})] = one
+    return found
+
+
+def _says(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """An object of a list says neither its kind nor its version."""
+    return is_as_wanted(there, {key: value for key, value in wanted.items() if key not in ("apiVersion", "kind")})
 
 
 def _is_ours(there: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
