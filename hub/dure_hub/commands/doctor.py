@@ -10,9 +10,10 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dure.errors import DureError
@@ -20,7 +21,8 @@ from dure.errors import reader_language as language
 from dure_hub.backends.base import Device, Feature, Inventory
 from dure_hub.catalogue import gpus
 from dure_hub.catalogue.rates import BadRates
-from dure_hub.commands import gpucheck, reachcheck
+from dure_hub.commands import clusterwords, gpucheck, reachcheck
+from dure_hub.commands.findings import BAD, LIMITED, OK, Finding
 from dure_hub.isolation import ground, shared
 from dure_hub.operations import live_profiles
 from dure_hub.policies.naming import person_label
@@ -28,7 +30,9 @@ from dure_hub.settings import Settings
 from dure_hub.store.clock import system_clock
 from dure_hub.supervisor import checks, lock, prepare
 
-OK, LIMITED, BAD = "ok", "limited", "bad"
+if TYPE_CHECKING:
+    from dure_hub.backends.chosen import Backends
+
 _RESOLVING_S = 5.0
 SIGNS = {OK: "+", LIMITED: "~", BAD: "!"}
 NAMES: Mapping[str, tuple[str, str]] = {
@@ -62,6 +66,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "shared_folders": ("shared folders", "공유 폴더"),
     "volumes": ("volumes", "볼륨"),
     "container_images": ("container images", "컨테이너 이미지"),
+    **clusterwords.NAMES,
 }
 TO_DO: Mapping[Feature, tuple[str, str]] = {
     Feature.GPU: (
@@ -102,6 +107,7 @@ WORDS = {
         "each person is an operating-system user of their own",
         "사람마다 운영체제 사용자가 따로 있습니다",
     ),
+    "pods": ("each server is a pod of its own", "서버마다 파드가 따로 있습니다"),
     "together": (
         "one trusting team: everybody's servers run as {user}, since {why}",
         "서로 신뢰하는 한 팀: 모든 서버가 {user}(으)로 실행됩니다. 이유: {why}",
@@ -142,16 +148,6 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. `topic` and `state` are for programs, the rest for people."""
-
-    topic: str
-    state: str
-    text: str
-    to_do: str = ""
-
-
 def run(arguments: argparse.Namespace) -> int:
     """0 when nothing stands in the way of `up`, 1 when something does."""
     settings = prepare.settle(data=arguments.data)
@@ -164,33 +160,40 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def examine(settings: Settings) -> tuple[list[Finding], list[Finding]]:
-    """The machine, and what is limited on it."""
+    """The machine or cluster, and what is limited on it."""
     from dure_hub.backends.chosen import backends_of
 
-    asked, why_one = settings, ground.why_off(settings)
-    settings = settings.model_copy(update={"system_accounts": "off" if why_one else "on"})
+    asked, why_one = settings, None if settings.on_cluster else ground.why_off(settings)
+    accounts = "off" if why_one or settings.on_cluster else "on"
+    settings = settings.model_copy(update={"system_accounts": accounts})
     backends = backends_of(settings, system_clock(settings.clock_file))
     try:
-        seen, gaps = await backends.inventory.look(), backends.gaps()
+        place, seen = await _place(settings, backends)
+        gaps = backends.gaps()
     finally:
         await backends.close()
-    machine = [
-        *_gpus(seen, settings),
-        *_sizes(settings, seen),
-        *_rates(settings),
-        *_profiles(settings),
-        _port(settings),
-        *_reach(settings),
-    ]
-    machine += await _hosts(settings)
-    machine += _shared(settings)
-    machine += [_isolation(asked, why_one), _python(), _torch(), *await _kernels(seen)]
+    machine = [*place, *_sizes(settings, seen), *_rates(settings), *_profiles(settings)]
+    machine += [*_port(settings), *_reach(settings), *await _hosts(settings)]
+    if settings.on_cluster:
+        machine += [Finding("isolation", OK, _word("pods")), _python()]
+    else:
+        machine += [*_shared(settings), _isolation(asked, why_one), _python(), _torch(), *await _kernels(seen)]
     limits = [
         Finding(str(feature), LIMITED, why.get(language(), why["en"]), _pick(TO_DO.get(feature)))
         for feature, why in gaps.items()
         if feature is not Feature.GPU  # the machine's own list says it already
     ]
     return machine, limits
+
+
+async def _place(settings: Settings, backends: Backends) -> tuple[list[Finding], Inventory | None]:
+    """What is there to run on; no inventory where it could not be looked at."""
+    if settings.on_cluster:
+        from dure_hub.commands import clustercheck  # with libraries that one machine has no need of
+
+        return await clustercheck.examine(settings, backends)
+    seen = await backends.inventory.look()
+    return list(_gpus(seen, settings)), seen
 
 
 def _gpus(seen: Inventory, settings: Settings) -> Iterator[Finding]:
@@ -214,9 +217,9 @@ def _gpus(seen: Inventory, settings: Settings) -> Iterator[Finding]:
     yield Finding("mig", OK, ", ".join(sorted({_word(modes[device.mig_mode]) for device in seen.devices})))
 
 
-async def _kernels(seen: Inventory) -> list[Finding]:
+async def _kernels(seen: Inventory | None) -> list[Finding]:
     """A real kernel on each GPU, one after the other; without a GPU the list says so already."""
-    if seen.simulated or not seen.devices:
+    if seen is None or seen.simulated or not seen.devices:
         return []
     found = []
     for device in seen.devices:
@@ -235,9 +238,10 @@ def _model(device: Device) -> str:
     return _word("no_model", number=number)
 
 
-def _sizes(settings: Settings, seen: Inventory) -> Iterator[Finding]:
-    yield Finding("cpu", OK, _word("cores", cores=seen.cpu_cores))
-    yield Finding("memory", OK, _word("memory", total=seen.memory_mb))
+def _sizes(settings: Settings, seen: Inventory | None) -> Iterator[Finding]:
+    if seen is not None:
+        yield Finding("cpu", OK, _word("cores", cores=seen.cpu_cores))
+        yield Finding("memory", OK, _word("memory", total=seen.memory_mb))
     folder = _existing(settings.folder.db)
     kind = checks.file_system(folder)
     free = shutil.disk_usage(folder).free // 2**20
@@ -262,16 +266,21 @@ def _profiles(settings: Settings) -> Iterator[Finding]:
         yield Finding("profiles", state, problem.text(language()), problem.advice(language()))
 
 
-def _port(settings: Settings) -> Finding:
+def _port(settings: Settings) -> Iterator[Finding]:
+    """Nothing where Envoy is elsewhere: nobody listens at the front port here."""
+    if settings.xds_port:
+        return
     host, port = settings.host, settings.port
     at = str(lock.holder(settings.folder.run).get("url", ""))
     if lock.is_held(settings.folder.run) and urlsplit(at).port == port:
-        return Finding("port", OK, _word("port_ours", host=host, port=port))
+        yield Finding("port", OK, _word("port_ours", host=host, port=port))
+        return
     try:
         checks.port_free(host, port)
     except DureError as error:
-        return Finding("port", BAD, error.text(language()), error.advice(language()))
-    return Finding("port", OK, _word("port_free", host=host, port=port))
+        yield Finding("port", BAD, error.text(language()), error.advice(language()))
+    else:
+        yield Finding("port", OK, _word("port_free", host=host, port=port))
 
 
 def _reach(settings: Settings) -> Iterator[Finding]:
