@@ -75,6 +75,7 @@ DURE_INSIDE_URL: {{ include "dure.inside" . }}
 DURE_PODS_URL: {{ include "dure.inside" . }}
 DURE_PUBLIC_URL: {{ .Values.publicUrl | quote }}
 DURE_SYSTEM_ACCOUNTS: "off"
+DURE_KUEUE_APPLY_S: {{ .Values.kueue.applySeconds | quote }}
 {{- with include "dure.databaseUrl" . }}
 DURE_DATABASE_URL: {{ . | quote }}
 DURE_DATABASE_PASSWORD_FILE: {{ include "dure.data" $ }}/secrets/database-password
