@@ -177,7 +177,10 @@ def test_a_queue_that_leads_nowhere_is_not_used(status: str, reason: str, usable
     assert not is_usable(None)
 
 
-WANTED = {"metadata": {"labels": {"a": "b"}}, "spec": {"resourceGroups": [{"nominalQuota": "1"}], "stop": "None"}}
+WANTED: dict[str, Any] = {
+    "metadata": {"labels": {"a": "b"}},
+    "spec": {"resourceGroups": [{"nominalQuota": "1"}], "stop": "None"},
+}
 
 
 @pytest.mark.parametrize(
