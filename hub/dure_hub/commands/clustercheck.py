@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from dure.errors import DureError
 from dure.errors import reader_language as language
 from dure.wire.ids import new_id
@@ -223,8 +225,8 @@ async def _drift(settings: Settings, cluster: Cluster) -> Finding:
         store = Store(database_url(settings))
         store.check_revision()
         found = await QueueBook(settings, store, cluster).drift()
-    except (DureError, ValueError) as error:
-        why = error.text(language()) if isinstance(error, DureError) else str(error)
+    except (DureError, ValueError, OSError, SQLAlchemyError) as error:
+        why = error.text(language()) if isinstance(error, DureError) else type(error).__name__
         return Finding("kueue", LIMITED, _word("kueue_unknown", why=why), todo)
     finally:
         if store is not None:

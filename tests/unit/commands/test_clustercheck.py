@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -12,9 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from dure.errors import LANGUAGES
-from dure_hub.commands import clusterwords
+from dure_hub.backends.kubernetes.connecting import cluster_of
+from dure_hub.commands import clustercheck, clusterwords
+from dure_hub.settings import Settings
+from dure_hub.store import database_url
 
 CONFIG: dict[str, Any] = {
     "apiVersion": "v1",
@@ -71,6 +76,18 @@ def test_a_kubeconfig_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     told = {one["topic"]: one for one in json.loads(done.stdout)["machine"]}
     assert "nowhere" in told["cluster"]["text"]
     assert "클러스터" in told["cluster"]["text"]
+
+
+def test_a_database_that_cannot_be_read_leaves_unknown_whether_kueue_is_as_it_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DURE_LANGUAGE", "en")
+    settings = Settings(data=tmp_path, backend="kubernetes", server_image="x")
+    settings.folder.create()
+    settings.save()
+    Path(make_url(database_url(settings)).database or "").write_bytes(b"no database" * 100)
+    found = asyncio.run(clustercheck._drift(settings, cluster_of(settings)))
+    assert (found.state, "is unknown: DatabaseError" in found.text) == ("limited", True), found
 
 
 def test_every_sentence_is_in_both_languages_with_the_same_facts() -> None:
