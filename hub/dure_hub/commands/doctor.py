@@ -142,8 +142,13 @@ WORDS = {
         "시뮬레이션({fleet}): 노드 {nodes}개에 GPU {count}개, 실제 GPU가 아닙니다",
     ),
     "title": ("What this machine has", "이 머신의 구성"),
+    "title_cluster": ("What this cluster has for the portal", "이 클러스터가 포털에 제공하는 것"),
     "limits": ("What is limited here, and why", "제한되는 기능과 이유"),
     "nothing": ("Nothing.", "없습니다."),
+    "legend_cluster": (
+        "+ fine   ~ limited   ! in the way of people's servers",
+        "+ 정상   ~ 제한   ! 서버 시작을 막음",
+    ),
     "legend": ("+ fine   ~ limited   ! in the way of `dure up`", "+ 정상   ~ 제한   ! `dure up`을 막음"),
 }
 
@@ -155,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"machine": [asdict(f) for f in machine], "limits": [asdict(f) for f in gaps]}, indent=2))
     else:
-        _print(machine, gaps)
+        _print(machine, gaps, "_cluster" if settings.on_cluster else "")
     return 1 if any(found.state == BAD for found in machine) else 0
 
 
@@ -361,8 +366,8 @@ def _pick(pair: tuple[str, str] | None) -> str:
     return "" if pair is None else pair[language() == "ko"]
 
 
-def _print(machine: list[Finding], gaps: list[Finding]) -> None:
-    for title, findings in (("title", machine), ("limits", gaps)):
+def _print(machine: list[Finding], gaps: list[Finding], place: str) -> None:
+    for title, findings in ((f"title{place}", machine), ("limits", gaps)):
         print(_word(title))
         for found in findings:
             print(f"  {SIGNS[found.state]} {_pick(NAMES[found.topic])}: {found.text}")
@@ -370,4 +375,4 @@ def _print(machine: list[Finding], gaps: list[Finding]) -> None:
                 print(f"      → {found.to_do}")
         if not findings:
             print(f"  {_word('nothing')}")
-    print(_word("legend"))
+    print(_word(f"legend{place}"))
