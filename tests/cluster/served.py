@@ -169,7 +169,8 @@ class Site:
         self.clock = system_clock(None)
         pods = Mirror(cluster, PODS)
         self.servers = KubernetesServers(self.settings, cluster, pods)
-        self.inventory = ClusterInventory(cluster, self.settings.instance, pods=pods)
+        homes = self.settings.namespace_dev if self.settings.home_size_gb else None
+        self.inventory = ClusterInventory(cluster, self.settings.instance, pods=pods, homes_in=homes)
         self.store = Store(database_url(self.settings))
         self.profiles = Profiles(self.settings, self.store, self.clock, self.inventory)
         self.jupyterhub = Hub(site=self)

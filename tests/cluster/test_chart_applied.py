@@ -218,6 +218,7 @@ SHARED = {f"{kind}.kueue.x-k8s.io" for kind in ("localqueues", "clusterqueues", 
 EVERYWHERE = {
     *(("*", verb, resource) for verb in ("list", "watch") for resource in ("nodes", "pods")),
     *(("*", verb, resource) for verb in ("get", "list") for resource in SHARED),
+    ("*", "get", "persistentvolumes"),
 }
 """What inventory and `dure doctor` read, in no namespace, which is in each."""
 PODS = {("pods", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")}

@@ -31,7 +31,8 @@ class Ticket(Answer):
     """A request that waits. `position` counts from 1; `expected_start` is at the latest, null if unknown.
 
     `waits_for` is what is in its way: room, order (others before it), user_quota, team_quota, budget, own_server,
-    away (its GPU, or the cluster, does not answer), disk (nearly full), cluster_queue (Kueue did not let it in) or
+    away (its GPU, or the cluster, does not answer), disk (nearly full), cluster_queue (Kueue did not let it in),
+    cluster_quota (a quota of the cluster has no room), no_node (no node took it), home (room where its home is) or
     never (as things are, waiting does not help). `why` says so in each language. `next_best` is a profile that is
     free now.
     """

@@ -8,13 +8,14 @@ after any crash, even where no row is left. Gaps are data: `unsupported`, each w
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from dure.errors import DureError, Text, Unsupported
+from dure_hub.backends.holding import HeldBack as HeldBack
 from dure_hub.backends.logs import LONGEST_CHARACTER as LONGEST_CHARACTER
 from dure_hub.backends.logs import LogPiece as LogPiece
 from dure_hub.backends.logs import begin as begin
@@ -146,7 +147,7 @@ class Seen:
     A signal's exit code is its number below zero; `reason` is one of `Reason`. EXITED means that nothing of it is
     left, the processes it started included. `started` is the start time in seconds since the epoch where known.
     `ended_ago_s` is how long before the look it ended; null is not known. Without `exact` that is the least, and
-    it may have ended at any time since it was last seen to run.
+    it may have ended at any time since it was last seen to run. `said` is what the place itself says of its end.
     """
 
     handle: Handle
@@ -156,6 +157,7 @@ class Seen:
     started: float | None = None
     ended_ago_s: float | None = None
     exact: bool = True
+    said: str | None = None
 
 
 class StillRuns(DureError):
@@ -228,23 +230,6 @@ def hook_s(limit_s: float) -> float:
     return max(limit_s - PAGES_S - ANSWER_S, 0.0)
 
 
-class HeldBack(DureError):
-    """A queue beside the portal's own, `queue`, has not let something in within its time, because of `why`.
-
-    What was begun of it is there still, for the caller to end; its request is to wait again in its place.
-    """
-
-    code, status = "held_back", 503
-    message: ClassVar[Text] = {
-        "en": "The queue {queue} did not let it in within its time: {why}",
-        "ko": "{queue} 대기열이 제시간에 승인하지 않았습니다: {why}",
-    }
-    next_step: ClassVar[Text] = {
-        "en": "Its request keeps its place and is tried again.",
-        "ko": "요청은 순서를 그대로 유지하며 다시 시도됩니다.",
-    }
-
-
 class ServerBackend(Runs):
     """Runs people's servers."""
 
@@ -254,11 +239,15 @@ class ServerBackend(Runs):
 
         If starting fails half-way, `stop` gets the last one; what ends at once may end before it has an address.
         A second start of a lease yields that of the first. Raises `HeldBack` where a queue beside the portal's
-        does not let it in.
+        does not let it in, or the place has no room for it after all.
         """
 
     async def held_back(self, handle: Handle) -> str | None:
         """Why a queue beside the portal's holds it back just now, in that one's words; None where none does."""
+        return None
+
+    async def lingers(self, handle: Handle) -> Text | None:
+        """Why what was to end is still there, where more than its own time to end is behind that; else None."""
         return None
 
     async def came_to(self, handle: Handle) -> Sequence[tuple[str, str]]:
@@ -371,6 +360,10 @@ class InventoryBackend(ABC):
     @abstractmethod
     async def measure(self) -> Measures:
         """How busy it is. Takes about a quarter of a second: a rate needs two looks."""
+
+    async def homes(self, owners: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """The nodes on which the home of each of these people can be used; who is left out can use it on any."""
+        return {}
 
     async def health(self) -> Health:
         """What is wrong with its GPUs, and what else uses them; a place that cannot tell says that.

@@ -83,11 +83,13 @@ def _inventory(settings: Settings, clock: Callable[[], datetime], running: Runni
 
     address = settings.prometheus_url
     prometheus = Prometheus(address, settings.prometheus_token_file) if address else None
+    homes_in = settings.namespace_dev if settings.home_size_gb else None
     return ClusterInventory(
         running.cluster,
         settings.instance,
         prometheus,
         running.pods,
+        homes_in=homes_in,
         tolerations=tolerations_of(settings.kubespawner),
         use_gpu=settings.use_gpu,
     )

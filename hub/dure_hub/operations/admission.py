@@ -60,8 +60,8 @@ def admit(
 
     The same `ticket_id` sent twice is one request and answers with what became of it. `lifetime_s` None is a lease
     without an end. `queue_class` is the usual one of the purpose where none is said. The profile `mine` is the
-    slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`,
-    `QuotaTooSmall`, `OverBudget`, `NoOwnServer`, `NoRoomOnDisk`, `LoginEnded`, and then writes nothing.
+    slice of the owner's own server (`own_server`). Raises `NoSuchProfile`, `NeverFits`, `NotInPool`, `OverBudget`,
+    `HomeElsewhere`, `QuotaTooSmall`, `NoOwnServer`, `NoRoomOnDisk`, `LoginEnded`, and then writes nothing.
     """
     known = _known(session, ticket_id, owner, subject)
     if known is not None:
@@ -136,6 +136,7 @@ def check(session: Session, ticket: Ticket, queued: Line) -> None:
     verdict = queued.standing.judge(ticket.owner, ticket.team, line.gpus_of(spec, fleet), ticket.queue_class)
     if not verdict.allowed and not verdict.facts.get("waits", True):
         raise quota_too_small(verdict)
+    queued.need_home(ticket, pool)
     paid = queued.paid(ticket)
     if not paid.allowed:
         raise over_budget(paid)
@@ -178,7 +179,10 @@ def _explain(queued: Line, tickets: Iterable[str]) -> None:
         if verdict is None:
             spec = queued.fleet.profile(ticket.profile)
             verdict = board.place(spec, wishes[ticket_id].wish).verdict
-            if not verdict.allowed and (shut := queued.fleet.barred.facts(spec, verdict.code)):
+            no_node = queued.turned_away.on(ticket.profile, wishes[ticket_id].wish.nodes)
+            if no_node is not None and not verdict.allowed:
+                verdict = no_node
+            elif not verdict.allowed and (shut := queued.fleet.barred.facts(spec, verdict.code)):
                 verdict = replace(verdict, facts={**verdict.facts, **shut})
         if ticket_id in queued.stopped:
             ticket.reclaims = False  # the room is not for whoever may not have it

@@ -130,8 +130,8 @@ def settle(session: Session, lease: Lease, seen: Seen | None) -> None:
     row.phase = FAILED if failed else STOPPED
     if reason in ("expired", NOT_ADMITTED) and row.stop_at is not None:
         row.reason = row.reason or row.stop_reason
-    exact = seen.reason if reason == "exited" and seen is not None and seen.reason else reason
-    row.reason = row.reason or exact[:REASON_LENGTH]
+    exact = _exactly(seen) if reason == "exited" and seen is not None else reason
+    row.reason = row.reason or (exact or reason)[:REASON_LENGTH]
     if lease.ended_at is not None:
         facts = {"lease": lease.id, "phase": row.phase, "code": reason, "reason": row.reason}
         record(session, lease.ended_at, PORTAL, "environment.end", thing(row), facts, row.owner)
@@ -142,6 +142,11 @@ def stop_time(row: Environment, lease: Lease | None) -> datetime | None:
     if row.stop_at is None or row.phase not in (STARTING, RUNNING, STOPPING):
         return None
     return row.stop_at if lease is None or lease.until is None else lease.until
+
+
+def _exactly(seen: Seen) -> str | None:
+    """The backend's reason; of what was killed what the place says of it, where it says anything."""
+    return reasons.by_cluster(seen.said) if seen.said and seen.reason == Reason.KILLED else seen.reason
 
 
 def _badly(seen: Seen) -> bool:

@@ -33,7 +33,7 @@ from dure_hub.operations import (
 from dure_hub.operations import environment_asks as asks
 from dure_hub.operations import environment_rows as rows
 from dure_hub.operations.carving import Carve, as_it_is
-from dure_hub.operations.endings import end_told
+from dure_hub.operations.endings import end_told, still_ending
 from dure_hub.operations.environment_asks import Wanted
 from dure_hub.operations.environment_runs import EnvironmentRuns
 from dure_hub.operations.errors import (
@@ -45,6 +45,7 @@ from dure_hub.operations.errors import (
 from dure_hub.operations.grant import Grant as Grant
 from dure_hub.operations.people import Person, charged
 from dure_hub.operations.profiles import Fleet, Profiles
+from dure_hub.policies import refused
 from dure_hub.store import Clock, Store
 from dure_hub.store.events import on_behalf, record
 from dure_hub.store.models import Environment, Lease, Ticket
@@ -70,7 +71,7 @@ class Environments:
 
         The same id is one request; a name that already waits, starts or runs is answered with as it is.
         """
-        fleet = await self._profiles.fleet()
+        fleet = await self._profiles.fleet(person.name)
         spec, team = fleet.picked(ask.profile, person), charged(person, ask.team)
         image = images.picked(self.runs.settings, fleet, spec, person.teams, ask.image)
 
@@ -92,7 +93,10 @@ class Environments:
             lease = asks.ask(session, row, ask.id, wanted, fleet, now)
             return self._shown(session, row, fleet, now), lease
 
-        answer, lease = await self._store.run(write)
+        try:
+            answer, lease = await self._store.run(write)
+        except StillEnding as error:
+            raise await still_ending(self._store, self.runs.runs, person.name, ask.name) from error
         if lease is not None:
             self.runs.start(person.name, ask.name, ask.profile, lease.id)
         return answer
@@ -258,7 +262,7 @@ class Environments:
         `ImageNotForYou` where the owner asked for a container image of their own, and no team of theirs may now;
         `ProfileNotForYou` where the same is true of a profile that brings volumes.
         """
-        fleet, name = await self._profiles.fleet(), server_name or "default"
+        fleet, name = await self._profiles.fleet(owner), server_name or "default"
 
         def write(session: Session) -> Lease | DureError:
             now = self._clock()
@@ -341,11 +345,12 @@ class Environments:
         await self._store.run(write)
 
     async def put_back(self, lease: str, held: HeldBack) -> None:
-        """A queue beside the portal's has not let it in. Once nothing of it is there, its request waits in its
-        place again, for `kueue_pause_s` at least, and costs nothing. Where it is to end anyway, that stays.
+        """The cluster has not let it in. Once nothing of it is there, its request waits in its place again, and
+        costs nothing; what refused it is not asked again before a pause. Where it is to end anyway, that stays.
         """
-        pause, said = timedelta(seconds=self.runs.settings.kueue_pause_s), (held.facts["queue"], held.facts["why"])
-        await self._store.run(lambda session: put_backs.want(session, lease, *said, pause, self._clock()))
+        now, pause = self._clock(), timedelta(seconds=put_backs.pause_s(self.runs.settings, held))
+        said = refused.refused(held.verdict, now + pause, **held.facts)
+        await self._store.run(lambda session: put_backs.want(session, lease, said, now))
 
     async def ended(
         self, lease: str, reason: str, seen: Seen | None = None, ran_at: datetime | None = None
@@ -360,7 +365,7 @@ class Environments:
             at = end_told(session, lease, seen, looked_at, ran_at)
             row = admission.end_lease(session, lease, reason, self._clock(), at=at)
             if row is not None:
-                put_backs.settle(session, row, None, self._clock())
+                put_backs.settle(session, row, seen, self._clock())
 
         await self._store.run(write)
 

@@ -95,6 +95,22 @@ class NotInPool(DureError):
     }
 
 
+class HomeElsewhere(DureError):
+    """What was asked for is never on the nodes where the home of whoever asks can be used."""
+
+    code, status = "home_elsewhere", 422
+    message: ClassVar[Text] = {
+        "en": "Your home can be used on {nodes} alone, and {profile} never fits there.",
+        "ko": "홈을 쓸 수 있는 노드는 {nodes}뿐인데, {profile}은(는) 그곳에 들어갈 수 없습니다.",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Choose a profile that these nodes have, or ask an administrator of the cluster to move your home's "
+        "volume. Nothing was started.",
+        "ko": "그 노드에 있는 프로필을 고르거나, 클러스터 관리자에게 홈 볼륨을 옮겨 달라고 요청하세요. "
+        "시작된 것은 없습니다.",
+    }
+
+
 class QuotaTooSmall(DureError):
     """It asks for more GPUs than the quota has, so waiting would not help."""
 
@@ -294,6 +310,20 @@ class StillEnding(DureError):
     next_step: ClassVar[Text] = {
         "en": "Try again in a few seconds.",
         "ko": "몇 초 후 다시 시도하세요.",
+    }
+
+
+class EndsUnseen(StillEnding):
+    """The same where the place can say why: `why` says so in each language."""
+
+    code = "ends_unseen"
+    message: ClassVar[Text] = {
+        "en": "The last server of {name} is still being stopped. {why}",
+        "ko": "{name}의 이전 서버가 아직 종료되는 중입니다. {why}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Until then a server of another name can be started.",
+        "ko": "그때까지는 다른 이름으로 서버를 시작할 수 있습니다.",
     }
 
 

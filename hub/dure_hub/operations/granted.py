@@ -1,4 +1,4 @@
-"""The request that a lease was granted to, and whether a queue beside the portal's (Kueue) let it in."""
+"""The request that a lease was granted to, and whether the cluster let it in (Kueue, quotas, the scheduler)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dure_hub.policies import refused
 from dure_hub.store.models import Lease, Ticket
 
 NOT_ADMITTED = "not_admitted"
-"""Why a lease ends whose server such a queue has not let in."""
+"""Why a lease ends whose server the cluster has not let in."""
 
 
 def ticket_of(session: Session, lease: Lease) -> Ticket | None:
@@ -18,11 +18,11 @@ def ticket_of(session: Session, lease: Lease) -> Ticket | None:
 
 
 def was_refused(session: Session, lease: Lease) -> bool:
-    """Whether such a queue had not let it in, whatever else it was then ended for."""
+    """Whether the cluster had not let it in, whatever else it was then ended for."""
     if lease.end_reason == NOT_ADMITTED:
         return True
     ticket = ticket_of(session, lease)
-    return ticket is not None and ticket.verdict.get("code") == refused.CODE
+    return ticket is not None and ticket.verdict.get("code") in refused.CODES
 
 
 def want_no_more(lease: Lease) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +14,12 @@ from dure_hub.catalogue.machine import Machine
 from dure_hub.catalogue.profiles import ProfileSpec
 from dure_hub.operations import closures
 from dure_hub.operations.budgets import Purse, purse
+from dure_hub.operations.errors import HomeElsewhere
+from dure_hub.operations.granted import NOT_ADMITTED
 from dure_hub.operations.profiles import Fleet, slices_of
 from dure_hub.operations.standing import Standing, claimant, holders, standing
 from dure_hub.policies import order, queue, refused
-from dure_hub.policies.board import Board
+from dure_hub.policies.board import Board, named
 from dure_hub.policies.ceilings import Holder
 from dure_hub.policies.classes import POOL_OF_CLASS, POOLS, TRAINING
 from dure_hub.policies.order import Waiting
@@ -30,6 +32,7 @@ from dure_hub.policies.verdict import Verdict
 from dure_hub.store.models import Lease, Replica, Ticket
 
 _SEEN = "dure.line"
+_LATELY = timedelta(days=1)  # longer than a start, its waiting for a node, and the pause after that
 Asking = tuple[
     Sequence[Waiting],
     Sequence[Held],
@@ -59,13 +62,15 @@ class Line:
     held_up: list[Waiting] = field(default_factory=list)
     """Those of `stopped` that wait for GPUs of their quota: when these come back is known."""
     paused: list[Waiting] = field(default_factory=list)
-    """Those of `stopped` that a queue beside the portal's has refused; they keep their places, and no room."""
-    turned_away: Mapping[refused.Kind, Verdict] = field(default_factory=dict)
-    """What such a queue has refused, and is not asked for again yet."""
+    """Those of `stopped` that the cluster has refused; they keep their places, and no room."""
+    turned_away: refused.Refusals = field(default_factory=refused.Refusals)
+    """What the cluster has refused, and is not asked for again yet."""
     held: list[Held] = field(default_factory=list)
     stopped: dict[str, Verdict] = field(default_factory=dict)
     notebooks: dict[str, list[Slice]] = field(default_factory=dict)
     """What each person's own servers hold."""
+    _settled: set[str] = field(default_factory=set)
+    """Whose home is on a node since this was read."""
     _ahead: Ahead | None = None
     _expected: Mapping[str, datetime | None] | None = None
     _places: Mapping[str, int] | None = None
@@ -156,7 +161,7 @@ class Line:
             owner_share=self.standing.share(("user", ticket.owner)),
             reclaims=ticket.reclaims,
             **self._quota_of(ticket),
-            wish=wish_of(session, ticket, self.fleet, apart),
+            wish=self.wish(session, ticket, apart),
         )
         self._ahead = self._expected = self._places = None
         self.tickets[ticket.id] = ticket
@@ -167,8 +172,28 @@ class Line:
             self.stopped[ticket.id] = verdict
             if verdict.code == "quota_gpus":
                 self.held_up.append(waits)
-            if verdict.code == refused.CODE:
+            if verdict.code in refused.CODES:
                 self.paused.append(waits)
+
+    def wish(self, session: Session, ticket: Ticket, apart: frozenset[str] | None = None) -> Wish:
+        """As `wish_of`, where its owner's home can be used, and on no node that just took none of its profile."""
+        found = wish_of(session, ticket, self.fleet, apart)
+        nodes = self._home_of(ticket.owner) if ticket.purpose == "notebook" else None
+        return replace(found, nodes=nodes, without=self.turned_away.without(ticket.profile))
+
+    def _home_of(self, owner: str) -> frozenset[str] | None:
+        """Where somebody's home can be used now, None for anywhere: beside their other servers, where it must."""
+        nodes = self.fleet.homes.get(owner)
+        if not self.fleet.rules.one_home_node:
+            return nodes
+        there = frozenset(piece.node for piece in self.notebooks.get(owner, ()) if piece.node)
+        return (there if nodes is None else there & nodes) or nodes
+
+    def need_home(self, ticket: Ticket, pool: str) -> None:
+        """Refuse what never fits where its owner's home is. Raises `HomeElsewhere`."""
+        nodes = self.fleet.homes.get(ticket.owner) if ticket.purpose == "notebook" else None
+        if nodes is not None and not self.fleet.capacity.fits(self.fleet.profile(ticket.profile), pool, nodes):
+            raise HomeElsewhere(profile=ticket.profile, nodes=named(nodes) or "-")
 
     def in_order(self) -> list[Waiting]:
         """Those that wait for room alone, as they are served: first in a class whose promise is in danger."""
@@ -188,8 +213,8 @@ class Line:
         return [*self.waiting, *self.held_up, *self.paused]
 
     def is_refused(self, ticket: Ticket) -> bool:
-        """Whether a queue beside the portal's has just refused this, or the like of the same team."""
-        return (ticket.team, ticket.profile) in self.turned_away
+        """Whether the cluster has just refused this, or the like of it."""
+        return self.turned_away.of(ticket.team, ticket.profile) is not None
 
     def next_best(self, profile: str, wish: Wish) -> str | None:
         """A profile that is free now instead of this one; None if none."""
@@ -199,8 +224,10 @@ class Line:
 
     def judge(self, ticket: Ticket) -> Verdict:
         """Whether quotas and budgets let it start now; room is another question."""
-        if self.is_refused(ticket):
-            return self.turned_away[ticket.team, ticket.profile]
+        if ticket.purpose == "notebook" and ticket.owner in self._settled:
+            return Verdict.no("home_bound", profile=ticket.profile)  # until the next look, which knows where
+        if (no := self.turned_away.of(ticket.team, ticket.profile)) is not None:
+            return no
         spec = self.fleet.profiles.get(ticket.profile)
         if spec is None:  # its GPU is not there at the moment; it may come back
             return Verdict.no("profile_away", profile=ticket.profile)
@@ -218,6 +245,8 @@ class Line:
     def take(self, ticket: Ticket) -> None:
         """Count a grant of this transaction against quotas and budgets."""
         spec = self.fleet.profiles[ticket.profile]
+        if self.fleet.rules.one_home_node and ticket.purpose == "notebook":
+            self._settled.add(ticket.owner)
         self.standing.take(ticket.owner, ticket.team, gpus_of(spec, self.fleet))
         self.purse.take(ticket.team, ticket.project, spec.rate, ticket.lifetime_s)
 
@@ -235,7 +264,8 @@ def read(session: Session, fleet: Fleet, now: datetime) -> Line:
         if lease.purpose == "notebook":
             found.notebooks.setdefault(lease.owner, []).extend(slices_of(lease))
     tickets = session.scalars(select(Ticket).where(Ticket.state == "waiting")).all()
-    found.turned_away = refused.standing((((one.team, one.profile), one.verdict) for one in tickets), now)
+    told = [*tickets, *_put_back(session, now)]
+    found.turned_away = refused.standing(((one.team, one.profile, one.verdict) for one in told), now)
     near = _siblings(session, [ticket.subject for ticket in tickets if ticket.purpose == "serving"])
     for ticket in tickets:
         found.add(ticket, session, near.get(ticket.subject, frozenset()))
@@ -290,6 +320,16 @@ def wish_of(session: Session, ticket: Ticket, fleet: Fleet, apart: frozenset[str
         apart=apart,
         share_across_teams=fleet.rules.share_across_teams,
     )
+
+
+def _put_back(session: Session, now: datetime) -> Sequence[Ticket]:
+    """What was granted lately and found no node: others are not to try that one, wherever it itself went since."""
+    query = (
+        select(Ticket)
+        .join(Lease, Lease.id == Ticket.lease_id)
+        .where(Lease.end_reason == NOT_ADMITTED, Lease.granted_at >= now - _LATELY)
+    )
+    return [one for one in session.scalars(query) if one.verdict.get("code") == refused.NODE]
 
 
 def _siblings(session: Session, replicas: Sequence[str]) -> dict[str, frozenset[str]]:

@@ -63,7 +63,10 @@ class Offers:
         """
         several = team is None and person.team is None and len(person.teams) > 1
         pays = None if several else charged(person, team)
-        fleet, found = await self._profiles.fleet(), await self._profiles.list(person, admission.NOTEBOOK)
+        fleet, found = (
+            await self._profiles.fleet(person.name),
+            await self._profiles.list(person, admission.NOTEBOOK),
+        )
         shown = [one for one in found if (one.total or one.name == "cpu") and one.name in fleet.profiles]
 
         def read(session: Session) -> Sequence[wire.Offer]:
@@ -151,7 +154,7 @@ def _offer(
 def _start(session: Session, asked: Ticket, queued: Line, board: Board) -> Start:
     """As `start_of`, each thought of alone; where nobody waits, one board tells of all that find room."""
     if not queued.waiting and not queued.held_up and queued.judge(asked).allowed:
-        wish = line.wish_of(session, asked, queued.fleet)
+        wish = queued.wish(session, asked)
         if board.place(queued.fleet.profile(asked.profile), wish).verdict.allowed:
             admission.check(session, asked, queued)
             return Start(now=True)

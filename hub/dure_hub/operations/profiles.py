@@ -40,7 +40,7 @@ from dure_hub.policies.slices import Slice, Wish
 from dure_hub.policies.verdict import Verdict
 from dure_hub.settings import Settings
 from dure_hub.store import Clock, Store
-from dure_hub.store.models import Closure, Lease
+from dure_hub.store.models import Closure, Lease, Ticket
 
 _FRESH = timedelta(seconds=10)
 
@@ -56,6 +56,8 @@ class Rules:
     timeout_s: int = 24 * 3600
     longest_work_s: int = 24 * 3600
     """Of what is no server: a job, an execution."""
+    one_home_node: bool = False
+    """A person's servers must be on one node, since their home can be used on one at a time."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Fleet:
     """The profiles as the machine and the settings alone make them."""
     lacks: Mapping[Feature, Text] = field(default_factory=dict)
     """What servers cannot have here, each with its sentence."""
+    homes: dict[str, frozenset[str] | None] = field(default_factory=dict, compare=False, repr=False)
+    """The nodes where somebody's home can be used (None: all), of whoever waits or has asked since the look."""
 
     @cached_property
     def capacity(self) -> Capacity:
@@ -188,9 +192,16 @@ def fleet_of(
         settings.job_grace_s,
         settings.ticket_timeout_s,
         settings.max_lifetime_s,
+        settings.on_cluster and bool(settings.home_size_gb) and settings.home_access == "ReadWriteOnce",
     )
     made = catalogue.profiles(machines, settings, rates, at)
     return Fleet(profilefile.edited(made, file.profiles), machines, rules, there, away=inventory.away, made=made)
+
+
+def _waiting(session: Session) -> Sequence[str]:
+    """Who waits for a server."""
+    query = select(Ticket.owner).where(Ticket.state == "waiting", Ticket.purpose == "notebook").distinct()
+    return session.scalars(query).all()
 
 
 def active_slices(session: Session) -> list[Slice]:
@@ -224,8 +235,8 @@ class Profiles:
         self.lacks: Mapping[Feature, Text] = {}
         """What servers cannot have here; their backend's own, once there is one."""
 
-    async def fleet(self) -> Fleet:
-        """The fleet as it was at most ten seconds ago."""
+    async def fleet(self, *owners: str) -> Fleet:
+        """The fleet as it was at most ten seconds ago, with where homes of who waits, and of these people, are."""
         async with self._looking:
             # before the look: what is said to have changed during it makes it an old one
             now, begun = self._clock(), (self._changes, self._refusals.mark())
@@ -238,13 +249,20 @@ class Profiles:
                 )
                 seen = with_lost(seen, await self._store.read(lost))
                 refused = await asyncio.to_thread(self._refusals.units, seen.devices)
-                known = self._known = (
-                    now,
-                    begun,
-                    replace(fleet_of(seen, self._settings, card, now, refused, file), lacks=self.lacks),
-                )
+                made = replace(fleet_of(seen, self._settings, card, now, refused, file), lacks=self.lacks)
+                await self._learn_homes(made, await self._store.read(_waiting))
+                known = self._known = now, begun, made
+        await self._learn_homes(known[2], owners)
         full = await self.full()
         return known[2] if full is None else replace(known[2], full=full, _closings={})
+
+    async def for_queue(self) -> Fleet:
+        """The same with where homes are of everybody who waits now, also of who asked another process."""
+        return await self.fleet(*await self._store.read(_waiting))
+
+    async def _learn_homes(self, fleet: Fleet, owners: Iterable[str]) -> None:
+        unknown = set(owners) - fleet.homes.keys()
+        fleet.homes.update({**dict.fromkeys(unknown), **await self._inventory.homes(unknown)})
 
     def forget(self) -> None:
         """A GPU was cut anew: who asks next gets a look that was begun after this."""

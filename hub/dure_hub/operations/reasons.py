@@ -39,8 +39,8 @@ REASONS: Mapping[str, Text] = {
         "ko": "허브가 이 서버를 잃어버린 상태에서 새 서버가 요청되었습니다.",
     },
     "not_admitted": {
-        "en": "The cluster's own queue did not let it in.",
-        "ko": "클러스터 자체 대기열이 승인하지 않았습니다.",
+        "en": "The cluster did not let it in.",
+        "ko": "클러스터가 받아들이지 않았습니다.",
     },
     "never_logged_in": {
         "en": "The hub does not know its owner yet, who must log in once in a browser.",
@@ -94,6 +94,10 @@ _SILENT: Text = {
     "en": "It did not answer within {span}, and was stopped.",
     "ko": "{span} 안에 응답하지 않아 종료했습니다.",
 }
+_BY_CLUSTER: Text = {
+    "en": "The cluster ended it, or did not take it after all. It says: {detail}",
+    "ko": "클러스터가 종료했거나 결국 받아들이지 않았습니다. 클러스터의 설명: {detail}",
+}
 _NAME_LENGTH = 36  # with the longest text that fits what a row keeps
 _UNITS = ((86400, "day", "일"), (3600, "hour", "시간"), (60, "minute", "분"), (1, "second", "초"))
 _ALL: Mapping[str, Text] = {**{str(code): text for code, text in BACKEND.items()}, **REASONS}
@@ -112,6 +116,11 @@ def ended_early(exit_code: int | None) -> str:
 def silent_for(seconds: int) -> str:
     """The reason of a start that did not answer in that time."""
     return f"silent {seconds}"
+
+
+def by_cluster(said: str) -> str:
+    """The reason of what the place ended for a reason of its own, in its words."""
+    return f"by_cluster {' '.join(said.split())}"
 
 
 def stopped_by(who: str, why: str | None, *, lead: bool = False) -> str:
@@ -143,6 +152,8 @@ def sentence(reason: str | None, language: str = "en") -> str | None:
         return fill(_ENDED_EARLY, language, {"code": detail})
     if code == "silent" and detail.isdecimal():
         return fill(_SILENT, language, {"span": span(int(detail), language)})
+    if code == "by_cluster" and detail:
+        return fill(_BY_CLUSTER, language, {"detail": detail})
     if code in STOPPED_BY and detail:
         return fill(STOPPED_BY[code], language, {"detail": detail})
     text = _ALL.get(reason)

@@ -346,7 +346,7 @@ class Reconciler:
         waiting = select(Ticket.id).where(Ticket.state == "waiting").limit(1)
         if await self._store.read(lambda session: session.scalar(waiting)) is None:
             return
-        fleet = await self._profiles.fleet()
+        fleet = await self._profiles.for_queue()
 
         def decide_queue(session: Session) -> None:
             self._awake(session)

@@ -86,7 +86,7 @@ def start_of(session: Session, asked: Ticket, queued: line.Line) -> Start:
     queued.add(asked, session)
     if queued.turn(asked) is not None:
         return Start(now=True)
-    wish = line.wish_of(session, asked, queued.fleet)
+    wish = queued.wish(session, asked)
     return Start(
         now=False,
         position=queued.places().get(_LAST),
@@ -102,7 +102,7 @@ def ticket_on_wire(session: Session, ticket: Ticket, fleet: Fleet, now: datetime
     if ticket.state == "waiting":
         queued = line.seen(session, fleet, now)
         position, starts = queued.places().get(ticket.id), queued.expected()
-        wish = line.wish_of(session, ticket, fleet)
+        wish = queued.wish(session, ticket)
         instead = queued.next_best(ticket.profile, wish)
     return wire.Ticket(
         id=ticket.id,

@@ -19,6 +19,8 @@ from dure_hub.policies.slices import CPU, Placement, Slice, Wish
 from dure_hub.policies.verdict import Verdict
 
 _NO_WISH = Wish()
+_NAMED = 3
+"""Nodes that a verdict names; of more it says how many."""
 
 
 class Board:
@@ -48,12 +50,13 @@ class Board:
         """Where one holder of this profile goes. Takes nothing.
 
         Verdicts: `fits`; `no_gpu_free`, `no_slice_free`, `other_team_shares`, `no_memory_free`, `no_cores_free`,
-        `no_pods_free` (waiting helps); `never_fits` (it does not).
+        `no_pods_free`, and `home_bound` in their place where only some nodes will do (waiting helps);
+        `never_fits` (it does not).
         """
         ranking = self._ranking(profile, wish)
         offer = ranking.first(wish.apart)
         if offer is None:
-            return Placement(self._refusal(profile, ranking))
+            return Placement(_bound(self._refusal(profile, ranking), wish))
         node = self._nodes[offer.node]
         devices = node.choose(offer, ranking.request, wish.apart)
         slices = _slices(profile, node.machine.name, devices, offer.start, wish.team)
@@ -78,13 +81,13 @@ class Board:
     def count(self, profile: ProfileSpec, wish: Wish = _NO_WISH) -> int:
         """How many holders of this profile fit beside what is held."""
         request = _request(profile, wish)
-        return sum(node.count(request) for node in self._nodes if _takes(node, request))
+        return sum(node.count(request) for node in self._nodes if _takes(node, request, wish))
 
     def count_by_slice(self, slices: Iterable[Slice], profile: ProfileSpec, wish: Wish = _NO_WISH) -> int:
         """The same on the nodes of these slices alone, each node once."""
         request = _request(profile, wish)
         nodes = {node.index: node for node in map(self._node_of, slices) if node is not None}
-        return sum(node.count(request) for node in nodes.values() if _takes(node, request))
+        return sum(node.count(request) for node in nodes.values() if _takes(node, request, wish))
 
     def total(self, profile: ProfileSpec, wish: Wish = _NO_WISH) -> int:
         """How many holders of this profile fit where nothing is held."""
@@ -112,11 +115,11 @@ class Board:
 
     def _ranking(self, profile: ProfileSpec, wish: Wish) -> _Ranking:
         team = wish.team if profile.share and not wish.share_across_teams else ANY_TEAM
-        key = (Ask.of(profile), profile.cpu_cores, profile.memory_mb, wish.pool, team)
+        key = (Ask.of(profile), profile.cpu_cores, profile.memory_mb, wish.pool, team, wish.nodes, wish.without)
         ranking = self._rankings.get(key)
         if ranking is None:
             request = _request(profile, wish)
-            nodes = [node for node in self._nodes if _takes(node, request)]
+            nodes = [node for node in self._nodes if _takes(node, request, wish)]
             ranking = self._rankings[key] = _Ranking(request, nodes, self._demand, len(self._changed))
         else:
             ranking.follow(self._changed)
@@ -238,6 +241,20 @@ def _refusal(profile: ProfileSpec, ranking: _Ranking, facts: dict[str, Any]) -> 
     return Verdict.no("no_cores_free", **facts, free=round(most_cores, 2), asked=profile.cpu_cores)
 
 
+def _bound(refusal: Verdict, wish: Wish) -> Verdict:
+    """The same with the nodes that alone will do, where not all of them will."""
+    if wish.nodes is None:
+        return refusal
+    return Verdict.no("home_bound", **refusal.facts, nodes=named(wish.nodes) or "-")
+
+
+def named(nodes: Iterable[str]) -> str:
+    """The first of these nodes by name, and how many more there are."""
+    names = sorted(nodes)
+    more = f" (+{len(names) - _NAMED})" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
 def _slices(
     profile: ProfileSpec, node: str, devices: Sequence[Device], start: int | None, team: str | None
 ) -> tuple[Slice, ...]:
@@ -261,9 +278,9 @@ def _slices(
     return tuple(made)
 
 
-def _takes(node: Node, request: Request) -> bool:
+def _takes(node: Node, request: Request, wish: Wish) -> bool:
     in_pool = not request.pool or node.machine.pool in {"", request.pool}
-    return in_pool and (request.ask.gpu or not node.machine.gpus_only)
+    return in_pool and (request.ask.gpu or not node.machine.gpus_only) and wish.allows(node.machine.name)
 
 
 def _has_sibling(node: Node, apart: frozenset[str]) -> bool:

@@ -25,16 +25,16 @@ class Capacity:
     def __init__(self, machines: Sequence[Machine]) -> None:
         self._machines = machines
         self._board: Board | None = None
-        self._known: dict[tuple[str, str], bool] = {}
+        self._known: dict[tuple[str, str, frozenset[str] | None], bool] = {}
         self._asking = Lock()
 
-    def fits(self, profile: ProfileSpec, pool: str = "") -> bool:
-        """Whether one holder of the profile ever fits on the nodes for this pool ("": on any)."""
-        key = (profile.name, pool)
+    def fits(self, profile: ProfileSpec, pool: str = "", nodes: frozenset[str] | None = None) -> bool:
+        """Whether one holder of the profile ever fits on nodes for this pool ("": on any), of `nodes` alone."""
+        key = (profile.name, pool, nodes)
         with self._asking:
             if key not in self._known:
                 self._board = self._board or Board(self._machines)
-                self._known[key] = self._board.place(profile, Wish(pool=pool)).verdict.allowed
+                self._known[key] = self._board.place(profile, Wish(pool=pool, nodes=nodes)).verdict.allowed
             return self._known[key]
 
 

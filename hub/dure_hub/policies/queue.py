@@ -26,11 +26,11 @@ from dure_hub.policies.contention import Contention
 from dure_hub.policies.lanes import Lane, lasting
 from dure_hub.policies.order import Waiting, order
 from dure_hub.policies.promises import in_danger, spends_reserve
-from dure_hub.policies.slices import Placement, Slice
+from dure_hub.policies.slices import Placement, Slice, Wish
 
 _MOMENT = timedelta(microseconds=1)
 _NO_CEILINGS: Mapping[Holder, int] = {}
-_Kind = tuple[str, str, bool, str | None]
+_Kind = tuple[str, str, bool, str | None, frozenset[str] | None, frozenset[str]]
 _ROUNDS = 3
 """How often the line is put in order anew for the sake of promises; each round costs a look ahead."""
 
@@ -266,13 +266,15 @@ class _Fleet:
 
     def _hits(self, holder: Waiting, asked: Waiting) -> int:
         own, other = self._profiles.get(holder.profile), self._profiles.get(asked.profile)
-        if own is None or other is None or not self._meet(holder.wish.pool, asked.wish.pool):
+        if own is None or other is None or not self._meet(holder.wish, asked.wish):
             return 0
         return self._contention.hits(own, other, holder.wish, asked.wish)
 
-    def _meet(self, one: str, other: str) -> bool:
-        """Whether there is a node for both pools."""
-        return one == other or not one or not other or self._for_everything
+    def _meet(self, one: Wish, other: Wish) -> bool:
+        """Whether there may be a node for both."""
+        if one.nodes is not None and other.nodes is not None and one.nodes.isdisjoint(other.nodes):
+            return False
+        return one.pool == other.pool or not one.pool or not other.pool or self._for_everything
 
     def _steps(self, lanes: Iterable[Lane[Waiting]]) -> list[list[tuple[datetime, int]]]:
         """For each lane how many of it fit from which time on, beside nothing but the leases there are now."""
@@ -310,7 +312,8 @@ def _kind(ticket: Waiting, profiles: Mapping[str, ProfileSpec]) -> _Kind:
     """What tickets have in common that fit in the same places; their team only where a GPU is shared by team."""
     wish = ticket.wish
     by_team = profiles[ticket.profile].share and not wish.share_across_teams
-    return ticket.profile, wish.pool, wish.share_across_teams, wish.team if by_team else None
+    team = wish.team if by_team else None
+    return ticket.profile, wish.pool, wish.share_across_teams, team, wish.nodes, wish.without
 
 
 def _life(ticket: Waiting) -> timedelta | None:

@@ -64,13 +64,20 @@ class Wish:
 
     `team` is whose it will be, `pool` what the node should be for ("": any node will do). `apart` are devices and
     nodes of its siblings: it goes to another node if it can, else to another device, else anywhere. Shares of one
-    GPU go to one team alone, unless `share_across_teams`.
+    GPU go to one team alone, unless `share_across_teams`. `nodes` are those from which its owner's home can be
+    reached (None: all are), and `without` those that may not have it now: it goes to no other, and not to these.
     """
 
     team: str | None = None
     pool: str = ""
     apart: frozenset[str] = frozenset()
     share_across_teams: bool = False
+    nodes: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
+
+    def allows(self, node: str) -> bool:
+        """Whether it may go to this node at all, whatever is free there."""
+        return (self.nodes is None or node in self.nodes) and node not in self.without
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from dure_hub.services.portal import operations_of
 from dure_hub.services.why import sentence_of
 
 router = APIRouter(prefix="/queue", tags=["queue"])
-_QUOTA = ("verdict.quota", "verdict.cluster_queue")
+_QUOTA = ("verdict.quota", "verdict.cluster_queue", "verdict.cluster_quota")
+_NODE = ("verdict.cluster_no_node", "verdict.home_bound")
 
 
 @router.get("")
@@ -36,6 +37,8 @@ def why(entry: QueueEntry, *, told: bool = True) -> dict[str, str] | None:
     key = sentence_of(entry.code, entry.facts)
     if key.startswith(_QUOTA) and not told:
         key = "verdict.some_quota"
+    if key.startswith(_NODE) and not told:
+        key = "verdict.some_node"
     if not words.has(key):
         return None
     facts = {"profile": entry.profile, **entry.facts}

@@ -24,6 +24,9 @@ _KINDS = {
     "place_away": "away",
     "disk_low": "disk",
     "cluster_queue": "cluster_queue",
+    "cluster_quota": "cluster_quota",
+    "cluster_no_node": "no_node",
+    "home_bound": "home",
     "quota_no_gpu_hours": "never",
 }
 

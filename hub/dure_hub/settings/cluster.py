@@ -40,7 +40,23 @@ class OnCluster(BaseModel):
         description="Address at which a cluster's pods reach the portal; empty is the front port's own.",
     )
     pod_start_s: int = Field(
-        600, ge=5, le=86400, description="How long a pod may take to begin, its image fetched (s)."
+        600,
+        ge=5,
+        le=86400,
+        description="How long a pod may take to begin once it has a node, its image fetched (s).",
+    )
+    node_wait_s: int = Field(
+        60,
+        ge=1,
+        le=86400,
+        description="How long a server's pod may wait for a node, before it waits in line again (s).",
+    )
+    retry_pause_s: int = Field(
+        120,
+        ge=1,
+        le=3600,
+        description="How long what a quota of the cluster refused is not tried again, and a node that took no pod "
+        "is given none of that profile (s).",
     )
     kueue_admission_s: int = Field(
         60,
@@ -64,7 +80,7 @@ class OnCluster(BaseModel):
     storage_class: str = Field("", description="StorageClass of these volumes; empty is the cluster's own choice.")
     home_access: Literal["ReadWriteOnce", "ReadWriteMany"] = Field(
         "ReadWriteOnce",
-        description="Access mode of these volumes; with ReadWriteOnce a person's servers must be on one node.",
+        description="Access mode of these volumes; with ReadWriteOnce a person's servers are put on one node.",
     )
     kubespawner: dict[str, Any] = Field(
         {},
@@ -104,7 +120,7 @@ class OnCluster(BaseModel):
     @property
     def pod_wait_s(self) -> int:
         """How long a start may wait for its pod in all."""
-        return self.kueue_admission_s + self.pod_start_s
+        return self.kueue_admission_s + self.node_wait_s + self.pod_start_s
 
     @property
     def on_cluster(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -230,3 +230,28 @@ def test_how_far_a_pod_is_is_said_by_its_conditions_and_states() -> None:
     assert steps_of(waits) == [*fetches, ("in_trouble", "ImagePullBackOff: Back-off pulling image")]
     waits["status"] = {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]}
     assert steps_of(waits) == fetches, "a cluster that does not know that condition"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "grace", "phase"),
+    [(61, 0, Phase.EXITED), (59, 0, Phase.RUNNING), (3600, 30, Phase.RUNNING), (3600, None, Phase.RUNNING)],
+)
+def test_only_who_deletes_by_force_says_that_what_nobody_hears_of_runs_no_more(
+    seconds: int, grace: int | None, phase: Phase
+) -> None:
+    found = pod("Running", deleted=(NOW - timedelta(seconds=seconds)).isoformat(), running={})
+    found["spec"]["nodeName"] = "n1"
+    found["metadata"]["deletionGracePeriodSeconds"] = grace
+    seen = looked(found)
+    assert (seen.phase, seen.exact) == (phase, phase is Phase.RUNNING)
+    if phase is Phase.EXITED:
+        assert (seen.reason, seen.ended_ago_s) == (Reason.KILLED, seconds)
+
+
+def test_an_evicted_one_has_the_words_of_the_cluster() -> None:
+    found = pod("Failed", **over(137, "ContainerStatusUnknown"))
+    found["status"] |= {"reason": "Evicted", "message": "The node was low on resource: memory."}
+    assert looked(found).said == "Evicted: The node was low on resource: memory."
+    assert looked(pod("Failed", **over(1))).said is None
+    found["status"]["message"] = None
+    assert looked(found).said == "Evicted"

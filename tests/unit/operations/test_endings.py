@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from dure import wire
+from dure.errors import NotReady
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Phase, Seen
+from dure_hub.backends.base import Handle, Phase, Seen
+from dure_hub.operations.errors import EndsUnseen, StillEnding
 from dure_hub.operations.people import USE, Person
 from dure_hub.operations.reconcile import Reconciler
 from dure_hub.store.models import Event, Lease
-from tests.support.world import World
+from tests.support.world import MemoryServers, World
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
@@ -136,3 +140,53 @@ async def test_what_was_never_claimed_was_held_until_now(world: World) -> None:
     assert asked.lease is not None
     world.clock.move(300)
     assert await end(world, asked.lease.id) == (world.clock(), 0)
+
+
+class Silent(MemoryServers):
+    """Servers of a node that does not answer, or of a place that does not either."""
+
+    away = False
+
+    async def lingers(self, handle: Handle) -> Mapping[str, str] | None:
+        """Of what is there."""
+        if self.away:
+            raise NotReady(part="The cluster")
+        return {"en": "Its node n1 is silent.", "ko": "n1 노드가 응답하지 않습니다."} if self.there else None
+
+
+async def test_who_starts_anew_what_has_not_ended_is_told_why_where_somebody_knows(tmp_path: Path) -> None:
+    servers = Silent()
+    servers.stubborn = True
+    world = World(tmp_path, servers=servers)
+    world.jupyterhub.away = True
+    await running(world)
+    await world.environments.stop(ANN, "default")
+    again = wire.EnvironmentRequest(id=new_id(), profile="cpu")
+    with pytest.raises(EndsUnseen, match="Its node n1 is silent") as refused:
+        await world.environments.request(ANN, again)
+    assert "n1 노드가" in refused.value.text("ko")
+    servers.away = True
+    with pytest.raises(StillEnding, match="Try again in a few seconds"):
+        await world.environments.request(ANN, again)
+    await world.close()
+
+
+async def test_what_the_cluster_ended_is_told_in_its_words(world: World) -> None:
+    lease = await running(world)
+    world.servers.put(lease, Phase.EXITED, reason="killed", said="Evicted: The node was\nlow on resource: memory.")
+    await end(world, lease)
+    found = await world.environments.get(ANN, "default")
+    assert found.phase == "failed"
+    assert found.reason_text is not None
+    said = "Evicted: The node was low on resource: memory."
+    assert all(said in one for one in found.reason_text.values())
+    assert found.reason_text["ko"] != found.reason_text["en"]
+
+
+async def test_the_hub_that_looks_first_tells_the_same(world: World) -> None:
+    lease = await running(world)
+    handle = world.servers.there[lease].handle
+    seen = Seen(handle, Phase.EXITED, reason="killed", said="Evicted: no disk")
+    await world.environments.ended(lease, "exited", seen)
+    found = await world.environments.get(ANN, "default")
+    assert (found.phase, "Evicted: no disk" in (found.reason or "")) == ("failed", True)

@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 from dure import wire
 from dure.wire.ids import new_id
-from dure_hub.backends.base import Handle, HeldBack, Inventory, Kind
+from dure_hub.backends.base import Handle, HeldBack, Inventory, Kind, NodeInventory
+from dure_hub.backends.kubernetes.errors import NoNode, OverClusterQuota
 from dure_hub.operations import leaving
 from dure_hub.operations.errors import MustWait
 from dure_hub.operations.people import Person
@@ -25,6 +26,12 @@ PAUSE_S = 120
 WHY = "insufficient unused quota for nvidia.com/gpu, 1 more needed"
 HELD = HeldBack(queue="dure-vision", why=WHY)
 PLACE = Inventory(cpu_cores=64, memory_mb=1 << 19, devices=gpus(2))
+
+
+FULL = "requested: requests.nvidia.com/gpu=1, used: requests.nvidia.com/gpu=1, limited: requests.nvidia.com/gpu=1"
+OVER = OverClusterQuota(quota="dure", namespace="dev", why=FULL)
+UNPLACED = "0/2 nodes are available: 1 Too many pods."
+RETRY_S = 90
 
 
 def person(name: str, team: str = "vision") -> Person:
@@ -63,15 +70,15 @@ async def take(world: World, who: Person, lease: str) -> None:
     await world.environments.save_handle(world.servers.put(lease))
 
 
-async def put_back(world: World, who: Person) -> str:
+async def put_back(world: World, who: Person, held: HeldBack = HELD) -> str:
     """It was begun, and not let in: its lease, which has ended."""
     lease = await begun(world, who)
-    await not_let_in(world, lease)
+    await not_let_in(world, lease, held)
     return lease
 
 
-async def not_let_in(world: World, lease: str) -> None:
-    await world.environments.put_back(lease, HELD)
+async def not_let_in(world: World, lease: str, held: HeldBack = HELD) -> None:
+    await world.environments.put_back(lease, held)
     await world.servers.stop(Handle(lease, Kind.SERVER), 0)
     await world.environments.ended(lease, "exited")
 
@@ -219,7 +226,7 @@ async def test_who_may_begin_nothing_any_more_does_not_wait_again(world: World) 
         session.add(Login(name="ann", notes={}, gone_at=world.clock()))
     await not_let_in(world, lease)
     found = await seen(world, ANN)
-    assert (found.phase, found.reason) == ("stopped", "The cluster's own queue did not let it in.")
+    assert (found.phase, found.reason) == ("stopped", "The cluster did not let it in.")
 
 
 async def test_a_place_that_is_away_makes_no_end_of_the_pause(world: World) -> None:
@@ -266,3 +273,89 @@ async def test_what_is_never_let_in_does_not_wait_for_ever(tmp_path: Path) -> No
         "There was no room for it within the time a request may wait.",
     )
     await world.close()
+
+
+@pytest.fixture
+async def two_nodes(tmp_path: Path) -> AsyncIterator[World]:
+    """A GPU on each of two nodes."""
+    nodes = [
+        NodeInventory(name, 16, 1 << 17, [replace(one, uuid=f"GPU-{name}", node=name) for one in gpus(1)])
+        for name in ("n1", "n2")
+    ]
+    made = World(tmp_path, Inventory.of(nodes), retry_pause_s=RETRY_S)
+    yield made
+    await made.close()
+
+
+def node_of(world: World, lease: str) -> str:
+    return str(row(world, lease).slices[0]["node"])
+
+
+async def look(world: World) -> None:
+    world.profiles.forget()
+    await world.reconciler.look()
+
+
+async def test_a_quota_of_the_cluster_that_is_used_up_is_waited_for_in_its_own_words(tmp_path: Path) -> None:
+    world = World(tmp_path, PLACE, retry_pause_s=RETRY_S, kueue_pause_s=1)
+    lease = await put_back(world, ANN, OVER)
+    found = await seen(world, ANN)
+    assert found.ticket is not None
+    assert (found.phase, found.ticket.waits_for, found.ticket.position) == ("waiting", "cluster_quota", 1)
+    assert found.ticket.why is not None
+    assert all(FULL in said and "dure" in said for said in found.ticket.why.values())
+    assert row(world, lease).ended_at == row(world, lease).granted_at, "nobody pays for that"
+    world.clock.move(1)
+    assert (await ask(world, CHO)).phase == "waiting", "it is every team's quota"
+    assert (await ask(world, replace(CHO, name="eve"), "cpu")).phase == "starting", "of what it has room for"
+    for seconds, phase in ((RETRY_S - 2, "waiting"), (1, "starting")):
+        world.clock.move(seconds)
+        await look(world)
+        assert (await seen(world, ANN)).phase == phase
+    await world.close()
+
+
+async def test_what_one_node_does_not_take_goes_to_another_at_once_and_so_does_its_like(two_nodes: World) -> None:
+    world = two_nodes
+    lease = await begun(world, ANN)
+    first = node_of(world, lease)
+    await not_let_in(world, lease, NoNode(node=first, seconds=60, why=UNPLACED))
+    await look(world)
+    again = (await seen(world, ANN)).lease
+    assert again is not None
+    assert node_of(world, again.id) != first
+    ben = await ask(world, BEN)
+    assert ben.phase == "waiting", "nobody is sent there meanwhile, though it seems to have room"
+    ticket = told(ben).ticket
+    assert ticket is not None
+    assert (ticket.waits_for, ticket.position) == ("no_node", 1)
+    assert ticket.why is not None
+    assert all(UNPLACED in said and first in said for said in ticket.why.values())
+    world.clock.move(RETRY_S)
+    await look(world)
+    ben = await seen(world, BEN)
+    assert ben.lease is not None
+    assert node_of(world, ben.lease.id) == first, "after the pause it is tried again"
+
+
+async def test_what_finds_no_node_keeps_its_place_and_is_not_tried_in_a_loop(two_nodes: World) -> None:
+    world = two_nodes
+    asked = await begun(world, ANN), await begun(world, BEN)
+    for lease in asked:
+        world.clock.move(1)
+        await not_let_in(world, lease, NoNode(node=node_of(world, lease), seconds=60, why=UNPLACED))
+    await look(world)
+    tickets = [(await seen(world, who)).ticket for who in (ANN, BEN)]
+    assert [(one.waits_for, one.position) for one in tickets if one] == [("no_node", 1), ("no_node", 2)]
+    assert all(row(world, lease).ended_at == row(world, lease).granted_at for lease in asked)
+    for seconds in (RETRY_S - 2, 2):
+        world.clock.move(seconds)
+        await look(world)
+    assert [(await seen(world, who)).phase for who in (ANN, BEN)] == ["starting", "starting"]
+
+
+async def test_a_pod_that_any_node_might_have_taken_pauses_its_like(world: World) -> None:
+    await put_back(world, ANN, NoNode(node="", seconds=60, why=UNPLACED))
+    ben = await ask(world, BEN)
+    assert told(ben).ticket is not None
+    assert told(ben).ticket.waits_for == "no_node"  # type: ignore[union-attr]

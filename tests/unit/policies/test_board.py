@@ -221,3 +221,25 @@ def test_the_next_best_is_the_nearest_with_room() -> None:
 def test_grids_of_one_name_are_kept_apart() -> None:
     board = Board([node(cut("a"), cut("b", grid=A30))])
     assert (board.count(mig("2g.12gb")), board.count(mig("2g.20gb"))) == (2, 3)
+
+
+def test_only_the_nodes_of_a_home_will_do_and_the_refusal_names_them() -> None:
+    board = Board([node(h100(name), name=name) for name in "abcde"])
+    wish = Wish(nodes=frozenset("c"))
+    placed = board.place(WHOLE, wish)
+    assert placed.slices[0].node == "c"
+    assert (board.count(WHOLE, wish), board.total(WHOLE, wish), board.count(WHOLE)) == (1, 1, 5)
+    board.take(placed.slices)
+    refused = board.place(WHOLE, wish).verdict
+    assert (refused.code, refused.facts["nodes"], refused.facts["total"]) == ("home_bound", "c", 1)
+    assert board.place(WHOLE, Wish(nodes=frozenset())).verdict.facts["nodes"] == "-"
+    several = board.place(FOUR, Wish(nodes=frozenset("abcd"))).verdict
+    assert (several.code, several.facts["nodes"]) == ("home_bound", "a, b, c (+1)")
+
+
+def test_nodes_that_may_not_have_it_are_left_out_also_of_those_that_alone_will_do() -> None:
+    board = Board([node(h100(name), name=name) for name in "ab"])
+    assert board.place(WHOLE, Wish(without=frozenset("a"))).slices[0].node == "b"
+    assert board.count(WHOLE, Wish(without=frozenset("a"))) == 1
+    assert not board.place(WHOLE, Wish(nodes=frozenset("a"), without=frozenset("a"))).verdict.allowed
+    assert board.place(WHOLE).slices[0].node == "a", "others' wishes are their own"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dure_hub.catalogue.machine import Gpu
 from dure_hub.policies.classes import INFERENCE, TRAINING, URGENT_INFERENCE
 from dure_hub.policies.order import Waiting, order, positions
-from dure_hub.policies.placement import Slice
+from dure_hub.policies.placement import Slice, Wish
 from dure_hub.policies.queue import Held, expected_starts, startable
 from tests.unit.policies.fleet import box, offered
+from tests.unit.policies.grids import node, spec
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -82,3 +84,21 @@ def test_who_may_start_now_is_placed_beside_those_before_it() -> None:
     waiting.append(ticket("d", "away"))
     found = startable(waiting, held, offered(machine), [machine], NOW)
     assert [(one.ticket.id, one.placement.slices[0].device) for one in found] == [("a", "h1"), ("c", "cpu")]
+
+
+def test_each_waits_for_the_nodes_of_its_home_and_for_nobody_who_waits_for_others() -> None:
+    a, b = node(Gpu("a0", "NVIDIA H100"), name="a"), node(Gpu("b0", "NVIDIA H100"), name="b")
+    card = {"card": spec("card", gpus=1)}
+    leases = [Held((Slice("a0", 1, 1024, "a"),), after(30)), Held((Slice("b0", 1, 1024, "b"),), after(50))]
+    waiting = [
+        ticket("of a", "card", asked=0, wish=Wish(nodes=frozenset("a"))),
+        ticket("of b", "card", asked=1, wish=Wish(nodes=frozenset("b"))),
+        ticket("of a, too", "card", asked=2, wish=Wish(nodes=frozenset("a"))),
+    ]
+    starts = expected_starts(waiting, leases, card, [a, b], NOW)
+    assert starts == {"of a": after(30), "of b": after(50), "of a, too": after(90)}
+    anywhere = ticket("anywhere", "card", asked=9)
+    (start,) = startable([*waiting, anywhere], leases[:1], card, [a, b], NOW)
+    assert (start.ticket.id, start.placement.slices[0].node) == ("of b", "b")
+    (start,) = startable([waiting[0], anywhere], leases[:1], card, [a, b], NOW)
+    assert start.ticket.id == "anywhere", "it takes nothing from who waits for another node"

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 from kubernetes_asyncio.client import ApiClient
 
-from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterChanged, ClusterRefused
+from dure_hub.backends.kubernetes.errors import ClusterAway, ClusterChanged, ClusterRefused, QuotaExceeded
+from dure_hub.backends.kubernetes.quotas import exceeded
 
 CONNECT_S = 10.0
 TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=CONNECT_S)
@@ -197,8 +198,11 @@ def _good(status: int, content: bytes) -> bytes:
         return content
     if status in (429, 500, 502, 503, 504):
         raise ClusterAway(why=f"{status} {_reason(content)}".strip())
+    why = str(_said(content).get("message") or status)
+    if status == 403 and (full := exceeded(why)) is not None and full.waits:
+        raise QuotaExceeded(why=why, quota=full.quota, said=full.why)
     kind = ClusterChanged if status == 409 and _reason(content) == "Conflict" else ClusterRefused
-    raise kind(why=_said(content).get("message") or f"{status}")
+    raise kind(why=why)
 
 
 def _reason(content: bytes) -> str:

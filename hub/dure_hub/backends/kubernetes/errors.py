@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from dure.errors import DureError, Text
 from dure_hub.backends.base import HeldBack
+from dure_hub.policies import refused
 
 
 class ClusterAway(DureError):
@@ -140,6 +141,10 @@ class ClusterRefused(DureError):
     }
 
 
+class QuotaExceeded(ClusterRefused):
+    """A ResourceQuota of the namespace, `quota`, has no room now, as `said`; others may yet give theirs back."""
+
+
 class ClusterChanged(ClusterRefused):
     """The object is not as it was when it was read: who wants to change it reads it again."""
 
@@ -157,6 +162,43 @@ class NotAdmitted(HeldBack):
         "team's queue beside the portal: `kubectl get workloads -A` says who.",
         "ko": "요청은 대기열의 자리를 그대로 유지하며 다시 시도됩니다. 계속되면 포털 밖에서 팀의 큐를 쓰는 "
         "작업이 있는 것입니다. `kubectl get workloads -A`로 확인하세요.",
+    }
+
+
+class NoNode(HeldBack):
+    """A pod has found no node in its time: it is to go, and its request waits on in its place.
+
+    `node` is where its slice is; "" where the scheduler was free to choose.
+    """
+
+    code, status = "no_node", 503
+    verdict = refused.NODE
+    message: ClassVar[Text] = {
+        "en": "The cluster found no node for the pod within {seconds} s (its place is on {node}): {why}",
+        "ko": "클러스터가 {seconds}초 안에 파드의 노드를 찾지 못했습니다(배정된 자리: {node}): {why}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Its request keeps its place in the queue and is tried again, on another node where there is room. "
+        "If it stays so, the portal does not see what holds that node: `kubectl describe node {node}` says it.",
+        "ko": "요청은 대기열의 자리를 그대로 유지하며, 자리가 있으면 다른 노드에서 다시 시도합니다. 계속되면 "
+        "포털이 세지 않는 것이 그 노드에 있는 것입니다. `kubectl describe node {node}`로 확인하세요.",
+    }
+
+
+class OverClusterQuota(HeldBack):
+    """A ResourceQuota lets nothing more in now: nothing is made, and its request waits on in its place."""
+
+    code, status = "over_cluster_quota", 503
+    verdict = refused.QUOTA
+    message: ClassVar[Text] = {
+        "en": "The quota {quota} of the namespace {namespace} has no room for it now: {why}",
+        "ko": "네임스페이스 {namespace}의 할당량 {quota}에 지금 여유가 없습니다: {why}",
+    }
+    next_step: ClassVar[Text] = {
+        "en": "Its request keeps its place in the queue and is tried again. If it stays so, an administrator of "
+        "the cluster can raise it: `kubectl -n {namespace} describe quota {quota}`.",
+        "ko": "요청은 대기열의 자리를 그대로 유지하며 다시 시도됩니다. 계속되면 클러스터 관리자가 늘릴 수 "
+        "있습니다. `kubectl -n {namespace} describe quota {quota}`로 확인하세요.",
     }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,11 @@ from dure_hub.backends.kubernetes import stock
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.dcgm import measured
 from dure_hub.backends.kubernetes.errors import ClusterAway
+from dure_hub.backends.kubernetes.homes import Homes
 from dure_hub.backends.kubernetes.mirror import PODS, Mirror
 from dure_hub.backends.kubernetes.prometheus import Prometheus
 
+log = logging.getLogger(__name__)
 NO_GPU = {
     "en": "No node of the cluster offers GPUs; NVIDIA's device plugin and GPU feature discovery make them known.",
     "ko": "GPU를 제공하는 노드가 없습니다. NVIDIA 디바이스 플러그인과 GPU feature discovery가 GPU를 알립니다.",
@@ -50,14 +53,17 @@ class ClusterInventory(InventoryBackend):
         prometheus: Prometheus | None = None,
         pods: Mirror | None = None,
         *,
+        homes_in: str | None = None,
         tolerations: Sequence[Mapping[str, Any]] = (),
         use_gpu: bool = True,
     ) -> None:
+        """`homes_in` is the namespace of people's homes; None where they have none."""
         self._portal, self._prometheus, self._tolerations = portal, prometheus, tolerations
         self._use_gpu = use_gpu
         self.patience_s = 30.0
         """How long a look waits to know: long at first, then no longer than people like to wait for a page."""
         self._last: Inventory | None = None
+        self._homes = Homes(cluster, homes_in) if homes_in else None
         self._nodes, self._pods = Mirror(cluster, "/api/v1/nodes"), pods or Mirror(cluster, PODS)
 
     async def look(self) -> Inventory:
@@ -72,6 +78,17 @@ class ClusterInventory(InventoryBackend):
         read = await asyncio.to_thread(stock.read, nodes, pods, self._portal, self._tolerations)
         self._last = of_nodes(read, use_gpu=self._use_gpu)
         return self._last
+
+    async def homes(self, owners: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """As their volumes say it. Nothing is known while nodes are not: then nothing is granted either."""
+        if self._homes is None or not owners:
+            return {}
+        try:
+            nodes = await self._nodes.now(self.patience_s)
+        except ClusterAway as error:
+            log.info("where homes can be used is not known now: %s", error)
+            return {}
+        return await self._homes.of(owners, nodes)
 
     async def measure(self) -> Measures:
         """What DCGM says by Prometheus. Nothing is known without that, or while the cluster is away."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dure.errors import Text
+from dure.errors import LANGUAGES, Text, fill
 from dure_hub.backends.base import Handle, Kind, Phase, Reason, Seen
 from dure_hub.backends.kubernetes.marks import GATE, STOPPED, lease_of
 from dure_hub.backends.kubernetes.pods import CONTAINER
@@ -16,6 +16,8 @@ NEVER_RAN = {"ContainerCannotRun", "StartError", "CreateContainerError"}
 """Reasons with which a container is over that never ran."""
 LARGEST_SIGNAL = 64
 LONG_AFTER_S = 30.0
+FORCED_S = 60.0
+"""How long a kubelet that is there has to end what was deleted at once."""
 HOPELESS = {
     "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError",
     "CreateContainerError", "RunContainerError",
@@ -31,6 +33,29 @@ CAN_BEGIN = "PodReadyToStartContainers"
 """The condition of a pod whose volumes and network are there: what comes next is its image."""
 
 Pod = Mapping[str, Any]
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+NO_GROUND: Text = {
+    "en": "its volumes or its network are not ready on the node {node}. Perhaps a volume is still attached to "
+    "another node (`kubectl describe pod` tells which).",
+    "ko": "노드 {node}에서 볼륨이나 네트워크가 준비되지 않았습니다. 볼륨이 다른 노드에 연결되어 있을 수 있습니다"
+    "(`kubectl describe pod`로 확인하세요).",
+}
+NO_CONTAINER: Text = {
+    "en": "its volumes and its network are ready on the node {node}, which still fetches its image or makes its "
+    "container.",
+    "ko": "노드 {node}에 볼륨과 네트워크는 준비되었고, 아직 이미지를 받거나 컨테이너를 만드는 중입니다.",
+}
+NOT_SAID: Text = {
+    "en": "the node {node} has not begun it, and does not say what it waits for: volumes, network or the image.",
+    "ko": "노드 {node}이(가) 아직 시작하지 않았고, 무엇을 기다리는지 알려 주지 않습니다"
+    "(볼륨, 네트워크 또는 이미지).",
+}
+SILENT: Text = {
+    "en": "Its node {node} does not answer, so nobody can tell whether it still runs. It ends once the node is "
+    "back, or once an administrator says that it is gone (`kubectl delete node {node}`).",
+    "ko": "노드 {node}이(가) 응답하지 않아 아직 실행 중인지 알 수 없습니다. 노드가 돌아오거나 관리자가 노드를 "
+    "제거하면(`kubectl delete node {node}`) 끝납니다.",
+}
 NO_CLAIM: Text = {"en": "there is none of that name", "ko": "그 이름의 클레임이 없습니다"}
 CLAIM_GOES: Text = {"en": "it is being deleted", "ko": "삭제되는 중입니다"}
 CLAIM_LOST: Text = {"en": "its volume is lost", "ko": "볼륨을 잃었습니다"}
@@ -43,7 +68,7 @@ def seen_of(pod: Pod, portal: str, kind: Kind, now: datetime) -> Seen | None:
         return None
     handle = Handle(lease, kind, where_of(pod))
     state = _state(pod)
-    if pod["status"].get("phase") not in ENDED and not will_never_run(pod):
+    if pod["status"].get("phase") not in ENDED and not will_never_run(pod) and not was_forced(pod, now):
         return Seen(handle, Phase.RUNNING, started=_time(state.get("running", {}).get("startedAt")))
     over = state.get("terminated") or {}
     ended = _time(over.get("finishedAt")) or _time(pod["metadata"].get("deletionTimestamp"))
@@ -55,6 +80,7 @@ def seen_of(pod: Pod, portal: str, kind: Kind, now: datetime) -> Seen | None:
         started=_time(over.get("startedAt")),
         ended_ago_s=None if ended is None else max(now.timestamp() - ended, 0.0),
         exact=bool(over.get("finishedAt")),
+        said=said_of(pod),
     )
 
 
@@ -125,6 +151,40 @@ def trouble_of(pod: Pod) -> str | None:
     return None
 
 
+def pinned_to(pod: Pod) -> str:
+    """The one node that it may go to (`pods.make_placement`); "" where the scheduler chooses."""
+    affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(REQUIRED) or {}
+    fields = [field for term in affinity.get("nodeSelectorTerms") or () for field in term.get("matchFields") or ()]
+    return next((str(one["values"][0]) for one in fields if one["key"] == "metadata.name"), "")
+
+
+def not_begun(pod: Pod) -> Text:
+    """Why a pod on a node has not begun, where nothing of its status says so (events would, which nobody here may
+    read): what has not been done yet of what a kubelet does, first to last."""
+    can = next((one["status"] for one in _conditions(pod) if one["type"] == CAN_BEGIN), None)
+    facts = {"node": str(pod["spec"].get("nodeName"))}
+    text = NO_GROUND if can == "False" else NO_CONTAINER if can == "True" else NOT_SAID
+    return {language: fill(text, language, facts) for language in LANGUAGES}
+
+
+def is_ready(node: Mapping[str, Any]) -> bool:
+    """Whether its kubelet answers."""
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in _conditions(node))
+
+
+def silent(node: str) -> Text:
+    """Why a pod of a node that does not answer has not ended yet."""
+    return {language: fill(SILENT, language, {"node": node}) for language in LANGUAGES}
+
+
+def said_of(pod: Pod) -> str | None:
+    """What the cluster itself says of a pod that it ended or did not take: evicted, without room after all."""
+    status = pod["status"]
+    if status.get("phase") not in ENDED or not status.get("reason"):
+        return None
+    return f"{status['reason']}: {status.get('message') or ''}".strip().removesuffix(":")
+
+
 def unusable(claim: Mapping[str, Any] | None) -> Text | None:
     """Why no pod can begin with this volume claim, however long it waits; None where one may. One without a volume
     yet may: many classes make it only once a pod asks."""
@@ -152,6 +212,19 @@ def steps_of(pod: Pod) -> list[tuple[str, str]]:
         found.append(("image", str(image)))
     trouble = trouble_of(pod)
     return [*found, ("in_trouble", trouble)] if trouble else found
+
+
+def is_ending(pod: Pod) -> bool:
+    """Whether its end was asked for, and has not been seen."""
+    return bool(pod["metadata"].get("deletionTimestamp")) and pod["status"].get("phase") not in ENDED
+
+
+def was_forced(pod: Pod, now: datetime) -> bool:
+    """Whether somebody has had it deleted without waiting for its kubelet (`kubectl delete --force`), and that has
+    had its time since: so they say that it runs no more, as where its node is gone for good."""
+    deleted = _time(pod["metadata"].get("deletionTimestamp"))
+    at_once = is_ending(pod) and pod["metadata"].get("deletionGracePeriodSeconds") == 0
+    return at_once and deleted is not None and now.timestamp() - deleted > FORCED_S
 
 
 def will_never_run(pod: Pod) -> bool:

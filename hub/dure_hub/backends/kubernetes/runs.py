@@ -28,7 +28,7 @@ from dure_hub.backends.base import (
     piece_of,
 )
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.errors import ClusterChanged, NameTaken
+from dure_hub.backends.kubernetes.errors import ClusterChanged, NameTaken, QuotaExceeded
 from dure_hub.backends.kubernetes.looks import is_readable, seen_of, where_of, why_never_ran
 from dure_hub.backends.kubernetes.marks import RECORD, STOPPED, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.overlay import laid_over
@@ -62,10 +62,16 @@ class PodRuns(Runs):
 
         With a `template`, it is laid over that.
 
-        Raises `NameTaken` where another pod has its name, also one that is ending.
+        Raises `NameTaken` where another pod has its name, also one that is ending; `QuotaExceeded`.
         """
-        await self._cluster.create(self._pods, laid_over(template, make_pod(spec), spec.hidden))
+        full: QuotaExceeded | None = None
+        try:
+            await self._cluster.create(self._pods, laid_over(template, make_pod(spec), spec.hidden))
+        except QuotaExceeded as error:  # said before anybody looks whether there is such a pod already
+            full = error
         pod = await self._cluster.get(f"{self._pods}/{spec.name}")
+        if pod is None and full is not None:
+            raise full
         if pod is None or lease_of(pod, self._portal) != spec.lease:
             raise NameTaken(name=spec.name)
         yield Handle(spec.lease, self.kind, where_of(pod))

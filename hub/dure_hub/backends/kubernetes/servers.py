@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from datetime import datetime
 from typing import Any
 
+from dure.errors import Text
 from dure_hub.backends.asking import AskedServers, Door
 from dure_hub.backends.base import (
     REASONS,
@@ -22,14 +23,37 @@ from dure_hub.backends.base import (
     ServerWork,
 )
 from dure_hub.backends.kubernetes.api import Cluster
-from dure_hub.backends.kubernetes.errors import ClusterAway, HomeTaken, PodEnded, PodStuck, VolumeMissing
+from dure_hub.backends.kubernetes.errors import (
+    ClusterAway,
+    HomeTaken,
+    NoNode,
+    OverClusterQuota,
+    PodEnded,
+    PodStuck,
+    QuotaExceeded,
+    VolumeMissing,
+)
 from dure_hub.backends.kubernetes.holding import Holds
-from dure_hub.backends.kubernetes.looks import ENDED, seen_of, steps_of, trouble_of, unusable, waits_for, where_of
+from dure_hub.backends.kubernetes.looks import (
+    ENDED,
+    is_ending,
+    is_ready,
+    not_begun,
+    pinned_to,
+    seen_of,
+    silent,
+    steps_of,
+    trouble_of,
+    unusable,
+    waits_for,
+    where_of,
+)
 from dure_hub.backends.kubernetes.marks import BASE, MANAGED_BY, OURS, OWNER, PORTAL, lease_of, run_name, selector
 from dure_hub.backends.kubernetes.mirror import PODS, Mirror
 from dure_hub.backends.kubernetes.pods import make_home_claim, make_secret
 from dure_hub.backends.kubernetes.queues import queued
 from dure_hub.backends.kubernetes.runs import PodRuns
+from dure_hub.backends.kubernetes.spec import PodSpec
 from dure_hub.backends.kubernetes.specs import home_claim, server_spec
 from dure_hub.catalogue.profiles import Volume
 from dure_hub.policies.classes import NOTEBOOK, class_of
@@ -73,20 +97,32 @@ class KubernetesServers(PodRuns, AskedServers):
     async def start(self, work: ServerWork) -> AsyncIterator[Handle]:
         """As the interface says. Its Secret is there before its pod: who was killed in between starts anew.
 
-        Kueue admits it, where its team has a queue there. Raises `NotAdmitted` where it does not in its time;
-        `PodStuck` where it has no address in its own, after that; `PodEnded` where it ends before.
-        `VolumeMissing` before anything is made where a volume of its profile is not there.
+        Kueue admits it, where its team has a queue there. Raises `NotAdmitted` where it does not in its time, and
+        `NoNode` where the scheduler then does not; `PodStuck` where it has no address in its own, after that;
+        `PodEnded` where it ends before. Before there is a pod: `OverClusterQuota` where a quota has no room, and
+        `VolumeMissing` where a volume of its profile is not there.
         """
         spec = server_spec(self._settings, work)
         await self._need_volumes(work.volumes)
-        await self._ensure_home(work.owner)
-        secret = make_secret(spec, work.secrets)
-        if not await self._cluster.create(self._secrets, secret):  # of a start that was cut off: its token is lost
-            await self._cluster.patch(f"{self._secrets}/{spec.name}", {"stringData": secret["stringData"]})
-        spec = await queued(self._cluster, spec, class_of(NOTEBOOK))
-        async for handle in self.launch(spec, work.template):
-            yield handle
-            yield await self._addressed(handle)
+        handle = await self._made(spec, work)
+        yield handle
+        yield await self._addressed(handle)
+
+    async def _made(self, spec: PodSpec, work: ServerWork) -> Handle:
+        """Its home, its Secret and its pod. Where a quota has no room for one of them, no Secret is left."""
+        try:
+            await self._ensure_home(work.owner)
+            secret = make_secret(spec, work.secrets)
+            if not await self._cluster.create(
+                self._secrets, secret
+            ):  # of a start that was cut off: its token is lost
+                await self._cluster.patch(f"{self._secrets}/{spec.name}", {"stringData": secret["stringData"]})
+            queue = await queued(self._cluster, spec, class_of(NOTEBOOK))
+            return await anext(self.launch(queue, work.template))
+        except QuotaExceeded as error:
+            await self._cluster.delete(f"{self._secrets}/{spec.name}")
+            facts, space = error.facts, spec.namespace
+            raise OverClusterQuota(quota=facts["quota"], namespace=space, why=facts["said"]) from error
 
     async def seen(self) -> Sequence[Seen]:
         """As of any run. Now and then Secrets are removed that no pod came to."""
@@ -130,9 +166,11 @@ class KubernetesServers(PodRuns, AskedServers):
             self._settings.home_access,
         )
         claims = f"{self._space}/persistentvolumeclaims"
-        if await self._cluster.create(claims, claim):
-            return
         there = await self._cluster.get(f"{claims}/{home_claim(owner)}")
+        if there is None:  # looked for first: a quota that is used up refuses also what there is already
+            if await self._cluster.create(claims, claim):
+                return
+            there = await self._cluster.get(f"{claims}/{home_claim(owner)}")
         whose = ((there or {}).get("metadata", {}).get("labels") or {}).get(PORTAL)
         if whose != self._settings.instance:
             raise HomeTaken(claim=home_claim(owner), whose=whose or "-", portal=self._settings.instance)
@@ -140,13 +178,15 @@ class KubernetesServers(PodRuns, AskedServers):
     async def _addressed(self, handle: Handle) -> Handle:
         """Once it has an address. An API server that is away is waited for: that time says nothing of the pod.
 
-        Nor does the time in which Kueue holds it back, which has a limit of its own.
+        Nor does the time in which Kueue holds it back, or no node has it, which have limits of their own.
         """
         await self._holds.until_admitted(handle, self._settings.kueue_admission_s)
-        waited, in_trouble, why, limit_s = 0.0, 0.0, "-", self._settings.pod_start_s
+        unplaced, waited, in_trouble, limit_s = 0.0, 0.0, 0.0, self._settings.pod_start_s
+        why: str | Text = "-"
         while True:
-            over, began = waited >= limit_s or in_trouble >= TROUBLE_S, time.monotonic()
-            await asyncio.sleep(LOOK_S if waited else 0)
+            lost = unplaced >= self._settings.node_wait_s
+            over, began = lost or waited >= limit_s or in_trouble >= TROUBLE_S, time.monotonic()
+            await asyncio.sleep(LOOK_S if waited or unplaced else 0)
             try:
                 # what is followed may be a moment old: who gives up has asked
                 pod = await (self._pod(handle) if over else self._followed(handle))
@@ -160,10 +200,16 @@ class KubernetesServers(PodRuns, AskedServers):
             if "ip" in found and pod["status"].get("phase") == "Running":
                 return Handle(handle.lease, handle.kind, found)
             trouble, passed = trouble_of(pod), max(time.monotonic() - began, LOOK_S)
-            why = trouble or waits_for(pod) or why
+            if "node" not in found:
+                why = waits_for(pod) or why
+                if lost:
+                    raise NoNode(node=pinned_to(pod), seconds=round(unplaced), why=why)
+                unplaced += passed
+                continue
+            why = trouble or not_begun(pod)
             if over and (trouble or waited >= limit_s):
                 raise PodStuck(seconds=round(waited), why=why)
-            waited, in_trouble = waited + passed, in_trouble + passed if trouble else 0.0
+            waited, in_trouble, unplaced = waited + passed, in_trouble + passed if trouble else 0.0, 0.0
 
     async def _followed(self, handle: Handle) -> Mapping[str, Any] | None:
         """Its pod as it is followed with all others, which asks nobody. One that is not there, yet or any more, is
@@ -171,9 +217,12 @@ class KubernetesServers(PodRuns, AskedServers):
         found = await self._mirror.one(self._settings.namespace_dev, self._name(handle), PATIENCE_S)
         return self._its(handle, found) or await self._pod(handle)
 
-    def _ending(self, pod: Mapping[str, Any] | None) -> str:
+    def _ending(self, pod: Mapping[str, Any] | None) -> str | Text:
+        """The cluster's own words, where it has any."""
         seen = seen_of(pod, self._portal, self.kind, self._now()) if pod else None
-        return REASONS[Reason(seen.reason if seen and seen.reason else Reason.STOPPED)]["en"]
+        if seen is not None and seen.said:
+            return seen.said
+        return REASONS[Reason(seen.reason if seen and seen.reason else Reason.STOPPED)]
 
     def address(self, handle: Handle) -> tuple[str, int]:
         """That of its pod, on the cluster's own network."""
@@ -186,6 +235,15 @@ class KubernetesServers(PodRuns, AskedServers):
     async def held_back(self, handle: Handle) -> str | None:
         """What Kueue says, where it holds its pod back."""
         return await self._holds.held_back(handle)
+
+    async def lingers(self, handle: Handle) -> Text | None:
+        """Where its node does not answer: nobody can tell then whether it still runs."""
+        pod = await self._pod(handle)
+        if pod is None or not is_ending(pod) or not pod["spec"].get("nodeName"):
+            return None
+        node = str(pod["spec"]["nodeName"])
+        nodes = await self._cluster.all("/api/v1/nodes", fieldSelector=f"metadata.name={node}")
+        return silent(node) if nodes and not is_ready(nodes[0]) else None
 
     async def came_to(self, handle: Handle) -> Sequence[tuple[str, str]]:
         """As its pod says it."""

@@ -21,6 +21,31 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "대기 순서는 그대로이며 자동으로 다시 시도합니다.",
     ),
     "waits.cluster_queue": ("The cluster's queue", "클러스터 대기열"),
+    "verdict.cluster_quota": (
+        "The quota {quota} of the cluster's namespace {namespace} has no room for it now ({why}). It keeps its "
+        "place here and is tried again by itself.",
+        "클러스터 네임스페이스 {namespace}의 할당량 {quota}에 지금 여유가 없습니다({why}). "
+        "대기 순서는 그대로이며 자동으로 다시 시도합니다.",
+    ),
+    "waits.cluster_quota": ("The cluster's quota", "클러스터 할당량"),
+    "verdict.cluster_no_node": (
+        "The node {node} took no pod of {profile} ({why}), and nothing else is free for it. It keeps its place "
+        "here and is tried again by itself.",
+        "노드 {node}이(가) {profile} 파드를 받지 못했고({why}) 다른 빈자리도 없습니다. "
+        "대기 순서는 그대로이며 자동으로 다시 시도합니다.",
+    ),
+    "waits.no_node": ("No node", "노드 없음"),
+    "verdict.home_bound": (
+        "Your home can be used on {nodes} alone, and nothing is free there for {profile}. It starts by itself "
+        "once there is.",
+        "홈을 쓸 수 있는 노드는 {nodes}뿐이고, 지금 그곳에 {profile} 자리가 없습니다. "
+        "자리가 나면 자동으로 시작합니다.",
+    ),
+    "waits.home": ("Your home's node", "홈이 있는 노드"),
+    "verdict.some_node": (
+        "It waits for a node that takes it, or that has its owner's home.",
+        "받아 줄 노드나 소유자의 홈이 있는 노드를 기다리고 있습니다.",
+    ),
     "verdict.no_gpu_free.closed": (
         "Nothing is free for {profile}; {closed} of the GPUs of its kind are out of use.",
         "{profile}에 쓸 자리가 없습니다. 같은 종류의 GPU {closed}개가 사용 중지 상태입니다.",
