@@ -265,7 +265,7 @@ async def test_a_cordoned_gpu_is_granted_to_nobody_by_any_look_and_its_holder_go
     for uuid in (device_of(lease), *other):
         await bay.devices.cordon(ROOT, uuid, wire.CordonRequest(until=until, message="new fans"))
 
-    async def as_before() -> Fleet:
+    async def as_before(*_owners: str) -> Fleet:
         return fleet
 
     bay.profiles.fleet = as_before  # type: ignore[method-assign]

@@ -45,7 +45,7 @@ class WithHomes(FixedInventory):
 def make(folder: Path, homes: Mapping[str, Collection[str]], **settings: Any) -> World:
     """A world of three nodes, of which two have a GPU; the hub is away."""
     world = World(folder, PLACE, **settings)
-    world.place = world.profiles._inventory = WithHomes(PLACE, homes)  # type: ignore[assignment]
+    world.place = world.profiles._inventory = WithHomes(PLACE, homes)
     world.jupyterhub.away = True
     return world
 

@@ -51,7 +51,7 @@ FLEET = Fleet(
 class Offered(Profiles):
     """Profiles of a fleet that is not measured."""
 
-    async def fleet(self) -> Fleet:
+    async def fleet(self, *owners: str) -> Fleet:
         return FLEET
 
 

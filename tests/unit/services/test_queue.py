@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import select
 
 from dure_hub.operations import Operations
 from dure_hub.policies import promises
-from dure_hub.policies.refused import refused
+from dure_hub.policies.refused import NODE, QUEUE, QUOTA, refused
 from dure_hub.store.models import Quota, Ticket
 from tests.unit.services.conftest import bearer
 from tests.unit.services.stub_hub import StubHub
@@ -66,17 +67,25 @@ async def test_whose_quota_it_waits_for_is_not_told_to_others(
     assert other["why"]["en"] == "It waits for the quota of its owner or team."
 
 
-async def test_what_kueue_says_of_a_team_is_told_to_who_may_see_its_requests(
-    client: httpx.AsyncClient, ops: Operations, hub: StubHub
+@pytest.mark.parametrize(
+    ("code", "facts", "others"),
+    [
+        (QUEUE, {"queue": "dure-vision"}, "It waits for the quota of its owner or team."),
+        (QUOTA, {"quota": "dure", "namespace": "dure-vision"}, "It waits for the quota of its owner or team."),
+        (NODE, {"node": "dure-vision"}, "It waits for a node that takes it, or that has its owner's home."),
+    ],
+)
+async def test_what_a_cluster_says_of_a_request_is_told_to_who_may_see_it(
+    client: httpx.AsyncClient, ops: Operations, hub: StubHub, code: str, facts: dict[str, str], others: str
 ) -> None:
     ana, ben = bearer(hub.person("ana")), bearer(hub.person("ben"))
     for name in ("a", "b"):
         await ask(client, ana, podName=name, useMig=True, requiredMemoryGb=70)
-    until = ops.clock() + timedelta(hours=1)
+    until, facts = ops.clock() + timedelta(hours=1), {**facts, "why": "insufficient unused quota"}
     with ops.store.transaction() as session:
         for ticket in session.scalars(select(Ticket).where(Ticket.state == "waiting")):
-            ticket.verdict = refused("dure-vision", "insufficient unused quota", until).to_json()
+            ticket.verdict = refused(code, until, **facts).to_json()
     own, other = (await lines(client, ana))[-1], (await lines(client, ben))[-1]
-    assert "dure-vision: insufficient unused quota" in own["why"]["en"]
-    assert other["why"]["en"] == "It waits for the quota of its owner or team."
+    assert all(word in own["why"]["en"] for word in facts.values())
+    assert other["why"]["en"] == others
     assert "dure-vision" not in str(other)
