@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from dure_hub.backends.base import Kind, ServerWork
+from dure_hub.backends.base import ServerWork
 from dure_hub.backends.kubernetes.marks import LEASE, MANAGED_BY, OURS, OWNER, PORTAL
 from dure_hub.backends.kubernetes.pods import make_container_security, make_home_claim, make_pod_security
-from dure_hub.backends.kubernetes.runs import PodRuns
 from dure_hub.backends.kubernetes.specs import home_claim
 from dure_hub.spawners import leased
 from dure_hub.store.models import Lease
@@ -28,6 +27,7 @@ SPACE, GPU = "starts-dev", "nvidia.com/gpu"
 API = f"/api/v1/namespaces/{SPACE}"
 LABELS = {"nvidia.com/gpu.product": "NVIDIA-H200", "nvidia.com/gpu.memory": "143771", "set": "starts"}
 """A card that no other test's nodes have."""
+Nodes = Callable[..., None]
 TEAMS = {"ann": "vision", "ben": "vision", "cho": "speech"}
 pytestmark = pytest.mark.timeout(600)
 
@@ -39,28 +39,33 @@ def plane(kwok: ControlPlane) -> ControlPlane:
     return kwok
 
 
-@contextmanager
-def nodes(plane: ControlPlane, *names: str, cards: int = 1) -> Iterator[None]:
-    """These, with so many cards each."""
-    for name in names:
-        make_fake_node(plane, name, {GPU: str(cards)}, LABELS)
-    every = [f"/api/v1/nodes/{name}" for name in names]
-    until(lambda: all(may_be_used(plane.get(node)) for node in every), "the nodes to take pods")
-    try:
-        yield
-    finally:
-        remove_nodes(plane, "set=starts")
+@pytest.fixture
+def nodes(plane: ControlPlane) -> Iterator[Nodes]:
+    """Makes nodes of these names, with so many cards each; they are there until nothing runs on them any more."""
+
+    def make(*names: str, cards: int = 1) -> None:
+        for name in names:
+            make_fake_node(plane, name, {GPU: str(cards)}, LABELS)
+        every = [f"/api/v1/nodes/{name}" for name in names]
+        until(lambda: all(may_be_used(plane.get(node)) for node in every), "the nodes to take pods")
+
+    yield make
+    remove_nodes(plane, "set=starts")
 
 
 @pytest.fixture
-async def site(plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+async def site(
+    plane: ControlPlane, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
     """A portal of this cluster; nothing of it is there afterwards."""
     async with made(plane, tmp_path, monkeypatch) as one:
         yield one
 
 
 @pytest.fixture
-async def homely(plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+async def homely(
+    plane: ControlPlane, nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
     """The same, whose people have homes."""
     async with made(plane, tmp_path, monkeypatch, home_size_gb=1) as one:
         yield one
@@ -84,10 +89,9 @@ async def made(
             yield site
         finally:
             await site.close()
-            runs = PodRuns(cluster, site.settings.instance, SPACE, Kind.SERVER)
-            for seen in await runs.seen():
-                await runs.stop(seen.handle, 0)
-                await runs.forget(seen.handle)
+            for seen in await site.servers.seen():
+                await site.servers.stop(seen.handle, 0)
+                await site.servers.forget(seen.handle)
 
 
 def pods(plane: ControlPlane) -> dict[str, dict[str, Any]]:
@@ -150,9 +154,10 @@ def quota(plane: ControlPlane, **hard: str) -> Iterator[None]:
 
 
 async def test_what_a_quota_of_the_cluster_refuses_waits_in_its_place_and_starts_when_there_is_room(
-    plane: ControlPlane, site: Site
+    plane: ControlPlane, nodes: Nodes, site: Site
 ) -> None:
-    with nodes(plane, "starts-a", cards=2), quota(plane, gpus="1"):
+    nodes("starts-a", cards=2)
+    with quota(plane, gpus="1"):
         card = await profile(site)
         await site.ask("ann", card)
         await site.until({"ann": "running"})
@@ -175,11 +180,12 @@ async def test_what_a_quota_of_the_cluster_refuses_waits_in_its_place_and_starts
 
 
 async def test_a_start_that_is_begun_again_finds_its_pod_where_the_quota_is_used_up(
-    plane: ControlPlane, site: Site, tmp_path: Path
+    plane: ControlPlane, nodes: Nodes, site: Site, tmp_path: Path
 ) -> None:
+    nodes("starts-a")
     device = f"starts-a/{GPU}/0"
     work = ServerWork("01START", "ann", tmp_path, {}, devices=(device,), node="starts-a", command=["/program"])
-    with nodes(plane, "starts-a"), quota(plane, gpus="1"):
+    with quota(plane, gpus="1"):
         first = await anext(site.servers.start(work))
         again = await anext(site.servers.start(work))
         assert again.where["uid"] == first.where["uid"]
@@ -188,8 +194,11 @@ async def test_a_start_that_is_begun_again_finds_its_pod_where_the_quota_is_used
         await site.servers.forget(first)
 
 
-async def test_what_a_quota_never_lets_in_fails_at_once_in_its_words(plane: ControlPlane, site: Site) -> None:
-    with nodes(plane, "starts-a"), quota(plane, gpus="0"):
+async def test_what_a_quota_never_lets_in_fails_at_once_in_its_words(
+    plane: ControlPlane, nodes: Nodes, site: Site
+) -> None:
+    nodes("starts-a")
+    with quota(plane, gpus="0"):
         await site.ask("ann", await profile(site))
         await site.until({"ann": "failed"})
         assert f"exceeded quota: dure, requested: requests.{GPU}=1" in ((await site.seen("ann")).reason or "")
@@ -223,27 +232,28 @@ def kept_off(plane: ControlPlane, node: str) -> Iterator[None]:
 
 
 async def test_a_pod_that_finds_no_node_waits_in_line_in_the_words_of_the_scheduler(
-    plane: ControlPlane, site: Site
+    plane: ControlPlane, nodes: Nodes, site: Site
 ) -> None:
-    with nodes(plane, "starts-a"):
-        with kept_off(plane, "starts-a"):
-            asked = await site.ask("ann", await profile(site))
-            assert asked.phase == "starting"
-            refusals = site.jupyterhub.refusals
-            await site.until({"ann": "waiting"}, lambda: refusals == [("ann", "no_node")])
-            for said in await why(site, "ann", "no_node"):
-                assert "starts-a" in said
-                assert "anti-affinity rules" in said, said
-            assert pods(plane) == {}
-            assert secrets(plane) == set()
-            await site.until({"ann": "waiting"}, lambda: len(refusals) == 2)
-        await site.until({"ann": "running"})
-        assert is_unpaid(site, "ann")
-        assert len(leases(site, "ann")) == len(refusals) + 1
+    nodes("starts-a")
+    with kept_off(plane, "starts-a"):
+        asked = await site.ask("ann", await profile(site))
+        assert asked.phase == "starting"
+        refusals = site.jupyterhub.refusals
+        await site.until({"ann": "waiting"}, lambda: refusals == [("ann", "no_node")])
+        for said in await why(site, "ann", "no_node"):
+            assert "starts-a" in said
+            assert "anti-affinity rules" in said, said
+        assert pods(plane) == {}
+        assert secrets(plane) == set()
+        await site.until({"ann": "waiting"}, lambda: len(refusals) == 2)
+    await site.until({"ann": "running"})
+    assert is_unpaid(site, "ann")
+    assert len(leases(site, "ann")) == len(refusals) + 1
 
 
-async def test_what_one_node_does_not_take_goes_to_another(plane: ControlPlane, site: Site) -> None:
-    with nodes(plane, "starts-a", "starts-b"), kept_off(plane, "starts-a"):
+async def test_what_one_node_does_not_take_goes_to_another(plane: ControlPlane, nodes: Nodes, site: Site) -> None:
+    nodes("starts-a", "starts-b")
+    with kept_off(plane, "starts-a"):
         card = await profile(site)
         await site.ask("ann", card)
         await site.until({"ann": "running"})
@@ -278,24 +288,24 @@ def make_home(plane: ControlPlane, site: Site, user: str, node: str | None) -> N
 
 
 async def test_a_server_goes_where_its_owners_home_is_and_waits_for_that_node_alone(
-    plane: ControlPlane, homely: Site
+    plane: ControlPlane, nodes: Nodes, homely: Site
 ) -> None:
     site = homely
     for user, node in (("ann", "starts-b"), ("ben", "starts-b"), ("cho", None)):
         make_home(plane, site, user, node)
-    with nodes(plane, "starts-a", "starts-b"):
-        card = await profile(site)
-        await site.ask("ann", card)
-        await site.until({"ann": "running"})
-        assert node_of(plane, "ann") == "starts-b"
-        ben = await site.ask("ben", card)
-        assert ben.phase == "waiting"
-        for said in await why(site, "ben", "home"):
-            assert "starts-b" in said
-        assert (await site.ask("cho", card)).phase == "starting", "the other node's card is kept for nobody"
-        await site.until({"cho": "running", "ben": "waiting"})
-        assert node_of(plane, "cho") == "starts-a"
-        await site.environments.stop(site.person("ann"), "default")
-        await site.until({"ann": "stopped", "ben": "running"})
-        assert node_of(plane, "ben") == "starts-b"
-        assert site.jupyterhub.refusals == []
+    nodes("starts-a", "starts-b")
+    card = await profile(site)
+    await site.ask("ann", card)
+    await site.until({"ann": "running"})
+    assert node_of(plane, "ann") == "starts-b"
+    ben = await site.ask("ben", card)
+    assert ben.phase == "waiting"
+    for said in await why(site, "ben", "home"):
+        assert "starts-b" in said
+    assert (await site.ask("cho", card)).phase == "starting", "the other node's card is kept for nobody"
+    await site.until({"cho": "running", "ben": "waiting"})
+    assert node_of(plane, "cho") == "starts-a"
+    await site.environments.stop(site.person("ann"), "default")
+    await site.until({"ann": "stopped", "ben": "running"})
+    assert node_of(plane, "ben") == "starts-b"
+    assert site.jupyterhub.refusals == []
