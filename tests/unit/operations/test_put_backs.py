@@ -359,3 +359,14 @@ async def test_a_pod_that_any_node_might_have_taken_pauses_its_like(world: World
     ben = await ask(world, BEN)
     assert told(ben).ticket is not None
     assert told(ben).ticket.waits_for == "no_node"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("held", [HELD, OVER, NoNode(node="n1", seconds=60, why=UNPLACED)])
+async def test_what_was_not_let_in_costs_nothing_whoever_ends_it_meanwhile(world: World, held: HeldBack) -> None:
+    lease = await begun(world, ANN)
+    world.clock.move(60)
+    await world.environments.put_back(lease, held)
+    await world.environments.stop(ANN, "default")
+    await world.environments.ended(lease, "exited")
+    over = row(world, lease)
+    assert (over.end_reason, over.ended_at) == ("asked", over.granted_at)
