@@ -322,8 +322,8 @@ class EndsUnseen(StillEnding):
         "ko": "{name}의 이전 서버가 아직 종료되는 중입니다. {why}",
     }
     next_step: ClassVar[Text] = {
-        "en": "Until then a server of another name can be started.",
-        "ko": "그때까지는 다른 이름으로 서버를 시작할 수 있습니다.",
+        "en": "It can be started again after that; whoever runs the cluster can settle it.",
+        "ko": "그 뒤에 다시 시작할 수 있습니다. 클러스터 관리자에게 처리를 요청하세요.",
     }
 
 
