@@ -26,7 +26,7 @@ from dure_hub.backends.kubernetes.marks import make_labels
 from dure_hub.backends.kubernetes.quotas import Exceeded, exceeded
 from dure_hub.backends.kubernetes.servers import KubernetesServers
 from dure_hub.settings import Settings
-from tests.unit.kubernetes.test_queues import Said
+from tests.unit.kubernetes.answering import Said
 
 NO = 'pods "server-l" is forbidden: exceeded quota: dure, requested: {}, used: {}, limited: {}'
 FULL = NO.format("requests.nvidia.com/gpu=1", "requests.nvidia.com/gpu=8", "requests.nvidia.com/gpu=8")
@@ -138,9 +138,28 @@ async def test_a_pod_that_is_there_already_is_that_of_its_lease_whatever_the_quo
     assert cluster.deleted == []
 
 
+class Asking(KubernetesServers):
+    """Asks for each pod in place of following all; that they are followed: test_waiting."""
+
+    async def _followed(self, handle: Handle) -> Mapping[str, Any] | None:
+        return await self._pod(handle)
+
+
+class Listing(Said):
+    """An API server that has this node, too."""
+
+    def __init__(self, pod: Mapping[str, Any], node: Mapping[str, Any]) -> None:
+        super().__init__([pod])
+        self.node = node
+
+    async def all(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """The node."""
+        return [dict(self.node)]
+
+
 async def located(answers: Sequence[Any], **more: Any) -> Handle:
     """What becomes of a start whose pod is seen like this, look after look."""
-    return await KubernetesServers(settings(**more), Said(answers)).located(HANDLE)
+    return await Asking(settings(**more), Said(answers)).located(HANDLE)
 
 
 async def test_what_has_no_node_for_too_long_is_held_back_in_the_words_of_the_scheduler() -> None:
@@ -221,8 +240,7 @@ async def test_what_cannot_end_because_its_node_is_silent_says_so(deleted: bool,
     found = pod("n1", {"phase": "Running"})
     if deleted:
         found["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
-    cluster = Said([found])
-    cluster.listed = [{"status": {"conditions": [{"type": "Ready", "status": ready}]}}]
+    cluster = Listing(found, {"status": {"conditions": [{"type": "Ready", "status": ready}]}})
     why = await KubernetesServers(settings(), cluster).lingers(HANDLE)
     assert (why is not None) is told
     if why is not None:
