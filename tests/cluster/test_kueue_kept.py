@@ -15,7 +15,7 @@ from dure import wire
 from dure_hub.backends.kubernetes.api import Cluster
 from dure_hub.backends.kubernetes.connecting import connect
 from dure_hub.backends.kubernetes.errors import ClusterRefused
-from dure_hub.backends.kubernetes.kueue import API
+from dure_hub.backends.kubernetes.kueue import API, PLURALS
 from dure_hub.backends.kubernetes.queues import bring
 from dure_hub.operations.people import Person
 from dure_hub.operations.quotas import Quotas
@@ -79,6 +79,9 @@ def plane(kueue: Kueue) -> Iterator[ControlPlane]:
         cluster, "kept-1", {"nvidia.com/gpu": "8"}, {"nvidia.com/gpu.product": "NVIDIA-L40S", "set": "kept"}
     )
     until(lambda: node_is_ready(cluster, "kept-1"), "the node to be ready")
+    # an API server that has just learnt a kind says for a moment that it is not ready to list it
+    kinds = [f"{API}/{name}" for name in PLURALS.values()]
+    until(lambda: all(cluster.api.get(kind).is_success for kind in kinds), "Kueue's kinds to be served")
     yield cluster
     remove_nodes(cluster, "set=kept")
     for name in NAMESPACES.values():
