@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import json
 import select
@@ -203,14 +204,16 @@ def take_no_more(listener: Any) -> None:
     """Let the kernel drop first packets, so that nobody joins the line between a look at it and its end.
 
     Newcomers try again and are refused, as by any server that has left. Linux's alone (socket(7),
-    SO_ATTACH_FILTER; a filter sees the packet from its TCP header on); elsewhere a small gap remains.
+    SO_ATTACH_FILTER; a filter sees the packet from its TCP header on); elsewhere a small gap remains, and where
+    the kernel lets root alone filter.
     """
     if sys.platform != "linux":
         return
     steps = b"".join(struct.pack("HBBI", *step) for step in DROP_SYN)
     kept = ctypes.create_string_buffer(steps)
     program = struct.pack("HP", len(DROP_SYN), ctypes.addressof(kept))
-    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    with contextlib.suppress(PermissionError):
+        listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
 
 async def read(receive: Receive) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
+import socket
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from dure.archive import EXPRESSION, TARGET, check
 from dure.sdk_errors import BadModelFolder
+from dure.server import take_no_more
 from dure.serving import Model
 from tests.contract.digits import held_out, model_server
 
@@ -289,6 +292,16 @@ def test_while_it_drains_it_is_not_ready_and_still_answers(folder: Path, tmp_pat
         answer = client.post("/invocations", json={"inputs": rows[:3]})
         assert answer.status_code == 200
         assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a while")
+def test_it_ends_well_also_where_the_kernel_lets_root_alone_filter_packets() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        os.seteuid(65534)
+        try:
+            take_no_more(listener)
+        finally:
+            os.seteuid(0)
 
 
 def test_a_folder_that_is_no_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
