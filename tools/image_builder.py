@@ -49,8 +49,8 @@ class Builder:
         if self.program == "docker":
             self.run("tag", image, target)
             self.run("push", target)
-            known = self.said("image", "inspect", "--format", "{{index .RepoDigests 0}}", target)
-            return known.rpartition("@")[2]
+            known = self.said("image", "inspect", "--format", '{{join .RepoDigests " "}}', target)
+            return digest_in(known, target)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "digest"
             self.run("push", "--digestfile", str(file), image, f"docker://{target}")
@@ -75,6 +75,15 @@ class Builder:
         if done.returncode:
             raise Unbuildable(f"{self.program} {words[0]} failed: {done.stderr.strip()}")
         return done.stdout.strip().partition("\n")[0]
+
+
+def digest_in(known: str, target: str) -> str:
+    """That of this target, of all that an image is known by: each repository has its own. Raises `Unbuildable`."""
+    repository = target.rpartition(":")[0]
+    for name, _, digest in (word.partition("@") for word in known.split()):
+        if name == repository:
+            return digest
+    raise Unbuildable(f"Docker names no digest of {target} after its push, but: {known or 'none'}.")
 
 
 def find_builder() -> Builder:

@@ -26,8 +26,9 @@ LOCAL = "localhost/dure"
 """Before the name of an image that was built and is not published."""
 STAGES = {
     "python": ("python", None),
-    "lab": ("lab", "python"),
-    "torch": ("torch", "python"),
+    "tracking": ("tracking", "python"),
+    "lab": ("lab", "tracking"),
+    "torch": ("torch", "tracking"),
     "lab-torch": ("lab", "torch"),
 }
 """What others are built on, and nobody runs or publishes: from which file, and on which stage."""
@@ -169,22 +170,26 @@ def make(asked: argparse.Namespace) -> None:
     """Build, save, publish, as asked."""
     builder = find_builder()
     base = image_base.ensure(builder) if asked.base == "debootstrap" else asked.base or image_base.USUAL
-    digests = {}
-    for name, seconds in build(asked.names or images(), base, asked.build_arg, builder):
+    names = asked.names or images()
+    for name, seconds in build(names, base, asked.build_arg, builder):
         image = tagged(name)
         say(f"{image}  {builder.id_of(image)[:12]}  {builder.size(image)}  {seconds:.0f} s")
-        if name in STAGES:
-            continue
-        if asked.save:
+        if asked.save and name not in STAGES:
             asked.save.mkdir(parents=True, exist_ok=True)
-            builder.save(tagged(name), asked.save / f"{name}.tar")
-        if asked.push:
-            digests[name] = builder.push(tagged(name), f"{asked.push.rstrip('/')}/{name}:{version()}")
-    if digests:
+            builder.save(image, asked.save / f"{name}.tar")
+    published = [name for name in names if name not in STAGES]
+    if asked.push and published:
         file = ROOT / "build" / "images.yaml"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(values(asked.push.rstrip("/"), digests))
+        publish(published, asked.push, builder, file)
         say(f"For the chart:  --values {file.relative_to(ROOT)}")
+
+
+def publish(names: Sequence[str], prefix: str, builder: Builder, file: Path) -> None:
+    """Publish these, which are built, as PREFIX/NAME:VERSION; `file` tells the chart. Raises `Unbuildable`."""
+    prefix = prefix.rstrip("/")
+    digests = {name: builder.push(tagged(name), f"{prefix}/{name}:{version()}") for name in names}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(values(prefix, digests))
 
 
 def say(line: str) -> None:

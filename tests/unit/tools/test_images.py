@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tools import images
-from tools.image_builder import Unbuildable
+from tools.image_builder import Unbuildable, digest_in
 
 INDEX = "https://somebody:word@index.example/simple"
 
@@ -42,7 +42,7 @@ def test_each_image_is_built_after_what_it_is_built_on(name: str) -> None:
 
 def test_what_several_are_built_on_is_built_once() -> None:
     ordered = images.in_order(["train", "serve", "singleuser-cuda"])
-    assert ordered == ["python", "torch", "train", "serve", "lab-torch", "singleuser-cuda"]
+    assert ordered == ["python", "tracking", "torch", "train", "serve", "lab-torch", "singleuser-cuda"]
 
 
 def test_an_image_that_is_not_ours_is_refused_by_its_name() -> None:
@@ -108,3 +108,10 @@ def test_the_chart_is_told_which_images_were_published() -> None:
             "digests": {"hub": "sha256:1", "portal": "sha256:2"},
         }
     }
+
+
+def test_docker_is_believed_the_digest_of_the_repository_that_was_pushed_to() -> None:
+    known = "registry.example/other/hub@sha256:1 registry.example:5000/team/hub@sha256:2"
+    assert digest_in(known, "registry.example:5000/team/hub:0.1.0") == "sha256:2"
+    with pytest.raises(Unbuildable, match=r"no digest of registry\.example/team/hub:0\.1\.0"):
+        digest_in(known, "registry.example/team/hub:0.1.0")
