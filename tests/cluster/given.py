@@ -31,6 +31,7 @@ from tests.cluster.archive import make_image
 from tests.cluster.asking import ApiServer, may_be_used
 from tests.cluster.builds import cache, path
 from tests.cluster.control_plane import KWOK
+from tests.cluster.layout import Layout
 from tests.cluster.names import MARK, OURS, prefix
 from tests.cluster.programs import until
 from tools.kube import find, said_by
@@ -245,7 +246,7 @@ class GivenNode:
     """A node of somebody's cluster, onto which images come by the command that they name."""
 
     def __init__(self, name: str) -> None:
-        self.name, self._loaded = name, set[Path]()
+        self.name, self._loaded, self._built = name, set[Path](), set[str]()
 
     def load(self, image: Path) -> None:
         """Take an image from a tar."""
@@ -255,3 +256,14 @@ class GivenNode:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         self._loaded.add(image)
+
+    def load_built(self, layout: Layout, ref: str, called: str) -> None:
+        """Take an image that was built, once and whole: nobody knows what their nodes have."""
+        if os.environ.get(REGISTRY) or ref in self._built:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / f"{ref}.tar"
+            with archive.open("wb") as file:
+                layout.write(ref, called, file)
+            self.load(archive)
+        self._built.add(ref)

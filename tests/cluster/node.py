@@ -13,6 +13,7 @@ from tests.cluster.apart import ADDRESS, BRIDGE, NETWORK, make_groups
 from tests.cluster.archive import make_image
 from tests.cluster.builds import path
 from tests.cluster.control_plane import ControlPlane
+from tests.cluster.layout import Layout
 from tests.cluster.programs import Program
 
 PAUSE, PROBE = "localhost/pause:1", "localhost/probe:1"
@@ -34,7 +35,7 @@ class Node:
 
     def __init__(self, plane: ControlPlane, folder: Path, name: str = "real") -> None:
         self.plane, self.folder, self.name = plane, folder, name
-        self._loaded = set[Path]()
+        self._loaded, self._layers = set[Path](), set[str]()
         folder.mkdir(parents=True)
         self.socket = folder / "containerd.sock"
         self.group = folder.parent.name
@@ -84,6 +85,23 @@ class Node:
         assert done.returncode == 0, done.stderr.decode()
         self._loaded.add(image)
 
+    def load_built(self, layout: Layout, ref: str, called: str) -> None:
+        """Take an image that was built, once, without the layers that are here by another."""
+        archive = self.folder / f"{ref}.tar"
+        if archive in self._loaded:
+            return
+        with archive.open("wb") as file:
+            layout.write(ref, called, file, without=self._layers)
+        self.load(archive)
+        archive.unlink()
+        self._layers.update(layout.layers(ref))
+
+    def trust(self, registry: str, authority: Path) -> None:
+        """Have it fetch from a registry, HOST:PORT, whose certificate this authority has signed."""
+        place = self.folder / "registries" / registry
+        place.mkdir(parents=True)
+        (place / "hosts.toml").write_text(f'server = "https://{registry}"\nca = "{authority}"\n')
+
     def ctr(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         """containerd's own tool, in the kubelet's namespace."""
         command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", *words]
@@ -104,6 +122,8 @@ state = "{self.folder}/state"
 [{cri}]
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
+[{cri}.registry]
+  config_path = "{self.folder}/registries"
 [{cri}.cni]
   bin_dir = "{PLUGINS}"
   conf_dir = "{self.folder}/cni"
