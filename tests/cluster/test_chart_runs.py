@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -25,13 +26,15 @@ from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.cluster.test_chart_applied import place_of
+from tools.kube import find, said_by
 
 pytestmark = pytest.mark.anywhere
 
 NAMESPACES = {name: named(f"runs-{name}") for name in ("dev", "training", "serving", "platform")}
 PODS = f"/api/v1/namespaces/{NAMESPACES['platform']}/pods"
 HOST = f"dure-portal.{NAMESPACES['platform']}.svc"
-NEEDED = ("portal", "envoy")
+NEEDED, ALONE = ("portal", "envoy"), ("hub", "mlflow")
+"""Images of the chart, and those in which one of the portal's services is alone."""
 REAL = ("ConfigMap", "LimitRange", "ResourceQuota", "Role", "RoleBinding", "Secret", "ServiceAccount")
 
 
@@ -47,6 +50,11 @@ class Pods:
         name = made["metadata"]["name"]
         until(lambda: self.is_ready(name), f"{name} to be ready", 240)
         return str(self.seen(name)["status"]["podIP"])
+
+    def end(self, name: str) -> None:
+        """Returns once it is gone."""
+        self.cluster.api.delete(f"{PODS}/{name}", params={"gracePeriodSeconds": "0"})
+        until(lambda: not self.cluster.exists(f"{PODS}/{name}"), f"{name} to be gone")
 
     def is_ready(self, name: str) -> bool:
         """Whether its kubelet says so. One whose container has ended fails the test, with its log."""
@@ -155,3 +163,31 @@ def test_the_portal_comes_up_and_is_reached_through_envoy(
     assert (page.status_code, "password" in page.text) == (200, True)
     accounts = {one["metadata"]["name"] for one in of_kind(objects, "ServiceAccount").values()}
     assert pods.seen("dure-portal")["spec"]["serviceAccountName"] in accounts
+
+
+def test_hub_and_mlflow_come_up_from_images_of_their_own(
+    cluster: ApiServer, node: Node | GivenNode, objects: list[dict[str, Any]]
+) -> None:
+    if missing := set(ALONE) - set(images.asked()):
+        pytest.skip(f"{images.ASKED} does not name {', '.join(sorted(missing))}.")
+    made, pods = portal_pod(objects, node.name, known_on(cluster)), Pods(cluster)
+    made["spec"]["containers"] = [one for one in made["spec"]["containers"] if one["name"] in ALONE]
+    for one in made["spec"]["containers"]:
+        one["image"] = images.put(one["name"], node)
+    pods.end("dure-portal")
+    pods.start(made)
+
+    def ask(port: int, path: str, **headers: str) -> httpx.Response:
+        return cluster.api.get(f"{PODS}/dure-portal:{port}/proxy{path}", headers=headers)
+
+    assert ask(8081, "/hub/api/").json()["version"] == version("jupyterhub")
+    assert ask(8083, "/services/mlflow/version").status_code == 403, "who does not show the key"
+    read = ["exec", "dure-portal", "--container=mlflow", "--", "cat", "/data/dure/secrets/front-key"]
+    where = [f"--kubeconfig={cluster.kubeconfig}", f"--namespace={NAMESPACES['platform']}"]
+    key = {"X-Dure-Front": said_by([find("kubectl"), *where, *read]).strip()}
+    assert ask(8083, "/services/mlflow/version", **key).text == version("mlflow")
+    found = ask(8083, "/services/mlflow/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default", **key)
+    assert (found.status_code, found.text) == (401, "Log in to the portal first.")
+    known = {**key, "X-Dure-User": "ana"}
+    found = ask(8083, "/services/mlflow/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default", **known)
+    assert found.json()["experiment"]["name"] == "Default"

@@ -6,22 +6,19 @@ import json
 import sys
 import tarfile
 from collections.abc import Iterator
-from dataclasses import replace
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from dure.wire.ids import new_id
-from dure_hub.backends.base import Kind
-from dure_hub.backends.kubernetes.pods import make_pod
-from dure_hub.backends.kubernetes.spec import Mount, PodSpec
+from dure_hub.backends.kubernetes.spec import Mount
 from tests.cluster import helm, images
 from tests.cluster.asking import ApiServer
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.given import PULL, GivenNode
+from tests.cluster.given import GivenNode
+from tests.cluster.image_pods import Pods, make_torch, pods_of
 from tests.cluster.names import named
 from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
@@ -30,7 +27,6 @@ from tests.cluster.programs import until
 pytestmark = pytest.mark.anywhere
 
 NAMESPACE = named("images")
-PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 HIDDEN = ("etc/pip.conf", "root/.npmrc", "root/.cache", "run/secrets/ca", "root/.config")
 """What a build must leave in no layer: where packages came from, and what they came with."""
 SERVER = ("python", "-P", "-m", "dure_hub.spawners.jupyterhub_singleuser")
@@ -80,69 +76,6 @@ except RuntimeError as error:
 """
 
 
-class Pods:
-    """Pods of one image, as the portal makes them but for the record that it would keep of each."""
-
-    def __init__(self, cluster: ApiServer, node: str, image: str) -> None:
-        self.cluster, self.node, self.image = cluster, node, image
-        self.names: list[str] = []
-
-    def start(self, *command: str, frozen: bool = False, **changes: Any) -> str:
-        """Have one run this; its name. `frozen`: of its root it can write to /tmp alone, as the chart has it."""
-        name = f"image-{new_id().lower()}"
-        spec = PodSpec(
-            portal="p1",
-            name=name,
-            namespace=NAMESPACE,
-            lease=new_id(),
-            kind=Kind.SERVER,
-            owner="ana",
-            image=self.image,
-            command=command,
-            cores=0.5,
-            memory_mb=1024,
-            node=self.node,
-            pull_policy=PULL,
-            grace_s=1,
-        )
-        body = make_pod(replace(spec, **changes))
-        del body["metadata"]["finalizers"]
-        if frozen:
-            (container,) = body["spec"]["containers"]
-            container["securityContext"]["readOnlyRootFilesystem"] = True
-            container["volumeMounts"].append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 - the pod's own
-            body["spec"]["volumes"].append({"name": "tmp", "emptyDir": {}})
-        self.cluster.create(PODS, body).raise_for_status()
-        self.names.append(name)
-        return name
-
-    def run(self, *command: str, **changes: Any) -> str:
-        """What this prints, which must end well."""
-        name = self.start(*command, **changes)
-        until(lambda: self.phase(name) in ("Succeeded", "Failed"), f"the end of {name}", timeout_s=240)
-        assert self.phase(name) == "Succeeded", self.log(name)
-        return self.log(name)
-
-    def seen(self, name: str) -> dict[str, Any]:
-        """Its status."""
-        return dict(self.cluster.get(f"{PODS}/{name}")["status"])
-
-    def phase(self, name: str) -> str:
-        """How far it is."""
-        return str(self.seen(name)["phase"])
-
-    def log(self, name: str) -> str:
-        """What it has said; nothing before it runs."""
-        answer = self.cluster.api.get(f"{PODS}/{name}/log")
-        return answer.text if answer.status_code == 200 else ""
-
-    def remove(self) -> None:
-        """Have none of them be there any more."""
-        for name in self.names:
-            self.cluster.api.delete(f"{PODS}/{name}", params={"gracePeriodSeconds": "0"})
-        until(lambda: not any(self.cluster.exists(f"{PODS}/{name}") for name in self.names), "the end of all pods")
-
-
 @pytest.fixture(scope="module")
 def namespace(cluster: ApiServer, node: Node | GivenNode) -> str:
     """One on a cluster with a real node, which enforces `restricted`."""
@@ -151,42 +84,24 @@ def namespace(cluster: ApiServer, node: Node | GivenNode) -> str:
     return make_namespace(cluster, NAMESPACE)
 
 
-def pods_of(name: str, cluster: ApiServer, node: Node | GivenNode) -> Iterator[Pods]:
-    """Of this image, loaded."""
-    if name not in images.asked():
-        pytest.skip(f"{images.ASKED} does not name {name}.")
-    made = Pods(cluster, node.name, images.put(name, node))
-    yield made
-    made.remove()
-
-
-@pytest.fixture(scope="module")
-def server(namespace: str, cluster: ApiServer, node: Node | GivenNode) -> Iterator[Pods]:
-    """Pods of singleuser-cpu."""
-    yield from pods_of("singleuser-cpu", cluster, node)
+@pytest.fixture(scope="module", params=[name for name in images.asked() if name.startswith("singleuser-")])
+def server(
+    request: pytest.FixtureRequest, namespace: str, cluster: ApiServer, node: Node | GivenNode
+) -> Iterator[Pods]:
+    """Pods of each image of people's servers."""
+    yield from pods_of(request.param, namespace, cluster, node)
 
 
 @pytest.fixture(scope="module")
 def portal(namespace: str, cluster: ApiServer, node: Node | GivenNode) -> Iterator[Pods]:
     """Pods of portal."""
-    yield from pods_of("portal", cluster, node)
+    yield from pods_of("portal", namespace, cluster, node)
 
 
 @pytest.fixture(scope="module")
 def torch(beside: ControlPlane, namespace: str) -> Mount:
-    """This machine's torch, as a volume to read from: an image with it would take 7 GB more."""
-    found = find_spec("torch")
-    if found is None or found.origin is None:
-        pytest.skip("There is no torch here.")
-    shared = {"accessModes": ["ReadOnlyMany"], "storageClassName": ""}
-    packages = {"hostPath": {"path": str(Path(found.origin).parents[1])}, "capacity": {"storage": "1Gi"}}
-    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "torch"}}
-    beside.create("/api/v1/persistentvolumes", {**volume, "spec": {**shared, **packages}}).raise_for_status()
-    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "torch"}}
-    wanted = {**shared, "volumeName": "torch", "resources": {"requests": {"storage": "1Gi"}}}
-    path = f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims"
-    beside.create(path, {**claim, "spec": wanted}).raise_for_status()
-    return Mount("torch", "/mnt/torch", read_only=True)
+    """This machine's torch."""
+    return make_torch(beside, namespace)
 
 
 def test_a_persons_server_is_nobody_and_has_a_home_to_write_to(server: Pods) -> None:
@@ -250,18 +165,20 @@ def test_four_workers_of_a_data_loader_work_with_the_shared_memory_of_a_profile(
     assert said in server.run("python", "-c", LOADER, shm_mb=shm_mb, **changes)
 
 
+@cache
+def hidden_in(layer: Path) -> list[str]:
+    """What of `HIDDEN` is a file in this layer, which several images may have."""
+    with tarfile.open(layer, mode="r|gz") as files:
+        return [member.name for member in files if member.name in HIDDEN and not member.isdir()]
+
+
 @pytest.mark.parametrize("name", images.asked())
-def test_no_layer_tells_where_packages_came_from(name: str) -> None:
-    if not images.tar(name).exists():
+def test_no_layer_tells_where_packages_came_from_and_nobody_is_root(name: str) -> None:
+    if not images.is_there(name):
         pytest.skip(f"{name} was not built here.")
-    with tarfile.open(images.use(name)[1]) as archive:
-        manifest = json.load(archive.extractfile("manifest.json") or pytest.fail("no manifest"))[0]
-        for layer in manifest["Layers"]:
-            with tarfile.open(fileobj=archive.extractfile(layer)) as files:
-                members = {member.name: member for member in files}
-                left = [hidden for hidden in HIDDEN if hidden in members and not members[hidden].isdir()]
-                assert not left
-        config = archive.extractfile(manifest["Config"])
-        assert config is not None
-        history = config.read().decode()
-    assert "/run/secrets" not in history.replace("--mount", "")
+    layout, ref = images.layout(), images.ref(name)
+    for layer in layout.layers(ref):
+        assert not hidden_in(layout.file(layer))
+    config = layout.config(ref)
+    assert "/run/secrets" not in json.dumps(config).replace("--mount", "")
+    assert config["config"]["User"] == "1000:100"
