@@ -18,6 +18,7 @@ from dure_hub.supervisor.prepare import SECRETS
 from tests.cluster import helm
 from tests.cluster.charted import asked, containers, of_kind, workloads
 from tests.cluster.helm import OVERLAYS, Refused, template
+from tools import images as tool
 
 pytestmark = pytest.mark.anywhere
 
@@ -149,6 +150,17 @@ def test_images_have_prefix_tag_digest_and_pull_secrets() -> None:
     for workload in workloads(objects):
         assert workload["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "ours"}]
     assert {one["imagePullPolicy"] for _, one in containers(objects)} == {"Always"}
+
+
+def test_the_chart_takes_what_make_images_writes(tmp_path: Path) -> None:
+    digests = {name: f"sha256:{number:064x}" for number, name in enumerate(tool.images())}
+    (tmp_path / "images.yaml").write_text(tool.values("registry.example.com:5000/team/dure", digests))
+    objects = template(also=["--values", str(tmp_path / "images.yaml")])
+    found = {one["image"].partition("@") for _, one in containers(objects)}
+    settings = of_kind(objects, "ConfigMap")[("mlops-platform", "dure-settings")]["data"]
+    found.add(settings["DURE_SERVER_IMAGE"].partition("@"))
+    prefix = "registry.example.com:5000/team/dure/"
+    assert found == {(f"{prefix}{name}", "@", digests[name]) for name in ("envoy", "portal", "singleuser-cpu")}
 
 
 def test_an_image_without_a_tag_has_the_charts_version() -> None:
