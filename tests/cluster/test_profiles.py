@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
 from dure.wire.ids import new_id
 from tests.cluster import images
@@ -18,8 +19,9 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
+from tests.e2e.conftest import QUIET, chromium_path
 from tests.e2e.portal import Portal, make_portal
-from tests.support.hub import xsrf
+from tests.e2e.test_main_job import log_in, shot
 from tools import images as tool
 
 SPACE = "dure-profiles"
@@ -38,9 +40,7 @@ def image(node: Node) -> str:
     """The image of people's servers, on the node."""
     if why := images.why_not():
         pytest.skip(why)
-    name, tar = images.use("singleuser-cpu")
-    node.load(tar)
-    return name
+    return images.put("singleuser-cpu", node)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,17 @@ def ana(portal: Portal, cluster: ControlPlane) -> Iterator[httpx.Client]:
         if seen(client)["phase"] not in ("stopped", "failed"):
             client.delete("/environments/default").raise_for_status()
         until(lambda: not pods(cluster), "her pod to be gone", 60)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A window of this machine's chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=QUIET)
+        made = browser.new_page(viewport={"width": 1280, "height": 900})
+        made.set_default_timeout(120_000)
+        yield made
+        browser.close()
 
 
 def write_profiles(portal: Portal) -> None:
@@ -188,16 +199,24 @@ def test_an_image_that_cannot_be_had_is_named(portal: Portal, cluster: ControlPl
     assert "nothing:9" in seen(ana)["reason"], seen(ana)
 
 
-def test_a_profile_opens_vs_code(portal: Portal, ana: httpx.Client, node: Node) -> None:
+def test_a_profile_opens_vs_code(portal: Portal, ana: httpx.Client, node: Node, page: Page) -> None:
     if CODE not in images.asked():
         pytest.skip(f"{images.ASKED} does not name {CODE}.")
-    node.load(images.use(CODE)[1])
+    images.put(CODE, node)
     ask(ana, "code")
     is_in(ana, "running", portal, 240)
-    with httpx.Client(base_url=portal.url, timeout=120, follow_redirects=True) as browser:
-        form = browser.get("/user/ana/")
-        said = {"username": "ana", "password": portal.passwords["ana"], "_xsrf": xsrf(form.text)}
-        page = browser.post(str(form.url), data=said)
-        assert page.url.path.startswith("/user/ana/code/"), page.url
-        assert "vscode" in page.text or "code-server" in page.text, page.text[:2000]
-        assert "jupyter-config-data" in browser.get("/user/ana/lab").text, "which is there, too"
+    log_in(page, portal, "ana")
+    page.goto(f"{portal.url}/user/ana/")
+    page.wait_for_url(f"{portal.url}/user/ana/code/**")
+    expect(page.locator(".monaco-workbench")).to_be_visible(timeout=120_000)
+    shot(page, "vs-code")
+    page.keyboard.press("Control+Shift+Backquote")
+    terminal = page.locator(".terminal.xterm")
+    expect(terminal).to_be_visible(timeout=60_000)
+    terminal.click()
+    page.keyboard.type("echo $((6*7)) > from-code.txt\n")
+    file = f"{portal.url}/user/ana/api/contents/from-code.txt"
+    until(lambda: page.request.get(file).ok, "what its terminal has written to be at home", 60)
+    assert page.request.get(file).json()["content"] == "42\n"
+    shot(page, "vs-code-terminal")
+    assert "jupyter-config-data" in page.request.get(f"{portal.url}/user/ana/lab").text(), "which is there, too"
