@@ -138,7 +138,7 @@ def put(name: str, node: Node | GivenNode) -> str:
     """What this image is called, once this node has it or knows where to fetch it."""
     if registry := os.environ.get(REGISTRY):
         return f"{registry}/{name}:{tool.version()}"
-    layout().note(ref(name)).touch()  # it is kept for a day from now on
+    os.utime(layout().note(ref(name)))  # it is kept for a day from now on
     node.load_built(layout(), ref(name), tool.tagged(name))
     return tool.tagged(name)
 
