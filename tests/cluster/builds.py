@@ -20,9 +20,11 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent / "go"
 PACKAGES = {
+    "coredns": "./coredns",
     "etcd": "./etcd",
     "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
     "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
     "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kueue": "sigs.k8s.io/kueue/cmd/kueue",

@@ -15,12 +15,14 @@ import pytest
 
 from tests.cluster import apart, given
 from tests.cluster import node as real
+from tests.cluster import services as beside_nodes
 from tests.cluster.asking import ApiServer
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.given import Given, GivenNode
 from tests.cluster.kueue import Kueue
 from tests.cluster.names import prefix
 from tests.cluster.node import SLICE, Node
+from tests.cluster.services import Services
 
 MIG = "2"
 BESIDE = "It needs what only the tests' own cluster has or lets be done to it"
@@ -145,6 +147,24 @@ def kueue(request: pytest.FixtureRequest) -> Iterator[Kueue]:
     folder = apart.inside()
     assert folder is not None
     made = Kueue(own, Path(tempfile.mkdtemp(prefix="kueue-", dir=folder)) / "kueue")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def services(request: pytest.FixtureRequest) -> Iterator[Services]:
+    """Services with addresses and names, and volumes, for the tests of this module: claims get them meanwhile."""
+    only_ours("a network of Services and a StorageClass of the tests' own")
+    if why := beside_nodes.why_not():
+        pytest.skip(why)
+    own: ControlPlane = request.getfixturevalue("own")
+    node: Node = request.getfixturevalue("node")
+    folder = apart.inside()
+    assert folder is not None
+    made = Services(own, node, Path(tempfile.mkdtemp(prefix="services-", dir=folder)) / "services")
     try:
         made.start()
         yield made

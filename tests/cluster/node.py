@@ -19,6 +19,8 @@ from tests.cluster.programs import Program
 PAUSE, PROBE = "localhost/pause:1", "localhost/probe:1"
 SLICE = "nvidia.com/mig-1g.10gb"
 PLUGINS = "/usr/lib/cni"
+DNS = "10.67.0.10"
+"""The address at which pods look names up, where there is somebody (`services.py`)."""
 NEEDED = ("containerd", "runc", "ctr")
 
 
@@ -139,7 +141,8 @@ state = "{self.folder}/state"
         return {
             "cniVersion": "0.4.0",
             "name": "pods",
-            "plugins": [{"type": "bridge", "bridge": BRIDGE, "ipam": ipam}],
+            # a pod may reach itself by the address of its Service
+            "plugins": [{"type": "bridge", "bridge": BRIDGE, "hairpinMode": True, "ipam": ipam}],
         }
 
     def _kubelet(self) -> dict[str, object]:
@@ -156,6 +159,7 @@ state = "{self.folder}/state"
                 "webhook": {"enabled": True},
                 "x509": {"clientCAFile": str(self.plane.authority.file)},
             },
+            "clusterDNS": [DNS],
             "clusterDomain": "cluster.local",
             # another test's kubelet would clear what it does not know out of /var/log/pods
             "podLogsDir": str(self.folder / "logs"),

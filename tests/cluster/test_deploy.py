@@ -43,7 +43,7 @@ class Deploy:
         known = {"KUBECONFIG": str(self.cluster.kubeconfig), "DURE_HELM": str(helm.program()), **variables}
         command = [sys.executable, "-m", "tools.deploy", *words]
         return subprocess.run(
-            command, env={**os.environ, **known}, cwd=helm.ROOT, capture_output=True, text=True, timeout=200
+            command, env={**os.environ, **known}, cwd=helm.ROOT, capture_output=True, text=True, timeout=600
         )
 
     def install(self, patience_s: int, **variables: str) -> subprocess.CompletedProcess[str]:
