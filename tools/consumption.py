@@ -10,6 +10,8 @@ from dure_hub.backends.kubernetes.requests import OVER, number_of, requests_of
 
 Object = Mapping[str, Any]
 MIB, GIB = 2**20, 2**30
+LARGER = 1.25
+"""A disk that has so much more than its claim is not the claim's alone."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,20 @@ class Row:
     used_disk: float | None = None
 
 
+@dataclass(frozen=True)
+class Measured:
+    """How many bytes of a volume's disk are used, and how many it has."""
+
+    used: float
+    disk: float | None = None
+
+
 def row_of(
     name: str,
     pods: Sequence[Object],
     claims: Sequence[Object],
     metrics: Sequence[Object] | None,
-    volumes: Mapping[tuple[str, str], float] | None,
+    volumes: Mapping[tuple[str, str], Measured] | None,
 ) -> Row:
     """One namespace from what the API says of it; `metrics` and `volumes` are None where nobody measures."""
     alive = [pod for pod in pods if pod["status"].get("phase") not in OVER]
@@ -47,19 +57,35 @@ def row_of(
         disk,
         None if used is None else sum(number_of(one["cpu"]) for one in used),
         None if used is None else sum(number_of(one["memory"]) for one in used),
-        None if volumes is None else sum(size for (where, _), size in volumes.items() if where == name),
+        None if volumes is None else _used(claims, volumes),
     )
 
 
-def volumes_of(summaries: Iterable[Object]) -> dict[tuple[str, str], float]:
-    """Used bytes of each claim (namespace, name), from what kubelets say of their pods."""
-    found: dict[tuple[str, str], float] = {}
+def _used(claims: Sequence[Object], volumes: Mapping[tuple[str, str], Measured]) -> float | None:
+    """What these hold; None where one is a folder of a disk, of which kubelets know only how full all of it is."""
+    found = 0.0
+    for one in claims:
+        seen = volumes.get((one["metadata"]["namespace"], one["metadata"]["name"]))
+        if seen is None:
+            continue
+        has = (one.get("status") or {}).get("capacity") or one["spec"]["resources"]["requests"]
+        if seen.disk is not None and seen.disk > number_of(has["storage"]) * LARGER:
+            return None
+        found += seen.used
+    return found
+
+
+def volumes_of(summaries: Iterable[Object]) -> dict[tuple[str, str], Measured]:
+    """What is measured of each claim (namespace, name), from what kubelets say of their pods."""
+    found: dict[tuple[str, str], Measured] = {}
     for summary in summaries:
         for pod in summary.get("pods") or ():
             for volume in pod.get("volume") or ():
                 claim = volume.get("pvcRef")
                 if claim and "usedBytes" in volume:
-                    found[claim["namespace"], claim["name"]] = float(volume["usedBytes"])
+                    disk = volume.get("capacityBytes")
+                    measured = Measured(float(volume["usedBytes"]), None if disk is None else float(disk))
+                    found[claim["namespace"], claim["name"]] = measured
     return found
 
 

@@ -276,7 +276,7 @@ def test_a_kernel_has_its_viewers_token_and_is_that_viewers_alone(portal: Portal
 def test_a_kernel_ends_with_its_page(chromium: Browser, portal: Portal, admin: Path) -> None:
     with window(chromium, portal, admin, "light", 1280) as shown:
         shown.open(FLEET, 200)
-        expect(shown.page.get_by_text("This machine")).to_be_visible()
+        expect(shown.page.get_by_text("In all", exact=True)).to_be_visible()
         assert len(kernels(portal)) >= 1
         leave(shown)
         until(lambda: not kernels(portal), "the kernel of a page that was left to end", IDLE_S * 3 + 20)
@@ -296,7 +296,7 @@ def test_a_killed_voila_comes_back_without_its_kernels(chromium: Browser, portal
     context = chromium.new_context(locale="en-US", storage_state=admin)
     page = context.new_page()
     page.goto(f"{portal.url}{FLEET}")
-    expect(page.get_by_text("This machine")).to_be_visible()
+    expect(page.get_by_text("In all", exact=True)).to_be_visible()
     old, service = {one.pid for one in kernels(portal)}, portal.pid("voila")
     assert old
     os.kill(service, signal.SIGKILL)
@@ -305,7 +305,7 @@ def test_a_killed_voila_comes_back_without_its_kernels(chromium: Browser, portal
     # The page finds out and begins anew by itself.
     page.evaluate("window.before = true")
     page.wait_for_function("window.before === undefined", timeout=60_000)
-    expect(page.get_by_text("This machine")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("In all", exact=True)).to_be_visible(timeout=60_000)
     page.goto("about:blank")
     context.close()
 

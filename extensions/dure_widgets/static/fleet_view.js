@@ -25,8 +25,13 @@ function meter(label) {
 const known = (value) => value !== null && value !== undefined;
 
 function amount(model, used, total, shown) {
-  return known(used) || known(total) ? word(model, "of", { used: shown(used), total: shown(total) }) : word(model, "unknown");
+  if (!known(total)) return known(used) ? word(model, "of", { used: shown(used), total: shown(total) }) : word(model, "unknown");
+  return known(used) ? word(model, "of", { used: shown(used), total: shown(total) }) : word(model, "use_unknown", { total: shown(total) });
 }
+
+/** As many cores, in words. */
+const inCores = (model, count, digits) =>
+  word(model, count === 1 ? "core" : "cores", { count: number(model, count, { maximumFractionDigits: digits }) });
 
 /** Who holds a piece, for what, since and until when. */
 function holding(model) {
@@ -97,9 +102,11 @@ function personRow(model) {
   const whole = (used, promised) => Math.max(used ?? 0, promised);
   node.patch = (one) => {
     who.patch(one);
-    const said = (used, promised) => word(model, "used_promised", { used, promised });
-    cpu.patch(one.cpu_used, whole(one.cpu_used, one.cpu_cores), said(count(one.cpu_used), word(model, "cores", { count: count(one.cpu_cores) })), one.cpu_cores);
-    room.patch(one.memory_used_mb, whole(one.memory_used_mb, one.memory_mb), said(memory(model, one.memory_used_mb), memory(model, one.memory_mb)), one.memory_mb);
+    const said = (used, shown, promised) =>
+      known(used) ? word(model, "used_promised", { used: shown(used), promised }) : word(model, "unknown_promised", { promised });
+    const size = (mib) => memory(model, mib);
+    cpu.patch(one.cpu_used, whole(one.cpu_used, one.cpu_cores), said(one.cpu_used, count, inCores(model, one.cpu_cores, 2)), one.cpu_cores);
+    room.patch(one.memory_used_mb, whole(one.memory_used_mb, one.memory_mb), said(one.memory_used_mb, size, size(one.memory_mb)), one.memory_mb);
   };
   return node;
 }
@@ -135,8 +142,9 @@ function render({ model, el }) {
     show(devices, fleet.devices.length);
     text(without.lastChild, fleet.why_no_gpu?.[language] ?? fleet.why_no_gpu?.en ?? "");
     keyed(devices, fleet.devices, (one) => one.uuid, () => deviceCard(model), (card, one) => card.patch(one));
-    const cores = (value) => number(model, value, { maximumFractionDigits: 1 });
-    cpu.patch(fleet.cpu_used, fleet.cpu_cores, word(model, "cores_of", { used: cores(fleet.cpu_used), total: cores(fleet.cpu_cores) }));
+    const total = inCores(model, fleet.cpu_cores, 1);
+    const used = number(model, fleet.cpu_used, { maximumFractionDigits: 1 });
+    cpu.patch(fleet.cpu_used, fleet.cpu_cores, known(fleet.cpu_used) ? word(model, "cores_of", { used, total }) : word(model, "use_unknown", { total }));
     room.patch(fleet.memory_used_mb, fleet.memory_mb, amount(model, fleet.memory_used_mb, fleet.memory_mb, (mib) => memory(model, mib)));
     show(nobody, !fleet.holders.length);
     keyed(people, fleet.holders, (one) => one.lease, () => personRow(model), (row, one) => row.patch(one));

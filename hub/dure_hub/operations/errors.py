@@ -54,14 +54,14 @@ class NeverFits(DureError):
 
     code, status = "never_fits", 422
     message: ClassVar[Text] = {
-        "en": "{profile} does not fit on this machine even when nothing else runs.",
-        "ko": "{profile}은(는) 다른 것이 하나도 없어도 이 머신에 들어가지 않습니다.",
+        "en": "{profile} does not fit here even when nothing else runs.",
+        "ko": "{profile}은(는) 다른 것이 하나도 없어도 여기에 들어가지 않습니다.",
     }
     next_step: ClassVar[Text] = {
         "en": "An administrator can make `cpu_profile_memory_mb` or `memory_reserved_mb` smaller; "
-        "`dure doctor` shows what this machine has.",
+        "`dure doctor` shows what there is.",
         "ko": "관리자가 `cpu_profile_memory_mb`나 `memory_reserved_mb`를 줄일 수 있습니다. "
-        "머신의 자원은 `dure doctor`가 보여 줍니다.",
+        "있는 자원은 `dure doctor`가 보여 줍니다.",
     }
 
 

@@ -13,7 +13,7 @@ from dure.errors import LANGUAGES, Text, fill
 STEPS: Mapping[str, Text] = {
     "requested": {"en": "JupyterHub was asked for it.", "ko": "JupyterHub에 요청했습니다."},
     "placed": {"en": "Its place is ready.", "ko": "자리가 준비되었습니다."},
-    "folder": {"en": "Its folder is laid out.", "ko": "폴더를 준비했습니다."},
+    "folder": {"en": "What it needs is prepared.", "ko": "필요한 것을 준비했습니다."},
     "held_back": {
         "en": "Kueue, the cluster's own queue, holds it back: {why}",
         "ko": "클러스터 자체 대기열인 Kueue가 아직 승인하지 않았습니다: {why}",

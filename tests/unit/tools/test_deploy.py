@@ -121,7 +121,9 @@ PODS = [
     {"spec": {"containers": [box("100m", "256Mi"), box("50m", "64Mi")]}, "status": {"phase": "Running"}},
     {"spec": {"containers": [box("2", "4Gi")]}, "status": {"phase": "Succeeded"}},
 ]
-CLAIMS = [{"spec": {"resources": {"requests": {"storage": "5Gi"}}}}]
+CLAIMS = [
+    {"metadata": {"namespace": "a", "name": "data"}, "spec": {"resources": {"requests": {"storage": "5Gi"}}}}
+]
 
 
 def test_what_is_asked_for_and_used() -> None:
@@ -141,6 +143,19 @@ def test_what_is_asked_for_and_used() -> None:
     assert (row.used_cores, row.used_memory, row.used_disk) == (0.0125, 100 * MIB, GIB)
     last = table([row]).splitlines()[-1].split()
     assert last == ["all", "1", "0.15", "0.01", "320", "MiB", "100", "MiB", "5", "GiB", "1", "GiB"]
+
+
+@pytest.mark.parametrize(("disk", "used"), [(None, GIB), (4.8 * GIB, GIB), (6 * GIB, GIB), (120 * GIB, None)])
+def test_of_a_folder_on_a_larger_disk_nobody_knows_how_much_is_used(
+    disk: float | None, used: float | None
+) -> None:
+    volume = {"usedBytes": GIB, "pvcRef": {"namespace": "a", "name": "data"}}
+    volume |= {} if disk is None else {"capacityBytes": disk}
+    volumes = volumes_of([{"pods": [{"volume": [volume]}]}])
+    assert row_of("a", PODS, CLAIMS, None, volumes).used_disk == used
+    grown = [{**CLAIMS[0], "status": {"capacity": {"storage": "120Gi"}}}]
+    assert row_of("a", PODS, grown, None, volumes).used_disk == GIB
+    assert row_of("b", [], [], None, volumes).used_disk == 0
 
 
 def test_what_nobody_measures_is_unknown_and_never_nothing() -> None:

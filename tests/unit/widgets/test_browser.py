@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from dure_widgets import CanaryPanel, FleetView, JobMonitor, ModelRegistry, TrainingLauncher
@@ -207,6 +208,28 @@ def test_a_sick_gpu_says_what_is_wrong_until_it_is_well(page: Page) -> None:
     expect(page.locator(".dure-device .dure-wrong:visible")).to_have_count(1)
     change(page, fleet={**fleet, "devices": [{**sick, "health": None}]})
     expect(page.locator(".dure-device .dure-wrong:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("language", "cores", "memory", "holder"),
+    [
+        ("en", "1 core, use unknown", "16 GiB, use unknown", "0.5 cores promised, use unknown"),
+        ("ko", "코어 1개, 사용량 알 수 없음", "16 GiB, 사용량 알 수 없음", "보장 코어 0.5개, 사용량 알 수 없음"),
+    ],
+)
+def test_where_nobody_measures_use_what_there_is_and_is_promised_is_said(
+    page: Page, language: str, cores: str, memory: str, holder: str
+) -> None:
+    held = {
+        **{"lease": "1", "owner": "ana", "purpose": "notebook", "subject": "ana/default", "profile": "cpu"},
+        **{"since": "2026-03-02T09:00:00Z", "cpu_cores": 0.5, "memory_mb": 1024},
+    }
+    fleet = {"at": "2026-03-02T09:00:00Z", "cpu_cores": 1, "memory_mb": 16384, "holders": [held], "devices": []}
+    panel = FleetView(bind=False, language=language)
+    panel.show(fleet=fleet)
+    paint(page, panel)
+    for said in (cores, memory, holder):
+        expect(page.get_by_text(said, exact=True)).to_be_visible()
 
 
 TEAMS: Mapping[str, object] = {"name": "ana", "teams": ["speech", "vision"], "team": None}

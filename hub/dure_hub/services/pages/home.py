@@ -15,6 +15,7 @@ from dure_hub.operations import Operations
 from dure_hub.operations.money_words import money
 from dure_hub.operations.near import Near
 from dure_hub.operations.people import USE, Person
+from dure_hub.services.about import gaps
 from dure_hub.services.guard import opens_for
 from dure_hub.services.languages import language_of
 from dure_hub.services.pages.rendering import page
@@ -61,6 +62,7 @@ async def home(
         near=[_warning(one) for one in near[:MOST_WARNINGS]],
         more=max(len(near) - MOST_WARNINGS, 0),
         address=_address(ops, request),
+        gaps=gaps(ops, language),
     )
 
 

@@ -17,6 +17,7 @@ from dure.wire.ids import new_id
 from dure_hub.operations import Operations
 from dure_hub.operations.people import USE, Person
 from dure_hub.operations.schedule_rows import OVER
+from dure_hub.services.about import gaps
 from dure_hub.services.fields import Owner, PathName
 from dure_hub.services.guard import opens_for
 from dure_hub.services.languages import language_of
@@ -51,6 +52,7 @@ async def show_all(
         "schedules.html",
         schedules=[{"is": one, "words": _in_words(one.cron, request), "id": new_id()} for one in shown],
         everyone=everyone,
+        gaps=gaps(ops, language_of(request)),
         moving=any(one.last is not None and one.last.state not in OVER for one in shown),
         **_whose(person, owner),
     )

@@ -41,6 +41,7 @@ async def follow(name: PathName, request: Request, person: Visitor, ops: Ops) ->
         server=server,
         moving=server.phase in _MOVING,
         instead=ticket.next_best if ticket is not None and ticket.next_best != server.profile else None,
+        on_cluster=ops.settings.on_cluster,
         progress=await ops.environments.progress(person, name),
         hold_minutes=max(round(ops.settings.turn_wait_s / 60), 1) if ops.settings.turn == "hold" else None,
         id=new_id(),

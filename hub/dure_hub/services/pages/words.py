@@ -189,6 +189,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "This usually takes a few seconds. The page moves on by itself.",
         "보통 몇 초면 됩니다. 준비되면 자동으로 넘어갑니다.",
     ),
+    "wait.starting.pod": (
+        "This takes some seconds, and minutes where its node has to fetch the image. The page moves on by itself.",
+        "보통 몇 초면 되고, 노드가 이미지를 내려받아야 하면 몇 분 걸립니다. 준비되면 자동으로 넘어갑니다.",
+    ),
     "wait.waiting.more": (
         "It starts by itself when there is room. You can close this page; your place is kept.",
         "자리가 나면 자동으로 시작됩니다. 이 페이지를 닫아도 순서는 유지됩니다.",
