@@ -164,6 +164,8 @@ def test_a_person_is_added_logs_in_picks_a_profile_and_computes(
         page = window.page()
         log_in(page, portal, "ana")
         expect(page.get_by_text("Training jobs do not run on a cluster yet")).to_be_visible()
+        page.goto(f"{portal.url}/services/dure/schedules")
+        expect(page.get_by_text("Notebooks are not run on schedule on a cluster yet")).to_be_visible()
         start_server(page, portal, "ana")
         (pod,) = beside.get(PODS)["items"]
         assert (pod["metadata"]["labels"]["dure/owner"], pod["spec"]["nodeName"]) == ("ana", "real")
