@@ -148,6 +148,8 @@ def test_everything_comes_up_and_it_is_said_what_it_takes(installed: str, typed:
     row = next(line for line in installed.splitlines() if line.startswith(PLATFORM))
     assert row.split()[:3] == [PLATFORM, "3", "0.50"]
     assert row.split()[-1] == "unknown", "these volumes are folders: how full their disk is tells nothing of them"
+    status = typed(f"kubectl -n {PLATFORM} exec dure-portal-0 -c portal -- dure status")
+    assert ("as a pod's containers" in status, status.count("answers")) == (True, 4), status
     assert len(typed(TABLES).splitlines()) > 20, "the portal's database is the PostgreSQL beside it"
 
 

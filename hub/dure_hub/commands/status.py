@@ -28,7 +28,10 @@ LOG_LINES = 12
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every service answers that the portal is up with, 1 when some do not, 3 when nothing runs."""
+    """0 when every service answers that the portal is up with, 1 when some do not, 3 when nothing runs.
+
+    Of services that something else runs than `dure up`, as a pod's containers, it says whether they answer.
+    """
     try:
         settings = prepare.last_settings(data=arguments.data)
     except NotUp as error:
@@ -38,15 +41,17 @@ def run(arguments: argparse.Namespace) -> int:
     folder = str(settings.folder.root)
     print(json.dumps(found, indent=2) if arguments.json else text(found, language(), folder))
     services = [service for name, service in found["services"].items() if name != WITHOUT]
-    if not found["up"] and not any(service["pid"] for service in services):
+    if not found["up"] and not found["beside"] and not any(service["pid"] for service in services):
         return NOT_RUNNING
-    return UP if found["phase"] == "up" and all(service["answers"] for service in services) else PARTLY
+    begun = found["beside"] or found["phase"] == "up"
+    return UP if begun and all(service["answers"] for service in services) else PARTLY
 
 
 async def look(settings: Settings) -> dict[str, Any]:
     """Supervisor and services as they are now."""
     held = lock.is_held(settings.folder.run)
     holder = lock.holder(settings.folder.run)
+    beside = not held and lock.is_shared(settings.folder.run)
     ready, names = checks(settings), wanted(settings)
     answers = dict(zip(names, await asyncio.gather(*(ready[name]() for name in names)), strict=True))
     services = {}
@@ -56,11 +61,12 @@ async def look(settings: Settings) -> dict[str, Any]:
         services[name] = {
             "pid": record.process.pid if record is not None and alive else None,
             "since": record.since if record is not None and alive else None,
-            "answers": alive and answers[name],
+            "answers": (alive or beside) and answers[name],
             **_care(settings, name, held),
         }
     return {
         "up": held,
+        "beside": beside,
         "phase": holder.get("phase") if held else None,
         "pid": holder.get("pid") if held else None,
         "since": holder.get("since") if held else None,

@@ -20,9 +20,14 @@ WORDS: Mapping[str, Text] = {
         "en": "Its supervisor has ended, so nothing is restarted. Run: dure up",
         "ko": "감독 프로세스가 종료되어 재시작되지 않습니다. 실행하세요: dure up",
     },
+    "beside": {
+        "en": "The portal at {url}: something else than `dure up` runs its services, as a pod's containers.",
+        "ko": "{url}의 포털: 서비스를 `dure up`이 아닌 다른 것이 실행합니다(파드의 컨테이너 등).",
+    },
     "answers": {"en": "answers", "ko": "응답함"},
     "silent": {"en": "runs, but does not answer", "ko": "실행 중이지만 응답 없음"},
     "gone": {"en": "does not run", "ko": "실행 안 됨"},
+    "quiet": {"en": "does not answer", "ko": "응답 없음"},
     "watches": {"en": "watches them", "ko": "감독 중"},
     "again": {"en": "starts again at {at}", "ko": "{at}에 다시 시작"},
     "now": {"en": "starts again now", "ko": "지금 다시 시작"},
@@ -47,10 +52,12 @@ HEADS: Mapping[str, Sequence[str]] = {
 def text(found: Mapping[str, Any], language: str, folder: str) -> str:
     """What `look` found, as a page of text."""
     running = any(service["pid"] for service in found["services"].values())
-    if not found["up"] and not running:
+    if not found["up"] and not found["beside"] and not running:
         return line("not_running", language, folder=folder)
     lines = []
-    if not found["up"]:
+    if found["beside"]:
+        lines.append(word("beside", language, url=found["url"]))
+    elif not found["up"]:
         lines.append(word("unwatched", language))
     else:
         key = found["phase"] if found["phase"] in ("starting", "closing") else "url"
@@ -61,7 +68,8 @@ def text(found: Mapping[str, Any], language: str, folder: str) -> str:
         lines.append(f"  {found['certificate']['trouble']}")
     if found["profiles"]:
         lines.append(f"  {found['profiles']}")
-    rows = [_row(name, service, language) for name, service in found["services"].items()]
+    gone = "quiet" if found["beside"] else "gone"  # processes of another container cannot be seen
+    rows = [_row(name, service, language, gone) for name, service in found["services"].items()]
     lines += table([HEADS[language], *rows, *_supervisor(found, language)])
     for name, service in found["services"].items():
         if service["failing"]:
@@ -71,8 +79,8 @@ def text(found: Mapping[str, Any], language: str, folder: str) -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, service: Mapping[str, Any], language: str) -> list[str]:
-    state = word("answers" if service["answers"] else "silent" if service["pid"] else "gone", language)
+def _row(name: str, service: Mapping[str, Any], language: str, gone: str) -> list[str]:
+    state = word("answers" if service["answers"] else "silent" if service["pid"] else gone, language)
     if service["next_try"] is not None:
         due = service["next_try"] <= time.time()
         state = word("now", language) if due else word("again", language, at=clock(service["next_try"]))

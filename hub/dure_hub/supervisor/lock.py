@@ -64,6 +64,18 @@ def is_held(run: Path) -> bool:
     return False
 
 
+def is_shared(run: Path) -> bool:
+    """Whether services share the lock that something else than a supervisor has started (`beside`)."""
+    try:
+        descriptor = os.open(run / "lock", os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not is_held(run) and not _take(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_holder(run: Path, url: str, phase: str) -> None:
     """Leave word of who holds the lock, where, since when, and whether it is `starting`, `up` or `closing`.
 

@@ -13,7 +13,7 @@ import pytest
 from dure_hub.commands.status import look
 from dure_hub.commands.status_text import HEADS, table, text, width
 from dure_hub.settings import Settings
-from dure_hub.supervisor import lock, processes
+from dure_hub.supervisor import beside, lock, processes
 from dure_hub.supervisor.care import Care, End
 from dure_hub.supervisor.keeper import care_path, log_path, record_path
 from dure_hub.supervisor.processes import Record
@@ -62,6 +62,20 @@ async def test_an_end_is_told_with_its_signal_and_time(settings: Settings, seoul
     said = text(found, "en", "d")
     assert "2026-01-01 09:00:00 by SIGKILL" in said
     assert "2026-01-01 09:00:00 SIGKILL" in text(found, "ko", "d")
+
+
+async def test_services_that_a_pod_runs_are_told_as_such(settings: Settings) -> None:
+    settings.folder.run.mkdir(parents=True, exist_ok=True)
+    descriptor = beside.share(settings.folder.run)
+    try:
+        found = await look(settings)
+    finally:
+        os.close(descriptor)
+    assert (found["up"], found["beside"], found["services"]["hub"]["answers"]) == (False, True, False)
+    assert "as a pod's containers" in text(found, "en", "d")
+    assert "does not answer" in text(found, "en", "d")
+    found = await look(settings)
+    assert (found["beside"], "not running" in text(found, "en", "d")) == (False, True)
 
 
 @pytest.mark.parametrize(
