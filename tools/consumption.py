@@ -62,12 +62,15 @@ def row_of(
 
 
 def _used(claims: Sequence[Object], volumes: Mapping[tuple[str, str], Measured]) -> float | None:
-    """What these hold; None where one is a folder of a disk, of which kubelets know only how full all of it is."""
+    """What these hold; None where one is not known.
+
+    That is one that no pod has, at which nobody looks, and a folder of a disk, of which all is measured together.
+    """
     found = 0.0
     for one in claims:
         seen = volumes.get((one["metadata"]["namespace"], one["metadata"]["name"]))
         if seen is None:
-            continue
+            return None
         has = (one.get("status") or {}).get("capacity") or one["spec"]["resources"]["requests"]
         if seen.disk is not None and seen.disk > number_of(has["storage"]) * LARGER:
             return None

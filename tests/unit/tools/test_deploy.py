@@ -156,6 +156,7 @@ def test_of_a_folder_on_a_larger_disk_nobody_knows_how_much_is_used(
     grown = [{**CLAIMS[0], "status": {"capacity": {"storage": "120Gi"}}}]
     assert row_of("a", PODS, grown, None, volumes).used_disk == GIB
     assert row_of("b", [], [], None, volumes).used_disk == 0
+    assert row_of("a", [], CLAIMS, None, {}).used_disk is None, "no pod has it, so nobody looks"
 
 
 def test_what_nobody_measures_is_unknown_and_never_nothing() -> None:
