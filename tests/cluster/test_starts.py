@@ -239,13 +239,14 @@ async def test_a_pod_that_finds_no_node_waits_in_line_in_the_words_of_the_schedu
         asked = await site.ask("ann", await profile(site))
         assert asked.phase == "starting"
         refusals = site.jupyterhub.refusals
-        await site.until({"ann": "waiting"}, lambda: refusals == [("ann", "no_node")])
+        await site.until({"ann": "waiting"}, lambda: bool(refusals))
         for said in await why(site, "ann", "no_node"):
             assert "starts-a" in said
             assert "anti-affinity rules" in said, said
         assert pods(plane) == {}
         assert secrets(plane) == set()
-        await site.until({"ann": "waiting"}, lambda: len(refusals) == 2)
+        await site.until({"ann": "waiting"}, lambda: len(refusals) >= 2)
+        assert {*refusals} == {("ann", "no_node")}
     await site.until({"ann": "running"})
     assert is_unpaid(site, "ann")
     assert len(leases(site, "ann")) == len(refusals) + 1
