@@ -44,6 +44,7 @@ def needed(settings: Settings) -> list[Right]:
 def _needed(settings: Settings) -> Iterator[Right]:
     for resource in ("nodes", "pods"):
         yield from (Right("", resource, verb) for verb in ("list", "watch"))
+    yield Right("", "persistentvolumes", "get")
     for namespace in {settings.namespace_dev, settings.namespace_training, settings.namespace_serving}:
         yield from (Right(namespace, "pods", verb) for verb in POD_VERBS)
         yield Right(namespace, "pods/log", "get")
