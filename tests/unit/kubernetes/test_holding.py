@@ -152,7 +152,9 @@ async def test_who_gives_up_has_asked_since_what_is_followed_may_be_old() -> Non
 async def test_the_same_of_a_pod_that_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "TROUBLE_S", 0.05)
     waits = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
-    stuck = pod_of(7, held=False) | {"status": {"containerStatuses": [{"name": CONTAINER, "state": waits}]}}
+    status = {"containerStatuses": [{"name": CONTAINER, "state": waits}]}
+    pod = pod_of(7, held=False)
+    stuck = pod | {"spec": {**pod["spec"], "nodeName": "n1"}, "status": status}
     found = await KubernetesServers(SETTINGS, Said([pod_of(7, held=False)]), Old(stuck)).located(handle_of(7))
     assert found.where["ip"] == "10.0.0.7"
     with pytest.raises(PodStuck, match="ErrImagePull: no such image"):
