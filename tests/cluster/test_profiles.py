@@ -13,14 +13,13 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from dure.wire.ids import new_id
 from tests.cluster import images
-from tests.cluster.apart import ADDRESS
-from tests.cluster.beside_portal import ask, is_in, seen
+from tests.cluster.beside_portal import ask, is_in, make_beside, seen
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.node import Node
 from tests.cluster.objects import make_namespace
 from tests.cluster.programs import until
 from tests.e2e.conftest import QUIET, chromium_path
-from tests.e2e.portal import Portal, make_portal
+from tests.e2e.portal import Portal
 from tests.e2e.test_main_job import log_in, shot
 from tools import images as tool
 
@@ -53,19 +52,7 @@ def portal(
     make_data(cluster, folder / "digits", "digits")
     make_data(cluster, folder / "scratch", "scratch")
     listed = [{"name": "look", "container": image, "command": ["sh", "-c", LOOK]}]
-    made = make_portal(
-        folder,
-        DURE_BACKEND="kubernetes",
-        DURE_KUBECONFIG=str(cluster.kubeconfig),
-        DURE_NAMESPACE_DEV=SPACE,
-        DURE_SERVER_IMAGE=image,
-        DURE_IMAGES=json.dumps(listed),
-        DURE_IMAGE_PULL_POLICY="Never",
-        DURE_HOME_SIZE_GB="0",
-        DURE_HOST="0.0.0.0",  # noqa: S104 - of a network that has no way out
-        DURE_INSECURE_HTTP="true",
-    )
-    made.environment["DURE_PODS_URL"] = f"http://{ADDRESS}:{made.port}"
+    made = make_beside(cluster, folder, SPACE, image, DURE_IMAGES=json.dumps(listed), DURE_HOME_SIZE_GB="0")
     try:
         made.up()
         made.add_user("root", "--admin")

@@ -113,9 +113,8 @@ class KubernetesServers(PodRuns, AskedServers):
         try:
             await self._ensure_home(work.owner)
             secret = make_secret(spec, work.secrets)
-            if not await self._cluster.create(
-                self._secrets, secret
-            ):  # of a start that was cut off: its token is lost
+            made = await self._cluster.create(self._secrets, secret)
+            if not made:  # there is one of a start that was cut off: its token is lost
                 await self._cluster.patch(f"{self._secrets}/{spec.name}", {"stringData": secret["stringData"]})
             queue = await queued(self._cluster, spec, class_of(NOTEBOOK))
             return await anext(self.launch(queue, work.template))
